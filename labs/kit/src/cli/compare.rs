@@ -1,0 +1,133 @@
+//! Two folders of results side by side, claim by claim.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Outcome, pretty, print, show};
+use crate::{
+    findings::{Claim, Table, number},
+    lab::Experiment,
+    report::{self, Entry},
+    stats::Estimate,
+};
+
+#[derive(Serialize)]
+struct Row {
+    lab: String,
+    claim: String,
+    a: Option<f64>,
+    b: Option<f64>,
+    ratio: Option<f64>,
+    ratio_ci95: Option<[f64; 2]>,
+    judgement: &'static str,
+}
+
+pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json: bool) -> Outcome {
+    let (left, _) = show::entries(syllabus, a)?;
+    let (right, _) = show::entries(syllabus, b)?;
+    let mut rows = Vec::new();
+    let mut notes = Vec::new();
+    for l in &left {
+        let Some(r) = right.iter().find(|r| r.record.lab == l.record.lab) else {
+            notes.push(format!("{}: only in {}", l.record.lab, a.display()));
+            continue;
+        };
+        let differences = differing_flags(l, r);
+        if !differences.is_empty() {
+            notes.push(format!("{}: not compared, other flags: {}", l.record.lab, differences.join(", ")));
+            continue;
+        }
+        if !report::same_machine(&l.record.host, &r.record.host) {
+            let name = |e: &Entry| e.record.host.cpu.clone().unwrap_or_else(|| e.record.host.system.clone());
+            notes.push(format!("{}: different machines: {} against {}", l.record.lab, name(l), name(r)));
+        }
+        if l.record.scale != r.record.scale {
+            notes.push(format!("{}: {} scale against {} scale", l.record.lab, l.record.scale, r.record.scale));
+        }
+        for claim in &l.findings.claims {
+            let twin = r.findings.claims.iter().find(|c| c.text == claim.text);
+            rows.push(row(&l.record.lab, claim, twin));
+        }
+    }
+    for r in right.iter().filter(|r| !left.iter().any(|l| l.record.lab == r.record.lab)) {
+        notes.push(format!("{}: only in {}", r.record.lab, b.display()));
+    }
+    if json {
+        return pretty(&serde_json::json!({"notes": notes, "rows": rows}));
+    }
+    let mut table = Table::new(
+        &format!("A = {}, B = {}", a.display(), b.display()),
+        &["lab", "claim", "A", "B", "B/A [95 %]", ""],
+    );
+    for row in &rows {
+        let ratio = match (row.ratio, row.ratio_ci95) {
+            (Some(r), Some([lo, hi])) => format!("{} [{}, {}]", number(r), number(lo), number(hi)),
+            (Some(r), None) => number(r),
+            _ => "–".into(),
+        };
+        let value = |v: Option<f64>| v.map_or("–".into(), number);
+        table.row([row.lab.clone(), row.claim.clone(), value(row.a), value(row.b), ratio, row.judgement.into()]);
+    }
+    let mut text = report::text_table(&table);
+    notes.iter().for_each(|note| text += &format!("note: {note}\n"));
+    Ok(print(text)?)
+}
+
+fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
+    let flags = |e: &Entry| e.record.params.as_object().cloned().unwrap_or_default();
+    let (left, right) = (flags(l), flags(r));
+    let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
+    names.sort();
+    names.dedup();
+    let differ = names.into_iter().filter(|name| left.get(*name) != right.get(*name));
+    let show = |v: Option<&serde_json::Value>| v.map_or("none".into(), ToString::to_string);
+    differ.map(|name| format!("{name} {} against {}", show(left.get(name)), show(right.get(name)))).collect()
+}
+
+fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
+    let (left, right) = (a.measured, b.and_then(|c| c.measured));
+    let ratio = left.zip(right).map(|(l, r)| r.value / l.value).filter(|r| r.is_finite());
+    let interval = left.zip(right).and_then(|(l, r)| ratio_interval(l, r));
+    let judgement = match (left.zip(right), interval) {
+        (None, _) => "not in both",
+        (Some((l, r)), _) if l.value == r.value => "same",
+        (_, Some((lo, hi))) if lo > 1.0 || hi < 1.0 => "changed",
+        (_, Some(_)) => "within noise",
+        _ => "cannot tell",
+    };
+    Row {
+        lab: lab.into(),
+        claim: a.text.clone(),
+        a: left.map(|e| e.value),
+        b: right.map(|e| e.value),
+        ratio,
+        ratio_ci95: interval.map(|(lo, hi)| [lo, hi]),
+        judgement,
+    }
+}
+
+/// Interval of the ratio of two independent positive estimates, by adding their relative spreads
+/// in quadrature on the log scale (delta method).
+fn ratio_interval(a: Estimate, b: Estimate) -> Option<(f64, f64)> {
+    let spread = |e: Estimate| {
+        let (lo, hi) = e.ci95?;
+        (e.value > 0.0 && lo > 0.0).then(|| (hi / lo).ln() / 2.0)
+    };
+    let half = spread(a)?.hypot(spread(b)?);
+    let ratio = b.value / a.value;
+    Some((ratio * (-half).exp(), ratio * half.exp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_have_intervals_only_where_logarithms_exist() {
+        let e = |value, lo, hi| Estimate { value, ci95: Some((lo, hi)), trials: 3 };
+        let (lo, hi) = ratio_interval(e(10.0, 9.0, 11.0), e(20.0, 18.0, 22.0)).unwrap();
+        assert!(lo < 2.0 && 2.0 < hi && hi < 2.4);
+        assert_eq!(ratio_interval(e(0.0, -1.0, 1.0), e(1.0, 0.5, 1.5)), None);
+    }
+}

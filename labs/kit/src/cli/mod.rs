@@ -1,0 +1,252 @@
+//! The command line: `labs …` and the numbered binaries. Only this module knows the terminal.
+
+mod compare;
+mod run;
+mod show;
+mod splice;
+
+use std::{
+    ffi::OsString,
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+
+use crate::{lab::Experiment, record::Scale, stop::EXIT_INTERRUPTED};
+
+/// Where a reader's own runs go.
+const LOCAL: &str = "results/local";
+
+/// Experiments on concurrency, measured on this machine and held against theory.
+#[derive(Parser)]
+#[command(name = "labs", version, after_help = "Exit codes: 0 done, 1 failure, 2 usage, 3 a claim refuted under --check, 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists the labs
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs one lab or several: `labs run 3`, `labs run 1 2 3 4`
+    ///
+    /// With one lab, its own flags may follow: `labs run 3 --slots 37`. `labs run 3 --help` lists them.
+    #[command(disable_help_flag = true, override_usage = "labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")]
+    Run {
+        /// Numbers or names of labs, then options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "LAB")]
+        rest: Vec<OsString>,
+    },
+    /// Runs every lab, then draws the charts and writes the report
+    All {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Draws the charts again, from records alone
+    Charts {
+        /// Folder of results
+        #[arg(default_value = LOCAL)]
+        dir: PathBuf,
+    },
+    /// Writes the report (and the charts it shows) again, from records alone
+    Report {
+        /// Folder of results
+        #[arg(default_value = LOCAL)]
+        dir: PathBuf,
+    },
+    /// Shows what theory said, what was measured, and the verdicts
+    Verdicts {
+        /// Folder of results
+        #[arg(default_value = LOCAL)]
+        dir: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Exit with 3 if a claim is refuted
+        #[arg(long)]
+        check: bool,
+    },
+    /// Compares two folders of results, claim by claim, with intervals
+    Compare {
+        /// The first folder
+        a: PathBuf,
+        /// The second folder
+        b: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measures whether this machine is fit to measure
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Puts charts and tables of records into the marked places of a Markdown file
+    Splice {
+        /// The file with `<!-- labs:begin … -->` and `<!-- labs:end -->` lines
+        file: PathBuf,
+        /// Folder of results
+        dir: PathBuf,
+        /// Change nothing; exit with 1 if the file is not up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Prints the JSON Schema of records
+    Schema,
+}
+
+/// Options of every run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// How large: smoke (a second, no timing), quick (seconds), full (up to 90 s a lab)
+    #[arg(long, value_enum, default_value_t)]
+    scale: Scale,
+    /// Folder for records, charts and the report
+    #[arg(long, value_name = "DIR", default_value = LOCAL)]
+    out: PathBuf,
+    /// Independent repetitions of each condition [default: by lab and scale]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    trials: Option<u16>,
+    /// Seed of all randomness
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Predict the answer to a question of the lab, by its key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = prediction)]
+    predict: Vec<(String, f64)>,
+    /// Do not ask for predictions
+    #[arg(long)]
+    no_predict: bool,
+    /// Exit with 3 if a claim is refuted
+    #[arg(long)]
+    check: bool,
+    /// Print the verdicts as JSON and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Run conditions one at a time, as full scale does
+    #[arg(long)]
+    one_at_a_time: bool,
+    /// Send the load to a server that is already running, such as `mock_server`, instead of the
+    /// built-in one
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// Allow a target that is not on this machine: only where you may put load on it
+    #[arg(long)]
+    allow_remote_target: bool,
+}
+
+fn prediction(text: &str) -> Result<(String, f64), String> {
+    let parsed = text.split_once('=').and_then(|(k, v)| Some((k.trim(), v.trim().parse::<f64>().ok()?)));
+    match parsed {
+        Some((key, value)) if !key.is_empty() && value.is_finite() => Ok((key.into(), value)),
+        _ => Err("expected KEY=NUMBER, such as goodput=800".into()),
+    }
+}
+
+/// How a command ended, if not well.
+pub(crate) enum Failed {
+    /// Exit code 1.
+    Error(anyhow::Error),
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 3.
+    Refuted,
+    /// Exit code 130.
+    Interrupted,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::Error(error.into())
+    }
+}
+
+type Outcome = Result<(), Failed>;
+
+/// The umbrella command.
+pub fn main(syllabus: &[&'static dyn Experiment]) -> ExitCode {
+    // A `run` with help asked before any lab shows the general options.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    exit(match cli.command {
+        None => show::welcome(syllabus),
+        Some(Command::List { json }) => show::list(syllabus, json),
+        Some(Command::Run { rest }) => run::from_words(syllabus, &rest),
+        Some(Command::All { common }) => run::all(syllabus, &common),
+        Some(Command::Charts { dir }) => show::charts(syllabus, &dir),
+        Some(Command::Report { dir }) => show::report(syllabus, &dir),
+        Some(Command::Verdicts { dir, json, check }) => show::verdicts(syllabus, &dir, json, check),
+        Some(Command::Compare { a, b, json }) => compare::run(syllabus, &a, &b, json),
+        Some(Command::Doctor { json }) => show::doctor(json),
+        Some(Command::Splice { file, dir, check }) => splice::run(syllabus, &file, &dir, check),
+        Some(Command::Schema) => pretty(&crate::store::schema()),
+    })
+}
+
+/// A numbered binary: the same as `labs run N`.
+pub fn single(lab: &'static dyn Experiment) -> ExitCode {
+    let id = lab.card().id();
+    exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // Help and version are no errors and go to stdout.
+    let _ = error.print();
+    ExitCode::from(error.exit_code() as u8)
+}
+
+fn exit(outcome: Outcome) -> ExitCode {
+    ExitCode::from(match outcome {
+        Ok(()) => 0,
+        Err(Failed::Error(error)) if is_broken_pipe(&error) => 0,
+        Err(Failed::Error(error)) => {
+            eprintln!("error: {error:#}");
+            1
+        }
+        Err(Failed::Usage(text)) => {
+            eprintln!("error: {text}\n\nFor more information, try '--help'.");
+            2
+        }
+        Err(Failed::Refuted) => 3,
+        Err(Failed::Interrupted) => EXIT_INTERRUPTED as u8,
+    })
+}
+
+/// `labs list | head` is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
+    io.is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Writes to stdout.
+fn print(text: impl AsRef<str>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_ref().as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn pretty(value: &impl serde::Serialize) -> Outcome {
+    Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
+}
+
+fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn Experiment> {
+    let wanted = name.trim().to_lowercase();
+    let digits = wanted.strip_prefix("lab").unwrap_or(&wanted);
+    let number = digits.parse::<u8>().ok();
+    let matches = |lab: &&&'static dyn Experiment| {
+        let card = lab.card();
+        number == Some(card.number) || card.name == wanted || format!("{}_{}", card.id(), card.name) == wanted
+    };
+    let known = || syllabus.iter().map(|l| l.card().number.to_string()).collect::<Vec<_>>().join(", ");
+    syllabus.iter().find(matches).copied().ok_or_else(|| anyhow!("there is no lab \"{name}\"; there are {}", known()))
+}

@@ -1,0 +1,359 @@
+//! Running labs: predictions, progress, the record, and what follows from it.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{BufRead, IsTerminal, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use super::{Common, Failed, Outcome, find, pretty, print, show};
+use crate::{
+    findings::Verdict,
+    host::Host,
+    lab::{Card, Experiment, Prepared},
+    progress::Progress,
+    record::{Record, SCHEMA},
+    report::{self, Entry},
+    session::Session,
+    stop::Stop,
+    store,
+};
+
+/// `labs run …`: the words up to the first option name labs.
+pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString]) -> Outcome {
+    let is_option = |w: &OsString| w.to_string_lossy().starts_with('-');
+    let names: Vec<String> =
+        words.iter().take_while(|w| !is_option(w)).map(|w| w.to_string_lossy().into_owned()).collect();
+    let options: Vec<OsString> = words[names.len()..].to_vec();
+    let labs: Vec<_> = names
+        .iter()
+        .map(|name| find(syllabus, name))
+        .collect::<Result<_>>()
+        .map_err(|e| Failed::Usage(e.to_string()))?;
+    match labs.as_slice() {
+        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options),
+        [] => {
+            let mut command = Common::augment_args(clap::Command::new("labs run"))
+                .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
+                .after_help("`labs list` shows the labs; `labs run 3 --help` the options of lab 3.");
+            match command.try_get_matches_from_mut(with_name("labs run", &options)) {
+                Err(error) => quit(&error),
+                Ok(_) => Err(Failed::Usage("which lab? `labs list` shows them".into())),
+            }
+        }
+        several => {
+            let command = Common::augment_args(clap::Command::new("labs run"));
+            match command.try_get_matches_from(with_name("labs run", &options)) {
+                Err(error) => quit(&error),
+                Ok(matches) => many(several, &common_of(&matches)?),
+            }
+        }
+    }
+}
+
+/// `labs all`.
+pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outcome {
+    let result = many(syllabus, common);
+    if !matches!(result, Err(Failed::Interrupted | Failed::Usage(_))) {
+        let report = show::write_report(syllabus, &common.out)?;
+        if !common.json {
+            print(format!("\nReport: {}\n", report.display()))?;
+        }
+    }
+    result
+}
+
+/// One lab with its own flags.
+pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsString>) -> Outcome {
+    let matches = match parse(lab, name, &options) {
+        Ok(matches) => matches,
+        Err(error) => return quit(&error),
+    };
+    let common = common_of(&matches)?;
+    check_keys(&common, &[lab])?;
+    let mut bench = Bench::new(&common)?;
+    let result = bench.run(lab, &matches);
+    bench.print_json()?;
+    result
+}
+
+/// Several labs with their defaults; goes on when one fails.
+fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
+    check_keys(common, labs)?;
+    let mut bench = Bench::new(common)?;
+    let (mut failed, mut refuted) = (Vec::new(), false);
+    for lab in labs {
+        let name = format!("labs run {}", lab.card().number);
+        let options = common.scale_flag();
+        let matches = parse(*lab, &name, &options).map_err(|e| anyhow!("{name}: {e}"))?;
+        // A lab that panics is a lab that failed; the others still count.
+        let result = catch_unwind(AssertUnwindSafe(|| bench.run(*lab, &matches)));
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(Failed::Refuted)) => refuted = true,
+            Ok(Err(Failed::Interrupted)) => return Err(Failed::Interrupted),
+            Ok(Err(Failed::Usage(text))) => failed.push((lab.card().id(), text)),
+            Ok(Err(Failed::Error(error))) => failed.push((lab.card().id(), format!("{error:#}"))),
+            Err(_) => failed.push((lab.card().id(), "it panicked (see above)".to_string())),
+        }
+        if let Some((id, why)) = failed.last().filter(|(id, _)| *id == lab.card().id()) {
+            eprintln!("{id} failed: {why}");
+        }
+    }
+    bench.print_json()?;
+    if !failed.is_empty() {
+        let list: Vec<String> = failed.iter().map(|(id, why)| format!("{id}: {why}")).collect();
+        return Err(anyhow!("{} of {} labs failed:\n  {}", failed.len(), labs.len(), list.join("\n  ")).into());
+    }
+    if refuted { Err(Failed::Refuted) } else { Ok(()) }
+}
+
+fn with_name(name: &str, options: &[OsString]) -> Vec<OsString> {
+    std::iter::once(name.into()).chain(options.iter().cloned()).collect()
+}
+
+fn common_of(matches: &ArgMatches) -> Result<Common, Failed> {
+    Common::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))
+}
+
+/// clap has said all there is to say.
+fn quit(error: &clap::Error) -> Outcome {
+    let _ = error.print();
+    match error.exit_code() {
+        0 => Ok(()),
+        code => std::process::exit(code),
+    }
+}
+
+/// Reads the options: first for the scale, then again with the scale's own flags before them.
+fn parse(lab: &dyn Experiment, name: &str, options: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let card = lab.card();
+    let about = format!("{}: {}\n\n{}", card.id(), card.title, card.question);
+    let sized = [("smoke", card.sizes.smoke), ("full", card.sizes.full)]
+        .iter()
+        .filter(|(_, flags)| !flags.is_empty())
+        .map(|(scale, flags)| format!("\n  --scale {scale}: {}", flags.join(" ")))
+        .collect::<String>();
+    let keys: String = card.predict.iter().map(|q| format!("\n  {}: {} ({})", q.key, q.ask, q.unit)).collect();
+    let after = format!("To predict, by key:{keys}\n\nA scale changes these defaults:{sized}");
+    let base = clap::Command::new(name.to_string()).bin_name(name.to_string());
+    let command = lab.flags(Common::augment_args(base)).about(about).after_help(after).args_override_self(true);
+    let matches = command.clone().try_get_matches_from(with_name(name, options))?;
+    let scale = Common::from_arg_matches(&matches)?.scale;
+    let preset = card.preset(scale).iter().map(OsString::from);
+    let words: Vec<OsString> = preset.chain(options.iter().cloned()).collect();
+    command.try_get_matches_from(with_name(name, &words))
+}
+
+impl Common {
+    fn scale_flag(&self) -> Vec<OsString> {
+        vec!["--scale".into(), self.scale.to_string().into()]
+    }
+
+    fn target(&self) -> Result<Option<String>, Failed> {
+        let Some(text) = &self.target else { return Ok(None) };
+        let url = reqwest::Url::parse(text).map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
+        if url.scheme() != "http" {
+            return Err(Failed::Usage(format!("--target {text}: only http:// is supported")));
+        }
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_string();
+        let local = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if !local && !self.allow_remote_target {
+            return Err(Failed::Usage(format!(
+                "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
+            )));
+        }
+        Ok(Some(text.trim_end_matches('/').to_string()))
+    }
+}
+
+fn check_keys(common: &Common, labs: &[&'static dyn Experiment]) -> Result<(), Failed> {
+    let known: Vec<&str> = labs.iter().flat_map(|l| l.card().predict).map(|q| q.key).collect();
+    match common.predict.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => Err(Failed::Usage(format!(
+            "--predict {key}=…: there is no such question; there are {}",
+            known.join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What the runs of one invocation share: the calibrated machine, the wish to stop, the results.
+struct Bench {
+    common: Common,
+    target: Option<String>,
+    stop: Stop,
+    host: Option<Host>,
+    rows: Vec<crate::findings::VerdictRow>,
+}
+
+impl Bench {
+    fn new(common: &Common) -> Result<Bench, Failed> {
+        let target = common.target()?;
+        store::prepare(&common.out)?;
+        let stop = Stop::on_signals().context("cannot watch for Ctrl-C")?;
+        Ok(Bench { common: common.clone(), target, stop, host: None, rows: Vec::new() })
+    }
+
+    fn run(&mut self, lab: &'static dyn Experiment, matches: &ArgMatches) -> Outcome {
+        let card = lab.card();
+        let common = self.common.clone();
+        let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
+        if !common.json {
+            print(format!("\n{}: {}\n{}\n", card.id(), card.title, card.question))?;
+        }
+        let predictions = self.ask(card)?;
+        let record = self.measure(card, prepared, predictions)?;
+        let path = save(&common.out, &record)?;
+        // The fresh run goes through the file like any other.
+        let record = store::load(&path)?;
+        let findings = lab.explain(&record)?;
+        let entry = Entry { card, record, findings };
+        let charts = show::write_charts(&common.out, std::slice::from_ref(&entry))?;
+        let claims = &entry.findings.claims;
+        self.rows.extend(claims.iter().map(|c| c.row(&card.id())));
+        if !common.json {
+            print(after_run(&entry, &path, &charts))?;
+        }
+        if entry.record.interrupted {
+            return Err(Failed::Interrupted);
+        }
+        if common.check && claims.iter().any(|c| c.verdict() == Verdict::Refuted) {
+            for claim in claims.iter().filter(|c| c.verdict() == Verdict::Refuted) {
+                eprintln!("refuted: {}: {}", card.id(), claim.text);
+            }
+            return Err(Failed::Refuted);
+        }
+        Ok(())
+    }
+
+    /// With `--json`, all verdicts as one array.
+    fn print_json(&self) -> Outcome {
+        if self.common.json { pretty(&self.rows) } else { Ok(()) }
+    }
+
+    /// Predictions by flag, and by question on a terminal.
+    fn ask(&self, card: &Card) -> Result<BTreeMap<String, f64>> {
+        let known = |key: &str| card.predict.iter().any(|q| q.key == key);
+        let mut predictions: BTreeMap<String, f64> =
+            self.common.predict.iter().filter(|(k, _)| known(k)).cloned().collect();
+        let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+        if self.common.no_predict || self.common.json || !stdin.is_terminal() || !stderr.is_terminal() {
+            return Ok(predictions);
+        }
+        let open: Vec<_> = card.predict.iter().filter(|q| !predictions.contains_key(q.key)).collect();
+        if open.is_empty() {
+            return Ok(predictions);
+        }
+        writeln!(stderr, "\nPredict first (Enter skips a question):")?;
+        for question in open {
+            for _ in 0..3 {
+                write!(stderr, "  {} [{}; {}] ", question.ask, question.unit, question.hint)?;
+                stderr.flush()?;
+                let mut line = String::new();
+                // End of input skips all the rest.
+                if stdin.lock().read_line(&mut line)? == 0 {
+                    return Ok(predictions);
+                }
+                let text = line.trim().trim_end_matches('%').trim();
+                if text.is_empty() {
+                    break;
+                }
+                match text.parse::<f64>() {
+                    Ok(value) if value.is_finite() => {
+                        predictions.insert(question.key.into(), value);
+                        break;
+                    }
+                    _ => writeln!(stderr, "  a plain number, please, in {}", question.unit)?,
+                }
+            }
+        }
+        Ok(predictions)
+    }
+
+    fn measure(&mut self, card: &'static Card, prepared: Prepared, predictions: BTreeMap<String, f64>) -> Result<Record, Failed> {
+        let common = &self.common;
+        let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => {
+                crate::os::raise_open_file_limit();
+                let host = Host::calibrate(common.scale).context("cannot calibrate this machine")?;
+                for complaint in host.complaints() {
+                    eprintln!("note: {complaint}");
+                }
+                self.host.insert(host).clone()
+            }
+        };
+        let progress = if common.json { Progress::hidden() } else { Progress::shown(&card.id()) };
+        let trials = common.trials.map_or(card.trials(common.scale), usize::from);
+        let mut session =
+            Session::new(common.scale, common.seed, trials, host.clone(), self.stop.clone(), progress);
+        session.target.clone_from(&self.target);
+        session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
+        (prepared.measure)(&mut session)?;
+        let (points, notes) = session.finish();
+        let interrupted = self.stop.is_set();
+        if points.is_empty() {
+            if interrupted {
+                return Err(Failed::Interrupted);
+            }
+            return Err(anyhow!("nothing could be measured: {}", notes.join("; ")).into());
+        }
+        Ok(Record {
+            schema: SCHEMA,
+            lab: card.id(),
+            params: prepared.params,
+            scale: common.scale,
+            seed: common.seed,
+            started_at,
+            interrupted,
+            predictions,
+            notes,
+            host,
+            points,
+        })
+    }
+}
+
+/// Stores the record; where that fails, a minute of measuring is rescued into the temporary folder.
+fn save(out: &Path, record: &Record) -> Result<PathBuf> {
+    let error = match store::save(out, record) {
+        Ok(path) => return Ok(path),
+        Err(error) => error,
+    };
+    let rescue = std::env::temp_dir().join(format!("{}-{}.json", record.lab, std::process::id()));
+    match serde_json::to_vec(record).map_err(anyhow::Error::from).and_then(|json| store::write_whole(&rescue, &json)) {
+        Ok(()) => Err(error.context(format!("the run is kept in {}", rescue.display()))),
+        Err(_) => bail!(error),
+    }
+}
+
+fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
+    let mut text = format!("\n{}\n\n", entry.findings.headline);
+    if let Some(table) = entry.findings.tables.first() {
+        text += &report::text_table(table);
+        text.push('\n');
+    }
+    let claims = &entry.findings.claims;
+    text += &format!("Theory against measurement: {}\n{}", report::score(claims), report::verdict_lines(claims));
+    let predictions = report::prediction_lines(entry.card, &entry.record, &entry.findings);
+    if !predictions.is_empty() {
+        text += "\nYour predictions\n";
+        predictions.iter().for_each(|line| text += &format!("  {line}\n"));
+    }
+    text += &format!("\nRecord  {}\n", path.display());
+    let svg = charts.iter().filter(|c| c.extension().is_some_and(|e| e == "svg"));
+    svg.for_each(|chart| text += &format!("Chart   {}\n", chart.display()));
+    for (command, shows) in entry.card.next.iter().take(1) {
+        text += &format!("Next    {command}\n        {shows}\n");
+    }
+    text
+}

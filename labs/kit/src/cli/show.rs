@@ -1,0 +1,191 @@
+//! What there is and what was measured, from records alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::{Failed, LOCAL, Outcome, pretty, print};
+use crate::{
+    draw::{Theme, draw},
+    findings::{Table, Verdict},
+    host::Host,
+    lab::Experiment,
+    record::Scale,
+    report::{self, Entry},
+    store,
+};
+
+/// Pixels of a PNG for each of the figure's own.
+const PNG_SCALE: f32 = 2.0;
+
+pub(super) fn welcome(syllabus: &[&'static dyn Experiment]) -> Outcome {
+    let mut text = String::from(
+        "Experiments on concurrency, measured on this machine and held against theory.\n\n",
+    );
+    text += &syllabus_table(syllabus);
+    text += "\nNext:\n";
+    text += "  labs doctor       is this machine fit to measure?\n";
+    text += "  labs run 3        the concurrency trap: a chart and a verdict in seconds\n";
+    text += "  labs all          every lab, the charts and the report\n";
+    text += "  labs run 3 --help what can be changed in an experiment\n";
+    if Path::new(LOCAL).is_dir() {
+        text += "  labs verdicts     what your runs in results/local say\n";
+    }
+    Ok(print(text)?)
+}
+
+pub(super) fn list(syllabus: &[&'static dyn Experiment], json: bool) -> Outcome {
+    if !json {
+        return Ok(print(syllabus_table(syllabus))?);
+    }
+    let labs: Vec<_> = syllabus
+        .iter()
+        .map(|lab| {
+            let card = lab.card();
+            let questions: Vec<_> = card
+                .predict
+                .iter()
+                .map(|q| json!({"key": q.key, "ask": q.ask, "unit": q.unit}))
+                .collect();
+            json!({"lab": card.id(), "number": card.number, "name": card.name, "title": card.title,
+                   "question": card.question, "predict": questions})
+        })
+        .collect();
+    pretty(&labs)
+}
+
+fn syllabus_table(syllabus: &[&'static dyn Experiment]) -> String {
+    let mut table = Table::new("Labs", &["lab", "title", "question"]);
+    for lab in syllabus {
+        let card = lab.card();
+        table.row([card.id(), card.title.to_string(), card.question.to_string()]);
+    }
+    report::text_table(&table)
+}
+
+/// Reads a folder; what is refused is told on stderr, and what remains is used.
+pub(super) fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<Entry>, bool)> {
+    let results = store::load_all(dir)?;
+    let mut sound = results.refused.is_empty();
+    for error in &results.refused {
+        eprintln!("left out: {error:#}");
+    }
+    let mut entries = Vec::new();
+    for record in results.records {
+        let Some(lab) = syllabus.iter().find(|l| l.card().id() == record.lab) else {
+            eprintln!("left out: {} is no lab of this version", record.lab);
+            sound = false;
+            continue;
+        };
+        match lab.explain(&record) {
+            Ok(findings) => entries.push(Entry { card: lab.card(), record, findings }),
+            Err(error) => {
+                eprintln!("left out: {error:#}");
+                sound = false;
+            }
+        }
+    }
+    Ok((entries, sound))
+}
+
+/// Something was left out: the rest was done, and the exit code says so.
+fn whole(sound: bool) -> Outcome {
+    if sound { Ok(()) } else { Err(anyhow::anyhow!("not every record could be used (see above)").into()) }
+}
+
+pub(super) fn charts(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcome {
+    let (entries, sound) = entries(syllabus, dir)?;
+    for path in write_charts(dir, &entries)? {
+        print(format!("{}\n", path.display()))?;
+    }
+    whole(sound)
+}
+
+/// Draws the charts of these labs into `DIR/charts` and removes charts that they no longer have.
+pub(super) fn write_charts(dir: &Path, entries: &[Entry]) -> Result<Vec<PathBuf>> {
+    let folder = dir.join("charts");
+    let mut written = Vec::new();
+    for entry in entries {
+        let id = entry.card.id();
+        for figure in &entry.findings.figures {
+            let drawing = draw(figure, &id).with_context(|| format!("{id}: cannot draw {}", figure.id))?;
+            let svg = folder.join(format!("{id}-{}.svg", figure.id));
+            let png = svg.with_extension("png");
+            store::write_whole(&svg, drawing.svg.as_bytes())?;
+            store::write_whole(&png, &drawing.png(Theme::Light, PNG_SCALE)?)?;
+            written.extend([svg, png]);
+        }
+        remove_stale(&folder, &id, &written)?;
+    }
+    Ok(written)
+}
+
+fn remove_stale(folder: &Path, id: &str, written: &[PathBuf]) -> Result<()> {
+    let Ok(files) = fs::read_dir(folder) else { return Ok(()) };
+    for path in files.filter_map(|f| Some(f.ok()?.path())) {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let ours = name.starts_with(&format!("{id}-")) && (name.ends_with(".svg") || name.ends_with(".png"));
+        if ours && !written.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcome {
+    let path = write_report(syllabus, dir)?;
+    Ok(print(format!("{}\n", path.display()))?)
+}
+
+/// Writes charts and report.
+pub(super) fn write_report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<PathBuf> {
+    let (entries, _) = entries(syllabus, dir)?;
+    write_charts(dir, &entries)?;
+    let path = dir.join("report.md");
+    store::write_whole(&path, report::markdown(&entries).as_bytes())?;
+    Ok(path)
+}
+
+pub(super) fn verdicts(syllabus: &[&'static dyn Experiment], dir: &Path, json: bool, check: bool) -> Outcome {
+    let (entries, sound) = entries(syllabus, dir)?;
+    if json {
+        let rows: Vec<_> = entries
+            .iter()
+            .flat_map(|e| e.findings.claims.iter().map(|c| c.row(&e.record.lab)))
+            .collect();
+        pretty(&rows)?;
+    } else {
+        for e in &entries {
+            let claims = &e.findings.claims;
+            print(format!("{}: {} ({} scale)\n{}\n", e.card.id(), report::score(claims), e.record.scale, report::verdict_lines(claims)))?;
+        }
+    }
+    let refuted = entries.iter().flat_map(|e| &e.findings.claims).any(|c| c.verdict() == Verdict::Refuted);
+    if check && refuted {
+        return Err(Failed::Refuted);
+    }
+    whole(sound)
+}
+
+pub(super) fn doctor(json: bool) -> Outcome {
+    let host = Host::calibrate(Scale::Quick)?;
+    let complaints = host.complaints();
+    if json {
+        return pretty(&json!({"fit": complaints.is_empty(), "complaints": complaints, "host": host}));
+    }
+    let mut text = report::text_table(&report::host_table(&host));
+    if let Some(limit) = host.open_files.filter(|n| *n < 4200) {
+        text += &format!("\nOpen files are limited to {limit}: the largest levels of labs 3 and 4 will be left out. `ulimit -n 16384` raises the limit for this shell.\n");
+    }
+    if complaints.is_empty() {
+        text += "\nThis machine is fit to measure.\n";
+    } else {
+        text += "\nMeasure again when these are gone, or expect inconclusive verdicts:\n";
+        complaints.iter().for_each(|c| text += &format!("  - {c}\n"));
+    }
+    Ok(print(text)?)
+}

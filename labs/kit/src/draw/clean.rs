@@ -1,0 +1,82 @@
+//! Texts as XML allows them, on one line.
+
+use crate::figure::{Body, Figure, Layer};
+
+/// Longest text in the picture, in characters; no place has room for more.
+const LONGEST: usize = 1000;
+/// Longest text for readers who cannot see the picture.
+const LONGEST_DESC: usize = 4000;
+
+/// Neither controls, which XML forbids, nor marks that would turn the direction of writing.
+fn allowed(c: char) -> bool {
+    let bidi =
+        matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    !(c.is_control() || bidi || matches!(c, '\u{FFFE}' | '\u{FFFF}'))
+}
+
+fn text(text: &str, longest: usize) -> String {
+    let spaced = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c });
+    spaced.filter(|c| allowed(*c)).take(longest).collect()
+}
+
+/// Escaped for the content of an element.
+pub(super) fn escaped(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for c in text(raw, LONGEST_DESC).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The figure with clean texts.
+pub(super) fn figure(figure: &Figure) -> Figure {
+    let mut clean = figure.clone();
+    let wash = |s: &mut String| *s = text(s, LONGEST);
+    wash(&mut clean.title);
+    wash(&mut clean.subtitle);
+    match &mut clean.body {
+        Body::Panels(panels) => {
+            wash(&mut panels.x.label);
+            panels
+                .marks
+                .iter_mut()
+                .for_each(|mark| wash(&mut mark.label));
+            for panel in &mut panels.panels {
+                wash(&mut panel.title);
+                wash(&mut panel.note);
+                wash(&mut panel.y.label);
+                for layer in &mut panel.layers {
+                    match layer {
+                        Layer::Line(line) => wash(&mut line.label),
+                        Layer::Rule { label, .. } | Layer::Region { label, .. } => wash(label),
+                    }
+                }
+            }
+        }
+        Body::Gantt(gantt) => {
+            for group in &mut gantt.groups {
+                wash(&mut group.title);
+                wash(&mut group.note);
+                for lane in &mut group.lanes {
+                    wash(&mut lane.label);
+                    lane.bars.iter_mut().for_each(|bar| wash(&mut bar.label));
+                }
+            }
+        }
+        Body::Beats(beats) => {
+            for lane in &mut beats.lanes {
+                wash(&mut lane.title);
+                wash(&mut lane.note);
+            }
+        }
+    }
+    clean
+}

@@ -1,0 +1,313 @@
+//! A chart as data: what to show, in the units of the axes, with nothing about how it is drawn.
+//!
+//! Labs build [`Figure`]s in their pure `explain` step; [`crate::draw`] turns them into SVG and PNG.
+//! Coordinates are data coordinates; sizes, fonts and colours in numbers belong to the drawing.
+
+/// One chart: a file `labNN-<id>.svg` and its PNG.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Short name within the lab, used in file names: lower case, digits and hyphens.
+    pub id: String,
+    /// The finding, with its number: "Goodput stops growing at 100 clients".
+    pub title: String,
+    /// Conditions of the experiment and what the marks mean.
+    pub subtitle: String,
+    /// A sentence or two for readers who cannot see the chart.
+    pub desc: String,
+    /// What is drawn.
+    pub body: Body,
+}
+
+/// The kinds of chart.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Panels stacked over one shared x axis.
+    Panels(Panels),
+    /// Who did what when: groups of lanes of spans over one time axis.
+    Gantt(Gantt),
+    /// Beats of a heartbeat and the gaps between them, a lane per condition.
+    Beats(Beats),
+}
+
+/// Panels stacked over one x axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panels {
+    /// The shared horizontal axis.
+    pub x: Axis,
+    /// Top to bottom.
+    pub panels: Vec<Panel>,
+    /// Vertical marks drawn through every panel.
+    pub marks: Vec<Mark>,
+}
+
+/// One panel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    /// What the panel shows, in bold.
+    pub title: String,
+    /// Unit or explanation beside the title.
+    pub note: String,
+    /// The vertical axis.
+    pub y: Axis,
+    /// Drawn in order: later ones lie on top.
+    pub layers: Vec<Layer>,
+    /// Relative height; 1.0 is the usual panel, 1.4 a taller one.
+    pub height: f64,
+}
+
+/// An axis: its scale, its label and how its ticks are written. Ticks are chosen by the drawing
+/// unless given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// Written once, at the axis; empty for none.
+    pub label: String,
+    /// Linear or logarithmic.
+    pub scale: Scale,
+    /// How a tick is written.
+    pub unit: Unit,
+    /// Explicit ticks; empty lets the drawing choose round ones.
+    pub ticks: Vec<f64>,
+    /// Explicit range; `None` takes the data's (a linear axis then starts at zero).
+    pub range: Option<(f64, f64)>,
+}
+
+/// How data map to the axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal steps.
+    Linear,
+    /// Equal ratios.
+    Log,
+}
+
+/// How numbers on an axis are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A plain number; thousands as `2k`.
+    Number,
+    /// Data in seconds, written as `10 ms`, `1 s`.
+    Seconds,
+    /// Data in 0…1, written as `50%`.
+    Share,
+    /// Data as a factor, written as `2×`.
+    Factor,
+}
+
+/// One thing drawn inside a panel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layer {
+    /// A line, with dots at its points when it is measured.
+    Line(Line),
+    /// A horizontal rule with a label at its left end.
+    Rule {
+        /// Height in y units.
+        y: f64,
+        /// Written above the rule.
+        label: String,
+    },
+    /// A shaded stretch of the x axis with a label at its top.
+    Region {
+        /// Left and right edge in x units.
+        x: (f64, f64),
+        /// Written at the top of the region; empty for none.
+        label: String,
+        /// The tint.
+        colour: Colour,
+    },
+}
+
+/// A line through points.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Written at the line's right end instead of a legend; empty for none.
+    pub label: String,
+    /// Its colour.
+    pub colour: Colour,
+    /// Measured lines are solid with dots, theory is dashed without.
+    pub style: Style,
+    /// (x, y), x ascending. Non-finite y break the line.
+    pub points: Vec<(f64, f64)>,
+    /// (x, low, high): the interval, as a band; empty for none.
+    pub band: Vec<(f64, f64, f64)>,
+}
+
+/// What kind of line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Solid, with a dot at every point.
+    Measured,
+    /// Dashed, no dots.
+    Theory,
+    /// Solid and thin, no dots: dense series.
+    Trace,
+    /// Dots only.
+    Dots,
+}
+
+/// Okabe-Ito colours (safe for the colour-blind) by role, plus two neutral ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Colour {
+    Blue,
+    Vermilion,
+    Green,
+    Purple,
+    Sky,
+    Orange,
+    Ink,
+    Muted,
+}
+
+/// A vertical mark through all panels: a position with an optional interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// Position in x units.
+    pub x: f64,
+    /// Shaded interval round it.
+    pub interval: Option<(f64, f64)>,
+    /// Written beside the mark in the first panel.
+    pub label: String,
+    /// Its colour.
+    pub colour: Colour,
+}
+
+/// A Gantt chart: groups (one per condition) of lanes over one time axis in seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gantt {
+    /// Top to bottom.
+    pub groups: Vec<Group>,
+}
+
+/// One condition of a Gantt chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The condition.
+    pub title: String,
+    /// Explanation beside the title.
+    pub note: String,
+    /// Top to bottom.
+    pub lanes: Vec<Lane>,
+    /// Where it ended, in seconds, drawn as a line with its time.
+    pub end: Option<f64>,
+    /// Where theory says it ends, in seconds, drawn dashed.
+    pub predicted_end: Option<f64>,
+}
+
+/// One lane: a thread, a stage, a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lane {
+    /// Its name, at the left.
+    pub label: String,
+    /// Colour of the name; a bar has its own.
+    pub colour: Colour,
+    /// What happened, in any order; bars of one lane may overlap only if the drawing may stack them.
+    pub bars: Vec<Bar>,
+}
+
+/// One stretch of work or waiting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bar {
+    /// Start in seconds from the group's beginning.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// Written inside when there is room.
+    pub label: String,
+    /// Its colour.
+    pub colour: Colour,
+    /// Hatched instead of filled: waiting, not working.
+    pub waiting: bool,
+}
+
+/// Heartbeats: a lane per condition over one time axis in seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beats {
+    /// End of the time axis in seconds.
+    pub until: f64,
+    /// A gap longer than this many seconds is drawn as a bar.
+    pub threshold: f64,
+    /// Top to bottom.
+    pub lanes: Vec<BeatLane>,
+}
+
+/// One condition of a heartbeat chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeatLane {
+    /// The condition.
+    pub title: String,
+    /// A second, smaller line.
+    pub note: String,
+    /// Instants of the beats in seconds, ascending.
+    pub beats: Vec<f64>,
+    /// Longest gap in seconds, written at the right with ✓ (up to the threshold) or ✗.
+    pub longest_gap: f64,
+}
+
+impl Axis {
+    /// A linear axis from zero.
+    pub fn linear(label: &str, unit: Unit) -> Axis {
+        Axis {
+            label: label.into(),
+            scale: Scale::Linear,
+            unit,
+            ticks: vec![],
+            range: None,
+        }
+    }
+
+    /// A logarithmic axis over the data's range.
+    pub fn log(label: &str, unit: Unit) -> Axis {
+        Axis {
+            label: label.into(),
+            scale: Scale::Log,
+            unit,
+            ticks: vec![],
+            range: None,
+        }
+    }
+
+    /// The same axis with these ticks.
+    pub fn with_ticks(self, ticks: impl Into<Vec<f64>>) -> Axis {
+        Axis {
+            ticks: ticks.into(),
+            ..self
+        }
+    }
+
+    /// The same axis over this range.
+    pub fn with_range(self, low: f64, high: f64) -> Axis {
+        Axis {
+            range: Some((low, high)),
+            ..self
+        }
+    }
+}
+
+impl Line {
+    /// What was measured: solid, with dots.
+    pub fn measured(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
+        Line {
+            label: label.into(),
+            colour,
+            style: Style::Measured,
+            points,
+            band: vec![],
+        }
+    }
+
+    /// What theory says: dashed.
+    pub fn theory(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
+        Line {
+            label: label.into(),
+            colour,
+            style: Style::Theory,
+            points,
+            band: vec![],
+        }
+    }
+
+    /// The same line with its interval.
+    pub fn with_band(self, band: Vec<(f64, f64, f64)>) -> Line {
+        Line { band, ..self }
+    }
+}

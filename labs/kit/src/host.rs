@@ -1,0 +1,168 @@
+//! The machine and its apparatus, measured before anything else is.
+
+use std::time::{Duration, Instant};
+
+use mock_server::{Service, Spec, Upstream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    load::{Closed, Load, Outcome},
+    os,
+    record::Scale,
+    stats::quantile,
+    work::{Kernel, effective_parallelism},
+};
+
+/// Facts about the machine and calibration of the apparatus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Operating system and architecture: "linux x86_64".
+    pub system: String,
+    /// Name of the processor, where the system tells.
+    pub cpu: Option<String>,
+    /// Processors this process may use.
+    pub cores: usize,
+    /// Installed memory in bytes, where the system tells.
+    pub memory_bytes: Option<u64>,
+    /// Limit on open files, where there is one.
+    pub open_files: Option<u64>,
+    /// "release" or "debug".
+    pub build: String,
+    /// Speed-up of a pure CPU kernel on 1, 2, … threads.
+    pub effective_parallelism: Vec<f64>,
+    /// How late a 1 ms sleep of the runtime ends: median, in milliseconds.
+    pub timer_late_ms: f64,
+    /// The same at its 99th percentile.
+    pub timer_late_p99_ms: f64,
+    /// Longest time a thread that only watches the clock was kept off the processor, in
+    /// milliseconds: spin jitter.
+    pub spin_jitter_ms: f64,
+    /// Requests/s of the mock server when it has nothing to do but answer.
+    pub upstream_ceiling_per_s: f64,
+    /// Time a request spends beside its service when the machine is idle, in milliseconds.
+    pub request_overhead_ms: f64,
+}
+
+impl Host {
+    /// Measures the machine: about half a second, a tenth at smoke scale.
+    ///
+    /// # Errors
+    /// When no listener or runtime can be had.
+    pub fn calibrate(scale: Scale) -> anyhow::Result<Host> {
+        let smoke = scale == Scale::Smoke;
+        let cores = cores();
+        let kernel = Kernel::calibrate();
+        let (cost, repeats) = if smoke { (5, 1) } else { (20, 4) };
+        let parallel = effective_parallelism(kernel, cores, Duration::from_millis(cost), repeats);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let late = runtime.block_on(timer_lateness(if smoke { 10 } else { 60 }));
+        let window = Duration::from_millis(if smoke { 20 } else { 150 });
+        let (ceiling, overhead) = runtime.block_on(upstream_speed(window))?;
+        Ok(Host {
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cpu: os::cpu_model(),
+            cores,
+            memory_bytes: os::memory_bytes(),
+            open_files: os::raise_open_file_limit(),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_string(),
+            effective_parallelism: parallel,
+            timer_late_ms: quantile(&late, 0.5) * 1e3,
+            timer_late_p99_ms: quantile(&late, 0.99) * 1e3,
+            spin_jitter_ms: spin_jitter(Duration::from_millis(if smoke { 10 } else { 100 })) * 1e3,
+            upstream_ceiling_per_s: ceiling,
+            request_overhead_ms: overhead * 1e3,
+        })
+    }
+
+    /// Speed-up that `threads` threads of pure computation get here: measured up to the number of
+    /// cores, constant beyond.
+    pub fn width(&self, threads: usize) -> f64 {
+        let last = self.effective_parallelism.len();
+        let at = threads.clamp(1, last.max(1)) - 1;
+        self.effective_parallelism.get(at).copied().unwrap_or(1.0).max(1.0)
+    }
+
+    /// Why this machine is a poor place to measure, one sentence a reason; empty when it is fit.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.build == "debug" {
+            why.push("this is a debug build: run with --release".to_string());
+        }
+        if self.cores < 2 {
+            why.push("there is only one processor: nothing can run in parallel".to_string());
+        } else if self.width(self.cores) < 0.75 * self.cores as f64 {
+            why.push(format!(
+                "{} processors give only {:.2} processors' worth of work: close other programs, plug in the charger",
+                self.cores,
+                self.width(self.cores)
+            ));
+        }
+        if self.timer_late_p99_ms > 5.0 {
+            why.push(format!(
+                "a 1 ms sleep ends up to {:.1} ms late: the machine is busy with something else",
+                self.timer_late_p99_ms
+            ));
+        }
+        if self.spin_jitter_ms > 5.0 {
+            why.push(format!(
+                "a running thread was kept off its processor for {:.1} ms",
+                self.spin_jitter_ms
+            ));
+        }
+        if self.upstream_ceiling_per_s < 4000.0 {
+            why.push(format!(
+                "the mock server answers only {:.0} requests/s",
+                self.upstream_ceiling_per_s
+            ));
+        }
+        why
+    }
+}
+
+/// Processors this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// How late sleeps of 1 ms end, in seconds, sorted.
+async fn timer_lateness(samples: usize) -> Vec<f64> {
+    let nap = Duration::from_millis(1);
+    let mut late = Vec::with_capacity(samples);
+    for _ in 0..samples {
+        let start = Instant::now();
+        tokio::time::sleep(nap).await;
+        late.push(start.elapsed().saturating_sub(nap).as_secs_f64());
+    }
+    late.sort_by(f64::total_cmp);
+    late
+}
+
+/// Longest gap between two looks at the clock of a thread that does nothing else, in seconds.
+fn spin_jitter(during: Duration) -> f64 {
+    let start = Instant::now();
+    let (mut last, mut worst) = (start, Duration::ZERO);
+    while last - start < during {
+        let now = Instant::now();
+        worst = worst.max(now - last);
+        last = now;
+    }
+    worst.as_secs_f64()
+}
+
+/// The mock server's ceiling (requests/s with 32 clients and no service time) and the overhead of
+/// a single request in seconds.
+async fn upstream_speed(window: Duration) -> anyhow::Result<(f64, f64)> {
+    let instant = Spec::new(mock_server::MAX_SLOTS, Service::Constant(Duration::ZERO));
+    let upstream = Upstream::start(instant).await?;
+    let (client, url) = (reqwest::Client::new(), upstream.url());
+    let get = move |_| {
+        let request = client.get(&url).send();
+        async move { Outcome::of(async { request.await?.error_for_status()?.bytes().await }.await) }
+    };
+    let closed = |clients| Closed { clients, warm_up: window / 3, window, ..Closed::default() };
+    let one = Load::default().closed(closed(1), get.clone()).await;
+    let many = Load::default().closed(closed(32), get).await;
+    anyhow::ensure!(many.trial.ok > 0 && one.trial.ok > 0, "the mock server did not answer: is the loopback interface up?");
+    Ok((many.goodput_per_s, one.trial.latency.quantile_s(0.5).unwrap_or(0.0)))
+}

@@ -1,0 +1,201 @@
+//! What a lab is.
+
+use std::marker::PhantomData;
+
+use anyhow::Context;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    findings::{Claim, Findings},
+    record::{Record, Scale},
+    session::Session,
+    summary::Summary,
+};
+
+/// A lab: a question, an experiment that answers it and the theory it is held against.
+pub trait Lab: 'static {
+    /// Every constant of the experiment, as flags. They are stored in the record, and theory
+    /// follows them.
+    type Params: Args + Serialize + DeserializeOwned;
+
+    /// What the lab is about.
+    const CARD: Card;
+
+    /// Refuses combinations of flags that make no sense, with the sentence for the user.
+    ///
+    /// # Errors
+    /// The sentence.
+    fn check(_params: &Self::Params) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs the experiment: the only impure stage. The runtime is built here, in plain sight: its
+    /// flavour is often the lesson.
+    ///
+    /// # Errors
+    /// When the experiment cannot be carried out; what was measured before is kept.
+    fn measure(params: &Self::Params, session: &mut Session) -> anyhow::Result<()>;
+
+    /// Holds the summary against theory: a pure function of the record.
+    fn explain(params: &Self::Params, summary: &Summary) -> Findings;
+}
+
+/// What a lab is about.
+#[derive(Debug)]
+pub struct Card {
+    /// 3 for lab03.
+    pub number: u8,
+    /// "concurrency_trap".
+    pub name: &'static str,
+    /// "The concurrency trap".
+    pub title: &'static str,
+    /// The question in one sentence.
+    pub question: &'static str,
+    /// What the reader is asked to predict before the run.
+    pub predict: &'static [Question],
+    /// What to try next: a command and what it shows.
+    pub next: &'static [(&'static str, &'static str)],
+    /// The lab's own source file, which opens with its lesson.
+    pub source: &'static str,
+    /// How the experiment is sized.
+    pub sizes: Sizes,
+}
+
+/// Flags that a scale puts before the user's own, and how often conditions are repeated.
+#[derive(Debug)]
+pub struct Sizes {
+    /// Flags at smoke scale.
+    pub smoke: &'static [&'static str],
+    /// Flags at full scale.
+    pub full: &'static [&'static str],
+    /// Trials of each condition at quick and at full scale (one at smoke scale).
+    pub trials: (usize, usize),
+}
+
+/// Something to predict: a number.
+#[derive(Debug)]
+pub struct Question {
+    /// Name in `--predict KEY=VALUE`.
+    pub key: &'static str,
+    /// The question.
+    pub ask: &'static str,
+    /// Unit of the answer.
+    pub unit: &'static str,
+    /// A hint of the range.
+    pub hint: &'static str,
+}
+
+impl Card {
+    /// "lab03".
+    pub fn id(&self) -> String {
+        format!("lab{:02}", self.number)
+    }
+
+    /// Flags that the scale puts before the user's.
+    pub fn preset(&self, scale: Scale) -> &'static [&'static str] {
+        match scale {
+            Scale::Smoke => self.sizes.smoke,
+            Scale::Quick => &[],
+            Scale::Full => self.sizes.full,
+        }
+    }
+
+    /// Trials of each condition unless `--trials` says otherwise.
+    pub fn trials(&self, scale: Scale) -> usize {
+        match scale {
+            Scale::Smoke => 1,
+            Scale::Quick => self.sizes.trials.0,
+            Scale::Full => self.sizes.trials.1,
+        }
+    }
+
+    /// The lesson: the module documentation that the lab's source opens with, as Markdown.
+    pub fn lesson(&self) -> String {
+        let lines = self.source.lines().map_while(|l| l.strip_prefix("//!"));
+        lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A lab with its parameter type erased: what the syllabus lists.
+pub trait Experiment: Sync {
+    /// What the lab is about.
+    fn card(&self) -> &'static Card;
+    /// Adds the lab's flags to a command.
+    fn flags(&self, command: Command) -> Command;
+    /// Reads the flags.
+    ///
+    /// # Errors
+    /// The sentence for the user.
+    fn prepare(&self, matches: &ArgMatches) -> Result<Prepared, String>;
+    /// Holds a record against theory.
+    ///
+    /// # Errors
+    /// When the record's parameters are not this lab's.
+    fn explain(&self, record: &Record) -> anyhow::Result<Findings>;
+}
+
+/// A lab with its flags read, ready to run.
+pub struct Prepared {
+    /// The flags as stored in the record.
+    pub params: serde_json::Value,
+    /// Runs the experiment.
+    #[allow(clippy::type_complexity)]
+    pub measure: Box<dyn FnOnce(&mut Session) -> anyhow::Result<()>>,
+}
+
+struct Erased<L>(PhantomData<fn() -> L>);
+
+/// The lab as an entry of the syllabus.
+pub const fn entry<L: Lab>() -> &'static dyn Experiment {
+    &Erased::<L>(PhantomData)
+}
+
+impl<L: Lab> Experiment for Erased<L> {
+    fn card(&self) -> &'static Card {
+        const { &L::CARD }
+    }
+
+    fn flags(&self, command: Command) -> Command {
+        L::Params::augment_args(command)
+    }
+
+    fn prepare(&self, matches: &ArgMatches) -> Result<Prepared, String> {
+        let params = L::Params::from_arg_matches(matches).map_err(|e| e.to_string())?;
+        L::check(&params)?;
+        let stored = serde_json::to_value(&params).map_err(|e| e.to_string())?;
+        Ok(Prepared {
+            params: stored,
+            measure: Box::new(move |session| L::measure(&params, session)),
+        })
+    }
+
+    fn explain(&self, record: &Record) -> anyhow::Result<Findings> {
+        let params: L::Params = serde_json::from_value(record.params.clone()).with_context(|| {
+            format!("{}: the record's parameters are not those of this lab", record.lab)
+        })?;
+        L::check(&params).map_err(|e| anyhow::anyhow!("{}: {e}", record.lab))?;
+        let summary = Summary::of(record);
+        let mut findings = L::explain(&params, &summary);
+        findings.claims.insert(0, books(&summary));
+        if summary.interrupted() {
+            for claim in &mut findings.claims {
+                claim.undecidable = Some("the run was interrupted".into());
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// The claim every lab makes: nothing was lost between the loads and the record.
+fn books(summary: &Summary) -> Claim {
+    let open = summary.all_trials().filter(|t| !t.books_close()).count();
+    Claim::near(
+        "every request has exactly one fate: the books close in every trial",
+        crate::findings::Basis::Predicted,
+        0.0,
+        Some(crate::stats::Estimate::exact(open as f64)),
+        0.0,
+    )
+    .unit("trials with open books")
+}

@@ -1,0 +1,61 @@
+//! Everything of the lab suite that is not a lesson.
+//!
+//! # Layout
+//!
+//! One line runs through it, and no arrow runs back:
+//!
+//! experiment → record → summary → findings → chart, table, report
+//!
+//! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
+//!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
+//! - [`summary`] reads a record as estimates with intervals ([`stats`]).
+//! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
+//!   ([`figure`]), tables, claims with verdicts.
+//! - [`draw`] draws figures, [`report`] writes text, [`cli`] is the terminal.
+
+pub mod args;
+pub mod cli;
+pub mod draw;
+pub mod figure;
+pub mod findings;
+pub mod host;
+pub mod lab;
+pub mod load;
+pub mod os;
+pub mod progress;
+pub mod record;
+pub mod report;
+pub mod session;
+pub mod stats;
+pub mod stop;
+pub mod store;
+pub mod summary;
+pub mod theory;
+pub mod work;
+
+/// What most labs need.
+pub mod prelude {
+    pub use std::time::{Duration, Instant};
+
+    pub use anyhow::Result;
+    pub use bytes::Bytes;
+    pub use clap::Args;
+    pub use mock_server::{Service as ServiceTime, Spec};
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::{
+        args::{Time, count, level},
+        figure::{
+            Axis, Bar, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane, Layer, Line, Mark, Panel, Panels,
+            Scale as AxisScale, Style, Unit,
+        },
+        findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
+        lab::{Card, Lab, Question, Sizes},
+        load::{Closed, Open, Outcome, Tally},
+        record::{Scale, Trial},
+        session::{Recorder, Service, Session},
+        stats::Estimate,
+        summary::{Condition, Summary},
+        work::Kernel,
+    };
+}

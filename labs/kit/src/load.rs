@@ -1,0 +1,660 @@
+//! The load generator: closed loop, open loop and burst, with typed outcomes and books that close.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use tokio::task::JoinSet;
+
+use crate::{
+    record::Trial,
+    stop::Stop,
+};
+
+/// What became of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 2xx with the expected body, within the timeout.
+    Ok,
+    /// The upstream refused: 503 or 429.
+    Rejected,
+    /// The client stopped waiting.
+    TimedOut,
+    /// Anything else that is not a success.
+    Failed(Failure),
+    /// The run was stopped while it was in flight.
+    Aborted,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: refused, or no descriptor left.
+    Connect,
+    /// The connection broke.
+    Broken,
+    /// A status that is neither success nor refusal.
+    Status(u16),
+    /// A body other than the one expected.
+    Body,
+    /// None of these.
+    Other,
+}
+
+impl Failure {
+    fn name(self) -> String {
+        match self {
+            Failure::Connect => "connect".into(),
+            Failure::Broken => "broken".into(),
+            Failure::Status(code) => format!("status {code}"),
+            Failure::Body => "body".into(),
+            Failure::Other => "other".into(),
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome of a request to the mock server: the error's type decides, never its text.
+    pub fn of(answer: Result<Bytes, reqwest::Error>) -> Outcome {
+        match answer {
+            Ok(body) if body == mock_server::BODY => Outcome::Ok,
+            Ok(_) => Outcome::Failed(Failure::Body),
+            Err(error) => Outcome::of_error(&error),
+        }
+    }
+
+    fn of_error(error: &reqwest::Error) -> Outcome {
+        match error.status().map(|s| s.as_u16()) {
+            Some(429 | 503) => Outcome::Rejected,
+            Some(code) => Outcome::Failed(Failure::Status(code)),
+            // A connect that runs into the timeout is a time-out: the client gave up.
+            None if error.is_timeout() => Outcome::TimedOut,
+            None if error.is_connect() => Outcome::Failed(Failure::Connect),
+            None if error.is_request() || error.is_body() || error.is_decode() => {
+                Outcome::Failed(Failure::Broken)
+            }
+            None => Outcome::Failed(Failure::Other),
+        }
+    }
+}
+
+/// Clients that each send, wait for the answer and send again.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// How many.
+    pub clients: usize,
+    /// The first `ramped` clients start one after another over this time, the others right after
+    /// them. With one client a slot over one service time, slots become free one after another
+    /// for ever after; all at once, every answer would meet every other in the server's one thread.
+    pub ramp: Duration,
+    /// How many clients start during the ramp.
+    pub ramped: usize,
+    /// Attempts that start earlier than this are sent and not counted.
+    pub warm_up: Duration,
+    /// Attempts that start in the window after the warm-up are counted, and awaited to their end.
+    pub window: Duration,
+    /// How long a client waits on average after a refusal before it tries again: half to one and
+    /// a half times this, so that those refused together do not come back together.
+    pub pause_after_refusal: Duration,
+    /// Seed of the pauses.
+    pub seed: u64,
+}
+
+impl Closed {
+    /// When a client starts, from the beginning of the load.
+    pub fn start_of(&self, client: usize) -> Duration {
+        let share = client as f64 / self.ramped.max(1) as f64;
+        self.ramp.mul_f64(share.min(1.0))
+    }
+
+    /// A pause of this plan, for a random number in [0, 1).
+    pub fn pause(&self, random: f64) -> Duration {
+        self.pause_after_refusal.mul_f64(0.5 + random)
+    }
+}
+
+impl Default for Closed {
+    fn default() -> Closed {
+        Closed {
+            clients: 1,
+            ramp: Duration::ZERO,
+            ramped: 1,
+            warm_up: Duration::ZERO,
+            window: Duration::from_secs(1),
+            pause_after_refusal: Duration::ZERO,
+            seed: 1,
+        }
+    }
+}
+
+/// Arrivals that do not wait for answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// Arrivals per second.
+    pub rate: f64,
+    /// Exponential gaps (Poisson) or equal ones.
+    pub poisson: bool,
+    /// How long arrivals go on.
+    pub window: Duration,
+    /// Seed of the gaps.
+    pub seed: u64,
+}
+
+/// What one load did.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Counts and latencies of the counted attempts.
+    pub trial: Trial,
+    /// Successes per second.
+    pub goodput_per_s: f64,
+    /// Attempts per second, whatever became of them.
+    pub attempts_per_s: f64,
+    /// Mean time of an attempt until it ended, whatever became of it, in seconds.
+    pub mean_attempt_s: f64,
+    /// Mean number of requests in flight, from the integral of the in-flight count over time.
+    pub mean_in_flight: f64,
+    /// Largest number in flight at once.
+    pub max_in_flight: u64,
+    /// Attempts sent in all, warm-up included.
+    pub sent: u64,
+    /// Refusals in all, warm-up included.
+    pub refused: u64,
+    /// (intended start in seconds, seconds to the end) of each counted success, in the order of
+    /// their ends; only of open loads and bursts.
+    pub timeline: Vec<(f64, f64)>,
+}
+
+/// The generator.
+#[derive(Clone, Debug)]
+pub struct Load {
+    stop: Stop,
+    give_up: Duration,
+}
+
+impl Default for Load {
+    fn default() -> Load {
+        Load::new(Stop::default())
+    }
+}
+
+impl Load {
+    /// A generator that ends early when `stop` is set.
+    pub fn new(stop: Stop) -> Load {
+        // Far above every timeout a lab uses; it only keeps an upstream that never answers from
+        // hanging the run.
+        Load { stop, give_up: Duration::from_secs(60) }
+    }
+
+    /// Sends `n` requests at once and waits for all. Latency counts from the one common start.
+    pub async fn burst<F, Fut>(&self, n: usize, op: F) -> Tally
+    where
+        F: Fn(usize) -> Fut,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        let start = Instant::now();
+        let book = Arc::new(Book::new(start, None));
+        let mut tasks = JoinSet::new();
+        for i in 0..n {
+            tasks.spawn(self.clone().attempt(book.clone(), start, true, op(i)));
+        }
+        join(tasks).await;
+        book.close(n as u64).with_wall(start.elapsed())
+    }
+
+    /// Runs a closed loop. `op` is called with the client's number for each attempt.
+    ///
+    /// Rates are counts without edges: every attempt counts with the part of its time in flight
+    /// that lies inside the window. Counting whole attempts would be off by one a client.
+    pub async fn closed<F, Fut>(&self, plan: Closed, op: F) -> Tally
+    where
+        F: Fn(usize) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        let origin = Instant::now();
+        let window = (origin + plan.warm_up, origin + plan.warm_up + plan.window);
+        let book = Arc::new(Book::new(origin, Some(window)));
+        let mut tasks = JoinSet::new();
+        for i in 0..plan.clients {
+            let (load, book, op) = (self.clone(), book.clone(), op.clone());
+            let mut rng = Pcg64Mcg::seed_from_u64(plan.seed.wrapping_add(i as u64));
+            tasks.spawn(async move {
+                let mut part = Part::default();
+                load.sleep(origin + plan.start_of(i)).await;
+                loop {
+                    let start = Instant::now();
+                    if start >= window.1 || load.stop.is_set() {
+                        break;
+                    }
+                    let counts = start >= window.0;
+                    let outcome = load.clone().attempt(book.clone(), start, counts, op(i)).await;
+                    let end = Instant::now();
+                    let pause = match outcome {
+                        Outcome::Rejected => plan.pause(rng.random()),
+                        _ => Duration::ZERO,
+                    };
+                    part.add(window, start, end, outcome);
+                    if !pause.is_zero() && end + pause < window.1 {
+                        load.sleep(end + pause).await;
+                    } else if !pause.is_zero() {
+                        break;
+                    }
+                }
+                book.lock().part.merge(part);
+            });
+        }
+        join(tasks).await;
+        let mut tally = book.close_counted();
+        let part = std::mem::take(&mut book.lock().part);
+        let seconds = plan.window.as_secs_f64();
+        tally.attempts_per_s = part.attempts / seconds;
+        tally.goodput_per_s = part.ok / seconds;
+        tally.mean_attempt_s = part.sojourn_s / part.attempts;
+        tally.trial.wall_s = seconds;
+        tally
+    }
+
+    /// Sleeps until an instant or until the run is stopped.
+    async fn sleep(&self, until: Instant) {
+        tokio::select! {
+            () = tokio::time::sleep_until(until.into()) => {}
+            () = self.stop.wait() => {}
+        }
+    }
+
+    /// Sends on a schedule, whether or not earlier requests have been answered. Latency counts
+    /// from the *intended* start, so a generator or server that falls behind cannot hide it.
+    pub async fn open<F, Fut>(&self, plan: Open, op: F) -> Tally
+    where
+        F: Fn(usize) -> Fut,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        let start = Instant::now();
+        let book = Arc::new(Book::new(start, None));
+        let schedule = schedule(plan);
+        let planned = schedule.len() as u64;
+        let mut tasks = JoinSet::new();
+        for (i, offset) in schedule.into_iter().enumerate() {
+            let intended = start + offset;
+            self.sleep(intended).await;
+            if self.stop.is_set() {
+                break;
+            }
+            tasks.spawn(self.clone().attempt(book.clone(), intended, true, op(i)));
+        }
+        join(tasks).await;
+        book.close(planned).with_wall(start.elapsed())
+    }
+
+    /// One attempt with its place in the books.
+    async fn attempt(
+        self,
+        book: Arc<Book>,
+        start: Instant,
+        counts: bool,
+        op: impl Future<Output = Outcome>,
+    ) -> Outcome {
+        book.enter(Instant::now());
+        let outcome = tokio::select! {
+            done = tokio::time::timeout(self.give_up, op) => done.unwrap_or(Outcome::TimedOut),
+            () = self.stop.wait() => Outcome::Aborted,
+        };
+        book.leave(start, Instant::now(), outcome, counts);
+        outcome
+    }
+}
+
+/// Instants of arrivals, from the start of the load.
+fn schedule(plan: Open) -> Vec<Duration> {
+    let mut rng = Pcg64Mcg::seed_from_u64(plan.seed);
+    let mean_gap = 1.0 / plan.rate.max(1e-9);
+    let mut at = 0.0;
+    std::iter::from_fn(|| {
+        at += if plan.poisson { -(1.0 - rng.random::<f64>()).ln() * mean_gap } else { mean_gap };
+        (at < plan.window.as_secs_f64()).then(|| Duration::from_secs_f64(at))
+    })
+    .collect()
+}
+
+/// Waits for all tasks; a panic in one of them goes on here.
+async fn join(mut tasks: JoinSet<impl Send + 'static>) {
+    while let Some(result) = tasks.join_next().await {
+        if let Err(error) = result
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+/// Attempts, each with the part of its time in flight that lies inside the window.
+#[derive(Debug, Default)]
+struct Part {
+    attempts: f64,
+    ok: f64,
+    sojourn_s: f64,
+}
+
+impl Part {
+    fn add(&mut self, window: (Instant, Instant), start: Instant, end: Instant, outcome: Outcome) {
+        let inside = end.min(window.1).saturating_duration_since(start.max(window.0));
+        let took = end.saturating_duration_since(start);
+        if outcome == Outcome::Aborted || took.is_zero() {
+            return;
+        }
+        let share = inside.as_secs_f64() / took.as_secs_f64();
+        self.attempts += share;
+        self.sojourn_s += inside.as_secs_f64();
+        if outcome == Outcome::Ok {
+            self.ok += share;
+        }
+    }
+
+    fn merge(&mut self, other: Part) {
+        self.attempts += other.attempts;
+        self.ok += other.ok;
+        self.sojourn_s += other.sojourn_s;
+    }
+}
+
+/// The books of one load, shared by its tasks. One lock: an entry takes well under a microsecond,
+/// and no lab sends more than some ten thousand a second.
+#[derive(Debug)]
+pub struct Book(Mutex<Entries>);
+
+#[derive(Debug)]
+struct Entries {
+    origin: Instant,
+    /// The in-flight count is integrated inside this window only; everywhere when `None`.
+    window: Option<(Instant, Instant)>,
+    in_flight: u64,
+    max_in_flight: u64,
+    changed: Instant,
+    area_s: f64,
+    ended: Instant,
+    trial: Trial,
+    failures: BTreeMap<Key, u64>,
+    sent: u64,
+    refused: u64,
+    timeline: Vec<(f64, f64)>,
+    part: Part,
+}
+
+/// Failures ordered for the map without building their names on the hot path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u8, u16);
+
+impl Failure {
+    fn key(self) -> Key {
+        match self {
+            Failure::Connect => Key(0, 0),
+            Failure::Broken => Key(1, 0),
+            Failure::Status(code) => Key(2, code),
+            Failure::Body => Key(3, 0),
+            Failure::Other => Key(4, 0),
+        }
+    }
+
+    fn from_key(key: Key) -> Failure {
+        match key.0 {
+            0 => Failure::Connect,
+            1 => Failure::Broken,
+            2 => Failure::Status(key.1),
+            3 => Failure::Body,
+            _ => Failure::Other,
+        }
+    }
+}
+
+impl Book {
+    /// Empty books, opened at `origin`; in-flight counts are integrated in `window`.
+    pub fn new(origin: Instant, window: Option<(Instant, Instant)>) -> Book {
+        Book(Mutex::new(Entries {
+            origin,
+            window,
+            in_flight: 0,
+            max_in_flight: 0,
+            changed: origin,
+            area_s: 0.0,
+            ended: origin,
+            trial: Trial::default(),
+            failures: BTreeMap::new(),
+            sent: 0,
+            refused: 0,
+            timeline: Vec::new(),
+            part: Part::default(),
+        }))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is sent.
+    pub fn enter(&self, now: Instant) {
+        let mut e = self.lock();
+        e.integrate(now);
+        e.in_flight += 1;
+        e.max_in_flight = e.max_in_flight.max(e.in_flight);
+        e.sent += 1;
+    }
+
+    /// A request has ended. `start` is its intended start; `counts` is false in the warm-up.
+    pub fn leave(&self, start: Instant, now: Instant, outcome: Outcome, counts: bool) {
+        let mut e = self.lock();
+        e.integrate(now);
+        e.in_flight = e.in_flight.saturating_sub(1);
+        e.refused += u64::from(outcome == Outcome::Rejected);
+        if !counts {
+            return;
+        }
+        let took = now.saturating_duration_since(start);
+        e.trial.offered += 1;
+        e.ended = e.ended.max(now);
+        if outcome != Outcome::Aborted {
+            e.trial.attempt_latency.record(took);
+        }
+        match outcome {
+            Outcome::Ok => {
+                e.trial.ok += 1;
+                e.trial.latency.record(took);
+                if e.window.is_none() {
+                    let at = start.saturating_duration_since(e.origin).as_secs_f64();
+                    e.timeline.push((at, took.as_secs_f64()));
+                }
+            }
+            Outcome::Rejected => e.trial.rejected += 1,
+            Outcome::TimedOut => e.trial.timed_out += 1,
+            Outcome::Failed(kind) => {
+                e.trial.failed += 1;
+                *e.failures.entry(kind.key()).or_default() += 1;
+            }
+            Outcome::Aborted => e.trial.aborted += 1,
+        }
+    }
+
+    /// Closes the books of a load that planned this many attempts: what was not sent is noted.
+    fn close(&self, planned: u64) -> Tally {
+        let mut tally = self.close_counted();
+        tally.trial.never_sent = planned.saturating_sub(tally.trial.offered);
+        tally.trial.offered = planned;
+        tally
+    }
+
+    fn close_counted(&self) -> Tally {
+        let mut e = self.lock();
+        let until = e.ended;
+        e.integrate(until);
+        let measured = e.window.map_or(until - e.origin, |(from, to)| to - from).as_secs_f64();
+        let mut trial = std::mem::take(&mut e.trial);
+        trial.failures =
+            e.failures.iter().map(|(k, n)| (Failure::from_key(*k).name(), *n)).collect();
+        Tally {
+            trial,
+            mean_in_flight: if measured > 0.0 { e.area_s / measured } else { 0.0 },
+            max_in_flight: e.max_in_flight,
+            sent: e.sent,
+            refused: e.refused,
+            timeline: std::mem::take(&mut e.timeline),
+            ..Tally::default()
+        }
+    }
+}
+
+impl Entries {
+    /// Adds the stretch since the last change to the integral of the in-flight count.
+    fn integrate(&mut self, now: Instant) {
+        if now <= self.changed {
+            return;
+        }
+        let (from, to) = match self.window {
+            Some((from, to)) => (self.changed.max(from), now.min(to)),
+            None => (self.changed, now),
+        };
+        self.area_s += to.saturating_duration_since(from).as_secs_f64() * self.in_flight as f64;
+        self.changed = now;
+    }
+}
+
+impl Tally {
+    fn with_wall(mut self, wall: Duration) -> Tally {
+        self.trial.wall_s = wall.as_secs_f64();
+        self.goodput_per_s = self.trial.ok as f64 / self.trial.wall_s;
+        self.attempts_per_s = self.trial.offered as f64 / self.trial.wall_s;
+        self.mean_attempt_s = self.trial.attempt_latency.mean_s().unwrap_or(f64::NAN);
+        self
+    }
+
+    /// Share of attempts that ended because the upstream was not there: connections refused or
+    /// broken.
+    pub fn unreachable(&self) -> f64 {
+        let gone = ["connect", "broken"];
+        let lost: u64 = gone.iter().filter_map(|kind| self.trial.failures.get(*kind)).sum();
+        if self.trial.offered == 0 { 0.0 } else { lost as f64 / self.trial.offered as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OUTCOMES: [Outcome; 6] = [
+        Outcome::Ok,
+        Outcome::Rejected,
+        Outcome::TimedOut,
+        Outcome::Failed(Failure::Status(500)),
+        Outcome::Failed(Failure::Connect),
+        Outcome::Aborted,
+    ];
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn every_outcome_has_its_place_and_the_books_close() {
+        let tally = runtime().block_on(Load::default().burst(60, |i| async move { OUTCOMES[i % 6] }));
+        let t = &tally.trial;
+        assert!(t.books_close());
+        assert_eq!((t.offered, t.ok, t.rejected, t.timed_out, t.failed, t.aborted), (60, 10, 10, 10, 20, 10));
+        assert_eq!(t.failures, BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)]));
+        assert_eq!(t.attempt_latency.count(), 50);
+    }
+
+    #[test]
+    fn failures_are_not_throughput() {
+        let tally = runtime().block_on(Load::default().burst(50, |_| async { Outcome::TimedOut }));
+        assert_eq!(tally.goodput_per_s, 0.0);
+        assert!(tally.attempts_per_s > 0.0);
+    }
+
+    #[test]
+    fn a_closed_loop_counts_after_the_warm_up_only() {
+        let plan = Closed {
+            clients: 3,
+            warm_up: Duration::from_millis(10),
+            window: Duration::from_millis(20),
+            ..Closed::default()
+        };
+        let op = |_| async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Outcome::Ok
+        };
+        let tally = runtime().block_on(Load::default().closed(plan, op));
+        assert!(tally.trial.books_close());
+        assert!(tally.sent > tally.trial.offered, "{} {}", tally.sent, tally.trial.offered);
+        assert!(tally.max_in_flight <= 3 && tally.mean_in_flight <= 3.0 + 1e-9);
+    }
+
+    #[test]
+    fn a_stopped_burst_counts_what_was_in_flight() {
+        let stop = Stop::default();
+        let load = Load::new(stop.clone());
+        let tally = runtime().block_on(async move {
+            let burst = load.burst(5, |_| std::future::pending());
+            let (tally, ()) = tokio::join!(burst, async { stop.set() });
+            tally
+        });
+        assert_eq!((tally.trial.offered, tally.trial.aborted), (5, 5));
+        assert!(tally.trial.books_close());
+    }
+
+    #[test]
+    fn a_stopped_schedule_says_what_was_never_sent() {
+        let stop = Stop::default();
+        let load = Load::new(stop.clone());
+        let plan = Open { rate: 100.0, poisson: false, window: Duration::from_secs(3600), seed: 1 };
+        let tally = runtime().block_on(async move {
+            let open = load.open(plan, |_| async { Outcome::Ok });
+            let stopper = async {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                stop.set();
+            };
+            tokio::join!(open, stopper).0
+        });
+        assert!(tally.trial.never_sent > 300_000 && tally.trial.books_close());
+    }
+
+    #[test]
+    fn a_panic_in_a_client_is_not_swallowed() {
+        let run = std::panic::AssertUnwindSafe(|| {
+            runtime().block_on(Load::default().burst(1, |_| async { panic!("client") }))
+        });
+        assert!(std::panic::catch_unwind(run).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn schedules_ascend_and_stay_inside_the_window(rate in 1f64..5000.0, poisson: bool, seed: u64) {
+            let window = Duration::from_millis(500);
+            let s = schedule(Open { rate, poisson, window, seed });
+            prop_assert!(s.windows(2).all(|w| w[0] <= w[1]));
+            prop_assert!(s.iter().all(|at| *at < window));
+            if !poisson { prop_assert!((s.len() as f64 - rate * 0.5).abs() <= 1.0); }
+        }
+
+        /// The integral of the in-flight count equals the sum of the times in flight.
+        #[test]
+        fn in_flight_integral_is_the_sum_of_sojourns(stays in prop::collection::vec((0u64..500, 0u64..500), 1..40)) {
+            let origin = Instant::now();
+            let at = |ms: u64| origin + Duration::from_millis(ms);
+            let book = Book::new(origin, None);
+            let mut events: Vec<(u64, bool, u64)> = Vec::new();
+            for (start, stay) in &stays { events.push((*start, true, *start)); events.push((start + stay, false, *start)); }
+            events.sort_by_key(|e| (e.0, !e.1));
+            for (now, enters, start) in events {
+                if enters { book.enter(at(now)) } else { book.leave(at(start), at(now), Outcome::Ok, true) }
+            }
+            let end = stays.iter().map(|(s, d)| s + d).max().unwrap_or(0);
+            let sum: u64 = stays.iter().map(|s| s.1).sum();
+            let tally = book.close(stays.len() as u64);
+            prop_assert!((tally.mean_in_flight * end as f64 - sum as f64).abs() < 1e-3);
+        }
+    }
+}

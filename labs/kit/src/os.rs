@@ -1,0 +1,61 @@
+//! What only the operating system knows. The one place with platform differences; where a fact is
+//! not to be had, it is `None` and the report says so.
+
+/// Name of the processor.
+pub fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("model name"))?;
+    Some(line.split(':').nth(1)?.trim().to_string())
+}
+
+/// Installed memory in bytes.
+pub fn memory_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemTotal:")
+}
+
+/// Resident memory of this process in bytes.
+pub fn resident_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+fn kilobytes(path: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|l| l.starts_with(key))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Processor seconds (user and system, all threads) this process has used.
+pub fn cpu_seconds() -> Option<f64> {
+    // Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold blanks; in
+    // ticks, of which Linux has 100 a second on every architecture it shows to programs.
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
+}
+
+/// Number of threads of this process now.
+pub fn threads() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+/// Number of files this process has open now.
+pub fn open_files() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+}
+
+/// Raises the limit on open files to what the system allows and returns it; `None` where there is
+/// no such limit.
+pub fn raise_open_file_limit() -> Option<u64> {
+    rlimit::increase_nofile_limit(u64::MAX).ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn linux_knows_everything() {
+        assert!(super::cpu_seconds().is_some());
+        assert!(super::memory_bytes() > super::resident_bytes());
+        assert!(super::threads() >= Some(1) && super::open_files() >= Some(3));
+    }
+}

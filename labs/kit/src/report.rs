@@ -1,0 +1,243 @@
+//! Findings as text: for the terminal and as a Markdown report.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, Table as Grid, TableStyle, presets};
+
+use crate::{
+    findings::{Basis, Claim, Findings, Table, Verdict, number},
+    host::Host,
+    lab::Card,
+    record::Record,
+};
+
+/// A lab's record with everything derived from it.
+pub struct Entry {
+    /// What the lab is about.
+    pub card: &'static Card,
+    /// What was measured.
+    pub record: Record,
+    /// What follows from it.
+    pub findings: Findings,
+}
+
+/// A table for the terminal.
+pub fn text_table(table: &Table) -> String {
+    let mut text = format!("{}\n{}\n", table.title, grid(table, presets::UTF8_HORIZONTAL_ONLY));
+    if !table.note.is_empty() {
+        let _ = writeln!(text, "{}", table.note);
+    }
+    text
+}
+
+/// A table in Markdown.
+pub fn markdown_table(table: &Table) -> String {
+    let escaped = |s: &String| s.replace('|', "\\|");
+    let rows = table.rows.iter().map(|r| r.iter().map(escaped).collect()).collect();
+    let table = Table { rows, columns: table.columns.iter().map(escaped).collect(), ..table.clone() };
+    let mut text = format!("**{}**\n\n{}\n", table.title, grid(&table, presets::ASCII_MARKDOWN));
+    if !table.note.is_empty() {
+        let _ = write!(text, "\n{}\n", table.note);
+    }
+    text
+}
+
+fn grid(table: &Table, preset: TableStyle) -> String {
+    let mut grid = Grid::new();
+    grid.load_style(preset).set_content_arrangement(ContentArrangement::Disabled);
+    grid.set_header(&table.columns);
+    for row in &table.rows {
+        grid.add_row(row);
+    }
+    grid.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Claims as a table: one line a claim.
+pub fn verdict_table(claims: &[Claim]) -> Table {
+    let mut table = Table::new("Theory against measurement", &["", "claim", "basis", "theory", "measured [95 %]", "unit"]);
+    for claim in claims {
+        let detail = if claim.detail.is_empty() { String::new() } else { format!(" ({})", claim.detail) };
+        let basis = match claim.basis {
+            Basis::Predicted => "predicted",
+            Basis::Calibrated => "calibrated",
+            Basis::Fitted => "fitted",
+        };
+        table.row([
+            claim.verdict().sign().to_string(),
+            format!("{}{detail}", claim.text),
+            basis.to_string(),
+            claim.expectation(),
+            claim.observation(),
+            claim.unit.to_string(),
+        ]);
+    }
+    table
+}
+
+/// The claims for the terminal, which has no room for wide tables: two lines a claim.
+pub fn verdict_lines(claims: &[Claim]) -> String {
+    let mut text = String::new();
+    for claim in claims {
+        let unit = if claim.unit.is_empty() { String::new() } else { format!(" {}", claim.unit) };
+        let verdict = claim.verdict();
+        let why = match &verdict {
+            Verdict::Inconclusive(why) => why.as_str(),
+            _ => claim.detail.as_str(),
+        };
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let _ = writeln!(text, "  {} {}", verdict.sign(), claim.text);
+        let _ = writeln!(
+            text,
+            "      theory {}, measured {}{unit}: {}{why}",
+            claim.expectation(), claim.observation(), verdict.word()
+        );
+    }
+    text
+}
+
+/// "12 confirmed, 1 inconclusive, 0 refuted".
+pub fn score<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
+    let (mut yes, mut no, mut open) = (0, 0, 0);
+    for claim in claims {
+        match claim.verdict() {
+            Verdict::Confirmed => yes += 1,
+            Verdict::Refuted => no += 1,
+            Verdict::Inconclusive(_) => open += 1,
+        }
+    }
+    format!("{yes} confirmed, {open} inconclusive, {no} refuted")
+}
+
+/// How good the reader's predictions were, a line each; empty when there were none.
+pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    for question in card.predict {
+        let Some(said) = record.predictions.get(question.key) else { continue };
+        let Some((_, answer)) = findings.answers.iter().find(|(key, _)| *key == question.key) else {
+            continue;
+        };
+        let (said, got) = (*said, answer.value);
+        let judgement = match said / got {
+            r if got == 0.0 || !r.is_finite() || r <= 0.0 => {
+                if said == got { "exactly".into() } else { format!("off by {}", number((said - got).abs())) }
+            }
+            r if (r - 1.0).abs() <= 0.1 => "within 10 %".to_string(),
+            r if r > 1.0 => format!("{} × too high", number(r)),
+            r => format!("{} × too low", number(1.0 / r)),
+        };
+        lines.push(format!(
+            "{} You said {} {unit}, measured {} {unit}: {judgement}.",
+            question.ask, number(said), number(got), unit = question.unit
+        ));
+    }
+    lines
+}
+
+/// The facts about a machine.
+pub fn host_table(host: &Host) -> Table {
+    let mut table = Table::new("The machine and its apparatus", &["fact", "value"]);
+    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+    let unknown = || "not known on this system".to_string();
+    let widths: Vec<String> = host.effective_parallelism.iter().map(|w| format!("{w:.2}")).collect();
+    let rows = [
+        ("system", host.system.clone()),
+        ("processor", host.cpu.clone().unwrap_or_else(unknown)),
+        ("processors usable", host.cores.to_string()),
+        ("effective parallelism on 1, 2, … threads", widths.join(", ")),
+        ("memory", host.memory_bytes.map_or_else(unknown, gib)),
+        ("open-file limit", host.open_files.map_or("none".into(), |n| n.to_string())),
+        ("build", host.build.clone()),
+        ("a 1 ms sleep ends late by (median, p99)", format!("{:.2} ms, {:.2} ms", host.timer_late_ms, host.timer_late_p99_ms)),
+        ("longest time off the processor", format!("{:.2} ms", host.spin_jitter_ms)),
+        ("mock server's ceiling", format!("{:.0} requests/s", host.upstream_ceiling_per_s)),
+        ("overhead of a request", format!("{:.2} ms", host.request_overhead_ms)),
+    ];
+    for (fact, value) in rows {
+        table.row([fact.to_string(), value]);
+    }
+    table
+}
+
+/// The report over a folder of results, in Markdown. Charts are expected in `charts/`.
+pub fn markdown(entries: &[Entry]) -> String {
+    let mut text = String::from("# Report\n\nWritten by `labs report` from the records beside it. Nothing here is typed by hand.\n\n");
+    let mut overview = Table::new("Labs", &["lab", "question", "verdicts", "scale", "measured"]);
+    for e in entries {
+        overview.row([
+            format!("{} {}", e.card.id(), e.card.name),
+            e.card.question.to_string(),
+            score(&e.findings.claims),
+            e.record.scale.to_string(),
+            e.record.started_at.clone(),
+        ]);
+    }
+    text += &markdown_table(&overview);
+    let mut hosts: Vec<&Host> = Vec::new();
+    for e in entries {
+        // Calibration is measured anew with every run; a machine is told by its facts.
+        if !hosts.iter().any(|h| same_machine(h, &e.record.host)) {
+            hosts.push(&e.record.host);
+        }
+    }
+    for host in hosts {
+        let _ = write!(text, "\n{}", markdown_table(&host_table(host)));
+        for complaint in host.complaints() {
+            let _ = write!(text, "\n> {complaint}\n");
+        }
+    }
+    for e in entries {
+        text += &section(e);
+    }
+    text
+}
+
+/// True when two records come from the same machine, as far as they tell.
+pub fn same_machine(a: &Host, b: &Host) -> bool {
+    (&a.system, &a.cpu, a.cores, a.memory_bytes) == (&b.system, &b.cpu, b.cores, b.memory_bytes)
+}
+
+fn section(e: &Entry) -> String {
+    let id = e.card.id();
+    let mut text = format!("\n---\n\n# {id}: {}\n\n*{}*\n\n{}\n", e.card.title, e.card.question, e.findings.headline);
+    if e.record.interrupted {
+        text += "\n> This run was interrupted; what is here is complete, but not all of it.\n";
+    }
+    for note in &e.record.notes {
+        let _ = write!(text, "\n> {note}\n");
+    }
+    for line in prediction_lines(e.card, &e.record, &e.findings) {
+        let _ = write!(text, "\n- {line}\n");
+    }
+    for figure in &e.findings.figures {
+        let _ = write!(text, "\n![{}](charts/{id}-{}.svg)\n", figure.title.replace(['[', ']'], ""), figure.id);
+    }
+    let _ = write!(text, "\n{}", markdown_table(&verdict_table(&e.findings.claims)));
+    for claim in &e.findings.claims {
+        if let Verdict::Inconclusive(why) = claim.verdict() {
+            let _ = write!(text, "\n- inconclusive: {}: {why}\n", claim.text);
+        }
+    }
+    for table in &e.findings.tables {
+        let _ = write!(text, "\n{}", markdown_table(table));
+    }
+    // The lesson's own headings sink below the lab's.
+    for line in e.card.lesson().lines().skip_while(|l| l.starts_with("# ") || l.is_empty()) {
+        if line.starts_with('#') {
+            text.push('#');
+        }
+        text += line;
+        text.push('\n');
+    }
+    let _ = write!(text, "\n**Run it again:** `{}`\n", e.command());
+    for (command, shows) in e.card.next {
+        let _ = write!(text, "\n**Next:** `{command}`: {shows}\n");
+    }
+    text
+}
+
+impl Entry {
+    /// The command that repeats the run.
+    pub fn command(&self) -> String {
+        format!("labs run {} --scale {} --seed {}", self.card.number, self.record.scale, self.record.seed)
+    }
+}

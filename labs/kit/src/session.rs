@@ -1,0 +1,641 @@
+//! One run of one lab: its conditions, their trials in seeded random order, and what they recorded.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use mock_server::{Counters, Route, Service as ServiceTime, Slots, Spec, Upstream};
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_pcg::Pcg64Mcg;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    host::Host,
+    load::{Load, Tally},
+    os,
+    progress::Progress,
+    record::{Point, Scale, Span, Trial},
+    stop::Stop,
+};
+
+/// Descriptors that are not connections: standard streams, the runtime's, listeners, files.
+const SPARE_FILES: u64 = 96;
+
+/// Path of the mock server at which connections are opened before a load, and the milliseconds
+/// that a request is held at each door: longer than it takes to send all the others, at a
+/// connection in some 65 µs.
+const DOOR: &str = "/open-connections/";
+const DOORS: [u64; 4] = [10, 40, 140, 1000];
+
+/// One run of one lab.
+pub struct Session {
+    /// How large the run is.
+    pub scale: Scale,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Repetitions of each condition.
+    pub trials: usize,
+    /// The machine.
+    pub host: Host,
+    /// Another upstream than the built-in one.
+    pub target: Option<String>,
+    /// Never runs two conditions at the same time.
+    pub one_at_a_time: bool,
+    stop: Stop,
+    progress: Progress,
+    points: Vec<Point>,
+    notes: Vec<String>,
+    /// Trials begun so far: each has a seed of its own.
+    started: u64,
+}
+
+impl Session {
+    /// A run without conditions yet.
+    pub fn new(scale: Scale, seed: u64, trials: usize, host: Host, stop: Stop, progress: Progress) -> Session {
+        Session {
+            scale,
+            seed,
+            trials: trials.max(1),
+            host,
+            target: None,
+            one_at_a_time: scale == Scale::Full,
+            stop,
+            progress,
+            points: Vec::new(),
+            notes: Vec::new(),
+            started: 0,
+        }
+    }
+
+    /// The points and notes of the run.
+    pub fn finish(self) -> (Vec<Point>, Vec<String>) {
+        (self.points.into_iter().filter(|p| !p.trials.is_empty()).collect(), self.notes)
+    }
+
+    /// The wish to stop.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Notes something that readers of the results must know.
+    pub fn note(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.progress.say(&format!("note: {text}"));
+        self.notes.push(text);
+    }
+
+    /// The levels whose connections the open-file limit allows (each takes two descriptors, since
+    /// both ends are in this process). The rest is left out, with a note.
+    pub fn levels_that_fit(&mut self, levels: &[usize]) -> Vec<usize> {
+        let ends = if self.target.is_some() { 1 } else { 2 };
+        let Some(limit) = self.host.open_files else { return levels.to_vec() };
+        let room = (limit.saturating_sub(SPARE_FILES) / ends) as usize;
+        let (fit, too_many): (Vec<usize>, Vec<usize>) = levels.iter().partition(|n| **n <= room);
+        if !too_many.is_empty() {
+            let list = too_many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            self.note(format!(
+                "the open-file limit of {limit} has room for {room} clients, so these levels were left out: {list} (raise it with `ulimit -n 16384`)"
+            ));
+        }
+        fit
+    }
+
+    /// Conditions that run one at a time on the caller's thread.
+    pub fn plan<'a>(&mut self) -> Plan<'_, 'a> {
+        Plan { session: self, conditions: Vec::new() }
+    }
+
+    /// Conditions that run on a runtime, side by side where the machine has room.
+    pub fn sweep(&mut self) -> Sweep<'_> {
+        Sweep { session: self, conditions: Vec::new() }
+    }
+
+    /// Which trial of which condition comes when: each round holds every condition once, in random
+    /// order, so that a machine that drifts drifts for all alike.
+    fn order(&self, conditions: usize) -> Vec<usize> {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut order = Vec::with_capacity(conditions * self.trials);
+        for _ in 0..self.trials {
+            let mut round: Vec<usize> = (0..conditions).collect();
+            round.shuffle(&mut rng);
+            order.extend(round);
+        }
+        order
+    }
+
+    fn recorder(&mut self) -> Recorder {
+        self.started += 1;
+        Recorder(Arc::new(Inner {
+            origin: Instant::now(),
+            cpu_at_start: os::cpu_seconds(),
+            seed: self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.started),
+            stop: self.stop.clone(),
+            target: self.target.clone(),
+            state: Mutex::new(State::default()),
+        }))
+    }
+
+    fn keep(&mut self, series: &str, x: f64, trial: Trial) {
+        match self.points.iter_mut().find(|p| p.series == series && p.x == x) {
+            Some(point) => point.trials.push(trial),
+            None => self.points.push(Point { series: series.into(), x, trials: vec![trial] }),
+        }
+    }
+
+    /// Fixes the order of the points in the record: as planned, not as finished.
+    fn reserve(&mut self, series: &str, x: f64) {
+        if !self.points.iter().any(|p| p.series == series && p.x == x) {
+            self.points.push(Point { series: series.into(), x, trials: Vec::new() });
+        }
+    }
+}
+
+/// Conditions that run one at a time on the caller's thread.
+pub struct Plan<'s, 'a> {
+    session: &'s mut Session,
+    conditions: Vec<Here<'a>>,
+}
+
+struct Here<'a> {
+    series: String,
+    x: f64,
+    run: Box<dyn FnMut(&Recorder) -> anyhow::Result<()> + 'a>,
+}
+
+impl<'a> Plan<'_, 'a> {
+    /// Adds a condition.
+    pub fn point(&mut self, series: &str, x: f64, run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a) {
+        self.session.reserve(series, x);
+        self.conditions.push(Here { series: series.into(), x, run: Box::new(run) });
+    }
+
+    /// Runs every trial of every condition.
+    ///
+    /// # Errors
+    /// The first error of a condition.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let order = self.session.order(self.conditions.len());
+        let meter = StallMeter::start();
+        self.session.progress.start(order.len());
+        for c in order {
+            if self.session.stop.is_set() {
+                break;
+            }
+            let condition = &mut self.conditions[c];
+            self.session.progress.condition(&condition.series, condition.x);
+            let recorder = self.session.recorder();
+            (condition.run)(&recorder)
+                .with_context(|| format!("{} at {}", condition.series, condition.x))?;
+            self.session.progress.advance();
+            let trial = recorder.close(&meter);
+            // A trial that was cut short is no trial; a load that was cut short is kept with its
+            // aborted requests, since it says how far it came.
+            if !self.session.stop.is_set() {
+                self.session.keep(&condition.series, condition.x, trial);
+            }
+        }
+        self.session.progress.finish();
+        Ok(())
+    }
+}
+
+type Task = Arc<dyn Fn(Recorder) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
+
+/// Conditions that run on a runtime.
+///
+/// Waiting costs no processor, so steady loads run side by side: first the small ones, while
+/// nothing disturbs them, then the large ones, with no more requests in flight than the largest
+/// has by itself. Bursts run alone. At full scale every condition runs alone.
+pub struct Sweep<'s> {
+    session: &'s mut Session,
+    conditions: Vec<There>,
+}
+
+struct There {
+    series: String,
+    x: f64,
+    company: Company,
+    run: Task,
+}
+
+/// What else may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Company {
+    /// Other small ones.
+    Small(usize),
+    /// Any steady load.
+    Steady(usize),
+    /// Nothing.
+    Alone,
+}
+
+impl Sweep<'_> {
+    /// Up to this many requests in flight a condition is a small one.
+    const SMALL: usize = 50;
+    /// Requests in flight over all small conditions that run at the same time.
+    const SMALL_TOGETHER: usize = 120;
+
+    /// Adds a steady load with the number of requests it keeps in flight.
+    pub fn steady<F, Fut>(&mut self, series: &str, x: f64, in_flight: usize, run: F)
+    where
+        F: Fn(Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let n = in_flight.max(1);
+        self.add(series, x, if n <= Self::SMALL { Company::Small(n) } else { Company::Steady(n) }, run);
+    }
+
+    /// Adds a burst: harmless to others only when it is small.
+    pub fn burst<F, Fut>(&mut self, series: &str, x: f64, requests: usize, run: F)
+    where
+        F: Fn(Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let n = requests.max(1);
+        self.add(series, x, if n <= Self::SMALL { Company::Small(n) } else { Company::Alone }, run);
+    }
+
+    fn add<F, Fut>(&mut self, series: &str, x: f64, company: Company, run: F)
+    where
+        F: Fn(Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.session.reserve(series, x);
+        let run: Task = Arc::new(move |recorder| Box::pin(run(recorder)));
+        self.conditions.push(There { series: series.into(), x, company, run });
+    }
+
+    /// Runs every trial of every condition.
+    ///
+    /// # Errors
+    /// The first error of a condition; the others are stopped.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Sweep { session, conditions } = self;
+        let meter = Arc::new(StallMeter::start());
+        let order = session.order(conditions.len());
+        session.progress.start(order.len());
+        for round in order.chunks(conditions.len().max(1)) {
+            let members = |wanted: fn(Company) -> Option<usize>| -> Vec<(usize, usize)> {
+                round.iter().filter_map(|c| Some((*c, wanted(conditions[*c].company)?))).collect()
+            };
+            let small = members(|c| if let Company::Small(n) = c { Some(n) } else { None });
+            let steady = members(|c| if let Company::Steady(n) = c { Some(n) } else { None });
+            let alone = members(|c| (c == Company::Alone).then_some(1));
+            let largest = steady.iter().map(|(_, n)| *n).max().unwrap_or(1);
+            let together = |room: usize| if session.one_at_a_time { 1 } else { room };
+            for (phase, room) in [(small, together(Self::SMALL_TOGETHER)), (steady, together(largest)), (alone, 1)] {
+                side_by_side(session, &conditions, &phase, room, &meter).await?;
+            }
+        }
+        session.progress.finish();
+        Ok(())
+    }
+}
+
+/// Runs conditions, each with its share of the room, as many at a time as there is room for.
+async fn side_by_side(
+    session: &mut Session,
+    conditions: &[There],
+    phase: &[(usize, usize)],
+    room: usize,
+    meter: &Arc<StallMeter>,
+) -> anyhow::Result<()> {
+    let budget = Arc::new(Semaphore::new(room));
+    let mut tasks = JoinSet::new();
+    for (c, share) in phase {
+        let condition = &conditions[*c];
+        tokio::select! {
+            permit = budget.clone().acquire_many_owned((*share).min(room) as u32) => {
+                let permit = permit?;
+                let recorder = session.recorder();
+                session.progress.condition(&condition.series, condition.x);
+                let (run, meter, c) = (condition.run.clone(), meter.clone(), *c);
+                tasks.spawn(async move {
+                    let result = run(recorder.clone()).await;
+                    recorder.settle().await;
+                    drop(permit);
+                    (c, result.map(|()| recorder.close(&meter)))
+                });
+            }
+            () = session.stop.wait() => break,
+        }
+        while let Some(done) = tasks.try_join_next() {
+            finished(session, conditions, done)?;
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        finished(session, conditions, done)?;
+    }
+    Ok(())
+}
+
+fn finished(
+    session: &mut Session,
+    conditions: &[There],
+    done: Result<(usize, anyhow::Result<Trial>), tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    let (c, result) = match done {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => bail!("a condition was cancelled: {error}"),
+    };
+    let There { series, x, .. } = &conditions[c];
+    let trial = result.with_context(|| format!("{series} at {x}"))?;
+    session.progress.advance();
+    if trial.aborted == 0 && trial.never_sent == 0 || !session.stop.is_set() {
+        session.keep(series, *x, trial);
+    }
+    Ok(())
+}
+
+/// Where one trial writes down what happens. Cheap to clone; clones write to the same trial.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    origin: Instant,
+    cpu_at_start: Option<f64>,
+    seed: u64,
+    stop: Stop,
+    target: Option<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    trial: Trial,
+    wall: Option<Duration>,
+    /// How long another's upstream still works for requests of this trial.
+    settle: Duration,
+}
+
+impl Recorder {
+    /// Start of the trial's clock.
+    pub fn origin(&self) -> Instant {
+        self.0.origin
+    }
+
+    /// A seed of this trial's own.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The load generator, which ends early when the run is stopped.
+    pub fn load(&self) -> Load {
+        Load::new(self.0.stop.clone())
+    }
+
+    /// Starts an upstream for this trial alone, so that no condition inherits another's queue.
+    ///
+    /// # Errors
+    /// When no listener can be had.
+    pub async fn upstream(&self, spec: Spec) -> anyhow::Result<Service> {
+        let kind = match &self.0.target {
+            Some(url) => {
+                let capacity = spec.slots as f64 / spec.service.mean().as_secs_f64().max(1e-9);
+                Kind::Elsewhere(url.clone(), capacity)
+            }
+            None => {
+                let mut spec = spec;
+                let own = Slots::Own { slots: mock_server::MAX_SLOTS, queue: None };
+                for (i, hold) in DOORS.iter().enumerate() {
+                    let hold = ServiceTime::Constant(Duration::from_millis(*hold));
+                    spec.routes.push(Route { slots: own, ..Route::new(format!("{DOOR}{i}"), hold) });
+                }
+                let upstream = Upstream::start(spec).await.context("the mock server did not start")?;
+                Kind::Here(Box::new(upstream))
+            }
+        };
+        Ok(Service { kind, before: Mutex::default() })
+    }
+
+    /// Opens this many connections, by as many requests at the same time that are all held for a
+    /// moment; they touch neither the slots nor the books. An upstream that runs elsewhere has no
+    /// such door: there the connections are opened by the load.
+    ///
+    /// # Errors
+    /// When the upstream is not there.
+    pub async fn connect(&self, client: &reqwest::Client, service: &Service, connections: usize) -> anyhow::Result<()> {
+        let Kind::Here(upstream) = &service.kind else { return Ok(()) };
+        let door = DOORS.iter().position(|ms| connections as u64 <= ms * 15).unwrap_or(DOORS.len() - 1);
+        let door = format!("{}{DOOR}{door}", service.url());
+        let mut opened = JoinSet::new();
+        for _ in 0..connections {
+            let request = client.get(&door).timeout(Duration::from_secs(20)).send();
+            opened.spawn(async { request.await?.bytes().await });
+        }
+        while let Some(answer) = opened.join_next().await {
+            answer?.context("cannot connect to the mock server")?;
+        }
+        *service.before.lock().unwrap_or_else(PoisonError::into_inner) = upstream.counters();
+        Ok(())
+    }
+
+    /// Writes down a figure; the name carries the unit. What is not finite is left out.
+    pub fn gauge(&self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.state().trial.gauges.insert(name.into(), value);
+        }
+    }
+
+    /// Writes down a value at an instant.
+    pub fn trace(&self, name: &str, at: Instant, value: f64) {
+        let at = at.saturating_duration_since(self.0.origin).as_secs_f64();
+        self.state().trial.traces.entry(name.into()).or_default().push((at, value));
+    }
+
+    /// Writes down a stretch of work.
+    pub fn span(&self, lane: &str, name: &str, start: Instant, end: Instant) {
+        let since = |t: Instant| t.saturating_duration_since(self.0.origin).as_secs_f64();
+        let span = Span { lane: lane.into(), name: name.into(), start_s: since(start), end_s: since(end) };
+        self.state().trial.spans.push(span);
+    }
+
+    /// Runs `work` and writes it down as a span on the lane of the thread it ran on.
+    pub fn work<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.span(&thread_name(), name, start, Instant::now());
+        result
+    }
+
+    /// Awaits `future` and writes the whole wait down as a span on the thread that began it.
+    pub async fn wait<T>(&self, name: &str, future: impl Future<Output = T>) -> T {
+        let (lane, start) = (thread_name(), Instant::now());
+        let result = future.await;
+        self.span(&lane, name, start, Instant::now());
+        result
+    }
+
+    /// States the length of the measured part; otherwise it is the whole trial.
+    pub fn wall(&self, wall: Duration) {
+        self.state().wall = Some(wall);
+    }
+
+    /// Writes down what a load did, with the books of the upstream beside its own.
+    ///
+    /// # Errors
+    /// When the upstream was not there for most requests: nothing can be learnt from that.
+    pub fn tally(&self, tally: Tally, upstream: &Service) -> anyhow::Result<()> {
+        if tally.unreachable() > 0.5 && !self.0.stop.is_set() {
+            let failed = tally.trial.failures.clone();
+            bail!(
+                "{}: {} of {} requests found no upstream ({failed:?}); is it still running, and is its address right?",
+                upstream.url(), tally.trial.failed, tally.trial.offered
+            );
+        }
+        let gauges = [
+            ("goodput_per_s", tally.goodput_per_s),
+            ("attempts_per_s", tally.attempts_per_s),
+            ("mean_attempt_s", tally.mean_attempt_s),
+            ("in_flight_mean", tally.mean_in_flight),
+            ("in_flight_max", tally.max_in_flight as f64),
+            ("sent_total", tally.sent as f64),
+            ("refused_total", tally.refused as f64),
+        ];
+        gauges.iter().for_each(|(name, value)| self.gauge(name, *value));
+        if let Some(counters) = upstream.counters() {
+            self.gauge("upstream_arrived", counters.arrived as f64);
+            self.gauge("upstream_refused", counters.refused as f64);
+            self.gauge("upstream_backlog", counters.backlog as f64);
+            self.gauge("arrival_spread_s", counters.spread.as_secs_f64());
+        }
+        let mut state = self.state();
+        state.wall = Some(Duration::from_secs_f64(tally.trial.wall_s.max(0.0)));
+        if let Kind::Elsewhere(_, capacity) = upstream.kind {
+            state.settle = Duration::from_secs_f64((tally.sent as f64 / capacity).min(60.0));
+        }
+        let trial = &mut state.trial;
+        let (gauges, spans, traces) = (
+            std::mem::take(&mut trial.gauges),
+            std::mem::take(&mut trial.spans),
+            std::mem::take(&mut trial.traces),
+        );
+        *trial = Trial { gauges, spans, traces, ..tally.trial };
+        Ok(())
+    }
+
+    /// Waits until an upstream that outlives the trial has worked off what the trial left.
+    async fn settle(&self) {
+        let rest = self.state().settle;
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = self.0.stop.wait() => {}
+        }
+    }
+
+    fn close(&self, meter: &StallMeter) -> Trial {
+        let end = Instant::now();
+        let whole = end - self.0.origin;
+        self.gauge("stall_max_ms", meter.worst(self.0.origin, end).as_secs_f64() * 1e3);
+        if let (Some(before), Some(after)) = (self.0.cpu_at_start, os::cpu_seconds()) {
+            let cores = crate::host::cores() as f64;
+            self.gauge("process_cpu_share", (after - before) / whole.as_secs_f64().max(1e-9) / cores);
+        }
+        if let Some(bytes) = os::resident_bytes() {
+            self.gauge("resident_mb", bytes as f64 / 1e6);
+        }
+        let mut state = self.state();
+        let wall = state.wall.unwrap_or(whole);
+        let mut trial = std::mem::take(&mut state.trial);
+        trial.wall_s = wall.as_secs_f64();
+        trial.spans.sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.lane.cmp(&b.lane)));
+        trial
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The upstream of a trial: the built-in mock server, or one that runs elsewhere.
+pub struct Service {
+    kind: Kind,
+    /// Its books when the connections had been opened.
+    before: Mutex<Counters>,
+}
+
+enum Kind {
+    Here(Box<Upstream>),
+    Elsewhere(String, f64),
+}
+
+impl Service {
+    /// Its address.
+    pub fn url(&self) -> String {
+        match &self.kind {
+            Kind::Here(upstream) => upstream.url(),
+            Kind::Elsewhere(url, _) => url.clone(),
+        }
+    }
+
+    /// Its books; `None` for one that runs elsewhere.
+    pub fn counters(&self) -> Option<Counters> {
+        match &self.kind {
+            Kind::Here(upstream) => {
+                let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = upstream.counters();
+                Some(Counters {
+                    arrived: now.arrived - before.arrived,
+                    admitted: now.admitted - before.admitted,
+                    refused: now.refused - before.refused,
+                    ..now
+                })
+            }
+            Kind::Elsewhere(..) => None,
+        }
+    }
+}
+
+fn thread_name() -> String {
+    let current = std::thread::current();
+    current.name().map_or_else(|| format!("{:?}", current.id()), str::to_string)
+}
+
+/// A thread that only sleeps and looks how late it wakes: stalls of the machine show here whatever
+/// the experiment does (after jHiccup, Tene 2012).
+struct StallMeter {
+    done: Arc<AtomicBool>,
+    stalls: Arc<Mutex<Vec<(Instant, Duration)>>>,
+}
+
+impl StallMeter {
+    const NAP: Duration = Duration::from_millis(2);
+
+    fn start() -> StallMeter {
+        let meter = StallMeter { done: Arc::default(), stalls: Arc::default() };
+        let (done, stalls) = (meter.done.clone(), meter.stalls.clone());
+        // Without the thread there are no stalls to report, and the run goes on.
+        let _ = std::thread::Builder::new().name("stall-meter".into()).spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                std::thread::sleep(StallMeter::NAP);
+                let late = start.elapsed().saturating_sub(StallMeter::NAP);
+                if late > Duration::from_micros(500) {
+                    stalls.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), late));
+                }
+            }
+        });
+        meter
+    }
+
+    /// The longest stall that ended between two instants.
+    fn worst(&self, from: Instant, to: Instant) -> Duration {
+        let stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = stalls.iter().filter(|(at, _)| *at >= from && *at <= to);
+        inside.map(|(_, late)| *late).max().unwrap_or_default()
+    }
+}
+
+impl Drop for StallMeter {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}

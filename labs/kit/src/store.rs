@@ -1,0 +1,226 @@
+//! Records on disk: written whole or not at all, earlier ones kept, damaged ones refused by name.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::record::{Record, SCHEMA};
+
+/// Largest record that is read: the largest lab at full scale writes a few megabytes.
+const LARGEST: u64 = 64 << 20;
+
+/// Makes sure that results can be written to a folder, before anything is measured.
+///
+/// # Errors
+/// When the folder cannot be made or written to.
+pub fn prepare(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| cannot_write(dir))?;
+    let mut probe = tempfile::NamedTempFile::new_in(dir).with_context(|| cannot_write(dir))?;
+    probe.write_all(&[0; 4096]).and_then(|()| probe.flush()).with_context(|| cannot_write(dir))
+}
+
+fn cannot_write(dir: &Path) -> String {
+    format!("cannot write to {} (choose another folder with --out)", dir.display())
+}
+
+/// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it.
+///
+/// # Errors
+/// With the file's name; the file is then as it was before.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> Result<()> {
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        #[cfg(unix)]
+        {
+            // Temporary files are private; results are meant to be read by others.
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        }
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Stores a record as `DIR/labNN.json`; an earlier one moves to `DIR/history/`.
+///
+/// # Errors
+/// With the file's name; an earlier record is then untouched.
+pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
+    let path = dir.join(format!("{}.json", record.lab));
+    let mut json = serde_json::to_vec(record)?;
+    json.push(b'\n');
+    if path.exists() {
+        let when = load(&path).map_or("unreadable".to_string(), |old| old.started_at);
+        let when: String = when.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let kept = dir.join("history").join(format!("{}-{when}.json", record.lab));
+        let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        write_whole(&kept, &old)?;
+    }
+    write_whole(&path, &json)?;
+    Ok(path)
+}
+
+/// Reads one record.
+///
+/// # Errors
+/// With the file's name and the reason: not there, truncated, foreign, from a newer version, or
+/// with books that do not close.
+pub fn load(path: &Path) -> Result<Record> {
+    read(path).with_context(|| format!("{} was not read", path.display()))
+}
+
+fn read(path: &Path) -> Result<Record> {
+    let size = fs::metadata(path)?.len();
+    ensure!(size <= LARGEST, "it has {size} bytes, more than any record");
+    let text = fs::read_to_string(path).context("it cannot be read as text")?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .context("it is not complete JSON; a truncated file? `labs run` writes it anew")?;
+    let Some(schema) = value.get("schema").and_then(serde_json::Value::as_u64) else {
+        bail!("it is not a record of these labs: it has no schema number");
+    };
+    ensure!(
+        schema <= u64::from(SCHEMA),
+        "it was written by a newer version (schema {schema}, this program knows {SCHEMA})"
+    );
+    let record: Record = serde_json::from_value(value).context("it is not a record of these labs")?;
+    for point in &record.points {
+        for trial in &point.trials {
+            let sound = trial.wall_s.is_finite() && trial.wall_s >= 0.0;
+            ensure!(sound && trial.books_close(), "the books of {} at {} do not close", point.series, point.x);
+        }
+    }
+    Ok(record)
+}
+
+/// What a folder of results holds.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// Readable records, by lab.
+    pub records: Vec<Record>,
+    /// Records that were refused, each with its file's name and the reason.
+    pub refused: Vec<anyhow::Error>,
+}
+
+/// Reads every `labNN.json` of a folder. One that is refused costs nothing but itself.
+///
+/// # Errors
+/// When the folder cannot be read or holds no such file at all.
+pub fn load_all(dir: &Path) -> Result<Results> {
+    let hint = || format!("no results in {}: `labs run 3` or `labs all` makes some", dir.display());
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+        .with_context(hint)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_file() && is_record_name(path))
+        .collect();
+    paths.sort();
+    ensure!(!paths.is_empty(), "{}", hint());
+    let mut results = Results::default();
+    for path in paths {
+        match load(&path) {
+            Ok(record) => results.records.push(record),
+            Err(error) => results.refused.push(error),
+        }
+    }
+    Ok(results)
+}
+
+fn is_record_name(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let number = name.strip_prefix("lab").and_then(|n| n.strip_suffix(".json"));
+    number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The JSON Schema of records.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Record).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{host::Host, record::{Point, Scale, Trial}};
+
+    fn record(started_at: &str) -> Record {
+        Record {
+            schema: SCHEMA,
+            lab: "lab03".into(),
+            params: serde_json::json!({"slots": 1}),
+            scale: Scale::Smoke,
+            seed: 1,
+            started_at: started_at.into(),
+            interrupted: false,
+            predictions: Default::default(),
+            notes: vec![],
+            host: Host {
+                system: "test".into(), cpu: None, cores: 2, memory_bytes: None, open_files: None,
+                build: "debug".into(), effective_parallelism: vec![1.0, 2.0], timer_late_ms: 1.0,
+                timer_late_p99_ms: 2.0, spin_jitter_ms: 0.1, upstream_ceiling_per_s: 1e4,
+                request_overhead_ms: 0.1,
+            },
+            points: vec![Point { series: "a".into(), x: 1.0, trials: vec![Trial { wall_s: 1.0, offered: 1, timed_out: 1, ..Trial::default() }] }],
+        }
+    }
+
+    #[test]
+    fn the_earlier_record_goes_to_history() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &record("2026-01-01T00:00:00Z")).unwrap();
+        save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
+        let kept = dir.path().join("history/lab03-2026-01-01T00-00-00Z.json");
+        assert_eq!(load(&kept).unwrap().started_at, "2026-01-01T00:00:00Z");
+        let all = load_all(dir.path()).unwrap();
+        assert_eq!((all.records.len(), all.refused.len()), (1, 0));
+        assert_eq!(all.records[0].started_at, "2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn damaged_foreign_and_newer_files_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = serde_json::to_string(&record("x")).unwrap();
+        save(dir.path(), &record("x")).unwrap();
+        let newer = good.replacen("\"schema\":1", "\"schema\":99", 1);
+        let open = good.replacen("\"timed_out\":1", "\"timed_out\":2", 1);
+        let negative = good.replacen("\"timed_out\":1", "\"timed_out\":-1", 1);
+        let bad = [
+            ("lab01.json", &good[..good.len() / 2], "truncated"),
+            ("lab02.json", "{\"hello\": 1}", "no schema"),
+            ("lab04.json", newer.as_str(), "newer"),
+            ("lab05.json", open.as_str(), "books"),
+            ("lab06.json", negative.as_str(), "not a record"),
+            ("lab07.json", "\u{0}\u{1}", "JSON"),
+        ];
+        for (name, content, _) in bad { fs::write(dir.path().join(name), content).unwrap(); }
+        let all = load_all(dir.path()).unwrap();
+        assert_eq!(all.records.len(), 1);
+        for (name, _, reason) in bad {
+            let told = all.refused.iter().map(|e| format!("{e:#}")).find(|t| t.contains(name)).unwrap();
+            assert!(told.contains(reason), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_records_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = format!("{:#}", load_all(dir.path()).unwrap_err());
+        assert!(told.contains("labs run"), "{told}");
+        assert!(load_all(&dir.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn a_record_fits_its_schema() {
+        let validator = jsonschema::validator_for(&schema()).unwrap();
+        let mut value = serde_json::to_value(record("x")).unwrap();
+        assert!(validator.is_valid(&value));
+        value["points"][0]["trials"][0]["ok"] = "many".into();
+        assert!(!validator.is_valid(&value));
+    }
+}

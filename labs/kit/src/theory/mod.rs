@@ -1,0 +1,48 @@
+//! What the models say: pure functions from parameters to predictions.
+//!
+//! Nothing here measures, waits or reads a clock, so a prediction is the same on every machine and
+//! can be printed beside a measurement made years ago. Times are in seconds and rates in requests
+//! (or items) per second throughout. Input that has no meaning, such as a negative rate, gives
+//! `NaN` or `None` as each item says; nothing panics, and the work is bounded whatever the input.
+//!
+//! | module | question |
+//! |---|---|
+//! | [`little`] | how many are inside, given how fast they come and how long they stay? |
+//! | [`amdahl`] | what do more processors give? |
+//! | [`usl`] | which curve do measured throughputs follow? |
+//! | [`erlang`] | how long do random arrivals wait for a random service? |
+//! | [`mdc`] | and for a constant service? |
+//! | [`burst`] | what becomes of n requests sent at once? |
+//! | [`pipeline`] | how long do n items take through stages in a row? |
+//! | [`closed_loop`] | what do n clients get that send again after each answer? |
+
+pub mod amdahl;
+pub mod burst;
+pub mod closed_loop;
+pub mod erlang;
+pub mod little;
+pub mod mdc;
+pub mod pipeline;
+pub mod usl;
+
+pub use burst::{Burst, Limited};
+pub use closed_loop::{Band, ClosedLoop, Prediction};
+pub use erlang::{MMc, MMcK};
+pub use mdc::MDc;
+pub use pipeline::{Pipeline, Stage};
+pub use usl::{Fit, Usl};
+
+/// A quantity that can be waited for or counted: not negative and not `NaN` (infinity is allowed).
+fn is_amount(x: f64) -> bool {
+    x >= 0.0
+}
+
+/// Seconds as whole nanoseconds, the clock of the upstream's queue; saturates at both ends.
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
+/// Nanoseconds as seconds.
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}

@@ -1,0 +1,298 @@
+//! # The concurrency trap
+//!
+//! ## The question
+//!
+//! Does more concurrency always mean more throughput?
+//!
+//! ## What to predict
+//!
+//! A service has `c` slots, and each request holds one for `s`. Clients wait at most `T` for an
+//! answer. You send 1, then 5, then 10 … then 2000 requests at once. Sketch three curves over the
+//! number of clients: answers per second, latency, and the share of requests that succeed.
+//!
+//! ## The experiment
+//!
+//! Two kinds of load, each against a service whose queue has no bound and one that refuses (503)
+//! when `K` requests are waiting:
+//!
+//! - **burst**: N requests at the same instant, once.
+//! - **sustained**: N clients; each sends, waits for its answer, and sends again.
+//!
+//! A third burst goes through a client whose connection pool has a limit, as many HTTP libraries
+//! have by default. A last run lets the load fall after a burst and watches the service recover.
+//! An answer counts only if it is complete and in time.
+//!
+//! ## What the figures show
+//!
+//! Up to `N = c` every client has a slot to itself: goodput is `N/s`, latency `s`. From there on
+//! goodput is `c/s` whatever N is, and latency is what Little's law makes of it: `W = L/λ = N·s/c`.
+//! More concurrency buys nothing but waiting.
+//!
+//! Beyond `N = c·T/s` waiting exceeds patience, and the two queues part. With the unbounded one the
+//! service works for clients that have left; their slots are not freed by their leaving, new
+//! attempts queue up behind dead ones, and nobody is answered in time any more: the goodput of a
+//! service that is busy all the time falls towards zero. With the bounded one most clients are
+//! refused at once, the rest are answered in time, and goodput stays at `c/s`.
+//!
+//! A burst shows only half of this: `c·⌊T/s⌋` requests are answered in time and the rest are lost,
+//! so its success share falls while its goodput stays. The collapse needs clients that try again.
+//!
+//! Once the load falls to `λ`, the service recovers after `backlog / (c/s − λ)`: the backlog is
+//! worked off with what capacity is left over.
+//!
+//! ## Where the source was misled
+//!
+//! The material this lab goes back to measured bursts of up to 2000 requests and divided N by the
+//! time they took. Its "throughput" kept rising, since requests that failed were counted as well;
+//! the first panel shows that line as *attempts*. It blamed the server, too, and partly it was the
+//! client: its HTTP library allowed 100 connections, so that most requests timed out in the
+//! client's own queue and the server never saw more than about 100 at a time. A pool is a hidden
+//! semaphore.
+//!
+//! ## In production
+//!
+//! Bound every queue, and refuse at the door: a refusal costs the service little and the client can
+//! act on it. Give requests deadlines the server knows, so that it can drop what nobody awaits.
+//! Watch goodput, not attempts. Do not let clients retry at once. After an overload expect a
+//! recovery that lasts longer than the overload did, unless the backlog is dropped.
+//!
+//! ## Check yourself
+//!
+//! - Why does latency grow in proportion to N once the slots are full, and not faster?
+//! - The service doubles `c`. Where does the collapse move to? And if `s` halves instead?
+//! - Attempts per second rise when goodput collapses. What bounds them?
+//! - For which `K` does the bounded queue collapse as well? Try it: `--queue` with more than
+//!   `c·(T/s − 1)`.
+
+use std::sync::Arc;
+
+use lab_kit::prelude::*;
+use lab_kit::theory::little;
+use tokio::sync::Semaphore;
+
+mod findings;
+
+/// The constants of the experiment.
+#[derive(Args, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Service slots of the upstream: c
+    #[arg(long, default_value_t = 50, value_parser = count)]
+    pub slots: usize,
+    /// Time a request holds a slot: s
+    #[arg(long, default_value = "50ms")]
+    pub service: Time,
+    /// Places in the bounded queue: K
+    #[arg(long, default_value_t = 200, value_parser = count)]
+    pub queue: usize,
+    /// How long a client waits for an answer: T (a multiple of s would be a coin toss)
+    #[arg(long, default_value = "325ms")]
+    pub timeout: Time,
+    /// Numbers of requests in flight, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level,
+          default_value = "1,5,10,25,50,100,200,500,1000,2000")]
+    pub levels: Vec<usize>,
+    /// How long a refused client waits before it tries again
+    #[arg(long, default_value = "500ms")]
+    pub retry_after: Time,
+    /// Connections of the client with a limited pool
+    #[arg(long, default_value_t = 100, value_parser = level)]
+    pub pool: usize,
+}
+
+/// lab03.
+pub struct ConcurrencyTrap;
+
+impl Lab for ConcurrencyTrap {
+    type Params = Params;
+
+    const CARD: Card = Card {
+        number: 3,
+        name: "concurrency_trap",
+        title: "The concurrency trap",
+        question: "Does more concurrency always mean more throughput?",
+        predict: &[
+            Question {
+                key: "goodput",
+                ask: "The largest load: how many good answers per second, sustained, with an unbounded queue?",
+                unit: "requests/s",
+                hint: "0 to 2000",
+            },
+            Question {
+                key: "success",
+                ask: "The largest burst: what share of its requests is answered in time?",
+                unit: "%",
+                hint: "0 to 100",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab03 -- --queue 600 --levels 10,50,200,500,2000",
+                "a queue that is bounded, but too long: c·(T/s − 1) is where it starts to hurt",
+            ),
+            (
+                "cargo run --release --bin lab03 -- --timeout 3.02s --levels 50,500,1000,2000",
+                "patient clients: where has the collapse gone?",
+            ),
+        ],
+        source: include_str!("lab03_concurrency_trap.rs"),
+        sizes: Sizes {
+            smoke: &["--slots", "4", "--service", "20ms", "--queue", "8", "--timeout", "70ms", "--levels", "1,4,20", "--retry-after", "40ms", "--pool", "8"],
+            full: &[],
+            trials: (1, 3),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        if p.timeout.s() < p.service.s() {
+            return Err("--timeout is shorter than --service: no request could ever succeed".into());
+        }
+        let attempts = p.levels.iter().max().map_or(0.0, |n| *n as f64 / p.timeout.s());
+        if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
+            return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
+        }
+        Ok(())
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let levels = session.levels_that_fit(&p.levels);
+        let largest = levels.iter().copied().max().unwrap_or(0);
+        let (timeout, pool, fall) = (p.timeout.duration(), p.pool, Fall::of(p));
+        let unbounded = Spec::new(p.slots, ServiceTime::Constant(p.service.duration()));
+        let bounded = Spec { queue: Some(p.queue), ..unbounded.clone() };
+
+        let mut sweep = session.sweep();
+        for n in levels {
+            let x = n as f64;
+            for (queue, spec) in [("unbounded", &unbounded), ("bounded", &bounded)] {
+                let (plan, spec) = (plan(p, n), spec.clone());
+                let again = spec.clone();
+                sweep.steady(&format!("sustained/{queue}"), x, n, move |r| sustained(r, spec.clone(), plan, timeout));
+                sweep.burst(&format!("burst/{queue}"), x, n, move |r| burst(r, again.clone(), n, timeout));
+            }
+            if n > 3 * pool {
+                let spec = unbounded.clone();
+                sweep.burst("burst/pool", x, n, move |r| pooled(r, spec.clone(), n, timeout, pool));
+            }
+        }
+        if fall.burst <= largest {
+            let spec = unbounded.clone();
+            sweep.burst("recovery/unbounded", fall.burst as f64, fall.burst, move |r| recovery(r, spec.clone(), fall, timeout));
+        }
+        runtime.block_on(sweep.run())
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
+
+/// One request. `send` takes what the timeout allows; a refusal is an error like any other status.
+async fn fetch(client: reqwest::Client, url: String) -> Outcome {
+    let answer = async { client.get(url).send().await?.error_for_status()?.bytes().await };
+    Outcome::of(answer.await)
+}
+
+/// A client with open connections: a burst shall measure the service, not the handshakes.
+async fn client(r: &Recorder, service: &Service, timeout: Duration, connections: usize) -> Result<reqwest::Client> {
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    r.connect(&client, service, connections).await?;
+    Ok(client)
+}
+
+/// N requests at once, and that is all.
+async fn burst(r: Recorder, spec: Spec, n: usize, timeout: Duration) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = client(&r, &service, timeout, n).await?;
+    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
+    r.tally(load, &service)
+}
+
+/// N clients that send again after each answer.
+async fn sustained(r: Recorder, spec: Spec, plan: Closed, timeout: Duration) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = client(&r, &service, timeout, plan.clients).await?;
+    let url = service.url();
+    let load = r.load().closed(plan, move |_| fetch(client.clone(), url.clone())).await;
+    r.tally(load, &service)
+}
+
+/// The burst again, through a client that keeps at most `pool` connections: a semaphore nobody
+/// sees. The clock of the timeout runs while a request waits for a connection.
+async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usize) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = client(&r, &service, timeout, pool.min(n)).await?;
+    let connections = Arc::new(Semaphore::new(pool));
+    let load = r.load();
+    let burst = load.burst(n, |_| {
+        let (connections, request) = (connections.clone(), fetch(client.clone(), service.url()));
+        async move {
+            let pooled = async {
+                let _connection = connections.acquire().await;
+                request.await
+            };
+            tokio::time::timeout(timeout, pooled).await.unwrap_or(Outcome::TimedOut)
+        }
+    });
+    r.tally(burst.await, &service)
+}
+
+/// A burst, and then a load well below capacity: how long until the service is itself again?
+///
+/// The clients of the burst leave after `timeout`. The steady ones wait however long it takes, so
+/// that every latency is seen.
+async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let hasty = client(&r, &service, timeout, fall.burst).await?;
+    let patient = reqwest::Client::new();
+    let arrivals = Open { rate: fall.rate, poisson: false, window: fall.watch, seed: 1 };
+    let load = r.load();
+    let start = Instant::now();
+    let (_, steady) = tokio::join!(
+        load.burst(fall.burst, |_| fetch(hasty.clone(), service.url())),
+        load.open(arrivals, |_| fetch(patient.clone(), service.url())),
+    );
+    for (at, latency) in &steady.timeline {
+        r.trace("latency_s", start + Duration::from_secs_f64(*at), *latency);
+    }
+    r.gauge("started_s", (start - r.origin()).as_secs_f64());
+    r.tally(steady, &service)
+}
+
+/// The sizes of the recovery run.
+#[derive(Clone, Copy)]
+struct Fall {
+    burst: usize,
+    rate: f64,
+    /// Seconds until nobody waits any more.
+    drain: f64,
+    watch: Duration,
+}
+
+impl Fall {
+    /// A third more requests than patience allows, then half the capacity.
+    fn of(p: &Params) -> Fall {
+        let capacity = p.slots as f64 / p.service.s();
+        let burst = (capacity * p.timeout.s() * 4.0 / 3.0).ceil() as usize;
+        let rate = capacity / 2.0;
+        let waiting = burst.saturating_sub(p.slots) as f64;
+        let drain = little::drain_time(waiting, capacity, rate);
+        let watch = Duration::from_secs_f64(drain + 6.0 * p.service.s());
+        Fall { burst, rate, drain, watch }
+    }
+}
+
+/// How long to ramp, warm up and measure.
+fn plan(p: &Params, n: usize) -> Closed {
+    let (s, t) = (p.service.duration(), p.timeout.duration());
+    let cycle = s.mul_f64((n as f64 / p.slots as f64).max(1.0)).min(t);
+    Closed {
+        clients: n,
+        ramp: s,
+        ramped: n.min(p.slots),
+        warm_up: s + cycle + s / 4,
+        window: 4 * s,
+        pause_after_refusal: p.retry_after.duration(),
+        seed: n as u64,
+    }
+}

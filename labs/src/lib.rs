@@ -1,0 +1,19 @@
+//! The syllabus: one line a lab.
+
+use lab_kit::lab::{Experiment, entry};
+
+pub mod lab03_concurrency_trap;
+
+/// Every lab, in the order of the course.
+pub const SYLLABUS: &[&dyn Experiment] = &[
+    entry::<lab03_concurrency_trap::ConcurrencyTrap>(),
+];
+
+/// What a numbered binary runs.
+///
+/// # Panics
+/// When the syllabus has no such lab, which is a slip in the binary.
+pub fn numbered(number: u8) -> &'static dyn Experiment {
+    let found = SYLLABUS.iter().copied().find(|lab| lab.card().number == number);
+    found.unwrap_or_else(|| panic!("lab{number:02} is not in the syllabus"))
+}

@@ -1,0 +1,36 @@
+//! The upstream of the experiments: an HTTP server whose capacity is known, so that theory can be held against it.
+//!
+//! # Layout
+//!
+//! - [`queue`]: c slots and K waiting places in virtual time. No sockets, no clock; simulations use it too.
+//! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
+//! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own.
+//! - [`Upstream`]: one upstream, running on a thread and a port of its own.
+//!
+//! ```
+//! use std::time::Duration;
+//! use mock_server::{Service, Spec, Upstream};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let service = Service::Constant(Duration::from_millis(20));
+//! let upstream = Upstream::start(Spec::new(2, service)).await?;
+//! println!("{}/ answers {} bytes", upstream.url(), mock_server::BODY.len());
+//! assert_eq!(upstream.counters().arrived, 0);
+//! upstream.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![warn(missing_docs)]
+
+mod fault;
+pub mod queue;
+mod service;
+mod spec;
+mod upstream;
+
+pub use fault::{By, Chance, Every, Faults, Outage, Tail};
+pub use service::{ParseError, Sampler, Service};
+pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, MAX_TIME, Make, Route, Slots, Spec};
+pub use upstream::{Counters, Upstream};
