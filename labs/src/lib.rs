@@ -3,10 +3,12 @@
 use lab_kit::lab::{Experiment, entry};
 
 pub mod lab03_concurrency_trap;
+pub mod lab04_semaphore_limits;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab03_concurrency_trap::ConcurrencyTrap>(),
+    entry::<lab04_semaphore_limits::SemaphoreLimits>(),
 ];
 
 /// What a numbered binary runs.

@@ -1,6 +1,7 @@
 //! One run of one lab: its conditions, their trials in seeded random order, and what they recorded.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -374,6 +375,8 @@ struct State {
     wall: Option<Duration>,
     /// How long another's upstream still works for requests of this trial.
     settle: Duration,
+    /// Sum and count of each mean.
+    means: BTreeMap<&'static str, (f64, u64)>,
 }
 
 impl Recorder {
@@ -443,6 +446,22 @@ impl Recorder {
         if value.is_finite() {
             self.state().trial.gauges.insert(name.into(), value);
         }
+    }
+
+    /// Adds a value to a mean that becomes a gauge of this name.
+    pub fn sample(&self, name: &'static str, value: f64) {
+        let mut state = self.state();
+        let (sum, count) = state.means.entry(name).or_default();
+        *sum += value;
+        *count += 1;
+    }
+
+    /// Writes down when the successes of a burst were answered, as a trace of their count.
+    pub fn answers(&self, burst: &Tally) {
+        let mut ends: Vec<f64> = burst.timeline.iter().map(|(start, took)| start + took).collect();
+        ends.sort_by(f64::total_cmp);
+        let counted = ends.into_iter().enumerate().map(|(i, at)| (at, (i + 1) as f64)).collect();
+        self.state().trial.traces.insert("answers".into(), counted);
     }
 
     /// Writes down a value at an instant.
@@ -543,6 +562,9 @@ impl Recorder {
             self.gauge("resident_mb", bytes as f64 / 1e6);
         }
         let mut state = self.state();
+        for (name, (sum, count)) in std::mem::take(&mut state.means) {
+            state.trial.gauges.insert(name.into(), sum / count as f64);
+        }
         let wall = state.wall.unwrap_or(whole);
         let mut trial = std::mem::take(&mut state.trial);
         trial.wall_s = wall.as_secs_f64();

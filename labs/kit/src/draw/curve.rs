@@ -76,7 +76,8 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
         .map(thin)
         .collect();
     for run in &runs {
-        let stretches = if solid {
+        // Traces cross and touch all the time; with gaps nobody could follow them.
+        let stretches = if line.style == Style::Measured {
             coincident(run, earlier)
         } else {
             Vec::new()

@@ -1,0 +1,339 @@
+//! # Semaphore limits
+//!
+//! ## The question
+//!
+//! How does a limit in the client turn collapse into waiting?
+//!
+//! ## What to predict
+//!
+//! The service of lab03: `c` slots, `s` a request, clients that wait `T`. A thousand requests are
+//! to be made at once. Without a limit most are lost. Now a semaphore lets only `m` of them be in
+//! flight. Which `m` is the best, and what does it cost those who wait for a permit?
+//!
+//! ## The experiment
+//!
+//! The same thousand requests, each sent when it holds one of `m` permits, for several `m`; once
+//! without any limit; once with the mistake of making the semaphore inside the function that
+//! fetches; and with a limit that nobody sets: it watches its own latencies and adapts.
+//!
+//! ## What the figures show
+//!
+//! Throughput is `m/s` up to `m = c` and `c/s` from there on: the best limit is Little's
+//! `L = λ·W = (c/s)·s = c`. A smaller one wastes slots, a larger one only moves the waiting from
+//! the client into the service. Every request succeeds as long as `m ≤ c·⌊T/s⌋`, since the clock
+//! of the timeout starts when a request is sent. A limit beyond that protects nobody.
+//!
+//! The waiting has not gone: measured from its arrival, the last of a thousand requests waits as
+//! long with a limit as it would have waited in a patient service's queue. The limit changed who
+//! waits where, and whether anybody's work is wasted.
+//!
+//! The adaptive limit finds `c` without being told, from wherever it starts: it grows while answers
+//! come as fast as the fastest, and shrinks when they come later, because a latency above `s` means
+//! that requests wait in the service (Jacobson 1988; Brakmo and Peterson 1994).
+//!
+//! ## Where the source was misled
+//!
+//! Its clock for each request started inside the semaphore, which hid up to ten seconds of waiting
+//! at the smallest limit. Both clocks are in the second panel.
+//!
+//! ## In production
+//!
+//! One semaphore for each service that is called, shared by all who call it, and sized by Little's
+//! law from its capacity and service time; or an adaptive one. Acquire it for an attempt and not
+//! for a whole retry loop, or permits sleep while they back off. Bound the line in front of it as
+//! well: a client with an unbounded number of waiting tasks has only moved lab03's queue to its own
+//! side.
+//!
+//! ## Check yourself
+//!
+//! - Ten clients on ten machines, each with `m = c`: what does the service see?
+//! - Why does a limit of 2c give the same throughput as c, and what is worse about it?
+//! - The semaphore made inside the function compiles and runs. How would you notice?
+//! - The service time doubles at night. Which of the limits still fits?
+
+use std::sync::{Arc, Mutex};
+
+use lab_kit::prelude::*;
+use tokio::sync::Semaphore;
+
+mod findings;
+
+/// The constants of the experiment.
+#[derive(Args, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Service slots of the upstream: c
+    #[arg(long, default_value_t = 50, value_parser = count)]
+    pub slots: usize,
+    /// Time a request holds a slot: s
+    #[arg(long, default_value = "50ms")]
+    pub service: Time,
+    /// How long a request waits for its answer once it is sent: T (a multiple of s would be a coin toss)
+    #[arg(long, default_value = "325ms")]
+    pub timeout: Time,
+    /// Requests that are to be made at once
+    #[arg(long, default_value_t = 1000, value_parser = level)]
+    pub requests: usize,
+    /// Limits to try, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100,200,500")]
+    pub limits: Vec<usize>,
+    /// Where the adaptive limit starts, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "1,10,60,150")]
+    pub starts: Vec<usize>,
+    /// The adaptive limit takes answers for late that took this many times the fastest
+    #[arg(long, default_value_t = 1.15, value_parser = late_factor)]
+    pub late: f64,
+}
+
+fn late_factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|f| (1.02..=10.0).contains(f));
+    factor.ok_or_else(|| "expected a factor from 1.02 to 10".into())
+}
+
+/// lab04.
+pub struct SemaphoreLimits;
+
+impl Lab for SemaphoreLimits {
+    type Params = Params;
+
+    const CARD: Card = Card {
+        number: 4,
+        name: "semaphore_limits",
+        title: "Semaphore limits",
+        question: "How does a limit in the client turn collapse into waiting?",
+        predict: &[
+            Question {
+                key: "limit",
+                ask: "Which is the smallest limit that reaches the full throughput?",
+                unit: "requests in flight",
+                hint: "1 to 1000",
+            },
+            Question {
+                key: "lost",
+                ask: "Without a limit, what share of the requests is lost?",
+                unit: "%",
+                hint: "0 to 100",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab04 -- --limits 25,50,100,250,350,400",
+                "where a limit stops protecting: c·⌊T/s⌋ is between two of these",
+            ),
+            (
+                "cargo run --release --bin lab04 -- --slots 20 --starts 1,20,200",
+                "another capacity: does the adaptive limit find it?",
+            ),
+        ],
+        source: include_str!("lab04_semaphore_limits.rs"),
+        sizes: Sizes {
+            smoke: &["--slots", "4", "--service", "20ms", "--timeout", "70ms", "--requests", "40", "--limits", "2,4,8", "--starts", "1"],
+            full: &["--requests", "2000"],
+            trials: (1, 3),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        if p.timeout.s() < p.service.s() {
+            return Err("--timeout is shorter than --service: no request could ever succeed".into());
+        }
+        let slowest = p.limits.iter().chain(&p.starts).min().map_or(0.0, |m| {
+            p.requests as f64 * p.service.s() / (*m).min(p.slots) as f64
+        });
+        if slowest > 600.0 {
+            return Err(format!("the smallest limit would take {slowest:.0} s: fewer --requests, a shorter --service or larger --limits"));
+        }
+        Ok(())
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let (timeout, late) = (p.timeout.duration(), p.late);
+        let limits = session.levels_that_fit(&p.limits);
+        let requests = session.levels_that_fit(&[p.requests]);
+        let spec = Spec::new(p.slots, ServiceTime::Constant(p.service.duration()));
+        let (n, slots) = (p.requests, p.slots);
+
+        let mut sweep = session.sweep();
+        for m in limits {
+            let spec = spec.clone();
+            sweep.steady("limit", m as f64, m, move |r| limited(r, spec.clone(), timeout, n, m));
+        }
+        for start in p.starts.clone() {
+            let spec = spec.clone();
+            sweep.steady("adaptive", start as f64, start.max(2 * slots), move |r| adaptive(r, spec.clone(), timeout, n, start, late));
+        }
+        // Without a limit all requests are in flight at once, if there are descriptors for them.
+        if !requests.is_empty() {
+            let (one, other) = (spec.clone(), spec);
+            sweep.burst("none", n as f64, n, move |r| unlimited(r, one.clone(), timeout, n));
+            sweep.burst("inside", slots as f64, n, move |r| limited_inside(r, other.clone(), timeout, n, slots));
+        }
+        runtime.block_on(sweep.run())
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
+
+/// One request. The clock of the client's timeout starts here.
+async fn fetch(client: reqwest::Client, url: String) -> Outcome {
+    let answer = async { client.get(url).send().await?.error_for_status()?.bytes().await };
+    Outcome::of(answer.await)
+}
+
+/// No limit: lab03's burst.
+async fn unlimited(r: Recorder, spec: Spec, timeout: Duration, n: usize) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    r.connect(&client, &service, n).await?;
+    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
+    r.answers(&load);
+    r.tally(load, &service)
+}
+
+/// The wrong way: every call makes a semaphore of its own, and each has all permits free.
+async fn limited_inside(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    r.connect(&client, &service, n).await?;
+    let load = r.load();
+    let burst = load.burst(n, |_| {
+        let request = fetch(client.clone(), service.url());
+        async move {
+            let semaphore = Semaphore::new(m);
+            let _permit = semaphore.acquire().await;
+            request.await
+        }
+    });
+    r.tally(burst.await, &service)
+}
+
+/// The right way: one semaphore for all.
+async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    r.connect(&client, &service, m).await?;
+    let semaphore = Arc::new(Semaphore::new(m));
+    let load = r.load();
+    let burst = load.burst(n, |_| {
+        let (r, semaphore) = (r.clone(), semaphore.clone());
+        let request = fetch(client.clone(), service.url());
+        async move {
+            let _permit = semaphore.acquire().await;
+            let sent = Instant::now();
+            let outcome = request.await;
+            // The source's clock: it does not see the wait for the permit.
+            r.sample("inside_mean_s", sent.elapsed().as_secs_f64());
+            outcome
+        }
+    });
+    let load = burst.await;
+    r.answers(&load);
+    r.tally(load, &service)
+}
+
+/// A limit that nobody sets.
+async fn adaptive(r: Recorder, spec: Spec, timeout: Duration, n: usize, start: usize, late: f64) -> Result<()> {
+    let service = r.upstream(spec).await?;
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    r.connect(&client, &service, start).await?;
+    let limit = Arc::new(Adaptive::new(start, late));
+    let load = r.load();
+    let begin = Instant::now();
+    let burst = load.burst(n, |_| {
+        let (r, limit) = (r.clone(), limit.clone());
+        let request = fetch(client.clone(), service.url());
+        async move {
+            let outcome = limit.run(request).await;
+            r.trace("limit", Instant::now(), limit.now());
+            outcome
+        }
+    });
+    let load = burst.await;
+    r.gauge("started_s", (begin - r.origin()).as_secs_f64());
+    r.tally(load, &service)
+}
+
+/// A semaphore whose number of permits follows the latencies it sees.
+struct Adaptive {
+    permits: Semaphore,
+    late: f64,
+    state: Mutex<State>,
+}
+
+struct State {
+    limit: f64,
+    granted: usize,
+    fastest: f64,
+    /// Doubles each round trip until the first late one (slow start), then grows by one.
+    starting: bool,
+    /// Requests sent before this instant tell nothing about the limit since.
+    round: Instant,
+    sum: f64,
+    seen: f64,
+}
+
+impl Adaptive {
+    fn new(start: usize, late: f64) -> Adaptive {
+        let state = State {
+            limit: start as f64,
+            granted: start,
+            fastest: f64::INFINITY,
+            starting: true,
+            round: Instant::now(),
+            sum: 0.0,
+            seen: 0.0,
+        };
+        Adaptive { permits: Semaphore::new(start), late, state: Mutex::new(state) }
+    }
+
+    fn now(&self) -> f64 {
+        self.state.lock().expect("nobody panics holding it").limit
+    }
+
+    async fn run(&self, request: impl Future<Output = Outcome>) -> Outcome {
+        let permit = self.permits.acquire().await;
+        let sent = Instant::now();
+        let outcome = request.await;
+        let mut state = self.state.lock().expect("nobody panics holding it");
+        if sent >= state.round {
+            state.learn(sent.elapsed().as_secs_f64(), self.late);
+        }
+        let target = state.limit as usize;
+        if target > state.granted {
+            self.permits.add_permits(target - state.granted);
+            state.granted = target;
+        } else if target < state.granted
+            && let Ok(permit) = permit
+        {
+            permit.forget();
+            state.granted -= 1;
+        }
+        outcome
+    }
+}
+
+impl State {
+    /// A round trip is over when as many answers have come as may be in flight.
+    fn learn(&mut self, took: f64, late: f64) {
+        self.fastest = self.fastest.min(took);
+        self.sum += took;
+        self.seen += 1.0;
+        if self.seen < self.limit.floor() {
+            return;
+        }
+        let mean = self.sum / self.seen;
+        if mean > late * self.fastest {
+            // Little's law: without waiting, the same throughput has this much less in flight. The
+            // queue that has built up needs a round trip to go.
+            self.limit = (self.limit * (self.fastest / mean).max(0.5)).max(1.0);
+            self.starting = false;
+            self.round = Instant::now() + Duration::from_secs_f64(mean);
+        } else {
+            self.limit += if self.starting { self.limit } else { 1.0 };
+            self.round = Instant::now();
+        }
+        (self.sum, self.seen) = (0.0, 0.0);
+    }
+}
