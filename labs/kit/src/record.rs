@@ -51,6 +51,9 @@ pub struct Record {
     pub lab: String,
     /// Every flag of the lab with the value it had.
     pub params: serde_json::Value,
+    /// The command that repeats the run.
+    #[serde(default)]
+    pub command: String,
     /// How large the run was.
     pub scale: Scale,
     /// Seed of all randomness in the run.

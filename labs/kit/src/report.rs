@@ -228,16 +228,9 @@ fn section(e: &Entry) -> String {
         text += line;
         text.push('\n');
     }
-    let _ = write!(text, "\n**Run it again:** `{}`\n", e.command());
+    let _ = write!(text, "\n**Run it again:** `{}`\n", e.record.command);
     for (command, shows) in e.card.next {
         let _ = write!(text, "\n**Next:** `{command}`: {shows}\n");
     }
     text
-}
-
-impl Entry {
-    /// The command that repeats the run.
-    pub fn command(&self) -> String {
-        format!("labs run {} --scale {} --seed {}", self.card.number, self.record.scale, self.record.seed)
-    }
 }

@@ -95,9 +95,9 @@ impl Session {
     /// The levels whose connections the open-file limit allows (each takes two descriptors, since
     /// both ends are in this process). The rest is left out, with a note.
     pub fn levels_that_fit(&mut self, levels: &[usize]) -> Vec<usize> {
-        let ends = if self.target.is_some() { 1 } else { 2 };
-        let Some(limit) = self.host.open_files else { return levels.to_vec() };
-        let room = (limit.saturating_sub(SPARE_FILES) / ends) as usize;
+        let (Some(room), Some(limit)) = (self.room_for_clients(), self.host.open_files) else {
+            return levels.to_vec();
+        };
         let (fit, too_many): (Vec<usize>, Vec<usize>) = levels.iter().partition(|n| **n <= room);
         if !too_many.is_empty() {
             let list = too_many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
@@ -106,6 +106,12 @@ impl Session {
             ));
         }
         fit
+    }
+
+    /// How many connections fit under the open-file limit; `None` without one.
+    fn room_for_clients(&self) -> Option<usize> {
+        let ends = if self.target.is_some() { 1 } else { 2 };
+        Some((self.host.open_files?.saturating_sub(SPARE_FILES) / ends) as usize)
     }
 
     /// Conditions that run one at a time on the caller's thread.
@@ -242,6 +248,8 @@ impl Sweep<'_> {
     const SMALL: usize = 50;
     /// Requests in flight over all small conditions that run at the same time.
     const SMALL_TOGETHER: usize = 120;
+    /// What a condition takes of that besides its requests: a server has descriptors, too.
+    const EACH: usize = 3;
 
     /// Adds a steady load with the number of requests it keeps in flight.
     pub fn steady<F, Fut>(&mut self, series: &str, x: f64, in_flight: usize, run: F)
@@ -250,7 +258,7 @@ impl Sweep<'_> {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let n = in_flight.max(1);
-        self.add(series, x, if n <= Self::SMALL { Company::Small(n) } else { Company::Steady(n) }, run);
+        self.add(series, x, if n <= Self::SMALL { Company::Small(n + Self::EACH) } else { Company::Steady(n) }, run);
     }
 
     /// Adds a burst: harmless to others only when it is small.
@@ -260,7 +268,7 @@ impl Sweep<'_> {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let n = requests.max(1);
-        self.add(series, x, if n <= Self::SMALL { Company::Small(n) } else { Company::Alone }, run);
+        self.add(series, x, if n <= Self::SMALL { Company::Small(n + Self::EACH) } else { Company::Alone }, run);
     }
 
     fn add<F, Fut>(&mut self, series: &str, x: f64, company: Company, run: F)
@@ -290,7 +298,8 @@ impl Sweep<'_> {
             let steady = members(|c| if let Company::Steady(n) = c { Some(n) } else { None });
             let alone = members(|c| (c == Company::Alone).then_some(1));
             let largest = steady.iter().map(|(_, n)| *n).max().unwrap_or(1);
-            let together = |room: usize| if session.one_at_a_time { 1 } else { room };
+            let fit = session.room_for_clients().unwrap_or(usize::MAX).max(1);
+            let together = |room: usize| if session.one_at_a_time { 1 } else { room.min(fit) };
             for (phase, room) in [(small, together(Self::SMALL_TOGETHER)), (steady, together(largest)), (alone, 1)] {
                 side_by_side(session, &conditions, &phase, room, &meter).await?;
             }

@@ -154,6 +154,7 @@ mod tests {
             schema: SCHEMA,
             lab: "lab03".into(),
             params: serde_json::json!({"slots": 1}),
+            command: "labs run 3".into(),
             scale: Scale::Smoke,
             seed: 1,
             started_at: started_at.into(),

@@ -241,7 +241,10 @@ fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
         let trace = k.trials().first().and_then(|t| t.traces.get("answers")).cloned().unwrap_or_default();
         std::iter::once((0.0, 0.0)).chain(trace).collect::<Vec<_>>()
     };
-    let (with, without) = (answers(best), answers(none));
+    let (with, mut without) = (answers(best), answers(none));
+    // No more answers come: the line goes on level as long as the other one.
+    let until = with.last().map_or(0.0, |(at, _)| *at);
+    without.extend(without.last().map(|(_, n)| (until, *n)));
     let count = |points: &[(f64, f64)]| points.last().map_or(0.0, |(_, n)| *n);
     let n = p.requests as f64;
     let end = n * p.service.s() / p.slots as f64;

@@ -24,8 +24,9 @@ struct Row {
 }
 
 pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json: bool) -> Outcome {
-    let (left, _) = show::entries(syllabus, a)?;
-    let (right, _) = show::entries(syllabus, b)?;
+    let (left, left_sound) = show::entries(syllabus, a)?;
+    let (right, right_sound) = show::entries(syllabus, b)?;
+    let sound = left_sound && right_sound;
     let mut rows = Vec::new();
     let mut notes = Vec::new();
     for l in &left {
@@ -54,7 +55,8 @@ pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json
         notes.push(format!("{}: only in {}", r.record.lab, b.display()));
     }
     if json {
-        return pretty(&serde_json::json!({"notes": notes, "rows": rows}));
+        pretty(&serde_json::json!({"notes": notes, "rows": rows}))?;
+        return show::whole(sound);
     }
     let mut table = Table::new(
         &format!("A = {}, B = {}", a.display(), b.display()),
@@ -71,7 +73,8 @@ pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json
     }
     let mut text = report::text_table(&table);
     notes.iter().for_each(|note| text += &format!("note: {note}\n"));
-    Ok(print(text)?)
+    print(text)?;
+    show::whole(sound)
 }
 
 fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {

@@ -61,9 +61,12 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
 pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outcome {
     let result = many(syllabus, common);
     if !matches!(result, Err(Failed::Interrupted | Failed::Usage(_))) {
-        let report = show::write_report(syllabus, &common.out)?;
-        if !common.json {
-            print(format!("\nReport: {}\n", report.display()))?;
+        match show::write_report(syllabus, &common.out) {
+            Ok((report, _)) if !common.json => print(format!("\nReport: {}\n", report.display()))?,
+            Ok(_) => {}
+            // Why a lab failed matters more than that there is nothing to report on.
+            Err(error) if result.is_err() => eprintln!("no report: {error:#}"),
+            Err(error) => return Err(error.into()),
         }
     }
     result
@@ -78,7 +81,7 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
     let common = common_of(&matches)?;
     check_keys(&common, &[lab])?;
     let mut bench = Bench::new(&common)?;
-    let result = bench.run(lab, &matches);
+    let result = bench.run(lab, &matches, &options);
     bench.print_json()?;
     result
 }
@@ -90,10 +93,10 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     let (mut failed, mut refuted) = (Vec::new(), false);
     for lab in labs {
         let name = format!("labs run {}", lab.card().number);
-        let options = common.scale_flag();
+        let options = common.flags();
         let matches = parse(*lab, &name, &options).map_err(|e| anyhow!("{name}: {e}"))?;
         // A lab that panics is a lab that failed; the others still count.
-        let result = catch_unwind(AssertUnwindSafe(|| bench.run(*lab, &matches)));
+        let result = catch_unwind(AssertUnwindSafe(|| bench.run(*lab, &matches, &options)));
         match result {
             Ok(Ok(())) => {}
             Ok(Err(Failed::Refuted)) => refuted = true,
@@ -152,8 +155,15 @@ fn parse(lab: &dyn Experiment, name: &str, options: &[OsString]) -> Result<ArgMa
 }
 
 impl Common {
-    fn scale_flag(&self) -> Vec<OsString> {
-        vec!["--scale".into(), self.scale.to_string().into()]
+    /// The options that change what is measured, as words.
+    fn flags(&self) -> Vec<OsString> {
+        let mut words = vec!["--scale".to_string(), self.scale.to_string()];
+        words.extend(["--seed".to_string(), self.seed.to_string()]);
+        words.extend(self.trials.into_iter().flat_map(|t| ["--trials".to_string(), t.to_string()]));
+        if self.one_at_a_time {
+            words.push("--one-at-a-time".into());
+        }
+        words.into_iter().map(OsString::from).collect()
     }
 
     fn target(&self) -> Result<Option<String>, Failed> {
@@ -202,7 +212,7 @@ impl Bench {
         Ok(Bench { common: common.clone(), target, stop, host: None, rows: Vec::new() })
     }
 
-    fn run(&mut self, lab: &'static dyn Experiment, matches: &ArgMatches) -> Outcome {
+    fn run(&mut self, lab: &'static dyn Experiment, matches: &ArgMatches, options: &[OsString]) -> Outcome {
         let card = lab.card();
         let common = self.common.clone();
         let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
@@ -210,7 +220,7 @@ impl Bench {
             print(format!("\n{}: {}\n{}\n", card.id(), card.title, card.question))?;
         }
         let predictions = self.ask(card)?;
-        let record = self.measure(card, prepared, predictions)?;
+        let record = Record { command: command(card, options), ..self.measure(card, prepared, predictions)? };
         let path = save(&common.out, &record)?;
         // The fresh run goes through the file like any other.
         let record = store::load(&path)?;
@@ -311,6 +321,7 @@ impl Bench {
             schema: SCHEMA,
             lab: card.id(),
             params: prepared.params,
+            command: String::new(),
             scale: common.scale,
             seed: common.seed,
             started_at,
@@ -321,6 +332,24 @@ impl Bench {
             points,
         })
     }
+}
+
+/// The command that repeats a run. Where results went and what was predicted is left out.
+fn command(card: &Card, options: &[OsString]) -> String {
+    let mut words = vec![format!("labs run {}", card.number)];
+    let mut options = options.iter().map(|o| o.to_string_lossy());
+    while let Some(option) = options.next() {
+        match option.split('=').next().unwrap_or_default() {
+            "--no-predict" | "--check" | "--json" => {}
+            name @ ("--out" | "--predict") => {
+                if name == option {
+                    options.next();
+                }
+            }
+            _ => words.push(option.into_owned()),
+        }
+    }
+    words.join(" ")
 }
 
 /// Stores the record; where that fails, a minute of measuring is rescued into the temporary folder.

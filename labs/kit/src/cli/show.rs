@@ -27,7 +27,7 @@ pub(super) fn welcome(syllabus: &[&'static dyn Experiment]) -> Outcome {
         "Experiments on concurrency, measured on this machine and held against theory.\n\n",
     );
     text += &syllabus_table(syllabus);
-    text += "\nNext:\n";
+    text += "\nNext (labs is short for `cargo run --release --`):\n";
     text += "  labs doctor       is this machine fit to measure?\n";
     text += "  labs run 3        the concurrency trap: a chart and a verdict in seconds\n";
     text += "  labs all          every lab, the charts and the report\n";
@@ -93,7 +93,7 @@ pub(super) fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Resul
 }
 
 /// Something was left out: the rest was done, and the exit code says so.
-fn whole(sound: bool) -> Outcome {
+pub(super) fn whole(sound: bool) -> Outcome {
     if sound { Ok(()) } else { Err(anyhow::anyhow!("not every record could be used (see above)").into()) }
 }
 
@@ -137,17 +137,18 @@ fn remove_stale(folder: &Path, id: &str, written: &[PathBuf]) -> Result<()> {
 }
 
 pub(super) fn report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcome {
-    let path = write_report(syllabus, dir)?;
-    Ok(print(format!("{}\n", path.display()))?)
+    let (path, sound) = write_report(syllabus, dir)?;
+    print(format!("{}\n", path.display()))?;
+    whole(sound)
 }
 
-/// Writes charts and report.
-pub(super) fn write_report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<PathBuf> {
-    let (entries, _) = entries(syllabus, dir)?;
+/// Writes charts and report; false when a record had to be left out.
+pub(super) fn write_report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(PathBuf, bool)> {
+    let (entries, sound) = entries(syllabus, dir)?;
     write_charts(dir, &entries)?;
     let path = dir.join("report.md");
     store::write_whole(&path, report::markdown(&entries).as_bytes())?;
-    Ok(path)
+    Ok((path, sound))
 }
 
 pub(super) fn verdicts(syllabus: &[&'static dyn Experiment], dir: &Path, json: bool, check: bool) -> Outcome {
