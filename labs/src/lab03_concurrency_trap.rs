@@ -136,7 +136,22 @@ impl Lab for ConcurrencyTrap {
         ],
         source: include_str!("lab03_concurrency_trap.rs"),
         sizes: Sizes {
-            smoke: &["--slots", "4", "--service", "20ms", "--queue", "8", "--timeout", "70ms", "--levels", "1,4,20", "--retry-after", "40ms", "--pool", "8"],
+            smoke: &[
+                "--slots",
+                "4",
+                "--service",
+                "20ms",
+                "--queue",
+                "8",
+                "--timeout",
+                "70ms",
+                "--levels",
+                "1,4,20",
+                "--retry-after",
+                "40ms",
+                "--pool",
+                "8",
+            ],
             full: &[],
             trials: (1, 3),
         },
@@ -144,9 +159,15 @@ impl Lab for ConcurrencyTrap {
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
-            return Err("--timeout is shorter than --service: no request could ever succeed".into());
+            return Err(
+                "--timeout is shorter than --service: no request could ever succeed".into(),
+            );
         }
-        let attempts = p.levels.iter().max().map_or(0.0, |n| *n as f64 / p.timeout.s());
+        let attempts = p
+            .levels
+            .iter()
+            .max()
+            .map_or(0.0, |n| *n as f64 / p.timeout.s());
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
@@ -154,30 +175,63 @@ impl Lab for ConcurrencyTrap {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let levels = session.levels_that_fit(&p.levels);
-        let largest = levels.iter().copied().max().unwrap_or(0);
         let (timeout, pool, fall) = (p.timeout.duration(), p.pool, Fall::of(p));
+        let fall_fits = !session.levels_that_fit(&[fall.burst]).is_empty();
         let unbounded = Spec::new(p.slots, ServiceTime::Constant(p.service.duration()));
-        let bounded = Spec { queue: Some(p.queue), ..unbounded.clone() };
+        let bounded = Spec {
+            queue: Some(p.queue),
+            ..unbounded.clone()
+        };
+
+        // A law with fewer than three conditions has to repeat them to get an interval.
+        let crowded = |n: usize| n as f64 * p.service.s() > p.slots as f64 * p.timeout.s();
+        let alike = |n: usize| {
+            let peers = levels
+                .iter()
+                .filter(|m| crowded(**m) == crowded(n) && (**m > p.slots) == (n > p.slots));
+            peers.count() * if crowded(n) { 1 } else { 2 }
+        };
+        let large = levels.iter().filter(|n| **n > 3 * pool).count();
+        let repeats = |peers: usize| if peers < 3 { 3 } else { 1 };
 
         let mut sweep = session.sweep();
-        for n in levels {
+        for n in levels.iter().copied() {
             let x = n as f64;
             for (queue, spec) in [("unbounded", &unbounded), ("bounded", &bounded)] {
                 let (plan, spec) = (plan(p, n), spec.clone());
                 let again = spec.clone();
-                sweep.steady(&format!("sustained/{queue}"), x, n, move |r| sustained(r, spec.clone(), plan, timeout));
-                sweep.burst(&format!("burst/{queue}"), x, n, move |r| burst(r, again.clone(), n, timeout));
+                sweep
+                    .steady(&format!("sustained/{queue}"), x, n, move |r| {
+                        sustained(r, spec.clone(), plan, timeout)
+                    })
+                    .at_least(repeats(alike(n)));
+                sweep
+                    .burst(&format!("burst/{queue}"), x, n, move |r| {
+                        burst(r, again.clone(), n, timeout)
+                    })
+                    .at_least(repeats(2 * levels.len()));
             }
             if n > 3 * pool {
                 let spec = unbounded.clone();
-                sweep.burst("burst/pool", x, n, move |r| pooled(r, spec.clone(), n, timeout, pool));
+                sweep
+                    .burst("burst/pool", x, n, move |r| {
+                        pooled(r, spec.clone(), n, timeout, pool)
+                    })
+                    .at_least(repeats(large));
             }
         }
-        if fall.burst <= largest {
+        if fall_fits {
             let spec = unbounded.clone();
-            sweep.burst("recovery/unbounded", fall.burst as f64, fall.burst, move |r| recovery(r, spec.clone(), fall, timeout));
+            sweep.burst(
+                "recovery/unbounded",
+                fall.burst as f64,
+                fall.burst,
+                move |r| recovery(r, spec.clone(), fall, timeout),
+            );
         }
         runtime.block_on(sweep.run())
     }
@@ -189,12 +243,25 @@ impl Lab for ConcurrencyTrap {
 
 /// One request. `send` takes what the timeout allows; a refusal is an error like any other status.
 async fn fetch(client: reqwest::Client, url: String) -> Outcome {
-    let answer = async { client.get(url).send().await?.error_for_status()?.bytes().await };
+    let answer = async {
+        client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes()
+            .await
+    };
     Outcome::of(answer.await)
 }
 
 /// A client with open connections: a burst shall measure the service, not the handshakes.
-async fn client(r: &Recorder, service: &Service, timeout: Duration, connections: usize) -> Result<reqwest::Client> {
+async fn client(
+    r: &Recorder,
+    service: &Service,
+    timeout: Duration,
+    connections: usize,
+) -> Result<reqwest::Client> {
     let client = reqwest::Client::builder().timeout(timeout).build()?;
     r.connect(&client, service, connections).await?;
     Ok(client)
@@ -204,7 +271,10 @@ async fn client(r: &Recorder, service: &Service, timeout: Duration, connections:
 async fn burst(r: Recorder, spec: Spec, n: usize, timeout: Duration) -> Result<()> {
     let service = r.upstream(spec).await?;
     let client = client(&r, &service, timeout, n).await?;
-    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
+    let load = r
+        .load()
+        .burst(n, |_| fetch(client.clone(), service.url()))
+        .await;
     r.tally(load, &service)
 }
 
@@ -213,7 +283,10 @@ async fn sustained(r: Recorder, spec: Spec, plan: Closed, timeout: Duration) -> 
     let service = r.upstream(spec).await?;
     let client = client(&r, &service, timeout, plan.clients).await?;
     let url = service.url();
-    let load = r.load().closed(plan, move |_| fetch(client.clone(), url.clone())).await;
+    let load = r
+        .load()
+        .closed(plan, move |_| fetch(client.clone(), url.clone()))
+        .await;
     r.tally(load, &service)
 }
 
@@ -231,7 +304,9 @@ async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usiz
                 let _connection = connections.acquire().await;
                 request.await
             };
-            tokio::time::timeout(timeout, pooled).await.unwrap_or(Outcome::TimedOut)
+            tokio::time::timeout(timeout, pooled)
+                .await
+                .unwrap_or(Outcome::TimedOut)
         }
     });
     r.tally(burst.await, &service)
@@ -245,7 +320,12 @@ async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Res
     let service = r.upstream(spec).await?;
     let hasty = client(&r, &service, timeout, fall.burst).await?;
     let patient = reqwest::Client::new();
-    let arrivals = Open { rate: fall.rate, poisson: false, window: fall.watch, seed: 1 };
+    let arrivals = Open {
+        rate: fall.rate,
+        poisson: false,
+        window: fall.watch,
+        seed: 1,
+    };
     let load = r.load();
     let start = Instant::now();
     let (_, steady) = tokio::join!(
@@ -278,7 +358,12 @@ impl Fall {
         let waiting = burst.saturating_sub(p.slots) as f64;
         let drain = little::drain_time(waiting, capacity, rate);
         let watch = Duration::from_secs_f64(drain + 6.0 * p.service.s());
-        Fall { burst, rate, drain, watch }
+        Fall {
+            burst,
+            rate,
+            drain,
+            watch,
+        }
     }
 }
 

@@ -126,7 +126,20 @@ impl Lab for SemaphoreLimits {
         ],
         source: include_str!("lab04_semaphore_limits.rs"),
         sizes: Sizes {
-            smoke: &["--slots", "4", "--service", "20ms", "--timeout", "70ms", "--requests", "40", "--limits", "2,4,8", "--starts", "1"],
+            smoke: &[
+                "--slots",
+                "4",
+                "--service",
+                "20ms",
+                "--timeout",
+                "70ms",
+                "--requests",
+                "40",
+                "--limits",
+                "2,4,8",
+                "--starts",
+                "1",
+            ],
             full: &["--requests", "2000"],
             trials: (1, 3),
         },
@@ -134,39 +147,61 @@ impl Lab for SemaphoreLimits {
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
-            return Err("--timeout is shorter than --service: no request could ever succeed".into());
+            return Err(
+                "--timeout is shorter than --service: no request could ever succeed".into(),
+            );
         }
         let slowest = p.limits.iter().chain(&p.starts).min().map_or(0.0, |m| {
             p.requests as f64 * p.service.s() / (*m).min(p.slots) as f64
         });
         if slowest > 600.0 {
-            return Err(format!("the smallest limit would take {slowest:.0} s: fewer --requests, a shorter --service or larger --limits"));
+            return Err(format!(
+                "the smallest limit would take {slowest:.0} s: fewer --requests, a shorter --service or larger --limits"
+            ));
         }
         Ok(())
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let (timeout, late) = (p.timeout.duration(), p.late);
         let limits = session.levels_that_fit(&p.limits);
         let requests = session.levels_that_fit(&[p.requests]);
         let spec = Spec::new(p.slots, ServiceTime::Constant(p.service.duration()));
         let (n, slots) = (p.requests, p.slots);
 
+        // A law with fewer than three conditions has to repeat them to get an interval.
+        let repeats = |conditions: usize| if conditions < 3 { 3 } else { 1 };
+        let (few_limits, few_starts) = (repeats(limits.len()), repeats(p.starts.len()));
+
         let mut sweep = session.sweep();
         for m in limits {
             let spec = spec.clone();
-            sweep.steady("limit", m as f64, m, move |r| limited(r, spec.clone(), timeout, n, m));
+            sweep
+                .steady("limit", m as f64, m, move |r| {
+                    limited(r, spec.clone(), timeout, n, m)
+                })
+                .at_least(few_limits);
         }
         for start in p.starts.clone() {
             let spec = spec.clone();
-            sweep.steady("adaptive", start as f64, start.max(2 * slots), move |r| adaptive(r, spec.clone(), timeout, n, start, late));
+            sweep
+                .steady("adaptive", start as f64, start.max(2 * slots), move |r| {
+                    adaptive(r, spec.clone(), timeout, n, start, late)
+                })
+                .at_least(few_starts);
         }
         // Without a limit all requests are in flight at once, if there are descriptors for them.
         if !requests.is_empty() {
             let (one, other) = (spec.clone(), spec);
-            sweep.burst("none", n as f64, n, move |r| unlimited(r, one.clone(), timeout, n));
-            sweep.burst("inside", slots as f64, n, move |r| limited_inside(r, other.clone(), timeout, n, slots));
+            sweep.burst("none", n as f64, n, move |r| {
+                unlimited(r, one.clone(), timeout, n)
+            });
+            sweep.burst("inside", slots as f64, n, move |r| {
+                limited_inside(r, other.clone(), timeout, n, slots)
+            });
         }
         runtime.block_on(sweep.run())
     }
@@ -178,7 +213,15 @@ impl Lab for SemaphoreLimits {
 
 /// One request. The clock of the client's timeout starts here.
 async fn fetch(client: reqwest::Client, url: String) -> Outcome {
-    let answer = async { client.get(url).send().await?.error_for_status()?.bytes().await };
+    let answer = async {
+        client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes()
+            .await
+    };
     Outcome::of(answer.await)
 }
 
@@ -187,13 +230,22 @@ async fn unlimited(r: Recorder, spec: Spec, timeout: Duration, n: usize) -> Resu
     let service = r.upstream(spec).await?;
     let client = reqwest::Client::builder().timeout(timeout).build()?;
     r.connect(&client, &service, n).await?;
-    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
+    let load = r
+        .load()
+        .burst(n, |_| fetch(client.clone(), service.url()))
+        .await;
     r.answers(&load);
     r.tally(load, &service)
 }
 
 /// The wrong way: every call makes a semaphore of its own, and each has all permits free.
-async fn limited_inside(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize) -> Result<()> {
+async fn limited_inside(
+    r: Recorder,
+    spec: Spec,
+    timeout: Duration,
+    n: usize,
+    m: usize,
+) -> Result<()> {
     let service = r.upstream(spec).await?;
     let client = reqwest::Client::builder().timeout(timeout).build()?;
     r.connect(&client, &service, n).await?;
@@ -234,7 +286,14 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
 }
 
 /// A limit that nobody sets.
-async fn adaptive(r: Recorder, spec: Spec, timeout: Duration, n: usize, start: usize, late: f64) -> Result<()> {
+async fn adaptive(
+    r: Recorder,
+    spec: Spec,
+    timeout: Duration,
+    n: usize,
+    start: usize,
+    late: f64,
+) -> Result<()> {
     let service = r.upstream(spec).await?;
     let client = reqwest::Client::builder().timeout(timeout).build()?;
     r.connect(&client, &service, start).await?;
@@ -285,7 +344,11 @@ impl Adaptive {
             sum: 0.0,
             seen: 0.0,
         };
-        Adaptive { permits: Semaphore::new(start), late, state: Mutex::new(state) }
+        Adaptive {
+            permits: Semaphore::new(start),
+            late,
+            state: Mutex::new(state),
+        }
     }
 
     fn now(&self) -> f64 {

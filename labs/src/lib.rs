@@ -16,6 +16,9 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
 /// # Panics
 /// When the syllabus has no such lab, which is a slip in the binary.
 pub fn numbered(number: u8) -> &'static dyn Experiment {
-    let found = SYLLABUS.iter().copied().find(|lab| lab.card().number == number);
+    let found = SYLLABUS
+        .iter()
+        .copied()
+        .find(|lab| lab.card().number == number);
     found.unwrap_or_else(|| panic!("lab{number:02} is not in the syllabus"))
 }

@@ -345,7 +345,9 @@ impl Shared {
             served: epoch.tally.served.load(Relaxed),
             abandoned: epoch.tally.abandoned.load(Relaxed),
             backlog: backlog as u64,
-            spread: epoch.first.map_or(Duration::ZERO, |first| Duration::from_nanos(epoch.latest - first)),
+            spread: epoch.first.map_or(Duration::ZERO, |first| {
+                Duration::from_nanos(epoch.latest - first)
+            }),
             ..epoch.counters
         }
     }

@@ -62,7 +62,13 @@ impl FromStr for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.0).to_string().replace(' ', ""))
+        write!(
+            f,
+            "{}",
+            humantime::format_duration(self.0)
+                .to_string()
+                .replace(' ', "")
+        )
     }
 }
 
@@ -70,7 +76,9 @@ impl TryFrom<String> for Time {
     type Error = String;
     fn try_from(text: String) -> Result<Time, String> {
         // What Display writes may have several parts ("1s50ms"), which humantime reads.
-        humantime::parse_duration(&text).map(Time).map_err(|e| e.to_string())
+        humantime::parse_duration(&text)
+            .map(Time)
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -112,7 +120,9 @@ mod tests {
         assert_eq!("100ms".parse(), Ok(Time::ms(100)));
         assert_eq!("1.5s".parse(), Ok(Time::ms(1500)));
         assert_eq!("1s 50ms".parse(), Ok(Time::ms(1050)));
-        for bad in ["", "100", "-1s", "0ms", "2h", "abc", "1e9s", "NaNs", "infs", "🕐s", "1..5s"] {
+        for bad in [
+            "", "100", "-1s", "0ms", "2h", "abc", "1e9s", "NaNs", "infs", "🕐s", "1..5s",
+        ] {
             assert!(bad.parse::<Time>().is_err(), "{bad}");
         }
     }

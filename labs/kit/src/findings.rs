@@ -36,7 +36,11 @@ impl Table {
     /// An empty table with these columns.
     pub fn new(title: &str, columns: &[&str]) -> Table {
         let columns = columns.iter().map(|c| c.to_string()).collect();
-        Table { title: title.into(), columns, ..Table::default() }
+        Table {
+            title: title.into(),
+            columns,
+            ..Table::default()
+        }
     }
 
     /// Adds a row.
@@ -119,7 +123,13 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn new(text: String, basis: Basis, predicted: f64, measured: Option<Estimate>, relation: Relation) -> Claim {
+    fn new(
+        text: String,
+        basis: Basis,
+        predicted: f64,
+        measured: Option<Estimate>,
+        relation: Relation,
+    ) -> Claim {
         Claim {
             text,
             basis,
@@ -142,16 +152,29 @@ impl Claim {
         tolerance: f64,
     ) -> Claim {
         let claim = Claim::new(text.into(), basis, predicted, measured, Relation::Near);
-        Claim { tolerance: tolerance.abs(), ..claim }
+        Claim {
+            tolerance: tolerance.abs(),
+            ..claim
+        }
     }
 
     /// The measured value does not exceed the bound.
-    pub fn at_most(text: impl Into<String>, basis: Basis, bound: f64, measured: Option<Estimate>) -> Claim {
+    pub fn at_most(
+        text: impl Into<String>,
+        basis: Basis,
+        bound: f64,
+        measured: Option<Estimate>,
+    ) -> Claim {
         Claim::new(text.into(), basis, bound, measured, Relation::AtMost)
     }
 
     /// The measured value reaches the bound.
-    pub fn at_least(text: impl Into<String>, basis: Basis, bound: f64, measured: Option<Estimate>) -> Claim {
+    pub fn at_least(
+        text: impl Into<String>,
+        basis: Basis,
+        bound: f64,
+        measured: Option<Estimate>,
+    ) -> Claim {
         Claim::new(text.into(), basis, bound, measured, Relation::AtLeast)
     }
 
@@ -163,32 +186,42 @@ impl Claim {
     /// the ground that one law describes them all.
     pub fn at_every(text: impl Into<String>, basis: Basis, cases: Vec<Case>) -> Claim {
         let text = text.into();
-        let known: Vec<(&Case, Estimate)> =
-            cases.iter().filter_map(|c| Some((c, c.measured?))).collect();
+        let known: Vec<(&Case, Estimate)> = cases
+            .iter()
+            .filter_map(|c| Some((c, c.measured?)))
+            .collect();
         let off = |c: &Case, value: f64| (value - c.predicted) / c.tolerance.max(f64::MIN_POSITIVE);
         let residuals: Vec<f64> = known.iter().map(|(c, e)| off(c, e.value)).collect();
-        let borrowed = (residuals.len() >= 3).then(|| {
-            crate::stats::t95(residuals.len() - 1) * crate::stats::deviation(&residuals)
-        });
+        let borrowed = (residuals.len() >= 3)
+            .then(|| crate::stats::t95(residuals.len() - 1) * crate::stats::deviation(&residuals));
         // How far the interval's worse end lies from the prediction, in tolerances.
         let reach = |c: &Case, e: &Estimate| {
             let (lo, hi) = e.ci95.unwrap_or((e.value, e.value));
             off(c, lo).abs().max(off(c, hi).abs())
         };
-        let worst = known.iter().max_by(|a, b| reach(a.0, &a.1).total_cmp(&reach(b.0, &b.1)));
+        let worst = known
+            .iter()
+            .max_by(|a, b| reach(a.0, &a.1).total_cmp(&reach(b.0, &b.1)));
         let Some((case, mut estimate)) = worst.copied() else {
             return Claim::near(text, basis, f64::NAN, None, 0.0);
         };
         if estimate.ci95.is_none() {
-            estimate.ci95 = borrowed
-                .map(|half| (estimate.value - half * case.tolerance, estimate.value + half * case.tolerance));
+            estimate.ci95 = borrowed.map(|half| {
+                (
+                    estimate.value - half * case.tolerance,
+                    estimate.value + half * case.tolerance,
+                )
+            });
         }
         let detail = if cases.len() > 1 {
             format!("worst of {}: {}", cases.len(), case.name)
         } else {
             case.name.clone()
         };
-        Claim { detail, ..Claim::near(text, basis, case.predicted, Some(estimate), case.tolerance) }
+        Claim {
+            detail,
+            ..Claim::near(text, basis, case.predicted, Some(estimate), case.tolerance)
+        }
     }
 
     /// The same claim with the unit of its values.
@@ -198,7 +231,10 @@ impl Claim {
 
     /// The same claim, undecidable for this reason (if there is one).
     pub fn unless(self, reason: Option<String>) -> Claim {
-        Claim { undecidable: self.undecidable.or(reason), ..self }
+        Claim {
+            undecidable: self.undecidable.or(reason),
+            ..self
+        }
     }
 
     /// Judges the claim.
@@ -216,7 +252,10 @@ impl Claim {
             return Verdict::Inconclusive("one trial has no interval: --trials 3".into());
         };
         let (from, to) = match self.relation {
-            Relation::Near => (self.predicted - self.tolerance, self.predicted + self.tolerance),
+            Relation::Near => (
+                self.predicted - self.tolerance,
+                self.predicted + self.tolerance,
+            ),
             Relation::AtMost => (f64::NEG_INFINITY, self.predicted),
             Relation::AtLeast => (self.predicted, f64::INFINITY),
         };
@@ -227,7 +266,9 @@ impl Claim {
         } else if hi < from - hair || lo > to + hair {
             Verdict::Refuted
         } else {
-            Verdict::Inconclusive("the interval reaches across the tolerance: more trials would tell".into())
+            Verdict::Inconclusive(
+                "the interval reaches across the tolerance: more trials would tell".into(),
+            )
         }
     }
 
@@ -235,7 +276,9 @@ impl Claim {
     pub fn expectation(&self) -> String {
         let value = number(self.predicted);
         match self.relation {
-            Relation::Near if self.tolerance > 0.0 => format!("{value} ± {}", number(self.tolerance)),
+            Relation::Near if self.tolerance > 0.0 => {
+                format!("{value} ± {}", number(self.tolerance))
+            }
             Relation::Near => value,
             Relation::AtMost => format!("≤ {value}"),
             Relation::AtLeast => format!("≥ {value}"),
@@ -246,9 +289,19 @@ impl Claim {
     pub fn observation(&self) -> String {
         match self.measured {
             None => "not measured".into(),
-            Some(Estimate { value, ci95: None, .. }) => number(value),
-            Some(Estimate { value, ci95: Some((lo, hi)), .. }) if lo == hi => number(value),
-            Some(Estimate { value, ci95: Some((lo, hi)), .. }) => {
+            Some(Estimate {
+                value, ci95: None, ..
+            }) => number(value),
+            Some(Estimate {
+                value,
+                ci95: Some((lo, hi)),
+                ..
+            }) if lo == hi => number(value),
+            Some(Estimate {
+                value,
+                ci95: Some((lo, hi)),
+                ..
+            }) => {
                 format!("{} [{}, {}]", number(value), number(lo), number(hi))
             }
         }
@@ -347,7 +400,11 @@ pub fn seconds(value: f64) -> String {
 
 /// A share in percent: "57.4 %".
 pub fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "–".into() }
+    if share.is_finite() {
+        format!("{:.1} %", share * 100.0)
+    } else {
+        "–".into()
+    }
 }
 
 /// A table cell for an estimate that may be missing.
@@ -361,12 +418,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn estimate(value: f64, half: f64) -> Option<Estimate> {
-        Some(Estimate { value, ci95: Some((value - half, value + half)), trials: 3 })
+        Some(Estimate {
+            value,
+            ci95: Some((value - half, value + half)),
+            trials: 3,
+        })
     }
 
     #[test]
     fn intervals_decide() {
-        let judge = |value, half| Claim::near("", Basis::Predicted, 10.0, estimate(value, half), 1.0).verdict();
+        let judge = |value, half| {
+            Claim::near("", Basis::Predicted, 10.0, estimate(value, half), 1.0).verdict()
+        };
         assert_eq!(judge(10.5, 0.4), Verdict::Confirmed);
         assert_eq!(judge(12.0, 0.5), Verdict::Refuted);
         assert!(matches!(judge(10.8, 0.5), Verdict::Inconclusive(_)));
@@ -385,17 +448,38 @@ mod tests {
 
     #[test]
     fn nothing_is_decided_without_an_interval_or_against_a_reason() {
-        let one = Some(Estimate { value: 10.0, ci95: None, trials: 1 });
-        assert!(matches!(Claim::near("", Basis::Predicted, 10.0, one, 1.0).verdict(), Verdict::Inconclusive(_)));
-        assert!(matches!(Claim::near("", Basis::Predicted, 10.0, None, 1.0).verdict(), Verdict::Inconclusive(_)));
+        let one = Some(Estimate {
+            value: 10.0,
+            ci95: None,
+            trials: 1,
+        });
+        assert!(matches!(
+            Claim::near("", Basis::Predicted, 10.0, one, 1.0).verdict(),
+            Verdict::Inconclusive(_)
+        ));
+        assert!(matches!(
+            Claim::near("", Basis::Predicted, 10.0, None, 1.0).verdict(),
+            Verdict::Inconclusive(_)
+        ));
         let known = Claim::near("", Basis::Predicted, 10.0, estimate(10.0, 0.1), 1.0);
-        assert!(matches!(known.unless(Some("noise".into())).verdict(), Verdict::Inconclusive(w) if w == "noise"));
+        assert!(
+            matches!(known.unless(Some("noise".into())).verdict(), Verdict::Inconclusive(w) if w == "noise")
+        );
     }
 
     #[test]
     fn a_law_is_judged_at_its_worst_condition() {
-        let case = |name: &str, measured| Case { name: name.into(), predicted: 10.0, measured, tolerance: 1.0 };
-        let cases = vec![case("a", estimate(10.1, 0.1)), case("b", estimate(12.0, 0.1)), case("c", None)];
+        let case = |name: &str, measured| Case {
+            name: name.into(),
+            predicted: 10.0,
+            measured,
+            tolerance: 1.0,
+        };
+        let cases = vec![
+            case("a", estimate(10.1, 0.1)),
+            case("b", estimate(12.0, 0.1)),
+            case("c", None),
+        ];
         let claim = Claim::at_every("law", Basis::Predicted, cases);
         assert_eq!(claim.verdict(), Verdict::Refuted);
         assert!(claim.detail.contains("b"), "{}", claim.detail);
@@ -403,9 +487,24 @@ mod tests {
 
     #[test]
     fn a_condition_measured_once_borrows_the_spread_of_the_others() {
-        let one = |v| Some(Estimate { value: v, ci95: None, trials: 1 });
-        let case = |v| Case { name: String::new(), predicted: 10.0, measured: one(v), tolerance: 1.0 };
-        let tight = Claim::at_every("law", Basis::Predicted, vec![case(10.1), case(10.0), case(10.2)]);
+        let one = |v| {
+            Some(Estimate {
+                value: v,
+                ci95: None,
+                trials: 1,
+            })
+        };
+        let case = |v| Case {
+            name: String::new(),
+            predicted: 10.0,
+            measured: one(v),
+            tolerance: 1.0,
+        };
+        let tight = Claim::at_every(
+            "law",
+            Basis::Predicted,
+            vec![case(10.1), case(10.0), case(10.2)],
+        );
         assert_eq!(tight.verdict(), Verdict::Confirmed);
         let two = Claim::at_every("law", Basis::Predicted, vec![case(10.1), case(10.0)]);
         assert!(matches!(two.verdict(), Verdict::Inconclusive(_)));
@@ -413,10 +512,24 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        for (v, text) in [(1234.56, "1235"), (12.34, "12.3"), (1.0, "1"), (0.0, "0"), (0.1234, "0.123"), (-2.5, "-2.5"), (f64::NAN, "–"), (100.0, "100")] {
+        for (v, text) in [
+            (1234.56, "1235"),
+            (12.34, "12.3"),
+            (1.0, "1"),
+            (0.0, "0"),
+            (0.1234, "0.123"),
+            (-2.5, "-2.5"),
+            (f64::NAN, "–"),
+            (100.0, "100"),
+        ] {
             assert_eq!(number(v), text);
         }
-        for (v, text) in [(0.0105, "10.5 ms"), (0.5254, "525 ms"), (1.05, "1.05 s"), (4e-5, "40 µs")] {
+        for (v, text) in [
+            (0.0105, "10.5 ms"),
+            (0.5254, "525 ms"),
+            (1.05, "1.05 s"),
+            (4e-5, "40 µs"),
+        ] {
             assert_eq!(seconds(v), text);
         }
     }

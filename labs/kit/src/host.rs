@@ -55,7 +55,9 @@ impl Host {
         let kernel = Kernel::calibrate();
         let (cost, repeats) = if smoke { (5, 1) } else { (20, 4) };
         let parallel = effective_parallelism(kernel, cores, Duration::from_millis(cost), repeats);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let late = runtime.block_on(timer_lateness(if smoke { 10 } else { 60 }));
         let window = Duration::from_millis(if smoke { 20 } else { 150 });
         let (ceiling, overhead) = runtime.block_on(upstream_speed(window))?;
@@ -65,7 +67,12 @@ impl Host {
             cores,
             memory_bytes: os::memory_bytes(),
             open_files: os::raise_open_file_limit(),
-            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_string(),
+            build: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_string(),
             effective_parallelism: parallel,
             timer_late_ms: quantile(&late, 0.5) * 1e3,
             timer_late_p99_ms: quantile(&late, 0.99) * 1e3,
@@ -80,7 +87,11 @@ impl Host {
     pub fn width(&self, threads: usize) -> f64 {
         let last = self.effective_parallelism.len();
         let at = threads.clamp(1, last.max(1)) - 1;
-        self.effective_parallelism.get(at).copied().unwrap_or(1.0).max(1.0)
+        self.effective_parallelism
+            .get(at)
+            .copied()
+            .unwrap_or(1.0)
+            .max(1.0)
     }
 
     /// Why this machine is a poor place to measure, one sentence a reason; empty when it is fit.
@@ -160,9 +171,20 @@ async fn upstream_speed(window: Duration) -> anyhow::Result<(f64, f64)> {
         let request = client.get(&url).send();
         async move { Outcome::of(async { request.await?.error_for_status()?.bytes().await }.await) }
     };
-    let closed = |clients| Closed { clients, warm_up: window / 3, window, ..Closed::default() };
+    let closed = |clients| Closed {
+        clients,
+        warm_up: window / 3,
+        window,
+        ..Closed::default()
+    };
     let one = Load::default().closed(closed(1), get.clone()).await;
     let many = Load::default().closed(closed(32), get).await;
-    anyhow::ensure!(many.trial.ok > 0 && one.trial.ok > 0, "the mock server did not answer: is the loopback interface up?");
-    Ok((many.goodput_per_s, one.trial.latency.quantile_s(0.5).unwrap_or(0.0)))
+    anyhow::ensure!(
+        many.trial.ok > 0 && one.trial.ok > 0,
+        "the mock server did not answer: is the loopback interface up?"
+    );
+    Ok((
+        many.goodput_per_s,
+        one.trial.latency.quantile_s(0.5).unwrap_or(0.0),
+    ))
 }

@@ -113,7 +113,10 @@ impl Card {
     /// The lesson: the module documentation that the lab's source opens with, as Markdown.
     pub fn lesson(&self) -> String {
         let lines = self.source.lines().map_while(|l| l.strip_prefix("//!"));
-        lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|l| l.strip_prefix(' ').unwrap_or(l))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -140,9 +143,11 @@ pub struct Prepared {
     /// The flags as stored in the record.
     pub params: serde_json::Value,
     /// Runs the experiment.
-    #[allow(clippy::type_complexity)]
-    pub measure: Box<dyn FnOnce(&mut Session) -> anyhow::Result<()>>,
+    pub measure: Measure,
 }
+
+/// The experiment of a lab whose flags have been read.
+pub type Measure = Box<dyn FnOnce(&mut Session) -> anyhow::Result<()>>;
 
 struct Erased<L>(PhantomData<fn() -> L>);
 
@@ -171,9 +176,13 @@ impl<L: Lab> Experiment for Erased<L> {
     }
 
     fn explain(&self, record: &Record) -> anyhow::Result<Findings> {
-        let params: L::Params = serde_json::from_value(record.params.clone()).with_context(|| {
-            format!("{}: the record's parameters are not those of this lab", record.lab)
-        })?;
+        let params: L::Params =
+            serde_json::from_value(record.params.clone()).with_context(|| {
+                format!(
+                    "{}: the record's parameters are not those of this lab",
+                    record.lab
+                )
+            })?;
         L::check(&params).map_err(|e| anyhow::anyhow!("{}: {e}", record.lab))?;
         let summary = Summary::of(record);
         let mut findings = L::explain(&params, &summary);

@@ -12,10 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tokio::task::JoinSet;
 
-use crate::{
-    record::Trial,
-    stop::Stop,
-};
+use crate::{record::Trial, stop::Stop};
 
 /// What became of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +185,10 @@ impl Load {
     pub fn new(stop: Stop) -> Load {
         // Far above every timeout a lab uses; it only keeps an upstream that never answers from
         // hanging the run.
-        Load { stop, give_up: Duration::from_secs(60) }
+        Load {
+            stop,
+            give_up: Duration::from_secs(60),
+        }
     }
 
     /// Sends `n` requests at once and waits for all. Latency counts from the one common start.
@@ -232,7 +232,10 @@ impl Load {
                         break;
                     }
                     let counts = start >= window.0;
-                    let outcome = load.clone().attempt(book.clone(), start, counts, op(i)).await;
+                    let outcome = load
+                        .clone()
+                        .attempt(book.clone(), start, counts, op(i))
+                        .await;
                     let end = Instant::now();
                     let pause = match outcome {
                         Outcome::Rejected => plan.pause(rng.random()),
@@ -315,7 +318,11 @@ fn schedule(plan: Open) -> Vec<Duration> {
     let mean_gap = 1.0 / plan.rate.max(1e-9);
     let mut at = 0.0;
     std::iter::from_fn(|| {
-        at += if plan.poisson { -(1.0 - rng.random::<f64>()).ln() * mean_gap } else { mean_gap };
+        at += if plan.poisson {
+            -(1.0 - rng.random::<f64>()).ln() * mean_gap
+        } else {
+            mean_gap
+        };
         (at < plan.window.as_secs_f64()).then(|| Duration::from_secs_f64(at))
     })
     .collect()
@@ -342,7 +349,9 @@ struct Part {
 
 impl Part {
     fn add(&mut self, window: (Instant, Instant), start: Instant, end: Instant, outcome: Outcome) {
-        let inside = end.min(window.1).saturating_duration_since(start.max(window.0));
+        let inside = end
+            .min(window.1)
+            .saturating_duration_since(start.max(window.0));
         let took = end.saturating_duration_since(start);
         if outcome == Outcome::Aborted || took.is_zero() {
             return;
@@ -490,13 +499,23 @@ impl Book {
         let mut e = self.lock();
         let until = e.ended;
         e.integrate(until);
-        let measured = e.window.map_or(until - e.origin, |(from, to)| to - from).as_secs_f64();
+        let measured = e
+            .window
+            .map_or(until - e.origin, |(from, to)| to - from)
+            .as_secs_f64();
         let mut trial = std::mem::take(&mut e.trial);
-        trial.failures =
-            e.failures.iter().map(|(k, n)| (Failure::from_key(*k).name(), *n)).collect();
+        trial.failures = e
+            .failures
+            .iter()
+            .map(|(k, n)| (Failure::from_key(*k).name(), *n))
+            .collect();
         Tally {
             trial,
-            mean_in_flight: if measured > 0.0 { e.area_s / measured } else { 0.0 },
+            mean_in_flight: if measured > 0.0 {
+                e.area_s / measured
+            } else {
+                0.0
+            },
             max_in_flight: e.max_in_flight,
             sent: e.sent,
             refused: e.refused,
@@ -534,8 +553,15 @@ impl Tally {
     /// broken.
     pub fn unreachable(&self) -> f64 {
         let gone = ["connect", "broken"];
-        let lost: u64 = gone.iter().filter_map(|kind| self.trial.failures.get(*kind)).sum();
-        if self.trial.offered == 0 { 0.0 } else { lost as f64 / self.trial.offered as f64 }
+        let lost: u64 = gone
+            .iter()
+            .filter_map(|kind| self.trial.failures.get(*kind))
+            .sum();
+        if self.trial.offered == 0 {
+            0.0
+        } else {
+            lost as f64 / self.trial.offered as f64
+        }
     }
 }
 
@@ -554,16 +580,33 @@ mod tests {
     ];
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
     }
 
     #[test]
     fn every_outcome_has_its_place_and_the_books_close() {
-        let tally = runtime().block_on(Load::default().burst(60, |i| async move { OUTCOMES[i % 6] }));
+        let tally =
+            runtime().block_on(Load::default().burst(60, |i| async move { OUTCOMES[i % 6] }));
         let t = &tally.trial;
         assert!(t.books_close());
-        assert_eq!((t.offered, t.ok, t.rejected, t.timed_out, t.failed, t.aborted), (60, 10, 10, 10, 20, 10));
-        assert_eq!(t.failures, BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)]));
+        assert_eq!(
+            (
+                t.offered,
+                t.ok,
+                t.rejected,
+                t.timed_out,
+                t.failed,
+                t.aborted
+            ),
+            (60, 10, 10, 10, 20, 10)
+        );
+        assert_eq!(
+            t.failures,
+            BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)])
+        );
         assert_eq!(t.attempt_latency.count(), 50);
     }
 
@@ -588,7 +631,12 @@ mod tests {
         };
         let tally = runtime().block_on(Load::default().closed(plan, op));
         assert!(tally.trial.books_close());
-        assert!(tally.sent > tally.trial.offered, "{} {}", tally.sent, tally.trial.offered);
+        assert!(
+            tally.sent > tally.trial.offered,
+            "{} {}",
+            tally.sent,
+            tally.trial.offered
+        );
         assert!(tally.max_in_flight <= 3 && tally.mean_in_flight <= 3.0 + 1e-9);
     }
 
@@ -609,7 +657,12 @@ mod tests {
     fn a_stopped_schedule_says_what_was_never_sent() {
         let stop = Stop::default();
         let load = Load::new(stop.clone());
-        let plan = Open { rate: 100.0, poisson: false, window: Duration::from_secs(3600), seed: 1 };
+        let plan = Open {
+            rate: 100.0,
+            poisson: false,
+            window: Duration::from_secs(3600),
+            seed: 1,
+        };
         let tally = runtime().block_on(async move {
             let open = load.open(plan, |_| async { Outcome::Ok });
             let stopper = async {

@@ -128,8 +128,14 @@ pub struct Trial {
 impl Trial {
     /// True when every offered request has exactly one fate.
     pub fn books_close(&self) -> bool {
-        let fates =
-            [self.ok, self.rejected, self.timed_out, self.failed, self.aborted, self.never_sent];
+        let fates = [
+            self.ok,
+            self.rejected,
+            self.timed_out,
+            self.failed,
+            self.aborted,
+            self.never_sent,
+        ];
         fates.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)) == Some(self.offered)
             && self.failures.values().sum::<u64>() == self.failed
             && self.latency.count() == self.ok
@@ -170,14 +176,17 @@ impl Latency {
     pub fn record(&mut self, latency: std::time::Duration) {
         let micros = (latency.as_micros() as u64).clamp(1, DAY_MICROS);
         let histogram = self.0.get_or_insert_with(Latency::empty);
-        histogram.record(micros).expect("an auto-resizing histogram takes a day");
+        histogram
+            .record(micros)
+            .expect("an auto-resizing histogram takes a day");
     }
 
     /// Adds all of another histogram.
     pub fn merge(&mut self, other: &Latency) {
         if let Some(other) = &other.0 {
             let mine = self.0.get_or_insert_with(Latency::empty);
-            mine.add(other).expect("auto-resizing histograms of one precision add up");
+            mine.add(other)
+                .expect("auto-resizing histograms of one precision add up");
         }
     }
 
@@ -210,7 +219,9 @@ impl TryFrom<String> for Latency {
         if text.is_empty() {
             return Ok(Latency(None));
         }
-        let bytes = STANDARD.decode(&text).map_err(|e| format!("latency is not base64: {e}"))?;
+        let bytes = STANDARD
+            .decode(&text)
+            .map_err(|e| format!("latency is not base64: {e}"))?;
         let histogram = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|e| format!("latency is not an HDR V2 histogram: {e:?}"))?;
@@ -220,7 +231,9 @@ impl TryFrom<String> for Latency {
 
 impl From<Latency> for String {
     fn from(latency: Latency) -> String {
-        let Some(histogram) = latency.0 else { return String::new() };
+        let Some(histogram) = latency.0 else {
+            return String::new();
+        };
         let mut bytes = Vec::new();
         V2Serializer::new()
             .serialize(&histogram, &mut bytes)
@@ -263,12 +276,22 @@ mod tests {
 
     #[test]
     fn books_that_do_not_close_are_noticed() {
-        let mut t = Trial { offered: 3, ok: 1, timed_out: 2, ..Trial::default() };
+        let mut t = Trial {
+            offered: 3,
+            ok: 1,
+            timed_out: 2,
+            ..Trial::default()
+        };
         t.latency.record(Duration::from_millis(1));
         assert!(t.books_close());
         t.offered = 4;
         assert!(!t.books_close());
-        let overflow = Trial { offered: 0, rejected: u64::MAX, aborted: 1, ..Trial::default() };
+        let overflow = Trial {
+            offered: 0,
+            rejected: u64::MAX,
+            aborted: 1,
+            ..Trial::default()
+        };
         assert!(!overflow.books_close());
     }
 }

@@ -23,7 +23,11 @@ pub struct Entry {
 
 /// A table for the terminal.
 pub fn text_table(table: &Table) -> String {
-    let mut text = format!("{}\n{}\n", table.title, grid(table, presets::UTF8_HORIZONTAL_ONLY));
+    let mut text = format!(
+        "{}\n{}\n",
+        table.title,
+        grid(table, presets::UTF8_HORIZONTAL_ONLY)
+    );
     if !table.note.is_empty() {
         let _ = writeln!(text, "{}", table.note);
     }
@@ -33,9 +37,21 @@ pub fn text_table(table: &Table) -> String {
 /// A table in Markdown.
 pub fn markdown_table(table: &Table) -> String {
     let escaped = |s: &String| s.replace('|', "\\|");
-    let rows = table.rows.iter().map(|r| r.iter().map(escaped).collect()).collect();
-    let table = Table { rows, columns: table.columns.iter().map(escaped).collect(), ..table.clone() };
-    let mut text = format!("**{}**\n\n{}\n", table.title, grid(&table, presets::ASCII_MARKDOWN));
+    let rows = table
+        .rows
+        .iter()
+        .map(|r| r.iter().map(escaped).collect())
+        .collect();
+    let table = Table {
+        rows,
+        columns: table.columns.iter().map(escaped).collect(),
+        ..table.clone()
+    };
+    let mut text = format!(
+        "**{}**\n\n{}\n",
+        table.title,
+        grid(&table, presets::ASCII_MARKDOWN)
+    );
     if !table.note.is_empty() {
         let _ = write!(text, "\n{}\n", table.note);
     }
@@ -44,19 +60,31 @@ pub fn markdown_table(table: &Table) -> String {
 
 fn grid(table: &Table, preset: TableStyle) -> String {
     let mut grid = Grid::new();
-    grid.load_style(preset).set_content_arrangement(ContentArrangement::Disabled);
+    grid.load_style(preset)
+        .set_content_arrangement(ContentArrangement::Disabled);
     grid.set_header(&table.columns);
     for row in &table.rows {
         grid.add_row(row);
     }
-    grid.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    grid.to_string()
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Claims as a table: one line a claim.
 pub fn verdict_table(claims: &[Claim]) -> Table {
-    let mut table = Table::new("Theory against measurement", &["", "claim", "basis", "theory", "measured [95 %]", "unit"]);
+    let mut table = Table::new(
+        "Theory against measurement",
+        &["", "claim", "basis", "theory", "measured [95 %]", "unit"],
+    );
     for claim in claims {
-        let detail = if claim.detail.is_empty() { String::new() } else { format!(" ({})", claim.detail) };
+        let detail = if claim.detail.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", claim.detail)
+        };
         let basis = match claim.basis {
             Basis::Predicted => "predicted",
             Basis::Calibrated => "calibrated",
@@ -78,18 +106,28 @@ pub fn verdict_table(claims: &[Claim]) -> Table {
 pub fn verdict_lines(claims: &[Claim]) -> String {
     let mut text = String::new();
     for claim in claims {
-        let unit = if claim.unit.is_empty() { String::new() } else { format!(" {}", claim.unit) };
+        let unit = if claim.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", claim.unit)
+        };
         let verdict = claim.verdict();
         let why = match &verdict {
             Verdict::Inconclusive(why) => why.as_str(),
             _ => claim.detail.as_str(),
         };
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(" ({why})")
+        };
         let _ = writeln!(text, "  {} {}", verdict.sign(), claim.text);
         let _ = writeln!(
             text,
             "      theory {}, measured {}{unit}: {}{why}",
-            claim.expectation(), claim.observation(), verdict.word()
+            claim.expectation(),
+            claim.observation(),
+            verdict.word()
         );
     }
     text
@@ -112,14 +150,24 @@ pub fn score<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
 pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     for question in card.predict {
-        let Some(said) = record.predictions.get(question.key) else { continue };
-        let Some((_, answer)) = findings.answers.iter().find(|(key, _)| *key == question.key) else {
+        let Some(said) = record.predictions.get(question.key) else {
+            continue;
+        };
+        let Some((_, answer)) = findings
+            .answers
+            .iter()
+            .find(|(key, _)| *key == question.key)
+        else {
             continue;
         };
         let (said, got) = (*said, answer.value);
         let judgement = match said / got {
             r if got == 0.0 || !r.is_finite() || r <= 0.0 => {
-                if said == got { "exactly".into() } else { format!("off by {}", number((said - got).abs())) }
+                if said == got {
+                    "exactly".into()
+                } else {
+                    format!("off by {}", number((said - got).abs()))
+                }
             }
             r if (r - 1.0).abs() <= 0.1 => "within 10 %".to_string(),
             r if r > 1.0 => format!("{} × too high", number(r)),
@@ -127,7 +175,10 @@ pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Ve
         };
         lines.push(format!(
             "{} You said {} {unit}, measured {} {unit}: {judgement}.",
-            question.ask, number(said), number(got), unit = question.unit
+            question.ask,
+            number(said),
+            number(got),
+            unit = question.unit
         ));
     }
     lines
@@ -138,19 +189,44 @@ pub fn host_table(host: &Host) -> Table {
     let mut table = Table::new("The machine and its apparatus", &["fact", "value"]);
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
     let unknown = || "not known on this system".to_string();
-    let widths: Vec<String> = host.effective_parallelism.iter().map(|w| format!("{w:.2}")).collect();
+    let widths: Vec<String> = host
+        .effective_parallelism
+        .iter()
+        .map(|w| format!("{w:.2}"))
+        .collect();
     let rows = [
         ("system", host.system.clone()),
         ("processor", host.cpu.clone().unwrap_or_else(unknown)),
         ("processors usable", host.cores.to_string()),
-        ("effective parallelism on 1, 2, … threads", widths.join(", ")),
+        (
+            "effective parallelism on 1, 2, … threads",
+            widths.join(", "),
+        ),
         ("memory", host.memory_bytes.map_or_else(unknown, gib)),
-        ("open-file limit", host.open_files.map_or("none".into(), |n| n.to_string())),
+        (
+            "open-file limit",
+            host.open_files.map_or("none".into(), |n| n.to_string()),
+        ),
         ("build", host.build.clone()),
-        ("a 1 ms sleep ends late by (median, p99)", format!("{:.2} ms, {:.2} ms", host.timer_late_ms, host.timer_late_p99_ms)),
-        ("longest time off the processor", format!("{:.2} ms", host.spin_jitter_ms)),
-        ("mock server's ceiling", format!("{:.0} requests/s", host.upstream_ceiling_per_s)),
-        ("overhead of a request", format!("{:.2} ms", host.request_overhead_ms)),
+        (
+            "a 1 ms sleep ends late by (median, p99)",
+            format!(
+                "{:.2} ms, {:.2} ms",
+                host.timer_late_ms, host.timer_late_p99_ms
+            ),
+        ),
+        (
+            "longest time off the processor",
+            format!("{:.2} ms", host.spin_jitter_ms),
+        ),
+        (
+            "mock server's ceiling",
+            format!("{:.0} requests/s", host.upstream_ceiling_per_s),
+        ),
+        (
+            "overhead of a request",
+            format!("{:.2} ms", host.request_overhead_ms),
+        ),
     ];
     for (fact, value) in rows {
         table.row([fact.to_string(), value]);
@@ -160,8 +236,13 @@ pub fn host_table(host: &Host) -> Table {
 
 /// The report over a folder of results, in Markdown. Charts are expected in `charts/`.
 pub fn markdown(entries: &[Entry]) -> String {
-    let mut text = String::from("# Report\n\nWritten by `labs report` from the records beside it. Nothing here is typed by hand.\n\n");
-    let mut overview = Table::new("Labs", &["lab", "question", "verdicts", "scale", "measured"]);
+    let mut text = String::from(
+        "# Report\n\nWritten by `labs report` from the records beside it. Nothing here is typed by hand.\n\n",
+    );
+    let mut overview = Table::new(
+        "Labs",
+        &["lab", "question", "verdicts", "scale", "measured"],
+    );
     for e in entries {
         overview.row([
             format!("{} {}", e.card.id(), e.card.name),
@@ -198,7 +279,10 @@ pub fn same_machine(a: &Host, b: &Host) -> bool {
 
 fn section(e: &Entry) -> String {
     let id = e.card.id();
-    let mut text = format!("\n---\n\n# {id}: {}\n\n*{}*\n\n{}\n", e.card.title, e.card.question, e.findings.headline);
+    let mut text = format!(
+        "\n---\n\n# {id}: {}\n\n*{}*\n\n{}\n",
+        e.card.title, e.card.question, e.findings.headline
+    );
     if e.record.interrupted {
         text += "\n> This run was interrupted; what is here is complete, but not all of it.\n";
     }
@@ -209,9 +293,18 @@ fn section(e: &Entry) -> String {
         let _ = write!(text, "\n- {line}\n");
     }
     for figure in &e.findings.figures {
-        let _ = write!(text, "\n![{}](charts/{id}-{}.svg)\n", figure.title.replace(['[', ']'], ""), figure.id);
+        let _ = write!(
+            text,
+            "\n![{}](charts/{id}-{}.svg)\n",
+            figure.title.replace(['[', ']'], ""),
+            figure.id
+        );
     }
-    let _ = write!(text, "\n{}", markdown_table(&verdict_table(&e.findings.claims)));
+    let _ = write!(
+        text,
+        "\n{}",
+        markdown_table(&verdict_table(&e.findings.claims))
+    );
     for claim in &e.findings.claims {
         if let Verdict::Inconclusive(why) = claim.verdict() {
             let _ = write!(text, "\n- inconclusive: {}: {why}\n", claim.text);
@@ -221,7 +314,12 @@ fn section(e: &Entry) -> String {
         let _ = write!(text, "\n{}", markdown_table(table));
     }
     // The lesson's own headings sink below the lab's.
-    for line in e.card.lesson().lines().skip_while(|l| l.starts_with("# ") || l.is_empty()) {
+    for line in e
+        .card
+        .lesson()
+        .lines()
+        .skip_while(|l| l.starts_with("# ") || l.is_empty())
+    {
         if line.starts_with('#') {
             text.push('#');
         }

@@ -59,7 +59,14 @@ pub struct Session {
 
 impl Session {
     /// A run without conditions yet.
-    pub fn new(scale: Scale, seed: u64, trials: usize, host: Host, stop: Stop, progress: Progress) -> Session {
+    pub fn new(
+        scale: Scale,
+        seed: u64,
+        trials: usize,
+        host: Host,
+        stop: Stop,
+        progress: Progress,
+    ) -> Session {
         Session {
             scale,
             seed,
@@ -77,7 +84,13 @@ impl Session {
 
     /// The points and notes of the run.
     pub fn finish(self) -> (Vec<Point>, Vec<String>) {
-        (self.points.into_iter().filter(|p| !p.trials.is_empty()).collect(), self.notes)
+        (
+            self.points
+                .into_iter()
+                .filter(|p| !p.trials.is_empty())
+                .collect(),
+            self.notes,
+        )
     }
 
     /// The wish to stop.
@@ -100,7 +113,11 @@ impl Session {
         };
         let (fit, too_many): (Vec<usize>, Vec<usize>) = levels.iter().partition(|n| **n <= room);
         if !too_many.is_empty() {
-            let list = too_many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let list = too_many
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
             self.note(format!(
                 "the open-file limit of {limit} has room for {room} clients, so these levels were left out: {list} (raise it with `ulimit -n 16384`)"
             ));
@@ -116,25 +133,31 @@ impl Session {
 
     /// Conditions that run one at a time on the caller's thread.
     pub fn plan<'a>(&mut self) -> Plan<'_, 'a> {
-        Plan { session: self, conditions: Vec::new() }
+        Plan {
+            session: self,
+            conditions: Vec::new(),
+        }
     }
 
     /// Conditions that run on a runtime, side by side where the machine has room.
     pub fn sweep(&mut self) -> Sweep<'_> {
-        Sweep { session: self, conditions: Vec::new() }
+        Sweep {
+            session: self,
+            conditions: Vec::new(),
+        }
     }
 
-    /// Which trial of which condition comes when: each round holds every condition once, in random
-    /// order, so that a machine that drifts drifts for all alike.
-    fn order(&self, conditions: usize) -> Vec<usize> {
+    /// Which conditions run in which round of trials: each as often as it is to be repeated, in
+    /// random order within the round, so that a machine that drifts drifts for all alike.
+    fn rounds(&self, trials: &[usize]) -> Vec<Vec<usize>> {
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
-        let mut order = Vec::with_capacity(conditions * self.trials);
-        for _ in 0..self.trials {
-            let mut round: Vec<usize> = (0..conditions).collect();
+        let rounds = 0..trials.iter().copied().max().unwrap_or(0);
+        let round = |i: usize| {
+            let mut round: Vec<usize> = (0..trials.len()).filter(|c| trials[*c] > i).collect();
             round.shuffle(&mut rng);
-            order.extend(round);
-        }
-        order
+            round
+        };
+        rounds.map(round).collect()
     }
 
     fn recorder(&mut self) -> Recorder {
@@ -142,7 +165,10 @@ impl Session {
         Recorder(Arc::new(Inner {
             origin: Instant::now(),
             cpu_at_start: os::cpu_seconds(),
-            seed: self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.started),
+            seed: self
+                .seed
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                .wrapping_add(self.started),
             stop: self.stop.clone(),
             target: self.target.clone(),
             state: Mutex::new(State::default()),
@@ -150,16 +176,28 @@ impl Session {
     }
 
     fn keep(&mut self, series: &str, x: f64, trial: Trial) {
-        match self.points.iter_mut().find(|p| p.series == series && p.x == x) {
+        match self
+            .points
+            .iter_mut()
+            .find(|p| p.series == series && p.x == x)
+        {
             Some(point) => point.trials.push(trial),
-            None => self.points.push(Point { series: series.into(), x, trials: vec![trial] }),
+            None => self.points.push(Point {
+                series: series.into(),
+                x,
+                trials: vec![trial],
+            }),
         }
     }
 
     /// Fixes the order of the points in the record: as planned, not as finished.
     fn reserve(&mut self, series: &str, x: f64) {
         if !self.points.iter().any(|p| p.series == series && p.x == x) {
-            self.points.push(Point { series: series.into(), x, trials: Vec::new() });
+            self.points.push(Point {
+                series: series.into(),
+                x,
+                trials: Vec::new(),
+            });
         }
     }
 }
@@ -173,14 +211,25 @@ pub struct Plan<'s, 'a> {
 struct Here<'a> {
     series: String,
     x: f64,
-    run: Box<dyn FnMut(&Recorder) -> anyhow::Result<()> + 'a>,
+    run: Work<'a>,
 }
+
+type Work<'a> = Box<dyn FnMut(&Recorder) -> anyhow::Result<()> + 'a>;
 
 impl<'a> Plan<'_, 'a> {
     /// Adds a condition.
-    pub fn point(&mut self, series: &str, x: f64, run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a) {
+    pub fn point(
+        &mut self,
+        series: &str,
+        x: f64,
+        run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a,
+    ) {
         self.session.reserve(series, x);
-        self.conditions.push(Here { series: series.into(), x, run: Box::new(run) });
+        self.conditions.push(Here {
+            series: series.into(),
+            x,
+            run: Box::new(run),
+        });
     }
 
     /// Runs every trial of every condition.
@@ -188,7 +237,8 @@ impl<'a> Plan<'_, 'a> {
     /// # Errors
     /// The first error of a condition.
     pub fn run(mut self) -> anyhow::Result<()> {
-        let order = self.session.order(self.conditions.len());
+        let trials = vec![self.session.trials; self.conditions.len()];
+        let order = self.session.rounds(&trials).concat();
         let meter = StallMeter::start();
         self.session.progress.start(order.len());
         for c in order {
@@ -196,7 +246,9 @@ impl<'a> Plan<'_, 'a> {
                 break;
             }
             let condition = &mut self.conditions[c];
-            self.session.progress.condition(&condition.series, condition.x);
+            self.session
+                .progress
+                .condition(&condition.series, condition.x);
             let recorder = self.session.recorder();
             (condition.run)(&recorder)
                 .with_context(|| format!("{} at {}", condition.series, condition.x))?;
@@ -213,7 +265,8 @@ impl<'a> Plan<'_, 'a> {
     }
 }
 
-type Task = Arc<dyn Fn(Recorder) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
+type Task =
+    Arc<dyn Fn(Recorder) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
 
 /// Conditions that run on a runtime.
 ///
@@ -229,7 +282,19 @@ struct There {
     series: String,
     x: f64,
     company: Company,
+    trials: usize,
     run: Task,
+}
+
+/// A condition just added.
+pub struct Added<'s>(&'s mut There);
+
+impl Added<'_> {
+    /// Repeats it at least so often, whatever the scale says: for laws with so few conditions that
+    /// these cannot lend each other an interval.
+    pub fn at_least(self, trials: usize) {
+        self.0.trials = self.0.trials.max(trials);
+    }
 }
 
 /// What else may run at the same time.
@@ -252,33 +317,59 @@ impl Sweep<'_> {
     const EACH: usize = 3;
 
     /// Adds a steady load with the number of requests it keeps in flight.
-    pub fn steady<F, Fut>(&mut self, series: &str, x: f64, in_flight: usize, run: F)
+    pub fn steady<F, Fut>(&mut self, series: &str, x: f64, in_flight: usize, run: F) -> Added<'_>
     where
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let n = in_flight.max(1);
-        self.add(series, x, if n <= Self::SMALL { Company::Small(n + Self::EACH) } else { Company::Steady(n) }, run);
+        self.add(
+            series,
+            x,
+            if n <= Self::SMALL {
+                Company::Small(n + Self::EACH)
+            } else {
+                Company::Steady(n)
+            },
+            run,
+        )
     }
 
     /// Adds a burst: harmless to others only when it is small.
-    pub fn burst<F, Fut>(&mut self, series: &str, x: f64, requests: usize, run: F)
+    pub fn burst<F, Fut>(&mut self, series: &str, x: f64, requests: usize, run: F) -> Added<'_>
     where
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let n = requests.max(1);
-        self.add(series, x, if n <= Self::SMALL { Company::Small(n + Self::EACH) } else { Company::Alone }, run);
+        self.add(
+            series,
+            x,
+            if n <= Self::SMALL {
+                Company::Small(n + Self::EACH)
+            } else {
+                Company::Alone
+            },
+            run,
+        )
     }
 
-    fn add<F, Fut>(&mut self, series: &str, x: f64, company: Company, run: F)
+    fn add<F, Fut>(&mut self, series: &str, x: f64, company: Company, run: F) -> Added<'_>
     where
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.session.reserve(series, x);
         let run: Task = Arc::new(move |recorder| Box::pin(run(recorder)));
-        self.conditions.push(There { series: series.into(), x, company, run });
+        let trials = self.session.trials;
+        self.conditions.push(There {
+            series: series.into(),
+            x,
+            company,
+            trials,
+            run,
+        });
+        Added(self.conditions.last_mut().expect("just pushed"))
     }
 
     /// Runs every trial of every condition.
@@ -286,21 +377,49 @@ impl Sweep<'_> {
     /// # Errors
     /// The first error of a condition; the others are stopped.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Sweep { session, conditions } = self;
+        let Sweep {
+            session,
+            conditions,
+        } = self;
         let meter = Arc::new(StallMeter::start());
-        let order = session.order(conditions.len());
-        session.progress.start(order.len());
-        for round in order.chunks(conditions.len().max(1)) {
+        let order = session.rounds(&conditions.iter().map(|c| c.trials).collect::<Vec<_>>());
+        session.progress.start(order.iter().map(Vec::len).sum());
+        for round in order {
             let members = |wanted: fn(Company) -> Option<usize>| -> Vec<(usize, usize)> {
-                round.iter().filter_map(|c| Some((*c, wanted(conditions[*c].company)?))).collect()
+                round
+                    .iter()
+                    .filter_map(|c| Some((*c, wanted(conditions[*c].company)?)))
+                    .collect()
             };
-            let small = members(|c| if let Company::Small(n) = c { Some(n) } else { None });
-            let steady = members(|c| if let Company::Steady(n) = c { Some(n) } else { None });
+            let small = members(|c| {
+                if let Company::Small(n) = c {
+                    Some(n)
+                } else {
+                    None
+                }
+            });
+            let steady = members(|c| {
+                if let Company::Steady(n) = c {
+                    Some(n)
+                } else {
+                    None
+                }
+            });
             let alone = members(|c| (c == Company::Alone).then_some(1));
             let largest = steady.iter().map(|(_, n)| *n).max().unwrap_or(1);
             let fit = session.room_for_clients().unwrap_or(usize::MAX).max(1);
-            let together = |room: usize| if session.one_at_a_time { 1 } else { room.min(fit) };
-            for (phase, room) in [(small, together(Self::SMALL_TOGETHER)), (steady, together(largest)), (alone, 1)] {
+            let together = |room: usize| {
+                if session.one_at_a_time {
+                    1
+                } else {
+                    room.min(fit)
+                }
+            };
+            for (phase, room) in [
+                (small, together(Self::SMALL_TOGETHER)),
+                (steady, together(largest)),
+                (alone, 1),
+            ] {
                 side_by_side(session, &conditions, &phase, room, &meter).await?;
             }
         }
@@ -416,16 +535,27 @@ impl Recorder {
             }
             None => {
                 let mut spec = spec;
-                let own = Slots::Own { slots: mock_server::MAX_SLOTS, queue: None };
+                let own = Slots::Own {
+                    slots: mock_server::MAX_SLOTS,
+                    queue: None,
+                };
                 for (i, hold) in DOORS.iter().enumerate() {
                     let hold = ServiceTime::Constant(Duration::from_millis(*hold));
-                    spec.routes.push(Route { slots: own, ..Route::new(format!("{DOOR}{i}"), hold) });
+                    spec.routes.push(Route {
+                        slots: own,
+                        ..Route::new(format!("{DOOR}{i}"), hold)
+                    });
                 }
-                let upstream = Upstream::start(spec).await.context("the mock server did not start")?;
+                let upstream = Upstream::start(spec)
+                    .await
+                    .context("the mock server did not start")?;
                 Kind::Here(Box::new(upstream))
             }
         };
-        Ok(Service { kind, before: Mutex::default() })
+        Ok(Service {
+            kind,
+            before: Mutex::default(),
+        })
     }
 
     /// Opens this many connections, by as many requests at the same time that are all held for a
@@ -434,9 +564,19 @@ impl Recorder {
     ///
     /// # Errors
     /// When the upstream is not there.
-    pub async fn connect(&self, client: &reqwest::Client, service: &Service, connections: usize) -> anyhow::Result<()> {
-        let Kind::Here(upstream) = &service.kind else { return Ok(()) };
-        let door = DOORS.iter().position(|ms| connections as u64 <= ms * 15).unwrap_or(DOORS.len() - 1);
+    pub async fn connect(
+        &self,
+        client: &reqwest::Client,
+        service: &Service,
+        connections: usize,
+    ) -> anyhow::Result<()> {
+        let Kind::Here(upstream) = &service.kind else {
+            return Ok(());
+        };
+        let door = DOORS
+            .iter()
+            .position(|ms| connections as u64 <= ms * 15)
+            .unwrap_or(DOORS.len() - 1);
         let door = format!("{}{DOOR}{door}", service.url());
         let mut opened = JoinSet::new();
         for _ in 0..connections {
@@ -446,7 +586,10 @@ impl Recorder {
         while let Some(answer) = opened.join_next().await {
             answer?.context("cannot connect to the mock server")?;
         }
-        *service.before.lock().unwrap_or_else(PoisonError::into_inner) = upstream.counters();
+        *service
+            .before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = upstream.counters();
         Ok(())
     }
 
@@ -467,22 +610,40 @@ impl Recorder {
 
     /// Writes down when the successes of a burst were answered, as a trace of their count.
     pub fn answers(&self, burst: &Tally) {
-        let mut ends: Vec<f64> = burst.timeline.iter().map(|(start, took)| start + took).collect();
+        let mut ends: Vec<f64> = burst
+            .timeline
+            .iter()
+            .map(|(start, took)| start + took)
+            .collect();
         ends.sort_by(f64::total_cmp);
-        let counted = ends.into_iter().enumerate().map(|(i, at)| (at, (i + 1) as f64)).collect();
+        let counted = ends
+            .into_iter()
+            .enumerate()
+            .map(|(i, at)| (at, (i + 1) as f64))
+            .collect();
         self.state().trial.traces.insert("answers".into(), counted);
     }
 
     /// Writes down a value at an instant.
     pub fn trace(&self, name: &str, at: Instant, value: f64) {
         let at = at.saturating_duration_since(self.0.origin).as_secs_f64();
-        self.state().trial.traces.entry(name.into()).or_default().push((at, value));
+        self.state()
+            .trial
+            .traces
+            .entry(name.into())
+            .or_default()
+            .push((at, value));
     }
 
     /// Writes down a stretch of work.
     pub fn span(&self, lane: &str, name: &str, start: Instant, end: Instant) {
         let since = |t: Instant| t.saturating_duration_since(self.0.origin).as_secs_f64();
-        let span = Span { lane: lane.into(), name: name.into(), start_s: since(start), end_s: since(end) };
+        let span = Span {
+            lane: lane.into(),
+            name: name.into(),
+            start_s: since(start),
+            end_s: since(end),
+        };
         self.state().trial.spans.push(span);
     }
 
@@ -516,7 +677,9 @@ impl Recorder {
             let failed = tally.trial.failures.clone();
             bail!(
                 "{}: {} of {} requests found no upstream ({failed:?}); is it still running, and is its address right?",
-                upstream.url(), tally.trial.failed, tally.trial.offered
+                upstream.url(),
+                tally.trial.failed,
+                tally.trial.offered
             );
         }
         let gauges = [
@@ -528,7 +691,9 @@ impl Recorder {
             ("sent_total", tally.sent as f64),
             ("refused_total", tally.refused as f64),
         ];
-        gauges.iter().for_each(|(name, value)| self.gauge(name, *value));
+        gauges
+            .iter()
+            .for_each(|(name, value)| self.gauge(name, *value));
         if let Some(counters) = upstream.counters() {
             self.gauge("upstream_arrived", counters.arrived as f64);
             self.gauge("upstream_refused", counters.refused as f64);
@@ -546,7 +711,12 @@ impl Recorder {
             std::mem::take(&mut trial.spans),
             std::mem::take(&mut trial.traces),
         );
-        *trial = Trial { gauges, spans, traces, ..tally.trial };
+        *trial = Trial {
+            gauges,
+            spans,
+            traces,
+            ..tally.trial
+        };
         Ok(())
     }
 
@@ -562,10 +732,16 @@ impl Recorder {
     fn close(&self, meter: &StallMeter) -> Trial {
         let end = Instant::now();
         let whole = end - self.0.origin;
-        self.gauge("stall_max_ms", meter.worst(self.0.origin, end).as_secs_f64() * 1e3);
+        self.gauge(
+            "stall_max_ms",
+            meter.worst(self.0.origin, end).as_secs_f64() * 1e3,
+        );
         if let (Some(before), Some(after)) = (self.0.cpu_at_start, os::cpu_seconds()) {
             let cores = crate::host::cores() as f64;
-            self.gauge("process_cpu_share", (after - before) / whole.as_secs_f64().max(1e-9) / cores);
+            self.gauge(
+                "process_cpu_share",
+                (after - before) / whole.as_secs_f64().max(1e-9) / cores,
+            );
         }
         if let Some(bytes) = os::resident_bytes() {
             self.gauge("resident_mb", bytes as f64 / 1e6);
@@ -577,7 +753,11 @@ impl Recorder {
         let wall = state.wall.unwrap_or(whole);
         let mut trial = std::mem::take(&mut state.trial);
         trial.wall_s = wall.as_secs_f64();
-        trial.spans.sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.lane.cmp(&b.lane)));
+        trial.spans.sort_by(|a, b| {
+            a.start_s
+                .total_cmp(&b.start_s)
+                .then_with(|| a.lane.cmp(&b.lane))
+        });
         trial
     }
 
@@ -627,7 +807,9 @@ impl Service {
 
 fn thread_name() -> String {
     let current = std::thread::current();
-    current.name().map_or_else(|| format!("{:?}", current.id()), str::to_string)
+    current
+        .name()
+        .map_or_else(|| format!("{:?}", current.id()), str::to_string)
 }
 
 /// A thread that only sleeps and looks how late it wakes: stalls of the machine show here whatever
@@ -641,19 +823,27 @@ impl StallMeter {
     const NAP: Duration = Duration::from_millis(2);
 
     fn start() -> StallMeter {
-        let meter = StallMeter { done: Arc::default(), stalls: Arc::default() };
+        let meter = StallMeter {
+            done: Arc::default(),
+            stalls: Arc::default(),
+        };
         let (done, stalls) = (meter.done.clone(), meter.stalls.clone());
         // Without the thread there are no stalls to report, and the run goes on.
-        let _ = std::thread::Builder::new().name("stall-meter".into()).spawn(move || {
-            while !done.load(Ordering::Relaxed) {
-                let start = Instant::now();
-                std::thread::sleep(StallMeter::NAP);
-                let late = start.elapsed().saturating_sub(StallMeter::NAP);
-                if late > Duration::from_micros(500) {
-                    stalls.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), late));
+        let _ = std::thread::Builder::new()
+            .name("stall-meter".into())
+            .spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    std::thread::sleep(StallMeter::NAP);
+                    let late = start.elapsed().saturating_sub(StallMeter::NAP);
+                    if late > Duration::from_micros(500) {
+                        stalls
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((Instant::now(), late));
+                    }
                 }
-            }
-        });
+            });
         meter
     }
 

@@ -37,25 +37,41 @@ impl Estimate {
         let trials = sorted.len();
         match trials {
             0 => None,
-            1 => Some(Estimate { value: sorted[0], ci95: None, trials }),
+            1 => Some(Estimate {
+                value: sorted[0],
+                ci95: None,
+                trials,
+            }),
             2..BOOTSTRAP_FROM => {
                 let mean = mean(&sorted);
                 let half = t95(trials - 1) * deviation(&sorted) / (trials as f64).sqrt();
-                Some(Estimate { value: mean, ci95: Some((mean - half, mean + half)), trials })
+                Some(Estimate {
+                    value: mean,
+                    ci95: Some((mean - half, mean + half)),
+                    trials,
+                })
             }
             _ => {
                 let ci95 = Some(bootstrap(&sorted, |s| {
                     s.sort_by(f64::total_cmp);
                     quantile(s, 0.5)
                 }));
-                Some(Estimate { value: quantile(&sorted, 0.5), ci95, trials })
+                Some(Estimate {
+                    value: quantile(&sorted, 0.5),
+                    ci95,
+                    trials,
+                })
             }
         }
     }
 
     /// A value known exactly: a count, a fact.
     pub fn exact(value: f64) -> Estimate {
-        Estimate { value, ci95: Some((value, value)), trials: 1 }
+        Estimate {
+            value,
+            ci95: Some((value, value)),
+            trials: 1,
+        }
     }
 
     /// The same estimate in another unit.
@@ -64,7 +80,11 @@ impl Estimate {
             let (a, b) = (a * factor, b * factor);
             (a.min(b), a.max(b))
         };
-        Estimate { value: self.value * factor, ci95: self.ci95.map(ends), trials: self.trials }
+        Estimate {
+            value: self.value * factor,
+            ci95: self.ci95.map(ends),
+            trials: self.trials,
+        }
     }
 }
 
@@ -142,7 +162,10 @@ mod tests {
         let e = Estimate::of(&[9.0, 10.0, 11.0]).unwrap();
         let (lo, hi) = e.ci95.unwrap();
         assert_eq!(e.value, 10.0);
-        assert!((hi - 10.0 - 4.303 / 3f64.sqrt()).abs() < 1e-9 && (10.0 - lo - (hi - 10.0)).abs() < 1e-9);
+        assert!(
+            (hi - 10.0 - 4.303 / 3f64.sqrt()).abs() < 1e-9
+                && (10.0 - lo - (hi - 10.0)).abs() < 1e-9
+        );
     }
 
     #[test]
@@ -154,8 +177,18 @@ mod tests {
 
     #[test]
     fn t_matches_the_printed_table() {
-        for (freedom, printed) in [(1, 12.706), (10, 2.228), (40, 2.021), (60, 2.000), (120, 1.980)] {
-            assert!((t95(freedom) - printed).abs() < 2e-3, "{freedom}: {}", t95(freedom));
+        for (freedom, printed) in [
+            (1, 12.706),
+            (10, 2.228),
+            (40, 2.021),
+            (60, 2.000),
+            (120, 1.980),
+        ] {
+            assert!(
+                (t95(freedom) - printed).abs() < 2e-3,
+                "{freedom}: {}",
+                t95(freedom)
+            );
         }
     }
 
@@ -174,7 +207,11 @@ mod tests {
     #[test]
     fn intervals_hold_what_they_promise() {
         for trials in [2, 3, 7] {
-            assert!((929..=971).contains(&covered(trials)), "{trials}: {}", covered(trials));
+            assert!(
+                (929..=971).contains(&covered(trials)),
+                "{trials}: {}",
+                covered(trials)
+            );
         }
         // The bootstrap comes close to it.
         assert!((890..=971).contains(&covered(12)), "{}", covered(12));

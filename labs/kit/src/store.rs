@@ -20,11 +20,17 @@ const LARGEST: u64 = 64 << 20;
 pub fn prepare(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| cannot_write(dir))?;
     let mut probe = tempfile::NamedTempFile::new_in(dir).with_context(|| cannot_write(dir))?;
-    probe.write_all(&[0; 4096]).and_then(|()| probe.flush()).with_context(|| cannot_write(dir))
+    probe
+        .write_all(&[0; 4096])
+        .and_then(|()| probe.flush())
+        .with_context(|| cannot_write(dir))
 }
 
 fn cannot_write(dir: &Path) -> String {
-    format!("cannot write to {} (choose another folder with --out)", dir.display())
+    format!(
+        "cannot write to {} (choose another folder with --out)",
+        dir.display()
+    )
 }
 
 /// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it.
@@ -32,7 +38,10 @@ fn cannot_write(dir: &Path) -> String {
 /// # Errors
 /// With the file's name; the file is then as it was before.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> Result<()> {
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -42,7 +51,8 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         {
             // Temporary files are private; results are meant to be read by others.
             use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.persist(path)?;
         Ok(())
@@ -60,8 +70,13 @@ pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
     json.push(b'\n');
     if path.exists() {
         let when = load(&path).map_or("unreadable".to_string(), |old| old.started_at);
-        let when: String = when.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let kept = dir.join("history").join(format!("{}-{when}.json", record.lab));
+        let when: String = when
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let kept = dir
+            .join("history")
+            .join(format!("{}-{when}.json", record.lab));
         let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         write_whole(&kept, &old)?;
     }
@@ -91,11 +106,17 @@ fn read(path: &Path) -> Result<Record> {
         schema <= u64::from(SCHEMA),
         "it was written by a newer version (schema {schema}, this program knows {SCHEMA})"
     );
-    let record: Record = serde_json::from_value(value).context("it is not a record of these labs")?;
+    let record: Record =
+        serde_json::from_value(value).context("it is not a record of these labs")?;
     for point in &record.points {
         for trial in &point.trials {
             let sound = trial.wall_s.is_finite() && trial.wall_s >= 0.0;
-            ensure!(sound && trial.books_close(), "the books of {} at {} do not close", point.series, point.x);
+            ensure!(
+                sound && trial.books_close(),
+                "the books of {} at {} do not close",
+                point.series,
+                point.x
+            );
         }
     }
     Ok(record)
@@ -115,7 +136,12 @@ pub struct Results {
 /// # Errors
 /// When the folder cannot be read or holds no such file at all.
 pub fn load_all(dir: &Path) -> Result<Results> {
-    let hint = || format!("no results in {}: `labs run 3` or `labs all` makes some", dir.display());
+    let hint = || {
+        format!(
+            "no results in {}: `labs run 3` or `labs all` makes some",
+            dir.display()
+        )
+    };
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(hint)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -134,8 +160,13 @@ pub fn load_all(dir: &Path) -> Result<Results> {
 }
 
 fn is_record_name(path: &Path) -> bool {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let number = name.strip_prefix("lab").and_then(|n| n.strip_suffix(".json"));
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    let number = name
+        .strip_prefix("lab")
+        .and_then(|n| n.strip_suffix(".json"));
     number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -147,7 +178,10 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host::Host, record::{Point, Scale, Trial}};
+    use crate::{
+        host::Host,
+        record::{Point, Scale, Trial},
+    };
 
     fn record(started_at: &str) -> Record {
         Record {
@@ -162,12 +196,29 @@ mod tests {
             predictions: Default::default(),
             notes: vec![],
             host: Host {
-                system: "test".into(), cpu: None, cores: 2, memory_bytes: None, open_files: None,
-                build: "debug".into(), effective_parallelism: vec![1.0, 2.0], timer_late_ms: 1.0,
-                timer_late_p99_ms: 2.0, spin_jitter_ms: 0.1, upstream_ceiling_per_s: 1e4,
+                system: "test".into(),
+                cpu: None,
+                cores: 2,
+                memory_bytes: None,
+                open_files: None,
+                build: "debug".into(),
+                effective_parallelism: vec![1.0, 2.0],
+                timer_late_ms: 1.0,
+                timer_late_p99_ms: 2.0,
+                spin_jitter_ms: 0.1,
+                upstream_ceiling_per_s: 1e4,
                 request_overhead_ms: 0.1,
             },
-            points: vec![Point { series: "a".into(), x: 1.0, trials: vec![Trial { wall_s: 1.0, offered: 1, timed_out: 1, ..Trial::default() }] }],
+            points: vec![Point {
+                series: "a".into(),
+                x: 1.0,
+                trials: vec![Trial {
+                    wall_s: 1.0,
+                    offered: 1,
+                    timed_out: 1,
+                    ..Trial::default()
+                }],
+            }],
         }
     }
 
@@ -199,11 +250,18 @@ mod tests {
             ("lab06.json", negative.as_str(), "not a record"),
             ("lab07.json", "\u{0}\u{1}", "JSON"),
         ];
-        for (name, content, _) in bad { fs::write(dir.path().join(name), content).unwrap(); }
+        for (name, content, _) in bad {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
         let all = load_all(dir.path()).unwrap();
         assert_eq!(all.records.len(), 1);
         for (name, _, reason) in bad {
-            let told = all.refused.iter().map(|e| format!("{e:#}")).find(|t| t.contains(name)).unwrap();
+            let told = all
+                .refused
+                .iter()
+                .map(|e| format!("{e:#}"))
+                .find(|t| t.contains(name))
+                .unwrap();
             assert!(told.contains(reason), "{told}");
         }
     }

@@ -48,7 +48,11 @@ impl<'a> Summary<'a> {
 
     /// One condition.
     pub fn at(&self, series: &str, x: f64) -> Option<Condition<'a>> {
-        let found = self.record.points.iter().find(|p| p.series == series && p.x == x)?;
+        let found = self
+            .record
+            .points
+            .iter()
+            .find(|p| p.series == series && p.x == x)?;
         Some(Condition { point: found })
     }
 

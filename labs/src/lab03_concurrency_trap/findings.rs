@@ -32,28 +32,49 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         };
         simulation.band(5)
     };
-    let burst_of = |x: f64, queue| Burst { n: x as usize, slots: p.slots, service: s, queue, timeout: t };
+    let burst_of = |x: f64, queue| Burst {
+        n: x as usize,
+        slots: p.slots,
+        service: s,
+        queue,
+        timeout: t,
+    };
 
     let unbounded = summary.series("sustained/unbounded");
     let bounded = summary.series("sustained/bounded");
     // Both sustained arms in one list: (name of the condition, queue, condition).
-    let arms = [("unbounded", None, &unbounded), ("bounded", Some(p.queue), &bounded)];
+    let arms = [
+        ("unbounded", None, &unbounded),
+        ("bounded", Some(p.queue), &bounded),
+    ];
     let mut all = Vec::new();
     for (arm, queue, series) in arms {
-        all.extend(series.iter().map(|k| (format!("{} clients, {arm}", k.x()), queue, *k)));
+        all.extend(
+            series
+                .iter()
+                .map(|k| (format!("{} clients, {arm}", k.x()), queue, *k)),
+        );
     }
 
     let mut claims = Vec::new();
 
     // Below saturation: a slot each.
-    let below = all.iter().filter(|(_, _, k)| k.x() <= c).map(|(name, _, k)| Case {
-        name: name.clone(),
-        predicted: k.x() / s,
-        measured: goodput(k),
-        tolerance: 0.02 * k.x() / s,
-    });
+    let below = all
+        .iter()
+        .filter(|(_, _, k)| k.x() <= c)
+        .map(|(name, _, k)| Case {
+            name: name.clone(),
+            predicted: k.x() / s,
+            measured: goodput(k),
+            tolerance: 0.02 * k.x() / s,
+        });
     claims.push(
-        Claim::at_every("up to N = c clients the goodput is N/s", Basis::Predicted, below.collect()).unit("requests/s"),
+        Claim::at_every(
+            "up to N = c clients the goodput is N/s",
+            Basis::Predicted,
+            below.collect(),
+        )
+        .unit("requests/s"),
     );
 
     // At saturation: capacity, as long as the wait is shorter than patience. A margin of 5 %
@@ -128,26 +149,38 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             tolerance: 0.1 * k.x() / t,
         });
         claims.push(
-            Claim::at_every("meanwhile attempts rise to N/T, beyond the capacity", Basis::Predicted, rise.collect())
-                .unit("requests/s"),
+            Claim::at_every(
+                "meanwhile attempts rise to N/T, beyond the capacity",
+                Basis::Predicted,
+                rise.collect(),
+            )
+            .unit("requests/s"),
         );
     }
 
     // Bursts: counting waves. Where T is a multiple of s, luck decides, and no claim is made.
     let bursts = |queue: &'static str, places: Option<usize>| {
-        summary.series(&format!("burst/{queue}")).into_iter().map(move |k| (queue, places, k))
+        summary
+            .series(&format!("burst/{queue}"))
+            .into_iter()
+            .map(move |k| (queue, places, k))
     };
     // A burst takes a while to arrive, and a bounded queue admits more the longer it takes.
     let share_of = |places: Option<usize>, k: &Condition| {
         let spread = k.gauge("arrival_spread_s").map_or(0.0, |e| e.value);
         let burst = burst_of(k.x(), places);
         let successes = |spread: f64| 100.0 * burst.successes_over(spread) as f64 / k.x();
-        (successes(spread), (successes(0.93 * spread) - successes(1.07 * spread)).abs())
+        (
+            successes(spread),
+            (successes(0.93 * spread) - successes(1.07 * spread)).abs(),
+        )
     };
     let luck = 3e-3 + 2.0 * overhead;
     let (toss, decided): (Vec<_>, Vec<_>) = bursts("unbounded", None)
         .chain(bursts("bounded", Some(p.queue)))
-        .partition(|(_, places, k)| burst_of(k.x(), *places).margin() < luck || share_of(*places, k).1 > 1.0);
+        .partition(|(_, places, k)| {
+            burst_of(k.x(), *places).margin() < luck || share_of(*places, k).1 > 1.0
+        });
     let case = |(queue, places, k): &(&str, Option<usize>, Condition)| Case {
         name: format!("{} at once, {queue}", k.x()),
         predicted: share_of(*places, k).0,
@@ -155,7 +188,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         tolerance: 1.0,
     };
     let law = "of a burst, min(N, c·⌊T/s⌋) succeed, or fewer if the queue holds fewer";
-    claims.push(Claim::at_every(law, Basis::Calibrated, decided.iter().map(case).collect()).unit("%"));
+    claims.push(
+        Claim::at_every(law, Basis::Calibrated, decided.iter().map(case).collect()).unit("%"),
+    );
     if !toss.is_empty() {
         let claim = Claim::at_every(
             format!("{law}, where the last wave is a coin toss"),
@@ -167,12 +202,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 
     // Latency and Little's law.
-    let waits = all.iter().filter(|(_, queue, k)| fits(*queue, k.x())).map(|(name, queue, k)| Case {
-        name: name.clone(),
-        predicted: 1e3 * model(k.x(), *queue).median.median_ok_s.unwrap_or(f64::NAN),
-        measured: k.latency(0.5).map(|e| e.scaled(1e3)),
-        tolerance: 3.0,
-    });
+    let waits = all
+        .iter()
+        .filter(|(_, queue, k)| fits(*queue, k.x()))
+        .map(|(name, queue, k)| Case {
+            name: name.clone(),
+            predicted: 1e3 * model(k.x(), *queue).median.median_ok_s.unwrap_or(f64::NAN),
+            measured: k.latency(0.5).map(|e| e.scaled(1e3)),
+            tolerance: 3.0,
+        });
     claims.push(
         Claim::at_every("the median latency is max(s, N·s/c), plus the measured overhead, while the wait is shorter than the timeout", Basis::Calibrated, waits.collect())
             .unit("ms"),
@@ -188,8 +226,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         tolerance: 0.02,
     });
     claims.push(
-        Claim::at_every("Little's law: requests in flight / (attempts per second × mean time of an attempt)", Basis::Predicted, little_law.collect())
-            .unit("(ratio)"),
+        Claim::at_every(
+            "Little's law: requests in flight / (attempts per second × mean time of an attempt)",
+            Basis::Predicted,
+            little_law.collect(),
+        )
+        .unit("(ratio)"),
     );
 
     // The books of client and server.
@@ -213,7 +255,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let fall = Fall::of(p);
     let recovery = summary.only("recovery/unbounded");
-    let aftermath = burst_of(fall.burst as f64, None).aftermath(fall.rate, fall.watch.as_secs_f64());
+    let aftermath =
+        burst_of(fall.burst as f64, None).aftermath(fall.rate, fall.watch.as_secs_f64());
     if let Some(k) = &recovery {
         // Means over tenths of the way: a single request can just miss a wave.
         let tenth = fall.drain / 10.0;
@@ -254,51 +297,102 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 
     // The pictures.
-    let points = |series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64)> {
-        series.iter().filter_map(|k| Some((k.x(), f(k)?.value))).collect()
-    };
-    let band = |series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64, f64)> {
+    let points =
+        |series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64)> {
+            series
+                .iter()
+                .filter_map(|k| Some((k.x(), f(k)?.value)))
+                .collect()
+        };
+    let band = |series: &[Condition],
+                f: &dyn Fn(&Condition) -> Option<Estimate>|
+     -> Vec<(f64, f64, f64)> {
         let ends = |k: &Condition| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi));
         series.iter().filter_map(ends).collect()
     };
-    let line = |label: &str, colour, series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| {
-        Layer::Line(Line::measured(label, colour, points(series, f)).with_band(band(series, f)))
-    };
-    let theory: Vec<(f64, f64)> = unbounded.iter().map(|k| (k.x(), model(k.x(), None).median.goodput)).collect();
-    let usl = Usl::fit(&points(&unbounded, &goodput).into_iter().filter(|(_, y)| *y > 0.0).collect::<Vec<_>>());
+    let line =
+        |label: &str, colour, series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| {
+            Layer::Line(Line::measured(label, colour, points(series, f)).with_band(band(series, f)))
+        };
+    let theory: Vec<(f64, f64)> = unbounded
+        .iter()
+        .map(|k| (k.x(), model(k.x(), None).median.goodput))
+        .collect();
+    let usl = Usl::fit(
+        &points(&unbounded, &goodput)
+            .into_iter()
+            .filter(|(_, y)| *y > 0.0)
+            .collect::<Vec<_>>(),
+    );
     let attempts = |k: &Condition| k.gauge("attempts_per_s");
     let share = |k: &Condition| k.success_share();
     let latency = |q: f64| move |k: &Condition| k.attempt_latency(q);
     let last = unbounded.last().map_or(0.0, Condition::x);
-    let peak = points(&unbounded, &goodput).into_iter().map(|(_, y)| y).fold(0.0, f64::max);
-    let end = unbounded.last().and_then(goodput).map_or(f64::NAN, |e| e.value);
-    let end_attempts = unbounded.last().and_then(attempts).map_or(f64::NAN, |e| e.value);
-    let level_axis = || Axis::log("clients (requests in flight), log scale", Unit::Number)
-        .with_ticks(unbounded.iter().map(Condition::x).collect::<Vec<_>>());
+    let peak = points(&unbounded, &goodput)
+        .into_iter()
+        .map(|(_, y)| y)
+        .fold(0.0, f64::max);
+    let end = unbounded
+        .last()
+        .and_then(goodput)
+        .map_or(f64::NAN, |e| e.value);
+    let end_attempts = unbounded
+        .last()
+        .and_then(attempts)
+        .map_or(f64::NAN, |e| e.value);
+    let level_axis = || {
+        Axis::log("clients (requests in flight), log scale", Unit::Number)
+            .with_ticks(unbounded.iter().map(Condition::x).collect::<Vec<_>>())
+    };
 
     let mut rates = vec![
         Layer::Line(Line::theory("theory", Colour::Muted, theory)),
         line("attempts", Colour::Orange, &unbounded, &attempts),
         line("goodput, bounded", Colour::Green, &bounded, &goodput),
-        line("goodput, unbounded", Colour::Vermilion, &unbounded, &goodput),
+        line(
+            "goodput, unbounded",
+            Colour::Vermilion,
+            &unbounded,
+            &goodput,
+        ),
     ];
     if let Some(fit) = usl.filter(|fit| fit.r_squared > 0.5) {
-        let curve = (0..=120).map(|i| last.powf(f64::from(i) / 120.0)).map(|n| (n, fit.usl.at(n)));
-        rates.push(Layer::Line(Line::theory("USL (fitted)", Colour::Purple, curve.collect())));
+        let curve = (0..=120)
+            .map(|i| last.powf(f64::from(i) / 120.0))
+            .map(|n| (n, fit.usl.at(n)));
+        rates.push(Layer::Line(Line::theory(
+            "USL (fitted)",
+            Colour::Purple,
+            curve.collect(),
+        )));
     }
     let trap = Figure {
         id: "trap".into(),
         title: if end < 0.9 * peak {
-            format!("Goodput stops growing at {} clients and falls to {}/s at {last}, while attempts rise to {}/s", p.slots, number(end), number(end_attempts))
+            format!(
+                "Goodput stops growing at {} clients and falls to {}/s at {last}, while attempts rise to {}/s",
+                p.slots,
+                number(end),
+                number(end_attempts)
+            )
         } else {
-            format!("Goodput stops growing at {} clients: {}/s, whatever the load", p.slots, number(peak))
+            format!(
+                "Goodput stops growing at {} clients: {}/s, whatever the load",
+                p.slots,
+                number(peak)
+            )
         },
         subtitle: format!(
             "Sustained load on {} slots of {}; clients wait {}; bounded queue: {} places. {} trial(s) a point, bands: 95 % intervals",
-            p.slots, p.service, p.timeout, p.queue,
+            p.slots,
+            p.service,
+            p.timeout,
+            p.queue,
             unbounded.first().map_or(0, |k| k.trials().len())
         ),
-        desc: "Three panels over the number of clients: requests per second, latency, success share.".into(),
+        desc:
+            "Three panels over the number of clients: requests per second, latency, success share."
+                .into(),
         body: Body::Panels(Panels {
             x: level_axis(),
             panels: vec![
@@ -314,7 +408,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                     note: "unbounded queue, log scale".into(),
                     y: Axis::log("", Unit::Seconds),
                     layers: vec![
-                        Layer::Rule { y: t, label: format!("timeout {}", p.timeout) },
+                        Layer::Rule {
+                            y: t,
+                            label: format!("timeout {}", p.timeout),
+                        },
                         line("p50", Colour::Sky, &unbounded, &latency(0.5)),
                         line("p95", Colour::Blue, &unbounded, &latency(0.95)),
                         line("p99", Colour::Ink, &unbounded, &latency(0.99)),
@@ -333,8 +430,18 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 },
             ],
             marks: vec![
-                Mark { x: c, interval: None, label: format!("N = c = {}", p.slots), colour: Colour::Purple },
-                Mark { x: patience, interval: None, label: format!("N = c·T/s = {patience:.0}"), colour: Colour::Ink },
+                Mark {
+                    x: c,
+                    interval: None,
+                    label: format!("N = c = {}", p.slots),
+                    colour: Colour::Purple,
+                },
+                Mark {
+                    x: patience,
+                    interval: None,
+                    label: format!("N = c·T/s = {patience:.0}"),
+                    colour: Colour::Ink,
+                },
             ]
             .into_iter()
             .filter(|m| m.x < last)
@@ -344,7 +451,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let bursts = summary.series("burst/unbounded");
     let limited = summary.series("burst/bounded");
-    let burst_theory = |queue| bursts.iter().map(|k| (k.x(), burst_of(k.x(), queue).success_share())).collect();
+    let burst_theory = |queue| {
+        bursts
+            .iter()
+            .map(|k| (k.x(), burst_of(k.x(), queue).success_share()))
+            .collect()
+    };
     let largest = bursts.last();
     let lucky = largest.and_then(share).map_or(f64::NAN, |e| e.value);
     let burst = Figure {
@@ -389,7 +501,19 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut table = Table::new(
         "Sustained load",
-        &["clients", "attempts/s", "goodput/s unbounded", "theory", "goodput/s bounded", "p50", "p95", "p99", "success", "timed out", "refused (bounded)"],
+        &[
+            "clients",
+            "attempts/s",
+            "goodput/s unbounded",
+            "theory",
+            "goodput/s bounded",
+            "p50",
+            "p95",
+            "p99",
+            "success",
+            "timed out",
+            "refused (bounded)",
+        ],
     );
     for k in &unbounded {
         let twin = summary.at("sustained/bounded", k.x());
@@ -403,12 +527,35 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cell(k.attempt_latency(0.95), seconds),
             cell(k.attempt_latency(0.99), seconds),
             cell(k.success_share(), percent),
-            cell(k.estimate(|t| Some(t.timed_out as f64 / t.offered.max(1) as f64)), percent),
-            cell(twin.and_then(|b| b.estimate(|t| Some(t.rejected as f64 / t.offered.max(1) as f64))), percent),
+            cell(
+                k.estimate(|t| Some(t.timed_out as f64 / t.offered.max(1) as f64)),
+                percent,
+            ),
+            cell(
+                twin.and_then(|b| {
+                    b.estimate(|t| Some(t.rejected as f64 / t.offered.max(1) as f64))
+                }),
+                percent,
+            ),
         ]);
     }
-    table.note = format!("Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}, carried in the theory.", seconds(overhead));
-    let mut burst_table = Table::new("Bursts", &["at once", "N/time", "good/time", "success", "theory", "success bounded", "theory bounded", "failed otherwise"]);
+    table.note = format!(
+        "Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}, carried in the theory.",
+        seconds(overhead)
+    );
+    let mut burst_table = Table::new(
+        "Bursts",
+        &[
+            "at once",
+            "N/time",
+            "good/time",
+            "success",
+            "theory",
+            "success bounded",
+            "theory bounded",
+            "failed otherwise",
+        ],
+    );
     for k in &bursts {
         let twin = summary.at("burst/bounded", k.x());
         burst_table.row([
@@ -425,18 +572,30 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     if let Some(k) = pooled.last() {
         burst_table.note = format!(
             "Through a pool of {} connections, of {} requests at once {} succeed and {} ever reach the upstream: the rest time out in the client.",
-            p.pool, k.x(), cell(k.success_share(), percent), cell(k.gauge("upstream_arrived"), number)
+            p.pool,
+            k.x(),
+            cell(k.success_share(), percent),
+            cell(k.gauge("upstream_arrived"), number)
         );
     }
 
     let mut answers = Vec::new();
     answers.extend(unbounded.last().and_then(goodput).map(|e| ("goodput", e)));
-    answers.extend(largest.and_then(share).map(|e| ("success", e.scaled(100.0))));
+    answers.extend(
+        largest
+            .and_then(share)
+            .map(|e| ("success", e.scaled(100.0))),
+    );
     Findings {
         headline: format!(
             "With {} slots of {} goodput grows to {}/s and no further. At {last} clients it is {}/s with an unbounded queue and {}/s with {} places, while attempts run at {}/s.",
-            p.slots, p.service, number(peak), number(end),
-            cell(bounded.last().and_then(goodput), number), p.queue, number(end_attempts)
+            p.slots,
+            p.service,
+            number(peak),
+            number(end),
+            cell(bounded.last().and_then(goodput), number),
+            p.queue,
+            number(end_attempts)
         ),
         figures,
         tables: vec![table, burst_table],
@@ -456,7 +615,11 @@ fn steady_latencies(trial: &Trial) -> Vec<(f64, f64)> {
 
 /// Mean latency of those that arrived between two instants.
 fn mean_latency(latencies: &[(f64, f64)], from: f64, to: f64) -> Option<f64> {
-    let inside: Vec<f64> = latencies.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, l)| *l).collect();
+    let inside: Vec<f64> = latencies
+        .iter()
+        .filter(|(at, _)| (from..to).contains(at))
+        .map(|(_, l)| *l)
+        .collect();
     (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
 }
 
@@ -467,7 +630,9 @@ fn recovery_figure(k: &Condition, fall: Fall, service: f64) -> Figure {
     // Each second takes half a second of the wait away, at half the capacity.
     let line = |at: f64| service + ((fall.drain - at) / 2.0).max(0.0);
     let theory = [0.0, fall.drain, watch].map(|at| (at, line(at)));
-    let slow = measured.iter().filter(|(_, latency)| *latency > 2.0 * service);
+    let slow = measured
+        .iter()
+        .filter(|(_, latency)| *latency > 2.0 * service);
     let took = slow.map(|(at, _)| *at).fold(0.0, f64::max);
     Figure {
         id: "recovery".into(),

@@ -8,7 +8,13 @@ use super::Params;
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let (c, s, t) = (p.slots as f64, p.service.s(), p.timeout.s());
     let capacity = c / s;
-    let all = Burst { n: p.requests, slots: p.slots, service: s, queue: None, timeout: t };
+    let all = Burst {
+        n: p.requests,
+        slots: p.slots,
+        service: s,
+        queue: None,
+        timeout: t,
+    };
     // Up to m = c a permit's round trip sets the pace, with what a request costs besides its
     // service, and the m answers of a wave leave the server's one thread one after another.
     // Beyond, the slots set it, and they are never without work.
@@ -38,7 +44,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         tolerance: 0.02 * of(Limited::goodput)(k),
     });
     claims.extend(law("the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T", Basis::Calibrated, rates.collect(), "requests/s"));
-    let luck = late_last_wave.then(|| "T is a multiple of s: whether the last wave is in time is a coin toss".to_string());
+    let luck = late_last_wave.then(|| {
+        "T is a multiple of s: whether the last wave is in time is a coin toss".to_string()
+    });
     let mut shares: Vec<Case> = limits
         .iter()
         .map(|k| Case {
@@ -48,7 +56,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             tolerance: 1.0,
         })
         .collect();
-    for (name, k) in [("no limit", &none), ("a semaphore made inside the function", &inside)] {
+    for (name, k) in [
+        ("no limit", &none),
+        ("a semaphore made inside the function", &inside),
+    ] {
         shares.extend(k.as_ref().map(|k| Case {
             name: name.into(),
             predicted: 100.0 * all.success_share(),
@@ -61,7 +72,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .map(|claim| claim.unless(luck)),
     );
     // Little: the smallest limit tried that reaches the plateau is the smallest not below c.
-    let reaching = limits.iter().filter(|k| protects(k) && goodput(k).is_some_and(|g| g.value >= 0.95 * capacity));
+    let reaching = limits
+        .iter()
+        .filter(|k| protects(k) && goodput(k).is_some_and(|g| g.value >= 0.95 * capacity));
     let best = reaching.map(Condition::x).fold(f64::INFINITY, f64::min);
     let candidates = limits.iter().map(Condition::x).filter(|m| *m >= c);
     let expected = candidates.fold(f64::INFINITY, f64::min);
@@ -83,31 +96,64 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         measured: k.estimate(|trial| trial.latency.mean_s()),
         tolerance: 0.02 * theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN) + 3e-3,
     });
-    claims.extend(law("measured from arrival, the mean wait is that of the waves of answers", Basis::Predicted, waits.collect(), "s"));
+    claims.extend(law(
+        "measured from arrival, the mean wait is that of the waves of answers",
+        Basis::Predicted,
+        waits.collect(),
+        "s",
+    ));
     let settled = adaptive.iter().map(|k| Case {
         name: format!("from {}", k.x()),
         predicted: c,
         measured: k.estimate(settled_limit),
         tolerance: 0.25 * c,
     });
-    claims.extend(law("the adaptive limit settles within 25 % of c, from wherever it starts", Basis::Predicted, settled.collect(), "requests in flight"));
+    claims.extend(law(
+        "the adaptive limit settles within 25 % of c, from wherever it starts",
+        Basis::Predicted,
+        settled.collect(),
+        "requests in flight",
+    ));
 
     // The pictures.
     let points = |f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64)> {
-        limits.iter().filter_map(|k| Some((k.x(), f(k)?.value))).collect()
+        limits
+            .iter()
+            .filter_map(|k| Some((k.x(), f(k)?.value)))
+            .collect()
     };
     let band = |f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64, f64)> {
-        limits.iter().filter_map(|k| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi))).collect()
+        limits
+            .iter()
+            .filter_map(|k| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi)))
+            .collect()
     };
     let line = |label: &str, colour, f: &dyn Fn(&Condition) -> Option<Estimate>| {
         Layer::Line(Line::measured(label, colour, points(f)).with_band(band(f)))
     };
-    let curve = |f: fn(&Limited) -> f64| -> Vec<(f64, f64)> { limits.iter().map(|k| (k.x(), of(f)(k))).collect() };
+    let curve = |f: fn(&Limited) -> f64| -> Vec<(f64, f64)> {
+        limits.iter().map(|k| (k.x(), of(f)(k))).collect()
+    };
     let part = |k: &Condition| k.success_share();
-    let lost_share = none.as_ref().and_then(|k| k.success_share()).map_or(f64::NAN, |e| 1.0 - e.value);
-    let peak = points(&goodput).into_iter().map(|(_, y)| y).fold(0.0, f64::max);
-    let rule = none.as_ref().and_then(|k| Some(Layer::Rule { y: goodput(k)?.value, label: "good answers/s without a limit".into() }));
-    let mut rates = vec![Layer::Line(Line::theory("theory", Colour::Muted, curve(Limited::goodput)))];
+    let lost_share = none
+        .as_ref()
+        .and_then(|k| k.success_share())
+        .map_or(f64::NAN, |e| 1.0 - e.value);
+    let peak = points(&goodput)
+        .into_iter()
+        .map(|(_, y)| y)
+        .fold(0.0, f64::max);
+    let rule = none.as_ref().and_then(|k| {
+        Some(Layer::Rule {
+            y: goodput(k)?.value,
+            label: "good answers/s without a limit".into(),
+        })
+    });
+    let mut rates = vec![Layer::Line(Line::theory(
+        "theory",
+        Colour::Muted,
+        curve(Limited::goodput),
+    ))];
     rates.extend(rule);
     rates.push(line("goodput", Colour::Blue, &goodput));
     let sweep = Figure {
@@ -158,7 +204,17 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut table = Table::new(
         "The same requests behind different limits",
-        &["limit", "good/s", "theory", "success", "theory", "mean from arrival", "p99 from arrival", "mean from sending", "lost"],
+        &[
+            "limit",
+            "good/s",
+            "theory",
+            "success",
+            "theory",
+            "mean from arrival",
+            "p99 from arrival",
+            "mean from sending",
+            "lost",
+        ],
     );
     let lost_of = |k: &Condition| k.estimate(|t| Some((t.offered - t.ok) as f64));
     for k in &limits {
@@ -202,7 +258,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cell(lost_of(k), number),
         ]);
     }
-    table.note = format!("Little's law: {} in flight for {}/s at {}.", number(little::number_in_system(capacity, s)), number(capacity), p.service);
+    table.note = format!(
+        "Little's law: {} in flight for {}/s at {}.",
+        number(little::number_in_system(capacity, s)),
+        number(capacity),
+        p.service
+    );
 
     let mut answers = Vec::new();
     if best.is_finite() {
@@ -214,7 +275,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     Findings {
         headline: format!(
             "A limit of {} gives {}/s, the capacity, and every request succeeds; without a limit {} of the same requests are lost.",
-            number(best), number(peak), percent(lost_share)
+            number(best),
+            number(peak),
+            percent(lost_share)
         ),
         figures,
         tables: vec![table],
@@ -238,7 +301,12 @@ fn settled_limit(trial: &Trial) -> Option<f64> {
 /// The same load with and without a limit: answers over time.
 fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
     let answers = |k: &Condition| {
-        let trace = k.trials().first().and_then(|t| t.traces.get("answers")).cloned().unwrap_or_default();
+        let trace = k
+            .trials()
+            .first()
+            .and_then(|t| t.traces.get("answers"))
+            .cloned()
+            .unwrap_or_default();
         std::iter::once((0.0, 0.0)).chain(trace).collect::<Vec<_>>()
     };
     let (with, mut without) = (answers(best), answers(none));
@@ -248,11 +316,25 @@ fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
     let count = |points: &[(f64, f64)]| points.last().map_or(0.0, |(_, n)| *n);
     let n = p.requests as f64;
     let end = n * p.service.s() / p.slots as f64;
-    let trace = |label: &str, colour, points| Layer::Line(Line { style: Style::Trace, ..Line::measured(label, colour, points) });
+    let trace = |label: &str, colour, points| {
+        Layer::Line(Line {
+            style: Style::Trace,
+            ..Line::measured(label, colour, points)
+        })
+    };
     Figure {
         id: "against".into(),
-        title: format!("The same {} requests: {} answered with a limit of {}, {} without", p.requests, number(count(&with)), best.x(), number(count(&without))),
-        subtitle: format!("Good answers since the burst; dashed: the capacity of {} slots of {}", p.slots, p.service),
+        title: format!(
+            "The same {} requests: {} answered with a limit of {}, {} without",
+            p.requests,
+            number(count(&with)),
+            best.x(),
+            number(count(&without))
+        ),
+        subtitle: format!(
+            "Good answers since the burst; dashed: the capacity of {} slots of {}",
+            p.slots, p.service
+        ),
         desc: "Answers received over time, with and without a limit.".into(),
         body: Body::Panels(Panels {
             x: Axis::linear("time since the burst", Unit::Seconds),
@@ -261,7 +343,11 @@ fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
                 note: "in all".into(),
                 y: Axis::linear("", Unit::Number),
                 layers: vec![
-                    Layer::Line(Line::theory("capacity", Colour::Muted, vec![(0.0, 0.0), (end, n)])),
+                    Layer::Line(Line::theory(
+                        "capacity",
+                        Colour::Muted,
+                        vec![(0.0, 0.0), (end, n)],
+                    )),
                     trace("no limit", Colour::Vermilion, without),
                     trace(&format!("limit {}", best.x()), Colour::Green, with),
                 ],
@@ -274,26 +360,57 @@ fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
 
 /// The adaptive limit over time.
 fn adapting(p: &Params, adaptive: &[Condition]) -> Figure {
-    let colours = [Colour::Blue, Colour::Green, Colour::Purple, Colour::Orange, Colour::Sky];
-    let mut layers = vec![Layer::Rule { y: p.slots as f64, label: format!("c = {}", p.slots) }];
+    let colours = [
+        Colour::Blue,
+        Colour::Green,
+        Colour::Purple,
+        Colour::Orange,
+        Colour::Sky,
+    ];
+    let mut layers = vec![Layer::Rule {
+        y: p.slots as f64,
+        label: format!("c = {}", p.slots),
+    }];
     let mut settled = Vec::new();
     let traces = adaptive.iter().filter_map(|k| k.trials().first());
     let end = traces.map(|t| t.wall_s).fold(0.0, f64::max);
     for (k, colour) in adaptive.iter().zip(colours.into_iter().cycle()) {
-        let Some(trial) = k.trials().first() else { continue };
+        let Some(trial) = k.trials().first() else {
+            continue;
+        };
         let from = trial.gauges.get("started_s").copied().unwrap_or_default();
-        let trace = trial.traces.get("limit").into_iter().flatten().map(|(at, limit)| (at - from, *limit));
+        let trace = trial
+            .traces
+            .get("limit")
+            .into_iter()
+            .flatten()
+            .map(|(at, limit)| (at - from, *limit));
         let mut points: Vec<(f64, f64)> = std::iter::once((0.0, k.x())).chain(trace).collect();
         points.extend(points.last().map(|(_, limit)| (end, *limit)));
-        layers.push(Layer::Line(Line { style: Style::Trace, ..Line::measured(&format!("from {}", k.x()), colour, points) }));
+        layers.push(Layer::Line(Line {
+            style: Style::Trace,
+            ..Line::measured(&format!("from {}", k.x()), colour, points)
+        }));
         settled.extend(settled_limit(trial));
     }
-    let (low, high) = settled.iter().fold((f64::INFINITY, 0.0f64), |(lo, hi), v| (lo.min(*v), hi.max(*v)));
+    let (low, high) = settled.iter().fold((f64::INFINITY, 0.0f64), |(lo, hi), v| {
+        (lo.min(*v), hi.max(*v))
+    });
     Figure {
         id: "adaptive".into(),
-        title: format!("The adaptive limit settles at {} to {}, near c = {}, without being told", number(low), number(high), p.slots),
-        subtitle: format!("It grows while answers are fast and shrinks when they take more than {} times the fastest", p.late),
-        desc: "The limit over time from different starting values, approaching the number of slots.".into(),
+        title: format!(
+            "The adaptive limit settles at {} to {}, near c = {}, without being told",
+            number(low),
+            number(high),
+            p.slots
+        ),
+        subtitle: format!(
+            "It grows while answers are fast and shrinks when they take more than {} times the fastest",
+            p.late
+        ),
+        desc:
+            "The limit over time from different starting values, approaching the number of slots."
+                .into(),
         body: Body::Panels(Panels {
             x: Axis::linear("time since the burst", Unit::Seconds),
             panels: vec![Panel {

@@ -36,22 +36,43 @@ pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json
         };
         let differences = differing_flags(l, r);
         if !differences.is_empty() {
-            notes.push(format!("{}: not compared, other flags: {}", l.record.lab, differences.join(", ")));
+            notes.push(format!(
+                "{}: not compared, other flags: {}",
+                l.record.lab,
+                differences.join(", ")
+            ));
             continue;
         }
         if !report::same_machine(&l.record.host, &r.record.host) {
-            let name = |e: &Entry| e.record.host.cpu.clone().unwrap_or_else(|| e.record.host.system.clone());
-            notes.push(format!("{}: different machines: {} against {}", l.record.lab, name(l), name(r)));
+            let name = |e: &Entry| {
+                e.record
+                    .host
+                    .cpu
+                    .clone()
+                    .unwrap_or_else(|| e.record.host.system.clone())
+            };
+            notes.push(format!(
+                "{}: different machines: {} against {}",
+                l.record.lab,
+                name(l),
+                name(r)
+            ));
         }
         if l.record.scale != r.record.scale {
-            notes.push(format!("{}: {} scale against {} scale", l.record.lab, l.record.scale, r.record.scale));
+            notes.push(format!(
+                "{}: {} scale against {} scale",
+                l.record.lab, l.record.scale, r.record.scale
+            ));
         }
         for claim in &l.findings.claims {
             let twin = r.findings.claims.iter().find(|c| c.text == claim.text);
             rows.push(row(&l.record.lab, claim, twin));
         }
     }
-    for r in right.iter().filter(|r| !left.iter().any(|l| l.record.lab == r.record.lab)) {
+    for r in right
+        .iter()
+        .filter(|r| !left.iter().any(|l| l.record.lab == r.record.lab))
+    {
         notes.push(format!("{}: only in {}", r.record.lab, b.display()));
     }
     if json {
@@ -69,10 +90,19 @@ pub(super) fn run(syllabus: &[&'static dyn Experiment], a: &Path, b: &Path, json
             _ => "–".into(),
         };
         let value = |v: Option<f64>| v.map_or("–".into(), number);
-        table.row([row.lab.clone(), row.claim.clone(), value(row.a), value(row.b), ratio, row.judgement.into()]);
+        table.row([
+            row.lab.clone(),
+            row.claim.clone(),
+            value(row.a),
+            value(row.b),
+            ratio,
+            row.judgement.into(),
+        ]);
     }
     let mut text = report::text_table(&table);
-    notes.iter().for_each(|note| text += &format!("note: {note}\n"));
+    notes
+        .iter()
+        .for_each(|note| text += &format!("note: {note}\n"));
     print(text)?;
     show::whole(sound)
 }
@@ -83,14 +113,27 @@ fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
     let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
     names.sort();
     names.dedup();
-    let differ = names.into_iter().filter(|name| left.get(*name) != right.get(*name));
+    let differ = names
+        .into_iter()
+        .filter(|name| left.get(*name) != right.get(*name));
     let show = |v: Option<&serde_json::Value>| v.map_or("none".into(), ToString::to_string);
-    differ.map(|name| format!("{name} {} against {}", show(left.get(name)), show(right.get(name)))).collect()
+    differ
+        .map(|name| {
+            format!(
+                "{name} {} against {}",
+                show(left.get(name)),
+                show(right.get(name))
+            )
+        })
+        .collect()
 }
 
 fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
     let (left, right) = (a.measured, b.and_then(|c| c.measured));
-    let ratio = left.zip(right).map(|(l, r)| r.value / l.value).filter(|r| r.is_finite());
+    let ratio = left
+        .zip(right)
+        .map(|(l, r)| r.value / l.value)
+        .filter(|r| r.is_finite());
     let interval = left.zip(right).and_then(|(l, r)| ratio_interval(l, r));
     let judgement = match (left.zip(right), interval) {
         (None, _) => "not in both",
@@ -128,7 +171,11 @@ mod tests {
 
     #[test]
     fn ratios_have_intervals_only_where_logarithms_exist() {
-        let e = |value, lo, hi| Estimate { value, ci95: Some((lo, hi)), trials: 3 };
+        let e = |value, lo, hi| Estimate {
+            value,
+            ci95: Some((lo, hi)),
+            trials: 3,
+        };
         let (lo, hi) = ratio_interval(e(10.0, 9.0, 11.0), e(20.0, 18.0, 22.0)).unwrap();
         assert!(lo < 2.0 && 2.0 < hi && hi < 2.4);
         assert_eq!(ratio_interval(e(0.0, -1.0, 1.0), e(1.0, 0.5, 1.5)), None);

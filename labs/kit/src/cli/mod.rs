@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{lab::Experiment, record::Scale, stop::EXIT_INTERRUPTED};
@@ -22,7 +22,11 @@ const LOCAL: &str = "results/local";
 
 /// Experiments on concurrency, measured on this machine and held against theory.
 #[derive(Parser)]
-#[command(name = "labs", version, after_help = "Exit codes: 0 done, 1 failure, 2 usage, 3 a claim refuted under --check, 130 interrupted.")]
+#[command(
+    name = "labs",
+    version,
+    after_help = "Exit codes: 0 done, 1 failure, 2 usage, 3 a claim refuted under --check, 130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -39,10 +43,18 @@ enum Command {
     /// Runs one lab or several: `labs run 3`, `labs run 1 2 3 4`
     ///
     /// With one lab, its own flags may follow: `labs run 3 --slots 37`. `labs run 3 --help` lists them.
-    #[command(disable_help_flag = true, override_usage = "labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")]
+    #[command(
+        disable_help_flag = true,
+        override_usage = "labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]"
+    )]
     Run {
         /// Numbers or names of labs, then options
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "LAB")]
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            required = true,
+            value_name = "LAB"
+        )]
         rest: Vec<OsString>,
     },
     /// Runs every lab, then draws the charts and writes the report
@@ -144,7 +156,9 @@ pub(crate) struct Common {
 }
 
 fn prediction(text: &str) -> Result<(String, f64), String> {
-    let parsed = text.split_once('=').and_then(|(k, v)| Some((k.trim(), v.trim().parse::<f64>().ok()?)));
+    let parsed = text
+        .split_once('=')
+        .and_then(|(k, v)| Some((k.trim(), v.trim().parse::<f64>().ok()?)));
     match parsed {
         Some((key, value)) if !key.is_empty() && value.is_finite() => Ok((key.into(), value)),
         _ => Err("expected KEY=NUMBER, such as goodput=800".into()),
@@ -208,7 +222,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn exit(outcome: Outcome) -> ExitCode {
     ExitCode::from(match outcome {
         Ok(()) => 0,
-        Err(Failed::Error(error)) if is_broken_pipe(&error) => 0,
+        Err(Failed::Error(error)) if error.is::<NobodyReads>() => 0,
         Err(Failed::Error(error)) => {
             eprintln!("error: {error:#}");
             1
@@ -222,17 +236,28 @@ fn exit(outcome: Outcome) -> ExitCode {
     })
 }
 
-/// `labs list | head` is no error.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
-    io.is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+/// Nobody reads what is printed any more: `labs list | head` is no error.
+#[derive(Debug)]
+struct NobodyReads;
+
+impl std::fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
 }
+
+impl std::error::Error for NobodyReads {}
 
 /// Writes to stdout.
 fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_ref().as_bytes())?;
-    Ok(out.flush()?)
+    match out
+        .write_all(text.as_ref().as_bytes())
+        .and_then(|()| out.flush())
+    {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 fn pretty(value: &impl serde::Serialize) -> Outcome {
@@ -245,8 +270,20 @@ fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn
     let number = digits.parse::<u8>().ok();
     let matches = |lab: &&&'static dyn Experiment| {
         let card = lab.card();
-        number == Some(card.number) || card.name == wanted || format!("{}_{}", card.id(), card.name) == wanted
+        number == Some(card.number)
+            || card.name == wanted
+            || format!("{}_{}", card.id(), card.name) == wanted
     };
-    let known = || syllabus.iter().map(|l| l.card().number.to_string()).collect::<Vec<_>>().join(", ");
-    syllabus.iter().find(matches).copied().ok_or_else(|| anyhow!("there is no lab \"{name}\"; there are {}", known()))
+    let known = || {
+        syllabus
+            .iter()
+            .map(|l| l.card().number.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    syllabus
+        .iter()
+        .find(matches)
+        .copied()
+        .ok_or_else(|| anyhow!("there is no lab \"{name}\"; there are {}", known()))
 }

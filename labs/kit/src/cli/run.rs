@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
 use super::{Common, Failed, Outcome, find, pretty, print, show};
 use crate::{
@@ -28,8 +28,11 @@ use crate::{
 /// `labs run …`: the words up to the first option name labs.
 pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString]) -> Outcome {
     let is_option = |w: &OsString| w.to_string_lossy().starts_with('-');
-    let names: Vec<String> =
-        words.iter().take_while(|w| !is_option(w)).map(|w| w.to_string_lossy().into_owned()).collect();
+    let names: Vec<String> = words
+        .iter()
+        .take_while(|w| !is_option(w))
+        .map(|w| w.to_string_lossy().into_owned())
+        .collect();
     let options: Vec<OsString> = words[names.len()..].to_vec();
     let labs: Vec<_> = names
         .iter()
@@ -41,7 +44,9 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
         [] => {
             let mut command = Common::augment_args(clap::Command::new("labs run"))
                 .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
-                .after_help("`labs list` shows the labs; `labs run 3 --help` the options of lab 3.");
+                .after_help(
+                    "`labs list` shows the labs; `labs run 3 --help` the options of lab 3.",
+                );
             match command.try_get_matches_from_mut(with_name("labs run", &options)) {
                 Err(error) => quit(&error),
                 Ok(_) => Err(Failed::Usage("which lab? `labs list` shows them".into())),
@@ -111,14 +116,29 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     }
     bench.print_json()?;
     if !failed.is_empty() {
-        let list: Vec<String> = failed.iter().map(|(id, why)| format!("{id}: {why}")).collect();
-        return Err(anyhow!("{} of {} labs failed:\n  {}", failed.len(), labs.len(), list.join("\n  ")).into());
+        let list: Vec<String> = failed
+            .iter()
+            .map(|(id, why)| format!("{id}: {why}"))
+            .collect();
+        return Err(anyhow!(
+            "{} of {} labs failed:\n  {}",
+            failed.len(),
+            labs.len(),
+            list.join("\n  ")
+        )
+        .into());
     }
-    if refuted { Err(Failed::Refuted) } else { Ok(()) }
+    if refuted {
+        Err(Failed::Refuted)
+    } else {
+        Ok(())
+    }
 }
 
 fn with_name(name: &str, options: &[OsString]) -> Vec<OsString> {
-    std::iter::once(name.into()).chain(options.iter().cloned()).collect()
+    std::iter::once(name.into())
+        .chain(options.iter().cloned())
+        .collect()
 }
 
 fn common_of(matches: &ArgMatches) -> Result<Common, Failed> {
@@ -135,7 +155,11 @@ fn quit(error: &clap::Error) -> Outcome {
 }
 
 /// Reads the options: first for the scale, then again with the scale's own flags before them.
-fn parse(lab: &dyn Experiment, name: &str, options: &[OsString]) -> Result<ArgMatches, clap::Error> {
+fn parse(
+    lab: &dyn Experiment,
+    name: &str,
+    options: &[OsString],
+) -> Result<ArgMatches, clap::Error> {
     let card = lab.card();
     let about = format!("{}: {}\n\n{}", card.id(), card.title, card.question);
     let sized = [("smoke", card.sizes.smoke), ("full", card.sizes.full)]
@@ -143,14 +167,42 @@ fn parse(lab: &dyn Experiment, name: &str, options: &[OsString]) -> Result<ArgMa
         .filter(|(_, flags)| !flags.is_empty())
         .map(|(scale, flags)| format!("\n  --scale {scale}: {}", flags.join(" ")))
         .collect::<String>();
-    let keys: String = card.predict.iter().map(|q| format!("\n  {}: {} ({})", q.key, q.ask, q.unit)).collect();
+    let keys: String = card
+        .predict
+        .iter()
+        .map(|q| format!("\n  {}: {} ({})", q.key, q.ask, q.unit))
+        .collect();
     let after = format!("To predict, by key:{keys}\n\nA scale changes these defaults:{sized}");
-    let base = clap::Command::new(name.to_string()).bin_name(name.to_string());
-    let command = lab.flags(Common::augment_args(base)).about(about).after_help(after).args_override_self(true);
-    let matches = command.clone().try_get_matches_from(with_name(name, options))?;
+    let base = clap::Command::new(name.to_string())
+        .bin_name(name.to_string())
+        .version(env!("CARGO_PKG_VERSION"));
+    let command = lab
+        .flags(Common::augment_args(base))
+        .about(about)
+        .after_help(after)
+        .args_override_self(true);
+    let matches = command
+        .clone()
+        .try_get_matches_from(with_name(name, options))?;
     let scale = Common::from_arg_matches(&matches)?.scale;
-    let preset = card.preset(scale).iter().map(OsString::from);
-    let words: Vec<OsString> = preset.chain(options.iter().cloned()).collect();
+    // The scale's own flags, without those the user gives: a list would else be added to.
+    let given = |flag: &str| {
+        let id = flag.trim_start_matches('-').replace('-', "_");
+        matches.try_contains_id(&id).is_ok()
+            && matches.value_source(&id) == Some(ValueSource::CommandLine)
+    };
+    let (mut words, mut skip) = (Vec::new(), false);
+    for word in card.preset(scale) {
+        skip = if word.starts_with("--") {
+            given(word)
+        } else {
+            skip
+        };
+        if !skip {
+            words.push(OsString::from(word));
+        }
+    }
+    words.extend(options.iter().cloned());
     command.try_get_matches_from(with_name(name, &words))
 }
 
@@ -159,7 +211,11 @@ impl Common {
     fn flags(&self) -> Vec<OsString> {
         let mut words = vec!["--scale".to_string(), self.scale.to_string()];
         words.extend(["--seed".to_string(), self.seed.to_string()]);
-        words.extend(self.trials.into_iter().flat_map(|t| ["--trials".to_string(), t.to_string()]));
+        words.extend(
+            self.trials
+                .into_iter()
+                .flat_map(|t| ["--trials".to_string(), t.to_string()]),
+        );
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
         }
@@ -167,14 +223,25 @@ impl Common {
     }
 
     fn target(&self) -> Result<Option<String>, Failed> {
-        let Some(text) = &self.target else { return Ok(None) };
-        let url = reqwest::Url::parse(text).map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
+        let Some(text) = &self.target else {
+            return Ok(None);
+        };
+        let url = reqwest::Url::parse(text)
+            .map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
         if url.scheme() != "http" {
-            return Err(Failed::Usage(format!("--target {text}: only http:// is supported")));
+            return Err(Failed::Usage(format!(
+                "--target {text}: only http:// is supported"
+            )));
         }
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_string();
+        let host = url
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_string();
         let local = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
         if !local && !self.allow_remote_target {
             return Err(Failed::Usage(format!(
                 "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
@@ -185,8 +252,16 @@ impl Common {
 }
 
 fn check_keys(common: &Common, labs: &[&'static dyn Experiment]) -> Result<(), Failed> {
-    let known: Vec<&str> = labs.iter().flat_map(|l| l.card().predict).map(|q| q.key).collect();
-    match common.predict.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+    let known: Vec<&str> = labs
+        .iter()
+        .flat_map(|l| l.card().predict)
+        .map(|q| q.key)
+        .collect();
+    match common
+        .predict
+        .iter()
+        .find(|(key, _)| !known.contains(&key.as_str()))
+    {
         Some((key, _)) => Err(Failed::Usage(format!(
             "--predict {key}=…: there is no such question; there are {}",
             known.join(", ")
@@ -209,23 +284,46 @@ impl Bench {
         let target = common.target()?;
         store::prepare(&common.out)?;
         let stop = Stop::on_signals().context("cannot watch for Ctrl-C")?;
-        Ok(Bench { common: common.clone(), target, stop, host: None, rows: Vec::new() })
+        Ok(Bench {
+            common: common.clone(),
+            target,
+            stop,
+            host: None,
+            rows: Vec::new(),
+        })
     }
 
-    fn run(&mut self, lab: &'static dyn Experiment, matches: &ArgMatches, options: &[OsString]) -> Outcome {
+    fn run(
+        &mut self,
+        lab: &'static dyn Experiment,
+        matches: &ArgMatches,
+        options: &[OsString],
+    ) -> Outcome {
         let card = lab.card();
         let common = self.common.clone();
         let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
         if !common.json {
-            print(format!("\n{}: {}\n{}\n", card.id(), card.title, card.question))?;
+            print(format!(
+                "\n{}: {}\n{}\n",
+                card.id(),
+                card.title,
+                card.question
+            ))?;
         }
         let predictions = self.ask(card)?;
-        let record = Record { command: command(card, options), ..self.measure(card, prepared, predictions)? };
+        let record = Record {
+            command: command(card, options),
+            ..self.measure(card, prepared, predictions)?
+        };
         let path = save(&common.out, &record)?;
         // The fresh run goes through the file like any other.
         let record = store::load(&path)?;
         let findings = lab.explain(&record)?;
-        let entry = Entry { card, record, findings };
+        let entry = Entry {
+            card,
+            record,
+            findings,
+        };
         let charts = show::write_charts(&common.out, std::slice::from_ref(&entry))?;
         let claims = &entry.findings.claims;
         self.rows.extend(claims.iter().map(|c| c.row(&card.id())));
@@ -246,26 +344,47 @@ impl Bench {
 
     /// With `--json`, all verdicts as one array.
     fn print_json(&self) -> Outcome {
-        if self.common.json { pretty(&self.rows) } else { Ok(()) }
+        if self.common.json {
+            pretty(&self.rows)
+        } else {
+            Ok(())
+        }
     }
 
     /// Predictions by flag, and by question on a terminal.
     fn ask(&self, card: &Card) -> Result<BTreeMap<String, f64>> {
         let known = |key: &str| card.predict.iter().any(|q| q.key == key);
-        let mut predictions: BTreeMap<String, f64> =
-            self.common.predict.iter().filter(|(k, _)| known(k)).cloned().collect();
+        let mut predictions: BTreeMap<String, f64> = self
+            .common
+            .predict
+            .iter()
+            .filter(|(k, _)| known(k))
+            .cloned()
+            .collect();
         let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-        if self.common.no_predict || self.common.json || !stdin.is_terminal() || !stderr.is_terminal() {
+        if self.common.no_predict
+            || self.common.json
+            || !stdin.is_terminal()
+            || !stderr.is_terminal()
+        {
             return Ok(predictions);
         }
-        let open: Vec<_> = card.predict.iter().filter(|q| !predictions.contains_key(q.key)).collect();
+        let open: Vec<_> = card
+            .predict
+            .iter()
+            .filter(|q| !predictions.contains_key(q.key))
+            .collect();
         if open.is_empty() {
             return Ok(predictions);
         }
         writeln!(stderr, "\nPredict first (Enter skips a question):")?;
         for question in open {
             for _ in 0..3 {
-                write!(stderr, "  {} [{}; {}] ", question.ask, question.unit, question.hint)?;
+                write!(
+                    stderr,
+                    "  {} [{}; {}] ",
+                    question.ask, question.unit, question.hint
+                )?;
                 stderr.flush()?;
                 let mut line = String::new();
                 // End of input skips all the rest.
@@ -288,24 +407,40 @@ impl Bench {
         Ok(predictions)
     }
 
-    fn measure(&mut self, card: &'static Card, prepared: Prepared, predictions: BTreeMap<String, f64>) -> Result<Record, Failed> {
+    fn measure(
+        &mut self,
+        card: &'static Card,
+        prepared: Prepared,
+        predictions: BTreeMap<String, f64>,
+    ) -> Result<Record, Failed> {
         let common = &self.common;
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let host = match &self.host {
             Some(host) => host.clone(),
             None => {
                 crate::os::raise_open_file_limit();
-                let host = Host::calibrate(common.scale).context("cannot calibrate this machine")?;
+                let host =
+                    Host::calibrate(common.scale).context("cannot calibrate this machine")?;
                 for complaint in host.complaints() {
                     eprintln!("note: {complaint}");
                 }
                 self.host.insert(host).clone()
             }
         };
-        let progress = if common.json { Progress::hidden() } else { Progress::shown(&card.id()) };
+        let progress = if common.json {
+            Progress::hidden()
+        } else {
+            Progress::shown(&card.id())
+        };
         let trials = common.trials.map_or(card.trials(common.scale), usize::from);
-        let mut session =
-            Session::new(common.scale, common.seed, trials, host.clone(), self.stop.clone(), progress);
+        let mut session = Session::new(
+            common.scale,
+            common.seed,
+            trials,
+            host.clone(),
+            self.stop.clone(),
+            progress,
+        );
         session.target.clone_from(&self.target);
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         (prepared.measure)(&mut session)?;
@@ -359,7 +494,10 @@ fn save(out: &Path, record: &Record) -> Result<PathBuf> {
         Err(error) => error,
     };
     let rescue = std::env::temp_dir().join(format!("{}-{}.json", record.lab, std::process::id()));
-    match serde_json::to_vec(record).map_err(anyhow::Error::from).and_then(|json| store::write_whole(&rescue, &json)) {
+    match serde_json::to_vec(record)
+        .map_err(anyhow::Error::from)
+        .and_then(|json| store::write_whole(&rescue, &json))
+    {
         Ok(()) => Err(error.context(format!("the run is kept in {}", rescue.display()))),
         Err(_) => bail!(error),
     }
@@ -372,14 +510,22 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
         text.push('\n');
     }
     let claims = &entry.findings.claims;
-    text += &format!("Theory against measurement: {}\n{}", report::score(claims), report::verdict_lines(claims));
+    text += &format!(
+        "Theory against measurement: {}\n{}",
+        report::score(claims),
+        report::verdict_lines(claims)
+    );
     let predictions = report::prediction_lines(entry.card, &entry.record, &entry.findings);
     if !predictions.is_empty() {
         text += "\nYour predictions\n";
-        predictions.iter().for_each(|line| text += &format!("  {line}\n"));
+        predictions
+            .iter()
+            .for_each(|line| text += &format!("  {line}\n"));
     }
     text += &format!("\nRecord  {}\n", path.display());
-    let svg = charts.iter().filter(|c| c.extension().is_some_and(|e| e == "svg"));
+    let svg = charts
+        .iter()
+        .filter(|c| c.extension().is_some_and(|e| e == "svg"));
     svg.for_each(|chart| text += &format!("Chart   {}\n", chart.display()));
     for (command, shows) in entry.card.next.iter().take(1) {
         text += &format!("Next    {command}\n        {shows}\n");

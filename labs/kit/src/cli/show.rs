@@ -68,7 +68,10 @@ fn syllabus_table(syllabus: &[&'static dyn Experiment]) -> String {
 }
 
 /// Reads a folder; what is refused is told on stderr, and what remains is used.
-pub(super) fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<Entry>, bool)> {
+pub(super) fn entries(
+    syllabus: &[&'static dyn Experiment],
+    dir: &Path,
+) -> Result<(Vec<Entry>, bool)> {
     let results = store::load_all(dir)?;
     let mut sound = results.refused.is_empty();
     for error in &results.refused {
@@ -82,7 +85,11 @@ pub(super) fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Resul
             continue;
         };
         match lab.explain(&record) {
-            Ok(findings) => entries.push(Entry { card: lab.card(), record, findings }),
+            Ok(findings) => entries.push(Entry {
+                card: lab.card(),
+                record,
+                findings,
+            }),
             Err(error) => {
                 eprintln!("left out: {error:#}");
                 sound = false;
@@ -94,7 +101,11 @@ pub(super) fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Resul
 
 /// Something was left out: the rest was done, and the exit code says so.
 pub(super) fn whole(sound: bool) -> Outcome {
-    if sound { Ok(()) } else { Err(anyhow::anyhow!("not every record could be used (see above)").into()) }
+    if sound {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("not every record could be used (see above)").into())
+    }
 }
 
 pub(super) fn charts(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcome {
@@ -112,7 +123,8 @@ pub(super) fn write_charts(dir: &Path, entries: &[Entry]) -> Result<Vec<PathBuf>
     for entry in entries {
         let id = entry.card.id();
         for figure in &entry.findings.figures {
-            let drawing = draw(figure, &id).with_context(|| format!("{id}: cannot draw {}", figure.id))?;
+            let drawing =
+                draw(figure, &id).with_context(|| format!("{id}: cannot draw {}", figure.id))?;
             let svg = folder.join(format!("{id}-{}.svg", figure.id));
             let png = svg.with_extension("png");
             store::write_whole(&svg, drawing.svg.as_bytes())?;
@@ -125,10 +137,16 @@ pub(super) fn write_charts(dir: &Path, entries: &[Entry]) -> Result<Vec<PathBuf>
 }
 
 fn remove_stale(folder: &Path, id: &str, written: &[PathBuf]) -> Result<()> {
-    let Ok(files) = fs::read_dir(folder) else { return Ok(()) };
+    let Ok(files) = fs::read_dir(folder) else {
+        return Ok(());
+    };
     for path in files.filter_map(|f| Some(f.ok()?.path())) {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let ours = name.starts_with(&format!("{id}-")) && (name.ends_with(".svg") || name.ends_with(".png"));
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        let ours = name.starts_with(&format!("{id}-"))
+            && (name.ends_with(".svg") || name.ends_with(".png"));
         if ours && !written.contains(&path) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -143,7 +161,10 @@ pub(super) fn report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcom
 }
 
 /// Writes charts and report; false when a record had to be left out.
-pub(super) fn write_report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(PathBuf, bool)> {
+pub(super) fn write_report(
+    syllabus: &[&'static dyn Experiment],
+    dir: &Path,
+) -> Result<(PathBuf, bool)> {
     let (entries, sound) = entries(syllabus, dir)?;
     write_charts(dir, &entries)?;
     let path = dir.join("report.md");
@@ -151,7 +172,12 @@ pub(super) fn write_report(syllabus: &[&'static dyn Experiment], dir: &Path) -> 
     Ok((path, sound))
 }
 
-pub(super) fn verdicts(syllabus: &[&'static dyn Experiment], dir: &Path, json: bool, check: bool) -> Outcome {
+pub(super) fn verdicts(
+    syllabus: &[&'static dyn Experiment],
+    dir: &Path,
+    json: bool,
+    check: bool,
+) -> Outcome {
     let (entries, sound) = entries(syllabus, dir)?;
     if json {
         let rows: Vec<_> = entries
@@ -162,10 +188,19 @@ pub(super) fn verdicts(syllabus: &[&'static dyn Experiment], dir: &Path, json: b
     } else {
         for e in &entries {
             let claims = &e.findings.claims;
-            print(format!("{}: {} ({} scale)\n{}\n", e.card.id(), report::score(claims), e.record.scale, report::verdict_lines(claims)))?;
+            print(format!(
+                "{}: {} ({} scale)\n{}\n",
+                e.card.id(),
+                report::score(claims),
+                e.record.scale,
+                report::verdict_lines(claims)
+            ))?;
         }
     }
-    let refuted = entries.iter().flat_map(|e| &e.findings.claims).any(|c| c.verdict() == Verdict::Refuted);
+    let refuted = entries
+        .iter()
+        .flat_map(|e| &e.findings.claims)
+        .any(|c| c.verdict() == Verdict::Refuted);
     if check && refuted {
         return Err(Failed::Refuted);
     }
@@ -176,17 +211,23 @@ pub(super) fn doctor(json: bool) -> Outcome {
     let host = Host::calibrate(Scale::Quick)?;
     let complaints = host.complaints();
     if json {
-        return pretty(&json!({"fit": complaints.is_empty(), "complaints": complaints, "host": host}));
+        return pretty(
+            &json!({"fit": complaints.is_empty(), "complaints": complaints, "host": host}),
+        );
     }
     let mut text = report::text_table(&report::host_table(&host));
     if let Some(limit) = host.open_files.filter(|n| *n < 4200) {
-        text += &format!("\nOpen files are limited to {limit}: the largest levels of labs 3 and 4 will be left out. `ulimit -n 16384` raises the limit for this shell.\n");
+        text += &format!(
+            "\nOpen files are limited to {limit}: the largest levels of labs 3 and 4 will be left out. `ulimit -n 16384` raises the limit for this shell.\n"
+        );
     }
     if complaints.is_empty() {
         text += "\nThis machine is fit to measure.\n";
     } else {
         text += "\nMeasure again when these are gone, or expect inconclusive verdicts:\n";
-        complaints.iter().for_each(|c| text += &format!("  - {c}\n"));
+        complaints
+            .iter()
+            .for_each(|c| text += &format!("  - {c}\n"));
     }
     Ok(print(text)?)
 }

@@ -343,12 +343,21 @@ mod tests {
 
     #[test]
     fn the_aftermath_falls_to_the_service_time_when_the_backlog_is_gone() {
-        let burst = Burst { n: 488, slots: 50, service: 0.05, queue: None, timeout: 0.325 };
+        let burst = Burst {
+            n: 488,
+            slots: 50,
+            service: 0.05,
+            queue: None,
+            timeout: 0.325,
+        };
         let after = burst.aftermath(500.0, 1.5);
         let recovered = (488.0 - 50.0) / (1000.0 - 500.0);
         let mean = |from: f64, to: f64| {
-            let part: Vec<f64> =
-                after.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, l)| *l).collect();
+            let part: Vec<f64> = after
+                .iter()
+                .filter(|(at, _)| (from..to).contains(at))
+                .map(|(_, l)| *l)
+                .collect();
             part.iter().sum::<f64>() / part.len() as f64
         };
         assert!((mean(recovered + 0.15, 1.5) - 0.05).abs() < 0.01);
@@ -361,7 +370,13 @@ mod tests {
 
     #[test]
     fn a_slow_arrival_admits_more_into_a_bounded_queue() {
-        let burst = Burst { n: 1000, slots: 50, service: 0.05, queue: Some(200), timeout: 0.325 };
+        let burst = Burst {
+            n: 1000,
+            slots: 50,
+            service: 0.05,
+            queue: Some(200),
+            timeout: 0.325,
+        };
         assert_eq!(burst.successes_over(0.0), burst.successes());
         assert_eq!(burst.successes_over(0.049), 250);
         assert!((299..=301).contains(&burst.successes_over(0.075)));

@@ -280,12 +280,7 @@ impl Tally {
         }
     }
 
-    fn prediction(
-        mut self,
-        window: f64,
-        backlog_at_end: u64,
-        truncated: bool,
-    ) -> Prediction {
+    fn prediction(mut self, window: f64, backlog_at_end: u64, truncated: bool) -> Prediction {
         let attempts = self.ok + self.refused + self.timed_out;
         let rate = |part: f64| if part > 0.0 { part / window } else { 0.0 };
         let middle = self.latencies.len().saturating_sub(1) / 2;
