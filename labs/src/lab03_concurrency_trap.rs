@@ -376,7 +376,8 @@ fn plan(p: &Params, n: usize) -> Closed {
         ramp: s,
         ramped: n.min(p.slots),
         warm_up: s + cycle + s / 4,
-        window: 4 * s,
+        // The small levels are cheap to watch for longer.
+        window: if n <= p.slots { 10 * s } else { 4 * s },
         pause_after_refusal: p.retry_after.duration(),
         seed: n as u64,
     }

@@ -189,7 +189,7 @@ impl Lab for SemaphoreLimits {
             let spec = spec.clone();
             sweep
                 .steady("adaptive", start as f64, start.max(2 * slots), move |r| {
-                    adaptive(r, spec.clone(), timeout, n, start, late)
+                    adaptive(r, spec.clone(), timeout, 2 * n, start, late)
                 })
                 .at_least(few_starts);
         }
@@ -285,7 +285,7 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
     r.tally(load, &service)
 }
 
-/// A limit that nobody sets.
+/// A limit that nobody sets. Twice the requests, to give it time to settle.
 async fn adaptive(
     r: Recorder,
     spec: Spec,

@@ -2,11 +2,15 @@
 
 use lab_kit::lab::{Experiment, entry};
 
+pub mod lab01_waiting_and_working;
+pub mod lab02_event_loop;
 pub mod lab03_concurrency_trap;
 pub mod lab04_semaphore_limits;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
+    entry::<lab01_waiting_and_working::WaitingAndWorking>(),
+    entry::<lab02_event_loop::EventLoop>(),
     entry::<lab03_concurrency_trap::ConcurrencyTrap>(),
     entry::<lab04_semaphore_limits::SemaphoreLimits>(),
 ];

@@ -237,6 +237,18 @@ impl Claim {
         }
     }
 
+    /// The same claim, undecidable for this reason unless it holds all the same: for disturbances
+    /// that can only work against it.
+    pub fn excused(self, reason: Option<String>) -> Claim {
+        let holds = self.verdict() == Verdict::Confirmed;
+        if holds { self } else { self.unless(reason) }
+    }
+
+    /// True for a claim about counts, which no noise excuses.
+    pub fn is_exact(&self) -> bool {
+        self.relation == Relation::Near && self.tolerance == 0.0
+    }
+
     /// Judges the claim.
     pub fn verdict(&self) -> Verdict {
         let Some(measured) = self.measured.filter(|m| m.value.is_finite()) else {

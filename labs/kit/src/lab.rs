@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    findings::{Claim, Findings},
+    findings::{Claim, Findings, Verdict},
     record::{Record, Scale},
     session::Session,
     summary::Summary,
@@ -187,9 +187,13 @@ impl<L: Lab> Experiment for Erased<L> {
         let summary = Summary::of(record);
         let mut findings = L::explain(&params, &summary);
         findings.claims.insert(0, books(&summary));
-        if summary.interrupted() {
-            for claim in &mut findings.claims {
+        // An unfit machine refutes nothing.
+        let unfit = summary.unfit();
+        for claim in &mut findings.claims {
+            if summary.interrupted() {
                 claim.undecidable = Some("the run was interrupted".into());
+            } else if claim.verdict() == Verdict::Refuted && !claim.is_exact() {
+                claim.undecidable.clone_from(&unfit);
             }
         }
         Ok(findings)

@@ -38,6 +38,22 @@ pub fn cpu_seconds() -> Option<f64> {
     Some(ticks / 100.0)
 }
 
+/// Processor seconds that the whole machine has been busy since it started, over all processors,
+/// with those that a hypervisor gave to others.
+pub fn busy_seconds() -> Option<f64> {
+    // The first line of proc_stat(5): user nice system idle iowait irq softirq steal, in ticks.
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .filter_map(|t| t.parse().ok())
+        .collect();
+    let busy = [0, 1, 2, 5, 6, 7]
+        .iter()
+        .map(|i| ticks.get(*i).copied().unwrap_or(0.0));
+    Some(busy.sum::<f64>() / 100.0)
+}
+
 /// Number of threads of this process now.
 pub fn threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
@@ -58,7 +74,7 @@ pub fn raise_open_file_limit() -> Option<u64> {
 mod tests {
     #[test]
     fn linux_knows_everything() {
-        assert!(super::cpu_seconds().is_some());
+        assert!(super::busy_seconds() >= super::cpu_seconds() && super::cpu_seconds().is_some());
         assert!(super::memory_bytes() > super::resident_bytes());
         assert!(super::threads() >= Some(1) && super::open_files() >= Some(3));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use comfy_table::{ContentArrangement, Table as Grid, TableStyle, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table as Grid, TableStyle, presets};
 
 use crate::{
     findings::{Basis, Claim, Findings, Table, Verdict, number},
@@ -21,13 +21,15 @@ pub struct Entry {
     pub findings: Findings,
 }
 
+/// A rule above, below and under the head, and no other lines.
+const RULED: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 /// A table for the terminal.
 pub fn text_table(table: &Table) -> String {
-    let mut text = format!(
-        "{}\n{}\n",
-        table.title,
-        grid(table, presets::UTF8_HORIZONTAL_ONLY)
-    );
+    let mut text = format!("{}\n{}\n", table.title, grid(table, RULED));
     if !table.note.is_empty() {
         let _ = writeln!(text, "{}", table.note);
     }

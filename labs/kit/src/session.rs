@@ -165,6 +165,7 @@ impl Session {
         Recorder(Arc::new(Inner {
             origin: Instant::now(),
             cpu_at_start: os::cpu_seconds(),
+            busy_at_start: os::busy_seconds(),
             seed: self
                 .seed
                 .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -312,7 +313,7 @@ impl Sweep<'_> {
     /// Up to this many requests in flight a condition is a small one.
     const SMALL: usize = 50;
     /// Requests in flight over all small conditions that run at the same time.
-    const SMALL_TOGETHER: usize = 120;
+    const SMALL_TOGETHER: usize = 200;
     /// What a condition takes of that besides its requests: a server has descriptors, too.
     const EACH: usize = 3;
 
@@ -491,6 +492,7 @@ pub struct Recorder(Arc<Inner>);
 struct Inner {
     origin: Instant,
     cpu_at_start: Option<f64>,
+    busy_at_start: Option<f64>,
     seed: u64,
     stop: Stop,
     target: Option<String>,
@@ -736,12 +738,15 @@ impl Recorder {
             "stall_max_ms",
             meter.worst(self.0.origin, end).as_secs_f64() * 1e3,
         );
-        if let (Some(before), Some(after)) = (self.0.cpu_at_start, os::cpu_seconds()) {
-            let cores = crate::host::cores() as f64;
-            self.gauge(
-                "process_cpu_share",
-                (after - before) / whole.as_secs_f64().max(1e-9) / cores,
-            );
+        let since = |now: Option<f64>, start: Option<f64>| Some(now? - start?);
+        let ours = since(os::cpu_seconds(), self.0.cpu_at_start);
+        let all = since(os::busy_seconds(), self.0.busy_at_start);
+        let available = whole.as_secs_f64().max(1e-9) * crate::host::cores() as f64;
+        if let Some(ours) = ours {
+            self.gauge("process_cpu_share", ours / available);
+        }
+        if let (Some(ours), Some(all)) = (ours, all) {
+            self.gauge("others_cpu_share", (all - ours).max(0.0) / available);
         }
         if let Some(bytes) = os::resident_bytes() {
             self.gauge("resident_mb", bytes as f64 / 1e6);

@@ -6,6 +6,10 @@ use crate::{
     stats::Estimate,
 };
 
+/// Share of the processors that other programs may have before a run decides nothing against
+/// theory: in such company timers are late and computations slow.
+const CROWDED: f64 = 0.1;
+
 /// A record, read.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary<'a> {
@@ -61,6 +65,25 @@ impl<'a> Summary<'a> {
         self.series(series).into_iter().next()
     }
 
+    /// Why the machine was unfit to measure, before the run or during it; `None` when it was fit.
+    pub fn unfit(&self) -> Option<String> {
+        self.host().complaints().into_iter().next().or_else(|| {
+            // Processor time comes in ticks of 10 ms: only the sum over the run means something.
+            let (mut others, mut whole) = (0.0, 0.0);
+            for trial in self.all_trials().filter(|t| t.wall_s > 0.05) {
+                others += trial.gauges.get("others_cpu_share")? * trial.wall_s;
+                whole += trial.wall_s;
+            }
+            let share = others / whole;
+            (share > CROWDED).then(|| {
+                format!(
+                    "other programs had {:.0} % of the processors during the run",
+                    share * 100.0
+                )
+            })
+        })
+    }
+
     /// Every trial of every condition.
     pub fn all_trials(&self) -> impl Iterator<Item = &'a Trial> + use<'a> {
         self.record.points.iter().flat_map(|p| &p.trials)
@@ -88,6 +111,25 @@ impl<'a> Condition<'a> {
     pub fn estimate(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
         let values: Vec<f64> = self.point.trials.iter().filter_map(figure).collect();
         Estimate::of(&values)
+    }
+
+    /// Estimates a figure of pairs of trials, one of this condition and one of another from the same
+    /// round: whatever drifts from round to round drifts for both and falls out of a ratio.
+    pub fn paired(
+        &self,
+        other: &Condition,
+        figure: impl Fn(&Trial, &Trial) -> Option<f64>,
+    ) -> Option<Estimate> {
+        let pairs = self.point.trials.iter().zip(&other.point.trials);
+        let values: Vec<f64> = pairs.filter_map(|(a, b)| figure(a, b)).collect();
+        Estimate::of(&values)
+    }
+
+    /// The trial to draw: the one with the median of a figure (the lower one of two).
+    pub fn typical(&self, figure: impl Fn(&Trial) -> f64) -> Option<&'a Trial> {
+        let mut trials: Vec<&Trial> = self.point.trials.iter().collect();
+        trials.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
+        trials.get(trials.len().saturating_sub(1) / 2).copied()
     }
 
     /// A gauge.

@@ -17,12 +17,20 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     };
     // Up to m = c a permit's round trip sets the pace, with what a request costs besides its
     // service, and the m answers of a wave leave the server's one thread one after another.
-    // Beyond, the slots set it, and they are never without work.
+    // Beyond, the slots set it and are never without work; only the first wave's arrival and the
+    // last one's answers take their time.
     let host = summary.host();
     let wave = |m: f64| host.request_overhead_ms / 1e3 + m / host.upstream_ceiling_per_s.max(1.0);
     let theory = |k: &Condition| {
-        let service = if k.x() <= c { s + wave(k.x()) } else { s };
-        Burst { service, ..all }.limited(k.x() as usize)
+        let alone = k.x() <= c;
+        let service = if alone { s + wave(k.x()) } else { s };
+        let limited = Burst { service, ..all }.limited(k.x() as usize)?;
+        let ends = if alone { 0.0 } else { wave(c) };
+        Some(Limited {
+            makespan: limited.makespan + 2.0 * ends,
+            mean_latency: limited.mean_latency.map(|l| l + ends),
+            ..limited
+        })
     };
     let of = |f: fn(&Limited) -> f64| move |k: &Condition| theory(k).map_or(f64::NAN, |l| f(&l));
     let protects = |k: &Condition| k.x() <= c * (t / s).floor();
@@ -85,7 +93,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 Basis::Predicted,
                 expected,
                 best.is_finite().then(|| Estimate::exact(best)),
-                0.0,
+                // Limits are whole numbers.
+                0.5,
             )
             .unit("requests in flight"),
         );

@@ -176,8 +176,8 @@ fn parse(
     let base = clap::Command::new(name.to_string())
         .bin_name(name.to_string())
         .version(env!("CARGO_PKG_VERSION"));
-    let command = lab
-        .flags(Common::augment_args(base))
+    let own = lab.flags(base.next_help_heading("This experiment"));
+    let command = Common::augment_args(own.next_help_heading("Every run"))
         .about(about)
         .after_help(after)
         .args_override_self(true);

@@ -38,7 +38,8 @@ pub(super) fn draw(gantt: &Gantt, header: &Header<'_>, canvas: &mut Canvas) -> f
     let widest = names
         .map(|l| Font::LABEL.width(&l.label))
         .fold(0.0, f64::max);
-    let left = (LEFT + widest + 12.0).clamp(60.0, 240.0);
+    // Half a pixel more than it takes, or rounding shortens the widest name.
+    let left = (LEFT + widest + 12.5).clamp(60.0, 240.0);
     let right = WIDTH - RIGHT;
 
     let axis = Axis::linear("", Unit::Seconds);
