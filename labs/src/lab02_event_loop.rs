@@ -409,10 +409,9 @@ where
         "busy_share",
         busy.as_secs_f64() / wall.as_secs_f64() / workers as f64,
     );
-    r.gauge(
-        "slow_polls",
-        monitor.cumulative().total_slow_poll_count as f64,
-    );
+    let polls = monitor.cumulative();
+    r.gauge("poll_s", polls.total_poll_duration.as_secs_f64());
+    r.gauge("slow_polls", polls.total_slow_poll_count as f64);
     Ok(())
 }
 

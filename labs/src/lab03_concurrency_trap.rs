@@ -377,7 +377,7 @@ fn plan(p: &Params, n: usize) -> Closed {
         ramped: n.min(p.slots),
         warm_up: s + cycle + s / 4,
         // The small levels are cheap to watch for longer.
-        window: if n <= p.slots { 10 * s } else { 4 * s },
+        window: if n <= p.slots { 10 * s } else { 6 * s },
         pause_after_refusal: p.retry_after.duration(),
         seed: n as u64,
     }

@@ -621,7 +621,7 @@ impl Recorder {
         let counted = ends
             .into_iter()
             .enumerate()
-            .map(|(i, at)| (at, (i + 1) as f64))
+            .map(|(i, at)| (micro(at), (i + 1) as f64))
             .collect();
         self.state().trial.traces.insert("answers".into(), counted);
     }
@@ -629,12 +629,9 @@ impl Recorder {
     /// Writes down a value at an instant.
     pub fn trace(&self, name: &str, at: Instant, value: f64) {
         let at = at.saturating_duration_since(self.0.origin).as_secs_f64();
-        self.state()
-            .trial
-            .traces
-            .entry(name.into())
-            .or_default()
-            .push((at, value));
+        let mut state = self.state();
+        let trace = state.trial.traces.entry(name.into()).or_default();
+        trace.push((micro(at), micro(value)));
     }
 
     /// Writes down a stretch of work.
@@ -808,6 +805,11 @@ impl Service {
             Kind::Elsewhere(..) => None,
         }
     }
+}
+
+/// To six decimals: more would be noise and half of the file.
+fn micro(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 fn thread_name() -> String {
