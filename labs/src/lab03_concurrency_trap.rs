@@ -357,7 +357,7 @@ impl Fall {
         let rate = capacity / 2.0;
         let waiting = burst.saturating_sub(p.slots) as f64;
         let drain = little::drain_time(waiting, capacity, rate);
-        let watch = Duration::from_secs_f64(drain + 6.0 * p.service.s());
+        let watch = Duration::from_secs_f64(drain + 4.0 * p.service.s());
         Fall {
             burst,
             rate,
@@ -370,14 +370,20 @@ impl Fall {
 /// How long to ramp, warm up and measure.
 fn plan(p: &Params, n: usize) -> Closed {
     let (s, t) = (p.service.duration(), p.timeout.duration());
-    let cycle = s.mul_f64((n as f64 / p.slots as f64).max(1.0)).min(t);
+    let wait = s.mul_f64((n as f64 / p.slots as f64).max(1.0));
+    let cycle = wait.min(t);
+    // What is cheap to watch for longer is.
+    let window = match n {
+        _ if n <= p.slots => 10 * s,
+        _ if wait < t => 6 * s,
+        _ => 4 * s,
+    };
     Closed {
         clients: n,
         ramp: s,
         ramped: n.min(p.slots),
         warm_up: s + cycle + s / 4,
-        // The small levels are cheap to watch for longer.
-        window: if n <= p.slots { 10 * s } else { 6 * s },
+        window,
         pause_after_refusal: p.retry_after.duration(),
         seed: n as u64,
     }

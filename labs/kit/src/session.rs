@@ -313,7 +313,7 @@ impl Sweep<'_> {
     /// Up to this many requests in flight a condition is a small one.
     const SMALL: usize = 50;
     /// Requests in flight over all small conditions that run at the same time.
-    const SMALL_TOGETHER: usize = 200;
+    const SMALL_TOGETHER: usize = 250;
     /// What a condition takes of that besides its requests: a server has descriptors, too.
     const EACH: usize = 3;
 
@@ -399,13 +399,15 @@ impl Sweep<'_> {
                     None
                 }
             });
-            let steady = members(|c| {
+            let mut steady = members(|c| {
                 if let Company::Steady(n) = c {
                     Some(n)
                 } else {
                     None
                 }
             });
+            // Large ones first: they fit together better.
+            steady.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
             let alone = members(|c| (c == Company::Alone).then_some(1));
             let largest = steady.iter().map(|(_, n)| *n).max().unwrap_or(1);
             let fit = session.room_for_clients().unwrap_or(usize::MAX).max(1);
@@ -442,6 +444,9 @@ async fn side_by_side(
     for (c, share) in phase {
         let condition = &conditions[*c];
         tokio::select! {
+            // A stop comes first, or every round to come would begin half of its conditions.
+            biased;
+            () = session.stop.wait() => break,
             permit = budget.clone().acquire_many_owned((*share).min(room) as u32) => {
                 let permit = permit?;
                 let recorder = session.recorder();
@@ -449,12 +454,12 @@ async fn side_by_side(
                 let (run, meter, c) = (condition.run.clone(), meter.clone(), *c);
                 tasks.spawn(async move {
                     let result = run(recorder.clone()).await;
+                    let whole = !recorder.0.stop.is_set();
                     recorder.settle().await;
                     drop(permit);
-                    (c, result.map(|()| recorder.close(&meter)))
+                    (c, result.map(|()| (recorder.close(&meter), whole)))
                 });
             }
-            () = session.stop.wait() => break,
         }
         while let Some(done) = tasks.try_join_next() {
             finished(session, conditions, done)?;
@@ -469,7 +474,7 @@ async fn side_by_side(
 fn finished(
     session: &mut Session,
     conditions: &[There],
-    done: Result<(usize, anyhow::Result<Trial>), tokio::task::JoinError>,
+    done: Result<(usize, anyhow::Result<(Trial, bool)>), tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
     let (c, result) = match done {
         Ok(done) => done,
@@ -477,9 +482,10 @@ fn finished(
         Err(error) => bail!("a condition was cancelled: {error}"),
     };
     let There { series, x, .. } = &conditions[c];
-    let trial = result.with_context(|| format!("{series} at {x}"))?;
+    let (trial, whole) = result.with_context(|| format!("{series} at {x}"))?;
     session.progress.advance();
-    if trial.aborted == 0 && trial.never_sent == 0 || !session.stop.is_set() {
+    // A load that was stopped in its warm-up has counted nothing, not even what was aborted.
+    if whole {
         session.keep(series, *x, trial);
     }
     Ok(())
