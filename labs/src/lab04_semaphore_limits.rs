@@ -140,7 +140,7 @@ impl Lab for SemaphoreLimits {
                 "--starts",
                 "1",
             ],
-            full: &["--requests", "2000"],
+            full: &[],
             trials: (1, 3),
         },
     };

@@ -34,7 +34,8 @@ pub trait Lab: 'static {
     /// flavour is often the lesson.
     ///
     /// # Errors
-    /// When the experiment cannot be carried out; what was measured before is kept.
+    /// When the experiment cannot be carried out; nothing of this run is stored then, and earlier
+    /// records stay as they are.
     fn measure(params: &Self::Params, session: &mut Session) -> anyhow::Result<()>;
 
     /// Holds the summary against theory: a pure function of the record.

@@ -873,3 +873,46 @@ impl Drop for StallMeter {
         self.done.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Closed, Outcome};
+
+    #[test]
+    fn a_load_that_is_stopped_in_its_warm_up_is_no_trial_and_none_follows() {
+        let host = Host::calibrate(Scale::Smoke).unwrap();
+        let stop = Stop::default();
+        let mut session = Session::new(Scale::Smoke, 1, 50, host, stop, Progress::hidden());
+        session.one_at_a_time = true;
+        let begun = Arc::new(Mutex::new(0));
+        let count = begun.clone();
+        let mut sweep = session.sweep();
+        sweep.steady("a", 1.0, 1, move |r| {
+            *count.lock().unwrap() += 1;
+            async move {
+                let upstream = r
+                    .upstream(Spec::new(1, ServiceTime::Constant(Duration::ZERO)))
+                    .await?;
+                let plan = Closed {
+                    warm_up: Duration::from_secs(3600),
+                    ..Closed::default()
+                };
+                let stop = r.0.stop.clone();
+                let load = r.load();
+                let send = move |_| {
+                    stop.set();
+                    std::future::pending::<Outcome>()
+                };
+                r.tally(load.closed(plan, send).await, &upstream)
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(sweep.run()).unwrap();
+        assert_eq!(*begun.lock().unwrap(), 1);
+        assert!(session.finish().0.is_empty());
+    }
+}
