@@ -119,6 +119,8 @@ pub struct Claim {
     pub undecidable: Option<String>,
     /// Which condition of several this is about.
     pub detail: String,
+    /// Every condition of a law that holds at several; empty for a claim about one.
+    pub cases: Vec<Case>,
     relation: Relation,
 }
 
@@ -139,6 +141,7 @@ impl Claim {
             tolerance: 0.0,
             undecidable: None,
             detail: String::new(),
+            cases: Vec::new(),
             relation,
         }
     }
@@ -220,6 +223,7 @@ impl Claim {
         };
         Claim {
             detail,
+            cases: cases.clone(),
             ..Claim::near(text, basis, case.predicted, Some(estimate), case.tolerance)
         }
     }

@@ -129,17 +129,20 @@ fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
 }
 
 fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
-    let (left, right) = (a.measured, b.and_then(|c| c.measured));
-    let ratio = left
-        .zip(right)
-        .map(|(l, r)| r.value / l.value)
-        .filter(|r| r.is_finite());
-    let interval = left.zip(right).and_then(|(l, r)| ratio_interval(l, r));
+    let (left, right, ratio, interval) = match b {
+        Some(b) if a.cases.len() > 1 => over_cases(a, b),
+        _ => {
+            let (left, right) = (a.measured, b.and_then(|c| c.measured));
+            let ratio = left.zip(right).map(|(l, r)| r.value / l.value);
+            let interval = left.zip(right).and_then(|(l, r)| ratio_interval(l, r));
+            (left, right, ratio, interval)
+        }
+    };
     let judgement = match (left.zip(right), interval) {
         (None, _) => "not in both",
-        (Some((l, r)), _) if l.value == r.value => "same",
         (_, Some((lo, hi))) if lo > 1.0 || hi < 1.0 => "changed",
         (_, Some(_)) => "within noise",
+        (Some((l, r)), None) if l.value == r.value => "same",
         _ => "cannot tell",
     };
     Row {
@@ -147,10 +150,37 @@ fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
         claim: a.text.clone(),
         a: left.map(|e| e.value),
         b: right.map(|e| e.value),
-        ratio,
+        ratio: ratio.filter(|r| r.is_finite()),
         ratio_ci95: interval.map(|(lo, hi)| [lo, hi]),
         judgement,
     }
+}
+
+type Compared = (
+    Option<Estimate>,
+    Option<Estimate>,
+    Option<f64>,
+    Option<(f64, f64)>,
+);
+
+/// A law over several conditions: the values at the condition that decided A, and the mean ratio
+/// over all conditions that both runs have, with the interval that its spread over them gives. The
+/// conditions that decided A and B may differ, and would not bear comparing.
+fn over_cases(a: &Claim, b: &Claim) -> Compared {
+    let twin = |name: &str| b.cases.iter().find(|c| c.name == name)?.measured;
+    let decided = a.cases.iter().filter(|c| c.measured.is_some());
+    let decided = decided.min_by_key(|c| !a.detail.ends_with(&c.name));
+    let (left, right) = decided.map_or((None, None), |c| (c.measured, twin(&c.name)));
+    let logarithms: Vec<f64> = a
+        .cases
+        .iter()
+        .filter_map(|c| Some((twin(&c.name)?.value / c.measured?.value).ln()))
+        .collect();
+    let mean = Estimate::of(&logarithms);
+    let interval = mean
+        .and_then(|m| m.ci95)
+        .map(|(lo, hi)| (lo.exp(), hi.exp()));
+    (left, right, mean.map(|m| m.value.exp()), interval)
 }
 
 /// Interval of the ratio of two independent positive estimates, by adding their relative spreads
@@ -168,6 +198,42 @@ fn ratio_interval(a: Estimate, b: Estimate) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::{Basis, Case};
+
+    fn law(values: &[(&str, f64)]) -> Claim {
+        let case = |(name, value): &(&str, f64)| Case {
+            name: name.to_string(),
+            predicted: 100.0,
+            measured: Some(Estimate {
+                value: *value,
+                ci95: None,
+                trials: 1,
+            }),
+            tolerance: 5.0,
+        };
+        Claim::at_every("law", Basis::Predicted, values.iter().map(case).collect())
+    }
+
+    /// The worst condition of A is not that of B; only like is compared with like.
+    #[test]
+    fn laws_are_compared_condition_by_condition() {
+        let a = law(&[("1", 90.0), ("10", 101.0), ("100", 99.0), ("1000", 100.0)]);
+        let b = law(&[("1", 91.0), ("10", 100.0), ("100", 120.0), ("1000", 100.0)]);
+        let same = row("lab03", &a, Some(&a));
+        assert_eq!(
+            (same.a, same.b, same.judgement),
+            (Some(90.0), Some(90.0), "within noise")
+        );
+        let other = row("lab03", &a, Some(&b));
+        assert_eq!(
+            (other.a, other.b, other.judgement),
+            (Some(90.0), Some(91.0), "within noise")
+        );
+        let double = law(&[("1", 180.0), ("10", 201.0), ("100", 199.0), ("1000", 200.0)]);
+        let doubled = row("lab03", &a, Some(&double));
+        assert_eq!(doubled.judgement, "changed");
+        assert!((doubled.ratio.unwrap() - 2.0).abs() < 0.01);
+    }
 
     #[test]
     fn ratios_have_intervals_only_where_logarithms_exist() {
