@@ -171,6 +171,13 @@ impl Lab for ConcurrencyTrap {
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
+        let longest: f64 = p.levels.iter().map(|n| 2.0 * plan(p, *n).longest_s()).sum();
+        if longest > 1800.0 {
+            return Err(format!(
+                "this would take about {:.0} minutes: shorten --service or --timeout, or try fewer --levels",
+                longest / 60.0
+            ));
+        }
         Ok(())
     }
 

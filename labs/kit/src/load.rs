@@ -110,6 +110,11 @@ impl Closed {
         self.ramp.mul_f64(share.min(1.0))
     }
 
+    /// Seconds until the last attempt is sent.
+    pub fn longest_s(&self) -> f64 {
+        (self.warm_up + self.window).as_secs_f64()
+    }
+
     /// A pause of this plan, for a random number in [0, 1).
     pub fn pause(&self, random: f64) -> Duration {
         self.pause_after_refusal.mul_f64(0.5 + random)
