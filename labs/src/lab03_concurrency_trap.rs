@@ -215,7 +215,11 @@ impl Lab for ConcurrencyTrap {
                     .steady(&format!("sustained/{queue}"), x, n, move |r| {
                         sustained(r, spec.clone(), plan, timeout)
                     })
-                    .at_least(repeats(alike(n)));
+                    .at_least(repeats(alike(n)))
+                    .only_beside(match queue {
+                        "unbounded" if crowded(n) => "giving up",
+                        _ => "answered",
+                    });
                 sweep
                     .burst(&format!("burst/{queue}"), x, n, move |r| {
                         burst(r, again.clone(), n, timeout)

@@ -283,6 +283,7 @@ struct There {
     series: String,
     x: f64,
     company: Company,
+    group: &'static str,
     trials: usize,
     run: Task,
 }
@@ -293,8 +294,16 @@ pub struct Added<'s>(&'s mut There);
 impl Added<'_> {
     /// Repeats it at least so often, whatever the scale says: for laws with so few conditions that
     /// these cannot lend each other an interval.
-    pub fn at_least(self, trials: usize) {
+    pub fn at_least(self, trials: usize) -> Self {
         self.0.trials = self.0.trials.max(trials);
+        self
+    }
+
+    /// Keeps a large steady load apart from those of other groups: clients that all give up connect
+    /// again all at once, which would disturb conditions in which nobody does.
+    pub fn only_beside(self, group: &'static str) -> Self {
+        self.0.group = group;
+        self
     }
 }
 
@@ -367,6 +376,7 @@ impl Sweep<'_> {
             series: series.into(),
             x,
             company,
+            group: "",
             trials,
             run,
         });
@@ -406,25 +416,25 @@ impl Sweep<'_> {
                     None
                 }
             });
-            // Large ones first: they fit together better.
-            steady.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+            // Like beside like, and large ones first: they fit together better.
+            steady.sort_by_key(|(c, n)| (conditions[*c].group, std::cmp::Reverse(*n)));
             let alone = members(|c| (c == Company::Alone).then_some(1));
             let largest = steady.iter().map(|(_, n)| *n).max().unwrap_or(1);
             let fit = session.room_for_clients().unwrap_or(usize::MAX).max(1);
-            let together = |room: usize| {
-                if session.one_at_a_time {
-                    1
-                } else {
-                    room.min(fit)
-                }
-            };
-            for (phase, room) in [
-                (small, together(Self::SMALL_TOGETHER)),
-                (steady, together(largest)),
-                (alone, 1),
-            ] {
-                side_by_side(session, &conditions, &phase, room, &meter).await?;
+            let one_at_a_time = session.one_at_a_time;
+            let together = |room: usize| if one_at_a_time { 1 } else { room.min(fit) };
+            side_by_side(
+                session,
+                &conditions,
+                &small,
+                together(Self::SMALL_TOGETHER),
+                &meter,
+            )
+            .await?;
+            for group in steady.chunk_by(|a, b| conditions[a.0].group == conditions[b.0].group) {
+                side_by_side(session, &conditions, group, together(largest), &meter).await?;
             }
+            side_by_side(session, &conditions, &alone, 1, &meter).await?;
         }
         session.progress.finish();
         Ok(())
