@@ -194,7 +194,7 @@ impl Lab for ConcurrencyTrap {
             ..unbounded.clone()
         };
 
-        // A law with fewer than three conditions has to repeat them to get an interval.
+        // Levels for which the same law holds.
         let crowded = |n: usize| n as f64 * p.service.s() > p.slots as f64 * p.timeout.s();
         let alike = |n: usize| {
             let peers = levels
@@ -203,7 +203,6 @@ impl Lab for ConcurrencyTrap {
             peers.count() * if crowded(n) { 1 } else { 2 }
         };
         let large = levels.iter().filter(|n| **n > 3 * pool).count();
-        let repeats = |peers: usize| if peers < 3 { 3 } else { 1 };
 
         let mut sweep = session.sweep();
         for n in levels.iter().copied() {
@@ -215,7 +214,7 @@ impl Lab for ConcurrencyTrap {
                     .steady(&format!("sustained/{queue}"), x, n, move |r| {
                         sustained(r, spec.clone(), plan, timeout)
                     })
-                    .at_least(repeats(alike(n)))
+                    .among(alike(n))
                     .only_beside(match queue {
                         "unbounded" if crowded(n) => "giving up",
                         _ => "answered",
@@ -224,7 +223,7 @@ impl Lab for ConcurrencyTrap {
                     .burst(&format!("burst/{queue}"), x, n, move |r| {
                         burst(r, again.clone(), n, timeout)
                     })
-                    .at_least(repeats(2 * levels.len()));
+                    .among(2 * levels.len());
             }
             if n > 3 * pool {
                 let spec = unbounded.clone();
@@ -232,7 +231,7 @@ impl Lab for ConcurrencyTrap {
                     .burst("burst/pool", x, n, move |r| {
                         pooled(r, spec.clone(), n, timeout, pool)
                     })
-                    .at_least(repeats(large));
+                    .among(large);
             }
         }
         if fall_fits {

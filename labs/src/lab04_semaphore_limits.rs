@@ -172,9 +172,7 @@ impl Lab for SemaphoreLimits {
         let spec = Spec::new(p.slots, ServiceTime::Constant(p.service.duration()));
         let (n, slots) = (p.requests, p.slots);
 
-        // A law with fewer than three conditions has to repeat them to get an interval.
-        let repeats = |conditions: usize| if conditions < 3 { 3 } else { 1 };
-        let (few_limits, few_starts) = (repeats(limits.len()), repeats(p.starts.len()));
+        let (tried, starts) = (limits.len(), p.starts.len());
 
         let mut sweep = session.sweep();
         for m in limits {
@@ -183,7 +181,7 @@ impl Lab for SemaphoreLimits {
                 .steady("limit", m as f64, m, move |r| {
                     limited(r, spec.clone(), timeout, n, m)
                 })
-                .at_least(few_limits);
+                .among(tried);
         }
         for start in p.starts.clone() {
             let spec = spec.clone();
@@ -191,7 +189,7 @@ impl Lab for SemaphoreLimits {
                 .steady("adaptive", start as f64, start.max(2 * slots), move |r| {
                     adaptive(r, spec.clone(), timeout, 2 * n, start, late)
                 })
-                .at_least(few_starts);
+                .among(starts);
         }
         // Without a limit all requests are in flight at once, if there are descriptors for them.
         if !requests.is_empty() {

@@ -176,30 +176,22 @@ impl Session {
         }))
     }
 
-    fn keep(&mut self, series: &str, x: f64, trial: Trial) {
-        match self
+    /// The point of a condition. Asked for when a condition is planned, so that the order of the
+    /// points in the record is that of the plan, not of the ends.
+    fn point(&mut self, series: &str, x: f64) -> &mut Point {
+        let found = self
             .points
-            .iter_mut()
-            .find(|p| p.series == series && p.x == x)
-        {
-            Some(point) => point.trials.push(trial),
-            None => self.points.push(Point {
-                series: series.into(),
-                x,
-                trials: vec![trial],
-            }),
-        }
-    }
-
-    /// Fixes the order of the points in the record: as planned, not as finished.
-    fn reserve(&mut self, series: &str, x: f64) {
-        if !self.points.iter().any(|p| p.series == series && p.x == x) {
+            .iter()
+            .position(|p| p.series == series && p.x == x);
+        let at = found.unwrap_or_else(|| {
             self.points.push(Point {
                 series: series.into(),
                 x,
                 trials: Vec::new(),
             });
-        }
+            self.points.len() - 1
+        });
+        &mut self.points[at]
     }
 }
 
@@ -225,7 +217,7 @@ impl<'a> Plan<'_, 'a> {
         x: f64,
         run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a,
     ) {
-        self.session.reserve(series, x);
+        self.session.point(series, x);
         self.conditions.push(Here {
             series: series.into(),
             x,
@@ -255,10 +247,12 @@ impl<'a> Plan<'_, 'a> {
                 .with_context(|| format!("{} at {}", condition.series, condition.x))?;
             self.session.progress.advance();
             let trial = recorder.close(&meter);
-            // A trial that was cut short is no trial; a load that was cut short is kept with its
-            // aborted requests, since it says how far it came.
+            // A trial that was cut short is no trial.
             if !self.session.stop.is_set() {
-                self.session.keep(&condition.series, condition.x, trial);
+                self.session
+                    .point(&condition.series, condition.x)
+                    .trials
+                    .push(trial);
             }
         }
         self.session.progress.finish();
@@ -272,8 +266,8 @@ type Task =
 /// Conditions that run on a runtime.
 ///
 /// Waiting costs no processor, so steady loads run side by side: first the small ones, while
-/// nothing disturbs them, then the large ones, with no more requests in flight than the largest
-/// has by itself. Bursts run alone. At full scale every condition runs alone.
+/// nothing disturbs them, then the large ones, group by group, with no more requests in flight than
+/// the largest has by itself. Bursts run alone. At full scale every condition runs alone.
 pub struct Sweep<'s> {
     session: &'s mut Session,
     conditions: Vec<There>,
@@ -292,10 +286,12 @@ struct There {
 pub struct Added<'s>(&'s mut There);
 
 impl Added<'_> {
-    /// Repeats it at least so often, whatever the scale says: for laws with so few conditions that
-    /// these cannot lend each other an interval.
-    pub fn at_least(self, trials: usize) -> Self {
-        self.0.trials = self.0.trials.max(trials);
+    /// It stands for a law that so many conditions stand for. Fewer than three cannot lend each
+    /// other an interval, so each is then repeated three times, whatever the scale says.
+    pub fn among(self, conditions: usize) -> Self {
+        if conditions < 3 {
+            self.0.trials = self.0.trials.max(3);
+        }
         self
     }
 
@@ -369,7 +365,7 @@ impl Sweep<'_> {
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.session.reserve(series, x);
+        self.session.point(series, x);
         let run: Task = Arc::new(move |recorder| Box::pin(run(recorder)));
         let trials = self.session.trials;
         self.conditions.push(There {
@@ -496,7 +492,7 @@ fn finished(
     session.progress.advance();
     // A load that was stopped in its warm-up has counted nothing, not even what was aborted.
     if whole {
-        session.keep(series, *x, trial);
+        session.point(series, *x).trials.push(trial);
     }
     Ok(())
 }
