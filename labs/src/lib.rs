@@ -2,10 +2,20 @@
 
 use lab_kit::lab::{Experiment, entry};
 
+pub mod bridge;
+pub mod client;
 pub mod lab01_waiting_and_working;
 pub mod lab02_event_loop;
 pub mod lab03_concurrency_trap;
 pub mod lab04_semaphore_limits;
+pub mod lab05_resilient_client;
+pub mod lab06_ingestion_pipeline;
+pub mod lab07_hybrid_speedup;
+pub mod lab08_pipeline_overlap;
+pub mod lab09_bottleneck;
+pub mod lab10_fan_out_inference;
+pub mod lab11_worker_limits;
+pub mod lab12_production_pipeline;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -13,6 +23,14 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab02_event_loop::EventLoop>(),
     entry::<lab03_concurrency_trap::ConcurrencyTrap>(),
     entry::<lab04_semaphore_limits::SemaphoreLimits>(),
+    entry::<lab05_resilient_client::ResilientClient>(),
+    entry::<lab06_ingestion_pipeline::IngestionPipeline>(),
+    entry::<lab07_hybrid_speedup::HybridSpeedup>(),
+    entry::<lab08_pipeline_overlap::PipelineOverlap>(),
+    entry::<lab09_bottleneck::Bottleneck>(),
+    entry::<lab10_fan_out_inference::FanOutInference>(),
+    entry::<lab11_worker_limits::WorkerLimits>(),
+    entry::<lab12_production_pipeline::ProductionPipeline>(),
 ];
 
 /// What a numbered binary runs.

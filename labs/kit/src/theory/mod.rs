@@ -14,6 +14,7 @@
 //! | [`mdc`] | and for a constant service? |
 //! | [`burst`] | what becomes of n requests sent at once? |
 //! | [`pipeline`] | how long do n items take through stages in a row? |
+//! | [`simulate`] | and when service times are random and queues short? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
 
 pub mod amdahl;
@@ -23,6 +24,7 @@ pub mod erlang;
 pub mod little;
 pub mod mdc;
 pub mod pipeline;
+pub mod simulate;
 pub mod usl;
 
 pub use burst::{Burst, Limited};

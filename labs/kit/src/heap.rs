@@ -1,0 +1,1 @@
+//! Live heap of the threads that ask to be counted.

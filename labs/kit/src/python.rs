@@ -1,0 +1,1 @@
+//! The same experiment in Python, where `python3` is there.

@@ -1,0 +1,1 @@
+//! Stages with widths, queues and service distributions, in virtual time.

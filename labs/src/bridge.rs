@@ -1,0 +1,1 @@
+//! From asynchronous fetching to parallel computing and back: a bounded bridge.

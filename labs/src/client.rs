@@ -1,0 +1,1 @@
+//! An HTTP client for production: limits, deadlines, retries, a budget and a breaker.
