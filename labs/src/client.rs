@@ -4,7 +4,7 @@
 //! service that is called, because that is what a limit, a budget and a breaker belong to. Make it
 //! once, clone it freely; the connections close with the last clone.
 //!
-//! ```
+//! ```no_run
 //! use std::time::Duration;
 //! use labs::client::{Backoff, Breaker, Budget, Client, Request, Retries};
 //!
@@ -18,8 +18,13 @@
 //!     .budget(Budget::share(0.1))
 //!     .breaker(Breaker::after(10))
 //!     .build()?;
-//! let bodies = client.fetch_batch([Request::get("http://127.0.0.1:9/a")]).await;
-//! assert_eq!(bodies.len(), 1);
+//! let requests = ["a", "b"].map(|page| Request::get(format!("http://127.0.0.1:8080/{page}")));
+//! for (page, body) in client.fetch_batch(requests).await.into_iter().enumerate() {
+//!     match body {
+//!         Ok(body) => println!("{page}: {} bytes", body.len()),
+//!         Err(error) => eprintln!("{error}"),
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```

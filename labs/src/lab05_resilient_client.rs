@@ -19,7 +19,7 @@
 //! before.
 //!
 //! (a) Each attempt fails with probability `q`. (b) The service is down for a while. Calls go on as
-//! before, and besides, a hundred callers are cut off by the outage and all call at the moment it
+//! before, and besides, two hundred callers are cut off by the outage and all call at the moment it
 //! begins. (c) Every fifth attempt fails, and the permit of the limit is kept during the back-off,
 //! or given back.
 //!
@@ -30,7 +30,7 @@
 //!
 //! In an outage retries are load that cannot help. Retrying at once multiplies the load of a service
 //! that is down by the number of attempts and saves nobody. Growing waits outlast the outage. But
-//! who failed together waits together: without jitter the hundred come back within the same 50 ms,
+//! who failed together waits together: without jitter the two hundred come back within the same 50 ms,
 //! again and again, until one of those moments lies after the end. With full jitter they are spread
 //! over the whole back-off.
 //!
@@ -70,7 +70,7 @@
 //!
 //! - A request is not idempotent and ran into its timeout. Why is it not sent again, and why is it
 //!   when the connection was refused?
-//! - All hundred clients read `Retry-After: 1`. When do they come back?
+//! - Two hundred clients read `Retry-After: 1`. When do they come back?
 //! - The breaker lets one probe through at a time. Why does the number of probes in an outage not
 //!   depend on the load?
 //! - Why must a probe whose caller goes away give back its place?
@@ -78,7 +78,7 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::bail;
-use lab_kit::{load::Failure, prelude::*};
+use lab_kit::{load::Failure, prelude::*, stop::Stop};
 use mock_server::{By, Chance, Every, Faults, Outage};
 use tokio::sync::Semaphore;
 
@@ -93,7 +93,7 @@ mod schedule;
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Time a request takes at the service
-    #[arg(long, default_value = "10ms")]
+    #[arg(long, default_value = "5ms")]
     pub service: Time,
     /// Attempts that a client has in flight at most; the service has as many slots
     #[arg(long, default_value_t = 25, value_parser = level)]
@@ -132,19 +132,19 @@ pub struct Params {
     #[arg(long, default_value = "1s")]
     pub outage: Time,
     /// (b) Calls a second, all the time
-    #[arg(long, default_value_t = 200.0, value_parser = rate)]
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
     pub rate: f64,
     /// (b) Callers that are cut off by the outage and all call when it begins
-    #[arg(long, default_value_t = 100, value_parser = level)]
+    #[arg(long, default_value_t = 200, value_parser = level)]
     pub herd: usize,
     /// (c) Calls through the semaphore
-    #[arg(long, default_value_t = 300, value_parser = level)]
+    #[arg(long, default_value_t = 200, value_parser = level)]
     pub items: usize,
     /// (c) Permits of the semaphore
     #[arg(long, default_value_t = 10, value_parser = level)]
     pub permits: usize,
     /// (c) Time a request takes at the service
-    #[arg(long, default_value = "20ms")]
+    #[arg(long, default_value = "40ms")]
     pub item_service: Time,
     /// (c) Every so many attempts one fails
     #[arg(long, default_value_t = 5, value_parser = period)]
@@ -325,6 +325,8 @@ impl Lab for ResilientClient {
                 "20",
                 "--items",
                 "20",
+                "--item-service",
+                "10ms",
                 "--waits",
                 "20ms",
             ],
@@ -342,7 +344,7 @@ impl Lab for ResilientClient {
                 "--calls",
                 "4000",
                 "--items",
-                "1000",
+                "600",
                 "--waits",
                 "50ms,100ms,200ms,400ms",
             ],
@@ -399,7 +401,7 @@ impl Lab for ResilientClient {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let (p, scale) = (Arc::new(p.clone()), session.scale);
+        let (p, scale, stop) = (Arc::new(p.clone()), session.scale, session.stop().clone());
         let mut sweep = session.sweep();
         for (arm, _) in ARMS {
             for q in p.failing_in(arm) {
@@ -421,11 +423,12 @@ impl Lab for ResilientClient {
         }
         for wait in p.waits.iter().map(|wait| wait.duration()) {
             let (one, other, x) = (p.clone(), p.clone(), wait.as_secs_f64());
+            let (stop, same) = (stop.clone(), stop.clone());
             sweep.steady("permit/kept", x, p.permits, move |r| {
-                permit_kept(r, one.clone(), wait)
+                unless(stop.clone(), permit_kept(r, one.clone(), wait))
             });
             sweep.steady("permit/given back", x, p.permits, move |r| {
-                permit_given_back(r, other.clone(), wait)
+                unless(same.clone(), permit_given_back(r, other.clone(), wait))
             });
         }
         runtime.block_on(sweep.run())
@@ -595,6 +598,14 @@ async fn permit_given_back(r: Recorder, p: Arc<Params>, wait: Duration) -> Resul
     r.wall(start.elapsed());
     books(&r, &client, &service);
     Ok(())
+}
+
+/// Cuts an experiment short when the run is stopped.
+async fn unless(stop: Stop, experiment: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        done = experiment => done,
+        () = stop.wait() => Ok(()),
+    }
 }
 
 /// One call, and what became of it.
