@@ -639,6 +639,10 @@ fn books(r: &Recorder, client: &Client, service: &Service) {
         ("calls_ok", stats.ok as f64),
         ("attempts", stats.attempts as f64),
         ("retries", stats.retries as f64),
+        (
+            "attempt_mean_s",
+            stats.attempt_time.as_secs_f64() / stats.attempts as f64,
+        ),
         ("unsent", stats.unsent as f64),
         ("probes", stats.probes as f64),
         ("breaker_opened", stats.breaker_opened as f64),
