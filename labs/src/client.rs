@@ -4,7 +4,7 @@
 //! service that is called, because that is what a limit, a budget and a breaker belong to. Make it
 //! once, clone it freely; the connections close with the last clone.
 //!
-//! ```
+//! ```no_run
 //! use std::time::Duration;
 //! use labs::client::{Backoff, Breaker, Budget, Client, Request, Retries};
 //!
@@ -18,8 +18,13 @@
 //!     .budget(Budget::share(0.1))
 //!     .breaker(Breaker::after(10))
 //!     .build()?;
-//! let bodies = client.fetch_batch([Request::get("http://127.0.0.1:9/a")]).await;
-//! assert_eq!(bodies.len(), 1);
+//! let requests = ["a", "b"].map(|page| Request::get(format!("http://127.0.0.1:8080/{page}")));
+//! for (page, body) in client.fetch_batch(requests).await.into_iter().enumerate() {
+//!     match body {
+//!         Ok(body) => println!("{page}: {} bytes", body.len()),
+//!         Err(error) => eprintln!("{error}"),
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -254,8 +259,10 @@ impl Backoff {
 /// Whether and when a call tries again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retries {
-    most: Option<u32>,
-    backoff: Backoff,
+    /// At most so many; `None` leaves it to the deadline.
+    pub most: Option<u32>,
+    /// How long to wait before each.
+    pub backoff: Backoff,
 }
 
 impl Retries {
@@ -683,6 +690,8 @@ pub struct Stats {
     pub gave_up: BTreeMap<GaveUp, u64>,
     /// Time spent waiting for permits, over all calls.
     pub permit_wait: Duration,
+    /// Time spent in attempts, over all that have ended, from the permit to the end of the body.
+    pub attempt_time: Duration,
     /// Attempts under way now.
     pub in_flight: u64,
     /// How often the breaker has opened.
@@ -961,7 +970,10 @@ impl Drop for Call<'_> {
 }
 
 /// An attempt under way.
-struct InFlight<'a>(&'a Mutex<Stats>);
+struct InFlight<'a> {
+    books: &'a Mutex<Stats>,
+    begun: Instant,
+}
 
 impl<'a> InFlight<'a> {
     fn begin(books: &'a Mutex<Stats>, first: bool) -> InFlight<'a> {
@@ -969,13 +981,18 @@ impl<'a> InFlight<'a> {
         stats.attempts += 1;
         stats.retries += u64::from(!first);
         stats.in_flight += 1;
-        InFlight(books)
+        InFlight {
+            books,
+            begun: Instant::now(),
+        }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        lock(self.0).in_flight -= 1;
+        let mut stats = lock(self.books);
+        stats.in_flight -= 1;
+        stats.attempt_time += self.begun.elapsed();
     }
 }
 
@@ -1119,9 +1136,10 @@ impl Inner {
         let permit = timeout_at(deadline, permits.acquire()).await;
         lock(&self.books).permit_wait += asked.elapsed();
         match permit {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+            // A permit that comes with the deadline would only send what nobody waits for.
+            Ok(Ok(permit)) if Instant::now() < deadline => Ok(Some(permit)),
             // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(Kind::NoPermit.into()),
+            _ => Err(Kind::NoPermit.into()),
         }
     }
 
@@ -1180,4 +1198,563 @@ impl Inner {
 /// Nothing panics while it holds one of these locks, and what they guard is whole at all times.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use mock_server::{Body, By, Chance, Every, Faults, Outage, Service, Spec, Upstream};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    async fn upstream(faults: Faults) -> Upstream {
+        let spec = Spec {
+            faults,
+            body: Body::made("text/plain", |asked| asked.path.into()),
+            ..Spec::new(100, Service::Constant(Duration::ZERO))
+        };
+        Upstream::start(spec).await.unwrap()
+    }
+
+    fn down() -> Faults {
+        Faults {
+            outages: vec![Outage {
+                from: Duration::ZERO,
+                until: HOUR,
+                status: 503,
+            }],
+            ..Faults::default()
+        }
+    }
+
+    fn items(upstream: &Upstream, n: usize) -> Vec<Request> {
+        (0..n)
+            .map(|i| Request::get(format!("{}/items/{i}", upstream.url())))
+            .collect()
+    }
+
+    fn closes(stats: &Stats) {
+        let ended = stats.ok + stats.failed + stats.cancelled;
+        assert_eq!(stats.calls, ended + stats.running, "{stats:?}");
+        assert_eq!(
+            stats.attempts,
+            stats.calls - stats.unsent + stats.retries,
+            "{stats:?}"
+        );
+        assert_eq!(stats.gave_up.values().sum::<u64>(), stats.failed);
+    }
+
+    #[tokio::test]
+    async fn every_attempt_is_in_the_books_and_at_the_service() {
+        let chance = Chance {
+            probability: 0.3,
+            status: 500,
+        };
+        let service = upstream(Faults {
+            statuses: vec![chance],
+            ..Faults::default()
+        })
+        .await;
+        let client = Client::builder()
+            .concurrency(8)
+            .retries(Retries::up_to(2, Backoff::none()))
+            .build()
+            .unwrap();
+        let results = client.fetch_batch(items(&service, 200)).await;
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!(stats.calls, 200);
+        assert_eq!(stats.attempts, service.counters().arrived);
+        assert_eq!(stats.attempts, stats.ok + stats.statuses[&500]);
+        assert_eq!(
+            stats.ok,
+            results.iter().filter(|r| r.is_ok()).count() as u64
+        );
+        assert_eq!(stats.gave_up(GaveUp::RetriesUsed), stats.failed);
+        assert!(stats.retries > 0 && stats.failed > 0, "{stats:?}");
+    }
+
+    #[tokio::test]
+    async fn a_batch_keeps_its_order_and_never_fails_as_a_whole() {
+        let every = Every {
+            nth: 7,
+            status: 404,
+            by: By::Item,
+        };
+        let service = upstream(Faults {
+            every: vec![every],
+            ..Faults::default()
+        })
+        .await;
+        let client = Client::builder().concurrency(5).build().unwrap();
+        let results = client.fetch_batch(items(&service, 50)).await;
+        assert_eq!(results.len(), 50);
+        for (i, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(body) => assert_eq!(body, format!("/items/{i}")),
+                Err(error) => {
+                    assert_eq!(i % 7, 0);
+                    assert_eq!(error.kind, Kind::Status(404));
+                    assert_eq!((error.gave_up, error.attempts), (GaveUp::Permanent, 1));
+                }
+            }
+        }
+        assert_eq!(client.stats().failed, 8);
+        closes(&client.stats());
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_carried_out_is_not_sent_again() {
+        let service = upstream(down()).await;
+        let client = Client::builder()
+            .retries(Retries::up_to(2, Backoff::none()))
+            .build()
+            .unwrap();
+        let error = client.fetch(Request::post(service.url(), "x")).await;
+        let error = error.unwrap_err();
+        assert_eq!((error.gave_up, error.attempts), (GaveUp::NotIdempotent, 1));
+        assert!(error.to_string().contains("idempotency key"), "{error}");
+        let key = HeaderValue::from_static("1");
+        let keyed = Request::post(service.url(), "x").idempotency_key(key);
+        let error = client.fetch(keyed).await.unwrap_err();
+        assert_eq!((error.gave_up, error.attempts), (GaveUp::RetriesUsed, 3));
+        assert_eq!(service.counters().arrived, 4);
+    }
+
+    #[tokio::test]
+    async fn what_was_never_sent_is_tried_again() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
+        let client = Client::builder()
+            .retries(Retries::up_to(2, Backoff::none()))
+            .build()
+            .unwrap();
+        let error = client.fetch(Request::post(url, "x")).await.unwrap_err();
+        assert_eq!((error.kind, error.attempts), (Kind::Connect, 3));
+        assert!(StdError::source(&error).is_some());
+        assert_eq!(client.stats().no_connection, 3);
+    }
+
+    #[tokio::test]
+    async fn the_deadline_bounds_the_attempts() {
+        let service = upstream(down()).await;
+        let client = |wait| {
+            Client::builder()
+                .deadline(Duration::from_millis(100))
+                .retries(Retries::until_deadline(
+                    Backoff::constant(wait).capped(HOUR),
+                ))
+                .build()
+                .unwrap()
+        };
+        let often = client(Duration::from_millis(20));
+        let error = often.fetch(Request::get(service.url())).await.unwrap_err();
+        assert_eq!(error.gave_up, GaveUp::Deadline);
+        assert!((1..=5).contains(&error.attempts), "{error:?}");
+        // It would still sleep if it did not look at the deadline first.
+        let seldom = client(HOUR);
+        let error = seldom.fetch(Request::get(service.url())).await.unwrap_err();
+        assert_eq!((error.gave_up, error.attempts), (GaveUp::Deadline, 1));
+    }
+
+    #[tokio::test]
+    async fn the_deadline_bounds_the_wait_for_a_permit() {
+        let spec = Spec::new(9, Service::Constant(HOUR));
+        let service = Upstream::start(spec).await.unwrap();
+        let client = Client::builder()
+            .concurrency(1)
+            .deadline(Duration::from_millis(50))
+            .breaker(Breaker::after(1))
+            .build()
+            .unwrap();
+        let results = client.fetch_batch(items(&service, 2)).await;
+        let kinds: Vec<Kind> = results.into_iter().map(|r| r.unwrap_err().kind).collect();
+        assert_eq!(kinds, [Kind::Timeout, Kind::NoPermit]);
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!((stats.unsent, stats.gave_up(GaveUp::Deadline)), (1, 2));
+        // It was our deadline that cut the first one short: nobody knows how the service is.
+        assert_eq!(stats.breaker_opened, 0);
+        assert!(stats.permit_wait > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_asks_for_time_gets_it() {
+        // One slot, no queue: the second request is refused with Retry-After: 1, for which the
+        // deadline leaves no room.
+        let spec = Spec {
+            queue: Some(0),
+            ..Spec::new(1, Service::Constant(Duration::from_millis(100)))
+        };
+        let service = Upstream::start(spec).await.unwrap();
+        let client = Client::builder()
+            .deadline(Duration::from_millis(900))
+            .retries(Retries::until_deadline(Backoff::none()))
+            .build()
+            .unwrap();
+        let results = client.fetch_batch(items(&service, 2)).await;
+        let refused = results.into_iter().find_map(Result::err).unwrap();
+        assert_eq!((refused.gave_up, refused.attempts), (GaveUp::Deadline, 1));
+    }
+
+    #[tokio::test]
+    async fn broken_answers_are_tried_again() {
+        for faults in [
+            Faults {
+                truncate: 1.0,
+                ..Faults::default()
+            },
+            Faults {
+                cut: 1.0,
+                ..Faults::default()
+            },
+        ] {
+            let service = upstream(faults).await;
+            let client = Client::builder()
+                .retries(Retries::up_to(2, Backoff::none()))
+                .build()
+                .unwrap();
+            let error = client.fetch(Request::get(service.url())).await.unwrap_err();
+            assert_eq!((error.kind, error.attempts), (Kind::Broken, 3));
+            assert_eq!(client.stats().broken, 3);
+            assert_eq!(service.counters().arrived, 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_sleeps_holds_no_permit() {
+        let every = Every {
+            nth: 7,
+            status: 500,
+            by: By::Item,
+        };
+        let service = upstream(Faults {
+            every: vec![every],
+            ..Faults::default()
+        })
+        .await;
+        let client = Client::builder()
+            .concurrency(1)
+            .deadline(2 * HOUR)
+            .retries(Retries::up_to(1, Backoff::constant(HOUR).capped(HOUR)))
+            .build()
+            .unwrap();
+        let [sleeps, works] = [0, 1].map(|i| Request::get(format!("{}/items/{i}", service.url())));
+        tokio::select! {
+            _ = client.fetch(sleeps) => panic!("it must sleep for an hour"),
+            // The sleeper is first in the line.
+            result = async {
+                while client.stats().attempts == 0 || client.stats().in_flight > 0 {
+                    tokio::task::yield_now().await;
+                }
+                client.fetch(works).await
+            } => assert_eq!(result.unwrap(), "/items/1"),
+        }
+        // The sleeper was dropped by the select.
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!((stats.cancelled, stats.running, stats.in_flight), (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_gives_back_its_permit_and_its_probe() {
+        let spec = Spec::new(9, Service::Constant(HOUR));
+        let service = Upstream::start(spec).await.unwrap();
+        let breaker = Breaker {
+            open_for: Duration::ZERO,
+            ..Breaker::after(1)
+        };
+        let client = Client::builder()
+            .concurrency(1)
+            .attempt_timeout(Duration::from_millis(30))
+            .retries(Retries::none())
+            .breaker(breaker)
+            .build()
+            .unwrap();
+        let url = service.url();
+        let get = || client.fetch(Request::get(&url));
+        assert_eq!(get().await.unwrap_err().kind, Kind::Timeout);
+        // The probe is called off in flight; the next call must get its place.
+        tokio::select! {
+            _ = get() => panic!("nobody answers"),
+            () = async {
+                while client.stats().in_flight == 0 {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        assert_eq!(get().await.unwrap_err().kind, Kind::Timeout);
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!((stats.probes, stats.breaker_opened), (2, 2));
+        assert_eq!(stats.cancelled, 1);
+    }
+
+    #[tokio::test]
+    async fn the_breaker_refuses_after_so_many_failures() {
+        let service = upstream(down()).await;
+        let breaker = Breaker {
+            open_for: HOUR,
+            ..Breaker::after(3)
+        };
+        let client = Client::builder()
+            .retries(Retries::none())
+            .breaker(breaker)
+            .build()
+            .unwrap();
+        for i in 0..10 {
+            let error = client.fetch(Request::get(service.url())).await.unwrap_err();
+            let expected = if i < 3 {
+                Kind::Status(503)
+            } else {
+                Kind::BreakerOpen
+            };
+            assert_eq!(error.kind, expected);
+        }
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!((stats.attempts, stats.unsent), (3, 7));
+        assert_eq!(stats.gave_up(GaveUp::Breaker), 7);
+        assert_eq!(service.counters().arrived, 3);
+    }
+
+    #[tokio::test]
+    async fn the_budget_bounds_the_retries_of_all_calls() {
+        let service = upstream(down()).await;
+        let budget = Budget {
+            share: 0.1,
+            reserve_per_s: 0,
+            window: Duration::from_secs(60),
+        };
+        let client = Client::builder()
+            .retries(Retries::up_to(5, Backoff::none()))
+            .budget(budget)
+            .build()
+            .unwrap();
+        client.fetch_batch(items(&service, 200)).await;
+        let stats = client.stats();
+        closes(&stats);
+        assert_eq!(stats.retries, 20);
+        assert_eq!(stats.amplification(), 1.1);
+        assert_eq!(
+            stats.gave_up(GaveUp::Budget) + stats.gave_up(GaveUp::RetriesUsed),
+            200
+        );
+    }
+
+    #[test]
+    fn the_share_that_is_granted_is_the_one_tower_grants() {
+        for (share, granted) in [
+            (0.0, 0.0),
+            (0.1, 0.1),
+            (0.15, 1.0 / 6.0),
+            (0.2, 0.2),
+            (0.7, 1.0),
+            (1.0, 1.0),
+            (2.0, 2.0),
+        ] {
+            let budget = Budget {
+                reserve_per_s: 0,
+                ..Budget::share(share)
+            };
+            assert!((budget.granted_share() - granted).abs() < 1e-9, "{share}");
+            let tokens = budget.build().unwrap();
+            (0..90).for_each(|_| tokens.deposit());
+            let got = (0..).take_while(|_| tokens.withdraw()).count();
+            assert_eq!(got as f64, budget.most_retries(90.0), "{share}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_sentence() {
+        let fails = |builder: Builder| builder.build().unwrap_err().to_string();
+        assert!(fails(Client::builder().concurrency(0)).contains("concurrency(1)"));
+        assert!(fails(Client::builder().deadline(Duration::ZERO)).contains("longer than zero"));
+        assert!(fails(Client::builder().breaker(Breaker::after(0))).contains("at least one"));
+        let short = Budget {
+            window: Duration::ZERO,
+            ..Budget::share(0.1)
+        };
+        assert!(fails(Client::builder().budget(short)).contains("1 s to 60 s"));
+        assert!(fails(Client::builder().budget(Budget::share(f32::NAN))).contains("0 to 1000"));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_url_is_not_tried_again() {
+        let client = Client::builder().build().unwrap();
+        let error = client.fetch(Request::get("no url")).await.unwrap_err();
+        assert_eq!((error.kind, error.attempts), (Kind::Invalid, 1));
+        assert!(error.to_string().contains("correct the URL"), "{error}");
+    }
+
+    #[test]
+    fn only_what_time_can_mend_is_tried_again() {
+        use GaveUp::{NotIdempotent, Permanent};
+        let wish = Some(Duration::from_secs(3));
+        for (kind, wish, idempotent, verdict) in [
+            (Kind::Timeout, None, true, Retry::Yes),
+            (Kind::Timeout, None, false, Retry::No(NotIdempotent)),
+            (Kind::Connect, None, false, Retry::Yes),
+            (Kind::Broken, None, true, Retry::Yes),
+            (Kind::Broken, None, false, Retry::No(NotIdempotent)),
+            (Kind::Status(500), None, true, Retry::Yes),
+            (Kind::Status(500), wish, true, Retry::Yes),
+            (Kind::Status(501), None, true, Retry::No(Permanent)),
+            (Kind::Status(503), None, true, Retry::Yes),
+            (Kind::Status(503), wish, true, Retry::After(wish.unwrap())),
+            (Kind::Status(503), wish, false, Retry::No(NotIdempotent)),
+            (Kind::Status(429), wish, true, Retry::After(wish.unwrap())),
+            (Kind::Status(404), None, true, Retry::No(Permanent)),
+            (Kind::Status(404), None, false, Retry::No(Permanent)),
+            (Kind::Invalid, None, true, Retry::No(Permanent)),
+            (Kind::BreakerOpen, None, true, Retry::No(GaveUp::Breaker)),
+            (Kind::NoPermit, None, true, Retry::No(GaveUp::Deadline)),
+        ] {
+            assert_eq!(
+                judge(kind, wish, idempotent),
+                verdict,
+                "{kind:?} {idempotent}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let read = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(read(date), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sat, 06 Nov 1993 08:49:37 GMT"), Some(Duration::ZERO));
+        for text in ["", "-1", "soon", "1.5"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn delays_grow_as_they_are_called() {
+        let ms = Duration::from_millis;
+        let first = |backoff: Backoff| backoff.delays(1).take(5).collect::<Vec<_>>();
+        let base = ms(10);
+        assert_eq!(first(Backoff::none()), [Duration::ZERO; 5]);
+        assert_eq!(first(Backoff::constant(base)), [base; 5]);
+        let quadratic = [10, 40, 90, 160, 250].map(ms);
+        assert_eq!(first(Backoff::quadratic(base)), quadratic);
+        let capped = Backoff::exponential(base).capped(ms(50));
+        // backon counts in 32-bit floats.
+        for (delay, expected) in first(capped).into_iter().zip([10, 20, 40, 50, 50]) {
+            assert!(delay.abs_diff(ms(expected)) < Duration::from_micros(1));
+        }
+        let far = Backoff::quadratic(HOUR).ceilings().nth(100_000);
+        assert_eq!(far, Some(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn full_jitter_lies_anywhere_below_the_ceiling() {
+        let backoff = Backoff::exponential(Duration::from_millis(10)).jittered();
+        assert!(backoff.delays(5).take(9).eq(backoff.delays(5).take(9)));
+        assert!(!backoff.delays(5).take(9).eq(backoff.delays(6).take(9)));
+        let shares: Vec<f64> = (0..2000)
+            .flat_map(|seed| {
+                let delays = backoff.delays(seed).zip(backoff.ceilings());
+                delays.map(|(d, c)| d.div_duration_f64(c)).take(5)
+            })
+            .collect();
+        assert!(shares.iter().all(|s| (0.0..1.0).contains(s)));
+        // Uniform: mean 1/2, and the mean of 10,000 strays by 0.29/100.
+        let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+        assert!((mean - 0.5).abs() < 0.015, "{mean}");
+    }
+
+    /// A clock for the breaker, in seconds.
+    fn at(seconds: u64) -> Instant {
+        thread_local!(static ORIGIN: Instant = Instant::now());
+        ORIGIN.with(|origin| *origin) + Duration::from_secs(seconds)
+    }
+
+    fn circuit(failures: u32, probes: u32) -> Circuit {
+        Circuit::new(Breaker {
+            failures,
+            probes,
+            open_for: Duration::from_secs(10),
+        })
+    }
+
+    #[test]
+    fn the_breaker_opens_after_failures_in_a_row() {
+        let mut circuit = circuit(3, 1);
+        let mut attempt = |health| {
+            let epoch = circuit.admit(at(0)).unwrap();
+            circuit.settle(epoch, health, at(0));
+            circuit.opened
+        };
+        for health in [Health::Bad, Health::Bad, Health::Good, Health::Unknown] {
+            assert_eq!(attempt(health), 0);
+        }
+        assert_eq!((attempt(Health::Bad), attempt(Health::Bad)), (0, 0));
+        assert_eq!(attempt(Health::Bad), 1);
+        assert_eq!(circuit.admit(at(9)), None);
+    }
+
+    #[test]
+    fn half_open_lets_through_as_many_as_it_is_told() {
+        let mut circuit = circuit(1, 3);
+        let epoch = circuit.admit(at(0)).unwrap();
+        circuit.settle(epoch, Health::Bad, at(0));
+        let probes: Vec<u64> = (0..50).filter_map(|_| circuit.admit(at(10))).collect();
+        assert_eq!(probes.len(), 3);
+        // One fails: open again, and what the others say is too late.
+        circuit.settle(probes[0], Health::Good, at(11));
+        circuit.settle(probes[1], Health::Bad, at(11));
+        circuit.settle(probes[2], Health::Good, at(12));
+        assert_eq!((circuit.opened, circuit.admit(at(20))), (2, None));
+        // All succeed: closed.
+        let probes: Vec<u64> = (0..50).filter_map(|_| circuit.admit(at(21))).collect();
+        assert_eq!((probes.len(), circuit.probes), (3, 6));
+        for probe in probes {
+            assert!(circuit.refuses(at(21)));
+            circuit.settle(probe, Health::Good, at(21));
+        }
+        assert_eq!(circuit.state, State::Closed { failures: 0 });
+    }
+
+    /// Whatever happens in whatever order, a half-open breaker never has more probes out than it
+    /// may, and never gets stuck.
+    #[test]
+    fn no_order_of_events_breaks_the_breaker() {
+        for seed in 0..300 {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let most = rng.random_range(1..4);
+            let mut circuit = circuit(rng.random_range(1..4), most);
+            let (mut now, mut out) = (0, Vec::new());
+            for _ in 0..200 {
+                now += rng.random_range(0..4);
+                if rng.random_bool(0.6) {
+                    out.extend(circuit.admit(at(now)));
+                } else if !out.is_empty() {
+                    let which = rng.random_range(0..out.len());
+                    let health = [Health::Good, Health::Bad, Health::Unknown];
+                    let health = health[rng.random_range(0..3)];
+                    circuit.settle(out.swap_remove(which), health, at(now));
+                }
+                if let State::HalfOpen { admitted, good } = circuit.state {
+                    let probing = out.iter().filter(|e| **e == circuit.epoch).count() as u32;
+                    assert!(admitted <= most);
+                    assert_eq!(admitted, probing + good);
+                }
+            }
+            for epoch in out {
+                circuit.settle(epoch, Health::Unknown, at(now));
+            }
+            assert!(circuit.admit(at(now + 10)).is_some());
+        }
+    }
 }

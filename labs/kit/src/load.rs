@@ -282,14 +282,24 @@ impl Load {
         F: Fn(usize) -> Fut,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
+        self.scheduled(schedule(plan), op).await
+    }
+
+    /// The same for any schedule: instants from the start of the load, ascending.
+    pub async fn scheduled<F, Fut>(&self, schedule: Vec<Duration>, op: F) -> Tally
+    where
+        F: Fn(usize) -> Fut,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
         let start = Instant::now();
         let book = Arc::new(Book::new(start, None));
-        let schedule = schedule(plan);
         let planned = schedule.len() as u64;
         let mut tasks = JoinSet::new();
         for (i, offset) in schedule.into_iter().enumerate() {
             let intended = start + offset;
-            self.sleep(intended).await;
+            if intended > Instant::now() {
+                self.sleep(intended).await;
+            }
             if self.stop.is_set() {
                 break;
             }
