@@ -54,6 +54,7 @@ pub mod prelude {
         findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        python::{Python, Script},
         record::{Scale, Trial},
         session::{Recorder, Service, Session},
         stats::Estimate,

@@ -28,14 +28,15 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
         .map(|kb| kb * 1024)
 }
 
-/// Processor seconds (user and system, all threads) this process has used.
+/// Processor seconds (user and system, all threads) that this process has used, and those of its
+/// children that have ended.
 pub fn cpu_seconds() -> Option<f64> {
-    // Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold blanks; in
+    // Fields 14 to 17 of proc_pid_stat(5), counted after the name, which may hold blanks; in
     // ticks, of which Linux has 100 a second on every architecture it shows to programs.
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    Some(ticks / 100.0)
+    let ticks = fields.get(11..15)?.iter().map(|f| f.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 /// Processor seconds that the whole machine has been busy since it started, over all processors,

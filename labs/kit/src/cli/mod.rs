@@ -146,6 +146,10 @@ pub(crate) struct Common {
     /// Run conditions one at a time, as full scale does
     #[arg(long)]
     one_at_a_time: bool,
+    /// Run the experiment in Python as well (asyncio, aiohttp), where the lab has such a version and
+    /// Python is there
+    #[arg(long)]
+    python: bool,
     /// Send the load to a server that is already running, such as `mock_server`, instead of the
     /// built-in one
     #[arg(long, value_name = "URL")]

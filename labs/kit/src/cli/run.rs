@@ -219,6 +219,9 @@ impl Common {
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
         }
+        if self.python {
+            words.push("--python".into());
+        }
         words.into_iter().map(OsString::from).collect()
     }
 
@@ -442,6 +445,7 @@ impl Bench {
             progress,
         );
         session.target.clone_from(&self.target);
+        session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         (prepared.measure)(&mut session)?;
         let (points, notes) = session.finish();
