@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     future::pending,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
@@ -18,6 +18,7 @@ use lab_kit::{host, prelude::*};
 use mock_server::{By, Every, Faults, Upstream};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rusqlite::Connection;
+use crate::client::{Backoff, Client, FetchError, Kind, Request, Retries};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, oneshot},
@@ -49,6 +50,9 @@ pub struct Params {
     /// Attempts at a fetch: more than one does not help against an answer that is always 500
     #[arg(long, default_value_t = 2, value_parser = few)]
     pub attempts: usize,
+    /// Most that is waited before the second attempt; before each one after it, twice as long
+    #[arg(long, default_value = "5ms")]
+    pub backoff: Time,
     /// The upstream answers 500 for every so many-th item, always (0: for none)
     #[arg(long, default_value_t = 7)]
     pub fail_every: usize,
@@ -166,6 +170,7 @@ impl Params {
             ("fetch", self.fetch.to_string()),
             ("fetch-timeout", self.fetch_timeout.to_string()),
             ("attempts", self.attempts.to_string()),
+            ("backoff", self.backoff.to_string()),
             ("fail-every", self.fail_every.to_string()),
             ("process", self.process.to_string()),
             ("process-timeout", self.process_timeout.to_string()),
@@ -179,6 +184,10 @@ impl Params {
         ];
         let words = flags.map(|(name, value)| [format!("--{name}"), value]);
         words.concat()
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::exponential(self.backoff.duration()).jittered()
     }
 
     fn options(&self) -> Options {
@@ -324,6 +333,11 @@ impl Lab for ProductionPipeline {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let tools = &Tools::new(p)?;
         let (calm, rt) = (&p.calm(), &runtime);
+        // None of the random times is to time out: at most one in 10¹³ is that long.
+        let patient = &Params {
+            fetch_timeout: p.fetch_timeout.max(Time::from(30 * p.fetch.duration())),
+            ..p.calm()
+        };
         let constant = ServiceTime::Constant(p.fetch.duration());
         let random = ServiceTime::Exponential {
             mean: p.fetch.duration(),
@@ -333,7 +347,7 @@ impl Lab for ProductionPipeline {
         for (arm, p, service) in [
             ("faults", p, &constant),
             ("calm", calm, &constant),
-            ("random", calm, &random),
+            ("random", patient, &random),
         ] {
             plan.point(&format!("{arm}/batches"), 0.0, move |r| {
                 rt.block_on(measured(r, p, tools, service, Way::Batches))
@@ -410,7 +424,9 @@ enum Hangs {
 struct Line<'a> {
     p: &'a Params,
     tools: &'a Tools,
-    client: reqwest::Client,
+    client: Client,
+    /// The connections of the client.
+    http: reqwest::Client,
     url: String,
     store: Store,
     connections: Semaphore,
@@ -421,11 +437,22 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(p: &'a Params, tools: &'a Tools, url: String, store: Store, log: Log) -> Result<Self> {
-        let client = reqwest::Client::builder().timeout(p.fetch_timeout.duration());
+        let http = reqwest::Client::builder()
+            .retry(reqwest::retry::never())
+            .build()?;
+        let retries = p.attempts as u32 - 1;
+        let client = Client::builder()
+            .pool(http.clone())
+            .concurrency(p.batch)
+            .attempt_timeout(p.fetch_timeout.duration())
+            .deadline(p.fetch_timeout.duration() * 2 * p.attempts as u32)
+            .retries(Retries::up_to(retries, p.backoff()))
+            .seed(log.seed());
         Ok(Line {
             p,
             tools,
             client: client.build()?,
+            http,
             url,
             store,
             connections: Semaphore::new(p.connections),
@@ -460,23 +487,13 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    /// Waiting: on the event loop. The timeout is an attempt's.
+    /// Waiting: on the event loop, with the client of lab05. Its timeout is an attempt's.
     async fn fetch(&self, item: usize) -> Result<Bytes, String> {
         let begun = Instant::now();
         let url = format!("{}/items/{item}", self.url);
-        let mut result = Err("no attempt".into());
-        for _ in 0..self.p.attempts {
-            let sent = self.client.get(&url).send().await;
-            result = match sent.and_then(|a| a.error_for_status()) {
-                Ok(answer) => answer.bytes().await.map_err(|e| e.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            if result.is_ok() {
-                break;
-            }
-        }
+        let answer = self.client.fetch(Request::get(url)).await;
         self.log.span("fetch", item, begun, Instant::now());
-        result
+        answer.map_err(|error| reason(&error))
     }
 
     /// Computing: on a pool of threads. Nobody can stop a computation from outside, so it looks at
@@ -546,6 +563,18 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Without address and times: reasons are counted.
+fn reason(error: &FetchError) -> String {
+    let why = match error.kind {
+        Kind::Timeout => "no answer in time".into(),
+        Kind::Connect => "no connection".into(),
+        Kind::Broken => "the connection broke".into(),
+        Kind::Status(code) => format!("status {code}"),
+        other => format!("{other:?}"),
+    };
+    format!("{why} ({} attempts)", error.attempts)
+}
+
 /// FNV-1a, in hexadecimal.
 fn digest(body: &[u8]) -> String {
     let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -571,8 +600,8 @@ async fn measured(
     let upstream = r.upstream(p.spec(service.clone(), r.seed())).await?;
     let state = r.folder()?;
     let (store, found) = Store::open(state.path(), p.items, p.options())?;
-    let line = Line::new(p, tools, upstream.url(), store, Log::of(r))?;
-    r.connect(&line.client, &upstream, p.batch).await?;
+    let line = Line::new(p, tools, upstream.url(), store, Log::of(r, true))?;
+    r.connect(&line.http, &upstream, p.batch).await?;
     let start = Instant::now();
     match way {
         Way::Batches => in_batches(&line, &found.todo, p.batch).await?,
@@ -590,7 +619,7 @@ async fn answers_lost(r: &Recorder, p: &Params, tools: &Tools, careful: bool) ->
     let line = Line {
         hangs: Hangs::After,
         careful,
-        ..Line::new(p, tools, upstream.url(), store, Log::of(r))?
+        ..Line::new(p, tools, upstream.url(), store, Log::of(r, false))?
     };
     let start = Instant::now();
     in_window(&line, &found.todo, p.batch).await?;
@@ -629,8 +658,8 @@ async fn locked(
     let upstream = r.upstream(lasting.spec(constant, r.seed())).await?;
     let state = r.folder()?;
     let (store, found) = open(state.path(), lasting.items, lasting.options())?;
-    let line = Line::new(&lasting, tools, upstream.url(), store, Log::of(r))?;
-    r.connect(&line.client, &upstream, p.batch).await?;
+    let line = Line::new(&lasting, tools, upstream.url(), store, Log::of(r, false))?;
+    r.connect(&line.http, &upstream, p.batch).await?;
 
     let other = Connection::open(state.path().join("pipeline.db"))?;
     other.execute_batch("BEGIN IMMEDIATE")?;
@@ -705,17 +734,36 @@ enum Log {
 
 #[derive(Default)]
 struct Told {
+    /// Whether each stretch of work is written down as well.
+    spans: bool,
+    /// Seconds by stage.
+    busy: BTreeMap<&'static str, f64>,
     stored: Vec<Duration>,
     failures: BTreeMap<String, u64>,
 }
 
 impl Log {
-    fn of(r: &Recorder) -> Log {
-        Log::Trial(r.clone(), Mutex::default())
+    fn of(r: &Recorder, spans: bool) -> Log {
+        let told = Told {
+            spans,
+            ..Told::default()
+        };
+        Log::Trial(r.clone(), Mutex::new(told))
     }
 
-    fn span(&self, stage: &str, item: usize, start: Instant, end: Instant) {
-        if let Log::Trial(r, _) = self {
+    /// Of the jitter: processes must not wait alike.
+    fn seed(&self) -> u64 {
+        match self {
+            Log::Lines => std::process::id().into(),
+            Log::Trial(r, _) => r.seed(),
+        }
+    }
+
+    fn span(&self, stage: &'static str, item: usize, start: Instant, end: Instant) {
+        let Log::Trial(r, told) = self else { return };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told.busy.entry(stage).or_default() += (end - start).as_secs_f64();
+        if told.spans {
             r.span(stage, &item.to_string(), start, end);
         }
     }
@@ -769,6 +817,9 @@ fn finish(
         failures: told.failures,
         ..Trial::default()
     };
+    for (stage, seconds) in told.busy {
+        r.gauge(&format!("{stage}_busy_s"), seconds);
+    }
     for took in told.stored {
         trial.latency.record(took);
         trial.attempt_latency.record(took);

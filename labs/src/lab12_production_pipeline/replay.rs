@@ -28,6 +28,8 @@ pub struct Replay {
     pub makespan: f64,
     /// When each item left, in the order in which they left.
     pub left: Vec<f64>,
+    /// Items under way, summed up over time: item-seconds.
+    pub inside: f64,
     /// Seconds that the servers of each stage were busy, added up.
     pub busy: Vec<f64>,
 }
@@ -78,7 +80,9 @@ pub fn replay(items: &[Times], widths: &[usize], admission: Admission) -> Replay
             let Some(Reverse((at, _, item, stage))) = ends.pop() else {
                 break;
             };
-            now = f64::from_bits(at);
+            let at = f64::from_bits(at);
+            run.inside += under_way as f64 * (at - now);
+            now = at;
             let station: &mut Station = &mut stations[stage];
             station.free += 1;
             if let Some(waiting) = station.queue.pop_front() {

@@ -568,18 +568,18 @@ impl Database {
             done.push(match ask {
                 Ask::Note(item, status) => {
                     let mut update =
-                        tx.prepare_cached("UPDATE items SET status = ?2 WHERE item = ?1")?;
+                        tx.prepare("UPDATE items SET status = ?2 WHERE item = ?1")?;
                     update.execute(params![*item as i64, status.name()])? == 1
                 }
                 Ask::Insert(output, claim) => {
                     let ours = claim.take();
                     if ours {
                         let item = output.item as i64;
-                        tx.prepare_cached(
+                        tx.prepare(
                             "INSERT INTO results (item, digest, body) VALUES (?1, ?2, ?3)",
                         )?
                         .execute(params![item, output.digest, output.body])?;
-                        tx.prepare_cached(
+                        tx.prepare(
                             "UPDATE items SET status = 'stored', place = 'database' WHERE item = ?1",
                         )?
                         .execute([item])?;
@@ -587,19 +587,19 @@ impl Database {
                     ours
                 }
                 Ask::FellBack(item) => {
-                    let mut update = tx.prepare_cached(
+                    let mut update = tx.prepare(
                         "UPDATE items SET status = 'stored', place = 'fallback' WHERE item = ?1",
                     )?;
                     update.execute([*item as i64])? == 1
                 }
                 Ask::Fail(item, reason) => {
-                    let mut update = tx.prepare_cached(
+                    let mut update = tx.prepare(
                         "UPDATE items SET status = 'failed', reason = ?2 WHERE item = ?1",
                     )?;
                     update.execute(params![*item as i64, reason])? == 1
                 }
                 Ask::Has(item) => tx
-                    .prepare_cached("SELECT 1 FROM results WHERE item = ?1")?
+                    .prepare("SELECT 1 FROM results WHERE item = ?1")?
                     .exists([*item as i64])?,
             });
         }
