@@ -13,12 +13,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::client::{Backoff, Client, FetchError, Kind, Request, Retries};
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use lab_kit::{host, prelude::*};
 use mock_server::{By, Every, Faults, Upstream};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rusqlite::Connection;
-use crate::client::{Backoff, Client, FetchError, Kind, Request, Retries};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, oneshot},
@@ -288,7 +288,16 @@ impl Lab for ProductionPipeline {
                 "--beat",
                 "4ms",
             ],
-            full: &["--fetch", "100ms", "--process", "20ms", "--store", "40ms", "--store-timeout", "500ms"],
+            full: &[
+                "--fetch",
+                "100ms",
+                "--process",
+                "20ms",
+                "--store",
+                "40ms",
+                "--store-timeout",
+                "500ms",
+            ],
             trials: (1, 3),
         },
     };
@@ -307,7 +316,15 @@ impl Lab for ProductionPipeline {
             }
         }
         if p.beat.s() > p.lock.s() / 4.0 {
-            return Err("--lock is shorter than four --beat: such a gap could be a late timer".into());
+            return Err(
+                "--lock is shorter than four --beat: such a gap could be a late timer".into(),
+            );
+        }
+        if p.items < 8 * p.kills {
+            return Err(
+                "--kills leaves fewer than eight --items for each: fewer kills, or more items"
+                    .into(),
+            );
         }
         if p.db_pages.is_some_and(|pages| pages < 8) {
             return Err("--db-pages must be 8 or more: the tables alone take that".into());
@@ -357,7 +374,10 @@ impl Lab for ProductionPipeline {
             });
         }
         plan.point("killed", 0.0, |r| killed(r, p, rt));
-        for (series, careful) in [("answers lost/naive", false), ("answers lost/careful", true)] {
+        for (series, careful) in [
+            ("answers lost/naive", false),
+            ("answers lost/careful", true),
+        ] {
             plan.point(series, 0.0, move |r| {
                 rt.block_on(answers_lost(r, p, tools, careful))
             });

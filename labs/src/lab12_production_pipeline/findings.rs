@@ -2,48 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use lab_kit::{host::Host, prelude::*, theory::Stage};
+use lab_kit::{prelude::*, theory::Stage};
 
 use super::{
     Params,
     replay::{Admission, Replay, Times, replay},
 };
 
-/// What the machine adds to the times of the flags.
-struct Apparatus {
-    /// Seconds a request takes besides its service.
-    request: f64,
-    /// Seconds a timer is late.
-    late: f64,
-    /// Processors that the workers are worth.
-    width: f64,
+/// Mean seconds that a stage takes for an item: of the flags, or as measured. What is added to the
+/// flags' times (timers that end late, workers that share the processors with the event loop and
+/// the upstream) is not the lesson; what the schedule makes of it is.
+#[derive(Clone, Copy, Debug)]
+struct Means {
+    fetch: f64,
+    process: f64,
+    store: f64,
 }
 
-impl Apparatus {
-    fn of(host: &Host, p: &Params) -> Apparatus {
-        Apparatus {
-            request: host.request_overhead_ms / 1e3,
-            late: host.timer_late_ms / 1e3,
-            width: host.width(busiest(p)),
+impl Means {
+    /// Of the flags, with workers on as many processors as are given.
+    fn of_flags(p: &Params, width: f64) -> Means {
+        Means {
+            fetch: p.fetch.s(),
+            process: Stage::on_processors(p.process.s(), busiest(p), width).service,
+            store: p.store.s(),
         }
+    }
+
+    /// Of a trial: of items that neither fail nor hang.
+    fn measured(p: &Params, trial: &Trial) -> Option<Means> {
+        let mean = |stage| {
+            let times = durations(trial, stage);
+            let usual = times.iter().filter(|(i, _)| !p.fails(**i) && !p.hangs(**i));
+            let usual: Vec<f64> = usual.map(|(_, time)| *time).collect();
+            (!usual.is_empty()).then(|| usual.iter().sum::<f64>() / usual.len() as f64)
+        };
+        Some(Means {
+            fetch: mean("fetch")?,
+            process: mean("process")?,
+            store: mean("store")?,
+        })
     }
 
     /// Times of each item, stage by stage: one that fails ends after its fetch. `fetched` are the
     /// times of fetches that were random.
     fn items(&self, p: &Params, fetched: &BTreeMap<usize, f64>) -> Vec<Times> {
-        let once = p.fetch.s() + self.request;
-        let processed = Stage::on_processors(p.process.s(), busiest(p), self.width).service;
         // Full jitter: half of each wait on average.
         let waits = p.backoff().ceilings().take(p.attempts - 1);
         let waited: f64 = waits.map(|w| w.as_secs_f64() / 2.0).sum();
         let item = |i: usize| {
             if p.fails(i) {
-                return vec![p.attempts as f64 * once + waited];
+                return vec![p.attempts as f64 * self.fetch + waited];
             }
-            let hangs = p.hangs(i);
-            let stored = if hangs { p.store_timeout } else { p.store };
-            let fetched = fetched.get(&i).copied().unwrap_or(once);
-            vec![fetched, processed, stored.s() + self.late]
+            // What a write takes beside its way there and back, it takes here as well.
+            let hung = p.store_timeout.s() + (self.store - p.store.s()).max(0.0);
+            let stored = if p.hangs(i) { hung } else { self.store };
+            let fetched = fetched.get(&i).copied().unwrap_or(self.fetch);
+            vec![fetched, self.process, stored]
         };
         (0..p.items).map(item).collect()
     }
@@ -64,12 +79,8 @@ fn play(p: &Params, items: &[Times], way: &str) -> Replay {
 
 /// Seconds that the items take in batches, roughly: for the bound on how long a run may be.
 pub(super) fn batches_take(p: &Params) -> f64 {
-    let none = Apparatus {
-        request: 0.0,
-        late: 0.0,
-        width: 1.0,
-    };
-    play(p, &none.items(p, &BTreeMap::new()), "batches").makespan
+    let items = Means::of_flags(p, 1.0).items(p, &BTreeMap::new());
+    play(p, &items, "batches").makespan
 }
 
 /// One way of letting items in, under one kind of trouble.
@@ -77,6 +88,7 @@ struct Arm<'a> {
     trouble: &'static str,
     way: &'static str,
     condition: Condition<'a>,
+    means: Means,
     theory: Replay,
 }
 
@@ -91,7 +103,6 @@ impl Arm<'_> {
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let apparatus = Apparatus::of(summary.host(), p);
     let expected = p.expected();
     let calm = p.calm();
     let mut arms = Vec::new();
@@ -105,23 +116,28 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             let Some((k, trial)) = condition.and_then(|k| Some((k, typical(&k)?))) else {
                 continue;
             };
+            let host = summary.host();
+            let of_flags = || Means::of_flags(p, host.width(busiest(p)));
+            let means = Means::measured(p, trial).unwrap_or_else(of_flags);
             // Fetch times that were drawn are given to theory; what it says is the schedule.
             let drawn = match series {
                 "random" => durations(trial, "fetch"),
                 _ => BTreeMap::new(),
             };
             arms.push(Arm {
-                trouble: if series == "faults" { "faults" } else { trouble },
+                trouble: if series == "faults" {
+                    "faults"
+                } else {
+                    trouble
+                },
                 way,
-                theory: play(p, &apparatus.items(p, &drawn), way),
+                theory: play(p, &means.items(p, &drawn), way),
+                means,
                 condition: k,
             });
         }
     }
-    let arm = |trouble: &str, way: &str| {
-        arms.iter()
-            .find(|a| a.trouble == trouble && a.way == way)
-    };
+    let arm = |trouble: &str, way: &str| arms.iter().find(|a| a.trouble == trouble && a.way == way);
     let (batches, window) = (arm("faults", "batches"), arm("faults", "window"));
     let killed = summary.only("killed");
     let careful = summary.only("answers lost/careful");
@@ -156,7 +172,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     // A commit that the machine holds up beyond the timeout falls back as well, as it should.
     let slack = p.store_timeout.s() - p.store.s();
     let stalled = kept.iter().find_map(|(_, k)| {
-        let stall = k.trials().iter().filter_map(|t| t.gauges.get("stall_max_ms"));
+        let stall = k
+            .trials()
+            .iter()
+            .filter_map(|t| t.gauges.get("stall_max_ms"));
         let longest = stall.fold(0.0_f64, |a, b| a.max(*b)) / 1e3;
         (longest > slack / 2.0).then(|| format!("the machine stood still for {}", seconds(longest)))
     });
@@ -179,25 +198,25 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         "items",
     ));
     if let Some(k) = &killed {
-        let stops = exact("killed".into(), k, "kills", p.kills.min(p.items));
-        claims.extend(law(
-            "the process was killed as often as asked for before it had done its work",
-            Basis::Predicted,
-            vec![stops],
-            "times",
-        ));
         // What was under way when the process ended is fetched again, each at most with all its
         // attempts.
         let most = expected.requests + p.kills * p.batch * p.attempts;
-        let text = "only what was under way at a kill is done again: at most so many requests in all";
-        let requests = k.trials().iter().filter_map(|t| t.gauges.get("upstream_arrived"));
+        let text =
+            "only what was under way at a kill is done again: at most so many requests in all";
+        let requests = k
+            .trials()
+            .iter()
+            .filter_map(|t| t.gauges.get("upstream_arrived"));
         let requests = requests.copied().reduce(f64::max).map(Estimate::exact);
-        claims.push(
-            Claim::at_most(text, Basis::Predicted, most as f64, requests).unit("requests"),
-        );
+        claims.push(Claim::at_most(text, Basis::Predicted, most as f64, requests).unit("requests"));
     }
     let asked = [batches, window].into_iter().flatten().map(|a| {
-        exact(a.way.into(), &a.condition, "upstream_arrived", expected.requests)
+        exact(
+            a.way.into(),
+            &a.condition,
+            "upstream_arrived",
+            expected.requests,
+        )
     });
     claims.extend(law(
         "retries of answers that are always 500 save nobody and cost one request each",
@@ -214,7 +233,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         tolerance: 0.05 * a.theory.makespan,
     });
     claims.extend(law(
-        "batches take the sum of their slowest items, a window what its schedule says",
+        "from the mean times of the stages: batches take the sum of their slowest items, a window what its schedule says",
         Basis::Calibrated,
         times.collect(),
         "s",
@@ -241,7 +260,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         prices.collect(),
         "times",
     ));
-    let stages = window.map_or(vec![], |a| stages(p, &apparatus, a));
+    let stages = window.map_or(vec![], |a| stages(p, a));
     let shares = stages.iter().map(|s| Case {
         name: s.name.into(),
         predicted: 100.0 * s.predicted,
@@ -290,7 +309,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
 
     let ratio = price("faults").and_then(|(_, measured)| measured);
-    let slowest = stages.iter().max_by(|a, b| a.predicted.total_cmp(&b.predicted));
+    let slowest = stages
+        .iter()
+        .max_by(|a, b| a.predicted.total_cmp(&b.predicted));
     let mut figures = Vec::new();
     figures.extend(batches.zip(window).map(|(b, w)| barrier(p, b, w, ratio)));
     figures.extend(window.map(|a| life(p, a)));
@@ -303,7 +324,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut fates = Table::new(
         "What became of the items",
-        &["", "database", "fallback", "failed", "twice", "lost", "time", "theory", "requests"],
+        &[
+            "", "database", "fallback", "failed", "twice", "lost", "time", "theory", "requests",
+        ],
     );
     let mut row = |name: String, k: &Condition, theory: Option<f64>| {
         let of = |gauge: &str| cell(k.gauge(gauge), number);
@@ -338,7 +361,14 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut table = Table::new(
         "Which stage holds the window back, under faults",
-        &["stage", "at once", "mean time of an item", "busy", "theory", "twice as wide: time"],
+        &[
+            "stage",
+            "at once",
+            "mean time of an item",
+            "busy",
+            "theory",
+            "twice as wide: time",
+        ],
     );
     for s in &stages {
         table.row([
@@ -420,15 +450,12 @@ struct Occupied {
     wider: Option<f64>,
 }
 
-fn stages(p: &Params, apparatus: &Apparatus, arm: &Arm) -> Vec<Occupied> {
+fn stages(p: &Params, arm: &Arm) -> Vec<Occupied> {
     let k = &arm.condition;
     let makespan = arm.theory.makespan;
-    let retimed = |p: &Params, host_width: f64| {
-        let apparatus = Apparatus {
-            width: host_width,
-            ..*apparatus
-        };
-        Some(play(p, &apparatus.items(p, &BTreeMap::new()), "window").makespan)
+    let retimed = |p: &Params| {
+        let items = arm.means.items(p, &BTreeMap::new());
+        Some(play(p, &items, "window").makespan)
     };
     let widened = Params {
         batch: 2 * p.batch,
@@ -465,12 +492,12 @@ fn stages(p: &Params, apparatus: &Apparatus, arm: &Arm) -> Vec<Occupied> {
             }),
             busy: k.estimate(|t| Some(under_way(t)? / p.batch as f64)),
             predicted: arm.theory.inside / (p.batch as f64 * makespan),
-            wider: retimed(&widened, apparatus.width),
+            wider: retimed(&widened),
         },
         stage("fetch", "fetch_busy_s", 0, p.batch),
         stage("process", "process_busy_s", 1, p.workers),
         Occupied {
-            wider: retimed(&connected, apparatus.width),
+            wider: retimed(&connected),
             ..stage("store", "store_busy_s", 2, p.connections)
         },
     ]
@@ -533,9 +560,12 @@ fn barrier(p: &Params, batches: &Arm, window: &Arm, ratio: Option<Estimate>) -> 
         let ends = lives.values().map(|life| (life.1 - start, 1.0)).collect();
         let both = lives.values();
         let both = both.flat_map(|life| [(life.0 - start, 1.0), (life.1 - start, -1.0)]);
-        let theory = arm.theory.left.iter().enumerate();
-        let theory = theory.map(|(i, at)| (*at, (i + 1) as f64)).collect();
-        done.push(Layer::Line(Line::theory("", Colour::Muted, theory)));
+        let theory = arm.theory.left.iter().map(|at| (*at, 1.0)).collect();
+        done.push(Layer::Line(Line::theory(
+            "",
+            Colour::Muted,
+            stairs(theory, 0.0),
+        )));
         done.push(trace(arm.way, colour, stairs(ends, 0.0)));
         inside.push(trace(arm.way, colour, stairs(both.collect(), 0.0)));
     }
@@ -577,7 +607,11 @@ fn life(p: &Params, window: &Arm) -> Figure {
         }
         for ends in items.values() {
             let mut before = "pending";
-            for (stage, status) in [("fetch", "fetched"), ("process", "processed"), ("store", "stored")] {
+            for (stage, status) in [
+                ("fetch", "fetched"),
+                ("process", "processed"),
+                ("store", "stored"),
+            ] {
                 let Some(at) = ends.get(stage) else { continue };
                 let failed = stage == "fetch" && !ends.contains_key("process");
                 let status = if failed { "failed" } else { status };
@@ -588,7 +622,11 @@ fn life(p: &Params, window: &Arm) -> Figure {
         }
     }
     let mut line = |status: &str, colour, from| {
-        trace(status, colour, stairs(counts.remove(status).unwrap_or_default(), from))
+        trace(
+            status,
+            colour,
+            stairs(counts.remove(status).unwrap_or_default(), from),
+        )
     };
     let ends = vec![
         line("pending", Colour::Ink, p.items as f64),
@@ -632,11 +670,22 @@ fn resumed(p: &Params, killed: &Condition) -> Option<Figure> {
     let shifted = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().map(|(at, n)| (at - first, *n)).collect()
     };
-    let kills = trial.traces.get("killed").map(|k| shifted(k)).unwrap_or_default();
+    let points = shifted(&done);
+    let changes = points.windows(2).map(|w| (w[1].0, w[1].1 - w[0].1));
+    let steps = stairs(changes.collect(), 0.0);
+    let kills = trial
+        .traces
+        .get("killed")
+        .map(|k| shifted(k))
+        .unwrap_or_default();
     let marks = kills.iter().enumerate().map(|(i, (at, _))| Mark {
         x: *at,
         interval: None,
-        label: if i == 0 { "killed".into() } else { String::new() },
+        label: if i == 0 {
+            "killed".into()
+        } else {
+            String::new()
+        },
         colour: Colour::Vermilion,
     });
     let gauge = |name| trial.gauges.get(name).copied().unwrap_or(f64::NAN);
@@ -661,7 +710,7 @@ fn resumed(p: &Params, killed: &Condition) -> Option<Figure> {
                 "Items accounted for",
                 "in the database, in the fallback file, or failed",
                 1.4,
-                vec![trace("done", Colour::Blue, shifted(&done))],
+                vec![trace("done", Colour::Blue, steps)],
             )],
             marks: marks.collect(),
         }),
@@ -708,5 +757,60 @@ fn beats(p: &Params, blocked: &Condition, free: &Condition) -> Figure {
             threshold: 3.0 * p.beat.s(),
             lanes,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command, FromArgMatches};
+
+    pub(crate) fn params(flags: &[&str]) -> Params {
+        let command = Params::augment_args(Command::new("lab12")).no_binary_name(true);
+        Params::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+    }
+
+    #[test]
+    fn the_pattern_of_the_source() {
+        let expected = params(&[]).expected();
+        let counts = (expected.in_database, expected.in_fallback, expected.failed);
+        assert_eq!((counts, expected.requests), ((81, 4, 15), 115));
+        // Numbered from 1 it would be another one.
+        assert_eq!((1..=100).filter(|i| params(&[]).fails(*i)).count(), 14);
+        // Counted by arrival at the database it is the same: every 20th of 85 writes.
+        assert_eq!((expected.in_database + expected.in_fallback) / 20, 4);
+    }
+
+    #[test]
+    fn every_item_has_one_fate_whatever_the_pattern() {
+        for fail in 0..9 {
+            for hang in 0..9 {
+                let flags = [fail, hang].map(|n: usize| n.to_string());
+                let p = params(&[
+                    "--items",
+                    "37",
+                    "--fail-every",
+                    &flags[0],
+                    "--hang-every",
+                    &flags[1],
+                ]);
+                let e = p.expected();
+                assert_eq!(e.in_database + e.in_fallback + e.failed, 37);
+                assert_eq!(e.failed > 0, fail > 0);
+                assert_eq!(e.requests, 37 + e.failed);
+            }
+        }
+    }
+
+    #[test]
+    fn hanging_writes_hold_up_batches_more_than_a_window() {
+        let p = params(&[]);
+        let items = Means::of_flags(&p, 2.0).items(&p, &BTreeMap::new());
+        let (batches, window) = (play(&p, &items, "batches"), play(&p, &items, "window"));
+        assert!(batches.makespan > 1.5 * window.makespan);
+        // What is done is the same.
+        for (b, w) in batches.busy.iter().zip(&window.busy) {
+            assert!((b - w).abs() < 1e-9);
+        }
     }
 }

@@ -15,14 +15,19 @@ use super::{Params, ProductionPipeline, store::Books};
 /// after a random number of items, and then some.
 pub(super) fn until_done(r: &Recorder, p: &Params, url: &str, state: &Path) -> Result<Books> {
     let mut dice = Dice(r.seed());
-    // Few enough that there is something left for every kill.
-    let most = (p.items / (p.kills + 1)).max(1) as u64;
+    // Spread over the items, with something left for every kill.
+    let share = (p.items / (p.kills + 1)) as u64;
+    let (least, spread) = ((share / 3).max(1), (share / 2).max(1));
     let (mut done, mut kills, start) = (0usize, 0usize, Instant::now());
     r.trace("done", start, 0.0);
     for round in 0..=p.kills {
         let mut child = Ended(start_child(p, url, state)?);
         let last = round == p.kills;
-        let until = if last { u64::MAX } else { 1 + dice.roll() % most };
+        let until = if last {
+            u64::MAX
+        } else {
+            least + dice.roll() % spread
+        };
         let output = child.0.stdout.take();
         let lines = BufReader::new(output.expect("its output was asked for")).lines();
         let mut heard = 0;

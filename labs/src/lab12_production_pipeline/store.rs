@@ -538,7 +538,8 @@ impl Database {
             "UPDATE items SET status = 'pending' WHERE status IN ('fetched', 'processed')",
             [],
         )?;
-        let mut todo = tx.prepare("SELECT item FROM items WHERE status = 'pending' ORDER BY item")?;
+        let mut todo =
+            tx.prepare("SELECT item FROM items WHERE status = 'pending' ORDER BY item")?;
         let rows = todo.query_map([], |row| row.get::<_, i64>(0))?;
         for item in rows {
             found.todo.push(item? as usize);
@@ -783,5 +784,149 @@ impl Books {
     /// Items that are where they belong: each once.
     pub fn accounted(&self) -> usize {
         self.stored() + self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn output(item: usize) -> Output {
+        Output {
+            item,
+            digest: format!("{item:x}"),
+            body: "a line\nand \"another\"".repeat(3),
+        }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(future)
+    }
+
+    fn open(dir: &Path, items: usize) -> (Store, Found) {
+        Store::open(dir, items, Options::default()).unwrap()
+    }
+
+    #[test]
+    fn a_state_is_resumed_from_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, found) = open(dir.path(), 6);
+        assert_eq!(found.todo, [0, 1, 2, 3, 4, 5]);
+        run(async {
+            store.note(0, Status::Fetched).await.unwrap();
+            assert!(store.insert(output(1), Claim::default()).await.unwrap());
+            store.fall_back(output(2)).await.unwrap();
+            store.fail(3, "no answer".into()).await.unwrap();
+            store.note(4, Status::Fetched).await.unwrap();
+            store.note(4, Status::Processed).await.unwrap();
+        });
+        store.close().unwrap();
+        let (store, found) = open(dir.path(), 6);
+        assert_eq!(found.todo, [0, 4, 5]);
+        assert_eq!((found.done, found.begun, found.recognised), (3, 2, 0));
+        store.close().unwrap();
+        let books = Books::read(dir.path()).unwrap();
+        assert_eq!(
+            (books.in_database, books.in_fallback, books.failed),
+            (1, 1, 1)
+        );
+        assert_eq!((books.twice, books.lost), (vec![], vec![]));
+        assert_eq!(
+            books.reasons,
+            BTreeMap::from([("no answer".to_string(), 1)])
+        );
+    }
+
+    /// The process ended between the line and the status, and within the next line.
+    #[test]
+    fn lines_without_a_status_are_recognised_and_a_torn_one_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 4).0.close().unwrap();
+        let mut text = serde_json::to_vec(&output(2)).unwrap();
+        text.push(b'\n');
+        let whole = text.len();
+        text.extend(&serde_json::to_vec(&output(3)).unwrap()[..20]);
+        std::fs::write(fallback_path(dir.path()), text).unwrap();
+        let (store, found) = open(dir.path(), 4);
+        assert_eq!(found.todo, [0, 1, 3]);
+        assert_eq!((found.recognised, found.torn), (1, true));
+        run(store.fall_back(output(3))).unwrap();
+        store.close().unwrap();
+        let text = std::fs::read(fallback_path(dir.path())).unwrap();
+        assert_eq!(text.len(), 2 * whole);
+        let books = Books::read(dir.path()).unwrap();
+        assert_eq!(
+            (books.in_fallback, books.twice, books.lost),
+            (2, vec![], vec![])
+        );
+    }
+
+    #[test]
+    fn a_write_given_up_on_does_not_happen_and_one_that_has_begun_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path(), 3);
+        run(async {
+            let claim = Claim::default();
+            assert!(claim.abandon());
+            assert!(!store.insert(output(0), claim).await.unwrap());
+            assert!(!store.has(0).await.unwrap());
+            let claim = Claim::default();
+            assert!(store.insert(output(1), claim.clone()).await.unwrap());
+            assert!(!claim.abandon());
+            assert!(store.has(1).await.unwrap());
+        });
+    }
+
+    #[test]
+    fn an_item_in_two_places_and_one_in_none_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path(), 3);
+        run(async {
+            store.insert(output(0), Claim::default()).await.unwrap();
+            store.fall_back(output(0)).await.unwrap();
+            store.fall_back(output(1)).await.unwrap();
+        });
+        store.close().unwrap();
+        assert_eq!(Books::read(dir.path()).unwrap().twice, [0]);
+        std::fs::write(fallback_path(dir.path()), "").unwrap();
+        assert_eq!(Books::read(dir.path()).unwrap().lost, [0, 1]);
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_only_its_own_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path(), 3);
+        let second = Store::open(dir.path(), 3, Options::default());
+        assert!(matches!(second.map(drop), Err(StoreError::InUse(_))));
+        store.close().unwrap();
+        let other = Store::open(dir.path(), 4, Options::default());
+        assert!(matches!(other.map(drop), Err(StoreError::Foreign(..))));
+        std::fs::write(fallback_path(dir.path()), "what is this?\n{}\n").unwrap();
+        let other = Store::open(dir.path(), 3, Options::default());
+        assert!(matches!(other.map(drop), Err(StoreError::Foreign(..))));
+        std::fs::write(database_path(dir.path()), [7; 4096]).unwrap();
+        let other = Store::open(dir.path(), 3, Options::default());
+        assert!(matches!(other.map(drop), Err(StoreError::Foreign(..))));
+    }
+
+    proptest! {
+        /// Wherever the last write stopped, what was whole is kept and nothing else is believed.
+        #[test]
+        fn a_file_cut_anywhere_has_its_whole_lines(items in prop::collection::vec(0usize..1000, 0..6), at in 0.0f64..1.0) {
+            let mut text = Vec::new();
+            let mut ends = vec![0];
+            for item in &items {
+                text.extend(serde_json::to_vec(&output(*item)).unwrap());
+                text.push(b'\n');
+                ends.push(text.len());
+            }
+            let cut = (at * (text.len() + 1) as f64) as usize;
+            let read = lines(&text[..cut]).unwrap();
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            prop_assert_eq!(read.whole, ends[whole]);
+            prop_assert_eq!(read.outputs.iter().map(|o| o.item).collect::<Vec<_>>(), &items[..whole]);
+        }
     }
 }

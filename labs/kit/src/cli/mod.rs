@@ -15,7 +15,11 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{lab::{Card, Experiment}, record::Scale, stop::EXIT_INTERRUPTED};
+use crate::{
+    lab::{Card, Experiment},
+    record::Scale,
+    stop::EXIT_INTERRUPTED,
+};
 
 /// Where a reader's own runs go.
 const LOCAL: &str = "results/local";
