@@ -743,7 +743,7 @@ fn beats(p: &Params, blocked: &Condition, free: &Condition) -> Figure {
     Figure {
         id: "locked".into(),
         title: format!(
-            "A locked database stops the event loop for {}, or nobody: {}",
+            "A locked database stops the event loop for {} when SQLite is called on it; with a thread of its own no gap is above {}",
             gap(blocked),
             gap(free)
         ),
