@@ -226,14 +226,23 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     ));
 
     // How long it takes.
-    let times = arms.iter().map(|a| Case {
-        name: a.name(),
-        predicted: a.theory.makespan,
-        measured: a.wall(),
-        tolerance: 0.05 * a.theory.makespan,
+    let times = arms.iter().map(|a| {
+        let predicted = typical(&a.condition)
+            .map_or(f64::NAN, |t| play(p, &as_taken(p, t), a.way).makespan);
+        // Each trial against the schedule of its own times.
+        let ratio = |t: &Trial| {
+            let theory = play(p, &as_taken(p, t), a.way).makespan;
+            (theory > 0.0).then(|| t.wall_s / theory)
+        };
+        Case {
+            name: a.name(),
+            predicted,
+            measured: a.condition.estimate(ratio).map(|e| e.scaled(predicted)),
+            tolerance: 0.05 * predicted,
+        }
     });
     claims.extend(law(
-        "from the mean times of the stages: batches take the sum of their slowest items, a window what its schedule says",
+        "from what each item took at each stage: batches take the sum of their slowest items, a window what its schedule says",
         Basis::Calibrated,
         times.collect(),
         "s",
@@ -255,7 +264,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         })
     });
     claims.extend(law(
-        "the barrier costs what the schedules differ by",
+        "the barrier costs what the two schedules differ by, from the mean times of the stages",
         Basis::Calibrated,
         prices.collect(),
         "times",
@@ -382,7 +391,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
     if let Some(s) = slowest {
         table.note = format!(
-            "The one to widen is the busiest, {}, whatever takes longest on average. Times with twice the width are theory's.",
+            "The one to widen is the busiest, {}, whatever takes longest on average. Times with twice the width are theory's, from the mean times of the stages.",
             s.name
         );
     }
@@ -437,6 +446,13 @@ fn durations(trial: &Trial, stage: &str) -> BTreeMap<usize, f64> {
     let spans = trial.spans.iter().filter(|s| s.lane == stage);
     let times = spans.filter_map(|s| Some((s.name.parse().ok()?, s.end_s - s.start_s)));
     times.collect()
+}
+
+/// What each item took, stage by stage.
+fn as_taken(p: &Params, trial: &Trial) -> Vec<Times> {
+    let stages = ["fetch", "process", "store"].map(|stage| durations(trial, stage));
+    let item = |i: usize| stages.iter().map_while(|stage| stage.get(&i).copied());
+    (0..p.items).map(|i| item(i).collect()).collect()
 }
 
 /// What there is of a pipeline that items occupy, and for how much of the time.
