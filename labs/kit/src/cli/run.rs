@@ -84,6 +84,9 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
         Err(error) => return quit(&error),
     };
     let common = common_of(&matches)?;
+    if let Some(done) = lab.instead(&matches).map_err(Failed::Usage)? {
+        return Ok(done?);
+    }
     check_keys(&common, &[lab])?;
     let mut bench = Bench::new(&common)?;
     let result = bench.run(lab, &matches, &options);
