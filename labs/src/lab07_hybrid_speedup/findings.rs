@@ -128,9 +128,8 @@ impl Theory<'_> {
     fn borders(&self, from: f64, to: f64) -> (f64, f64) {
         const STEPS: i32 = 120;
         let at = |i: i32| from * (to / from).powf(f64::from(i) / f64::from(STEPS));
-        let will_do = |arm: Arm, ratio: f64| {
-            self.each(arm, ratio) <= NEARLY * self.each(Arm::Hybrid, ratio)
-        };
+        let will_do =
+            |arm: Arm, ratio: f64| self.each(arm, ratio) <= NEARLY * self.each(Arm::Hybrid, ratio);
         let ratios = || (0..=STEPS).map(at);
         let simple = ratios().take_while(|r| will_do(Arm::Async, *r)).last();
         let threads = ratios().rev().take_while(|r| will_do(Arm::Threads, *r));
@@ -155,9 +154,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let cost_at = |ratio: f64| ratio * p.fetch.s();
     let baseline = |ratio: f64| summary.at("sequential", ratio);
     let at_main = |arm: Arm| summary.at(arm.series(), main);
-    let predicted = |arm: Arm, k: &Condition, ratio: f64| {
-        theory.time(arm, items(k), cost_at(ratio), p.workers)
-    };
+    let predicted =
+        |arm: Arm, k: &Condition, ratio: f64| theory.time(arm, items(k), cost_at(ratio), p.workers);
     let predicted_speed_up = |arm: Arm, k: &Condition, ratio: f64| {
         let each = theory.fetch + cost_at(ratio);
         items(k) as f64 * each / predicted(arm, k, ratio)
@@ -297,8 +295,73 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .as_ref()
         .and_then(|k| speed_up(baseline(main).as_ref(), k));
     let times = |e: Option<Estimate>| cell(e, |v| format!("{}×", number(v)));
-    let mut figures = Vec::new();
-    figures.push(sweep(p, summary, &theory, &times(gain_at_main(Arm::Hybrid))));
+    let bars = Arm::ALL.iter().filter_map(|arm| {
+        let k = at_main(*arm)?;
+        let gain = speed_up(baseline(main).as_ref(), &k)?;
+        let bar = ValueBar::measured(arm.name(), arm.colour(), gain.value)
+            .with_interval(gain.ci95.filter(|_| *arm != Arm::Sequential));
+        Some(bar.with_theory(predicted_speed_up(*arm, &k, main)))
+    });
+    let strategies: Vec<ValueBar> = bars.collect();
+    let asleep = slept.as_ref().zip(slept_gain).map(|(k, gain)| {
+        let time = theory.hybrid(items(k), p.cost.s(), p.sleepers, Work::Sleep);
+        let each = theory.fetch + p.cost.s();
+        let label = format!("hybrid, {} that sleep", threads(p.sleepers));
+        ValueBar::measured(&label, Colour::Purple, gain.value)
+            .with_interval(gain.ci95)
+            .with_theory(items(k) as f64 * each / time)
+    });
+    let mut groups = vec![BarGroup {
+        label: match p.work {
+            Work::Spin => "Real computation".into(),
+            Work::Sleep => "Work that is done elsewhere".into(),
+        },
+        note: format!("{} that compute", threads(p.workers)),
+        bars: strategies,
+    }];
+    groups.extend(asleep.map(|bar| BarGroup {
+        label: "Sleep instead of computation".into(),
+        note: "the source's measurement: the speed-up of a pool, not of a machine".into(),
+        bars: vec![bar],
+    }));
+    let bars = Figure {
+        id: "speedup".into(),
+        title: format!(
+            "With p/f = {} the hybrid is {} as fast as one after another, {} of what is possible",
+            number(main),
+            times(gain_at_main(Arm::Hybrid)),
+            cell(reached, percent)
+        ),
+        subtitle: format!(
+            "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included",
+            p.fetch, p.cost, p.concurrency
+        ),
+        desc: "Bars of the speed-up of each strategy over one after another: async only about two, threads only about the number of processors, the hybrid nearly twice that.".into(),
+        body: Body::Bars(Bars {
+            x: Axis::linear("speed-up over one after another, measured in the same run", Unit::Factor),
+            groups,
+        }),
+    };
+    let mut figures = vec![bars];
+    figures.push(sweep(
+        p,
+        summary,
+        &theory,
+        &times(gain_at_main(Arm::Hybrid)),
+    ));
+
+    figures.push(processors(
+        p,
+        &[Arm::Threads, Arm::Hybrid].map(|arm| {
+            let each = |(width, k): (usize, Condition)| {
+                let gain = speed_up(baseline(main).as_ref(), &k)?;
+                let time = theory.time(arm, items(&k), p.cost.s(), width);
+                let expected = items(&k) as f64 * (theory.fetch + p.cost.s()) / time;
+                Some((width as f64, gain.value, expected))
+            };
+            (arm, widths(arm).into_iter().filter_map(each).collect())
+        }),
+    ));
 
     let mut table = Table::new(
         &format!("p = {}, f = {}", p.cost, p.fetch),
@@ -376,12 +439,14 @@ fn ratios(p: &Params, summary: &Summary, theory: &Theory) -> Table {
         for arm in Arm::FASTER {
             let k = summary.at(arm.series(), ratio);
             let bound = k.map(|k| theory.time(arm, items(&k), cost, p.workers));
-            let gain = k.zip(bound).map(|(k, bound)| {
-                items(&k) as f64 * (theory.fetch + cost) / bound
-            });
+            let gain = k
+                .zip(bound)
+                .map(|(k, bound)| items(&k) as f64 * (theory.fetch + cost) / bound);
             row.push(cell(k.and_then(|k| speed_up(Some(&one), &k)), number));
             row.push(gain.map_or("–".into(), number));
-            reached = k.zip(bound).and_then(|(k, b)| k.estimate(|t| Some(b / t.wall_s)));
+            reached = k
+                .zip(bound)
+                .and_then(|(k, b)| k.estimate(|t| Some(b / t.wall_s)));
         }
         row.push(cell(reached, percent));
         table.row(row);
@@ -408,7 +473,7 @@ fn source_sequential() -> f64 {
 }
 
 fn source_table() -> Table {
-    let (n, f, p, minutes) = SOURCE;
+    let (n, _, p, minutes) = SOURCE;
     let mut table = Table::new(
         "Simulated, not measured: the source's 1000 items of 0.1 s and 2 s, ten fetches at a time",
         &["busy processors", "time", "speed-up"],
@@ -427,7 +492,6 @@ fn source_table() -> Table {
         number(minutes),
         number(n as f64 * p / (minutes * 60.0))
     );
-    let _ = f;
     table
 }
 
@@ -451,7 +515,11 @@ fn sweep(p: &Params, summary: &Summary, theory: &Theory, best: &str) -> Figure {
         };
         region((*from, simple), "async will do", Colour::Sky);
         region((simple, threads), "hybrid wins", Colour::Green);
-        region((threads.max(simple), *to), "threads will do", Colour::Orange);
+        region(
+            (threads.max(simple), *to),
+            "threads will do",
+            Colour::Orange,
+        );
     }
     for arm in Arm::FASTER {
         let mut measured = Vec::new();
@@ -493,6 +561,72 @@ fn sweep(p: &Params, summary: &Summary, theory: &Theory, best: &str) -> Figure {
                 layers,
                 height: 1.6,
             }],
+            marks: vec![],
+        }),
+    }
+}
+
+/// A strategy's (threads, speed-up, its theory).
+type Scaling = (Arm, Vec<(f64, f64, f64)>);
+
+/// The speed-up over the number of threads: here, and of the source's example in simulation.
+fn processors(p: &Params, here: &[Scaling]) -> Figure {
+    let (_, _, compute, minutes) = SOURCE;
+    let claimed = source_sequential() / (minutes * 60.0);
+    let simulated: Vec<(f64, f64)> = (1..=16)
+        .map(|n| (n as f64, source_sequential() / source_on(n)))
+        .collect();
+    let enough = simulated.iter().find(|(_, gain)| *gain >= claimed);
+    let of_four = simulated.get(3).map_or(f64::NAN, |(_, gain)| *gain);
+    let mut layers = Vec::new();
+    for (arm, points) in here {
+        let expected = points.iter().map(|(n, _, theory)| (*n, *theory)).collect();
+        let measured = points.iter().map(|(n, gain, _)| (*n, *gain)).collect();
+        layers.push(Layer::Line(Line::theory("", Colour::Muted, expected)));
+        layers.push(Layer::Line(Line::measured(
+            arm.name(),
+            arm.colour(),
+            measured,
+        )));
+    }
+    let widest = here.iter().flat_map(|(_, points)| points);
+    let widest = widest.map(|(n, ..)| *n).fold(16.0, f64::max);
+    let ticks = std::iter::successors(Some(1.0), |n| Some(2.0 * n));
+    Figure {
+        id: "processors".into(),
+        title: format!(
+            "{}× takes {} busy processors; four give {}× at most",
+            number(claimed),
+            enough.map_or("more than 16".into(), |(n, _)| number(*n)),
+            number(of_four)
+        ),
+        subtitle: "Above: measured on this machine. Below: the source's example, simulated in virtual time".into(),
+        desc: "Two panels over the number of threads that compute: measured speed-ups of threads only and the hybrid, and the simulated speed-up of the source's example, which reaches seven at seven processors.".into(),
+        body: Body::Panels(Panels {
+            x: Axis::log("threads that compute, log scale", Unit::Number)
+                .with_ticks(ticks.take_while(|n| *n <= widest).collect::<Vec<_>>()),
+            panels: vec![
+                Panel {
+                    title: "Speed-up, measured".into(),
+                    note: format!("f = {}, p = {}; dashed: theory", p.fetch, p.cost),
+                    y: Axis::linear("", Unit::Factor),
+                    layers,
+                    height: 1.0,
+                },
+                Panel {
+                    title: "Speed-up, simulated".into(),
+                    note: format!("1000 items of 0.1 s and {} of computing, ten fetches at a time, a processor for each thread", seconds(compute)),
+                    y: Axis::linear("", Unit::Factor),
+                    layers: vec![
+                        Layer::Rule {
+                            y: claimed,
+                            label: format!("35 min in {} min, as printed", number(minutes)),
+                        },
+                        Layer::Line(Line::simulated("simulated", Colour::Purple, simulated)),
+                    ],
+                    height: 1.0,
+                },
+            ],
             marks: vec![],
         }),
     }
