@@ -115,7 +115,7 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = few)]
     pub widths: Vec<usize>,
     /// About how long the arms of one ratio should take together
-    #[arg(long, default_value = "400ms")]
+    #[arg(long, default_value = "320ms")]
     pub window: Time,
     /// What processing does: compute, or sleep as if an accelerator or another machine computed
     #[arg(long, value_enum, default_value_t = Work::Spin)]
@@ -337,6 +337,11 @@ impl Lab for HybridSpeedup {
             });
         }
         for _ in 0..repeats {
+            for (at_a_time, n) in [(1, 5), (p.concurrency, 4 * p.concurrency)] {
+                plan.point("fetch", at_a_time as f64, move |r| {
+                    fetch_only(r, worked, n, at_a_time)
+                });
+            }
             plan.point("slept", p.sleepers as f64, move |r| {
                 hybrid(r, slept, p.items, p.sleepers)
             });
@@ -373,16 +378,40 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Seconds that a second of work takes right now.
+    fn pace(&self) -> f64 {
+        if self.work == Work::Sleep {
+            return 1.0;
+        }
+        let (start, sample) = (Instant::now(), Duration::from_millis(4));
+        self.kernel.work(sample);
+        start.elapsed().as_secs_f64() / sample.as_secs_f64()
+    }
+}
+
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Bytes> {
     let answer = client.get(url).send().await?.error_for_status()?;
     Ok(answer.bytes().await?)
+}
+
+/// Calibration: fetches at so many a time, with nothing to process.
+fn fetch_only(r: &Recorder, job: Job, n: usize, at_a_time: usize) -> Result<()> {
+    let runtime = event_loop()?;
+    let (service, client) = runtime.block_on(connected(r, job, at_a_time))?;
+    let (client, url) = (&client, &service.url());
+    timed(r, job, n, || {
+        let each = |_| async move { fetch(client, url).await.map(drop) };
+        let all = stream::iter(0..n).map(each).buffer_unordered(at_a_time);
+        runtime.block_on(all.try_collect())
+    })
 }
 
 /// Everybody's baseline, measured like everybody else.
 fn one_after_another(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let service = event_loop()?.block_on(r.upstream(job.upstream(1)))?;
     let desk = Desk::open(r, &service)?;
-    timed(r, n, || {
+    timed(r, job, n, || {
         for _ in 0..n {
             job.process(&desk.fetch()?);
         }
@@ -395,7 +424,7 @@ fn async_only(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let (runtime, c) = (event_loop()?, job.concurrency);
     let (service, client) = runtime.block_on(connected(r, job, c))?;
     let (client, url) = (&client, &service.url());
-    timed(r, n, || {
+    timed(r, job, n, || {
         let each = |_| async move {
             job.process(&fetch(client, url).await?);
             Ok(())
@@ -418,7 +447,7 @@ fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> 
         }
         Ok(())
     };
-    timed(r, n, || {
+    timed(r, job, n, || {
         std::thread::scope(|scope| {
             let spawn = |desk| scope.spawn(|| work(desk));
             let threads: Vec<_> = desks.into_iter().map(spawn).collect();
@@ -434,13 +463,14 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
     let (runtime, c) = (event_loop()?, job.concurrency);
     let (service, client) = runtime.block_on(connected(r, job, c))?;
     let (client, url) = (&client, &service.url());
+    // All answers may come at once; with fewer places, fetched items would hold up fetches.
     let limits = Limits {
         fetches: c,
-        queue: threads,
+        queue: c,
         stores: 1,
     };
     let bridge = Bridge::new(threads, limits)?;
-    timed(r, n, || {
+    timed(r, job, n, || {
         let results = bridge.run(
             stream::iter(0..n),
             |_| fetch(client, url),
@@ -452,11 +482,14 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
     })
 }
 
-/// Runtimes, connections and pools are there before the clock starts.
-fn timed(r: &Recorder, items: usize, run: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runtimes, connections and pools are there before the clock starts. A processor's clock changes
+/// with load and heat, so its pace is taken before and after.
+fn timed(r: &Recorder, job: Job, items: usize, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let before = job.pace();
     let start = Instant::now();
     run()?;
     r.wall(start.elapsed());
+    r.gauge("pace", (before + job.pace()) / 2.0);
     r.gauge("items", items as f64);
     Ok(())
 }

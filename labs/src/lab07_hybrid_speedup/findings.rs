@@ -13,7 +13,7 @@ use super::{Params, Work};
 /// How close a time must be to its theory, as a share of it.
 const CLOSE: f64 = 0.05;
 /// A strategy will do when the best one is no more than this faster.
-const NEARLY: f64 = 1.1;
+const NEARLY: f64 = 1.15;
 /// How far apart answers leave the upstream's one thread. That they are apart matters, how far
 /// does not.
 const APART: f64 = 30e-6;
@@ -68,14 +68,27 @@ impl Arm {
 struct Theory<'a> {
     p: &'a Params,
     host: &'a Host,
-    /// A fetch with what a request takes beside its service.
-    fetch: f64,
+    /// A fetch by itself, measured: the service and what a request takes beside it.
+    alone: f64,
+    /// One of as many as there are at a time: requests share the loop's and the upstream's threads.
+    among: f64,
 }
 
 impl Theory<'_> {
-    fn of<'a>(p: &'a Params, host: &'a Host) -> Theory<'a> {
-        let fetch = p.fetch.s() + host.request_overhead_ms / 1e3;
-        Theory { p, host, fetch }
+    fn of<'a>(p: &'a Params, summary: &Summary<'a>) -> Theory<'a> {
+        let host = summary.host();
+        let expected = p.fetch.s() + host.request_overhead_ms / 1e3;
+        let measured = |at_a_time: usize| {
+            let k = summary.at("fetch", at_a_time as f64)?;
+            let waves = items(&k) as f64 / at_a_time as f64;
+            Some(k.wall_s()?.value / waves)
+        };
+        Theory {
+            p,
+            host,
+            alone: measured(1).unwrap_or(expected),
+            among: measured(p.concurrency).unwrap_or(expected),
+        }
     }
 
     /// Processors that so many threads are worth.
@@ -86,46 +99,39 @@ impl Theory<'_> {
         }
     }
 
-    fn time(&self, arm: Arm, n: usize, cost: f64, threads: usize) -> f64 {
+    /// Seconds for `n` items of `cost` seconds each on so many threads.
+    fn time(&self, arm: Arm, n: usize, cost: f64, (threads, work): (usize, Work)) -> f64 {
+        let on = |active: usize| Stage::on_processors(cost, active, self.worth(active, work));
         match arm {
-            Arm::Sequential => n as f64 * (self.fetch + cost),
-            Arm::Async => compute_on_loop(n, self.p.concurrency, self.fetch, cost, APART),
-            Arm::Threads => self.threads(n, cost, threads),
-            Arm::Hybrid => self.hybrid(n, cost, threads, self.p.work),
-        }
-    }
-
-    /// Waves: all threads wait for their items, then all compute and share the processors.
-    fn threads(&self, n: usize, cost: f64, threads: usize) -> f64 {
-        let wave = |active: usize| match active {
-            0 => 0.0,
-            _ => {
-                let shared = active as f64 / self.worth(active, self.p.work);
-                self.fetch + cost * shared.max(1.0)
+            Arm::Sequential => n as f64 * (self.alone + cost),
+            Arm::Async => compute_on_loop(n, self.p.concurrency, self.among, cost, APART),
+            // Waves: all wait for their items, then all compute and share the processors.
+            Arm::Threads => {
+                let wave = |active: usize| self.alone + on(active.max(1)).service;
+                let last = n % threads;
+                let rest = if last == 0 { 0.0 } else { wave(last) };
+                (n / threads) as f64 * wave(threads) + rest
             }
-        };
-        (n / threads) as f64 * wave(threads) + wave(n % threads)
-    }
-
-    /// The bound: the slower of the two stages, and the time until both are at work.
-    fn hybrid(&self, n: usize, cost: f64, threads: usize, work: Work) -> f64 {
-        let fetch = Stage {
-            service: self.fetch,
-            width: self.p.concurrency,
-        };
-        let process = Stage::on_processors(cost, threads, self.worth(threads, work));
-        let stages = vec![fetch, process];
-        Pipeline { stages }.makespan(n)
+            // The bound: the slower of the two stages, and the time until both are at work.
+            Arm::Hybrid => {
+                let fetch = Stage {
+                    service: self.among,
+                    width: self.p.concurrency,
+                };
+                let stages = vec![fetch, on(threads)];
+                Pipeline { stages }.makespan(n)
+            }
+        }
     }
 
     /// Seconds an item in a long run, at a ratio.
     fn each(&self, arm: Arm, ratio: f64) -> f64 {
-        let n = 40 * self.p.concurrency.max(self.p.workers);
-        self.time(arm, n, ratio * self.p.fetch.s(), self.p.workers) / n as f64
+        let (threads, n) = (self.p.workers, 40 * self.p.concurrency.max(self.p.workers));
+        self.time(arm, n, ratio * self.p.fetch.s(), (threads, self.p.work)) / n as f64
     }
 
     /// Up to which ratio async only will do, and from which on threads only.
-    fn borders(&self, from: f64, to: f64) -> (f64, f64) {
+    fn borders(&self, from: f64, to: f64) -> (Option<f64>, Option<f64>) {
         const STEPS: i32 = 120;
         let at = |i: i32| from * (to / from).powf(f64::from(i) / f64::from(STEPS));
         let will_do =
@@ -133,7 +139,7 @@ impl Theory<'_> {
         let ratios = || (0..=STEPS).map(at);
         let simple = ratios().take_while(|r| will_do(Arm::Async, *r)).last();
         let threads = ratios().rev().take_while(|r| will_do(Arm::Threads, *r));
-        (simple.unwrap_or(from), threads.last().unwrap_or(to))
+        (simple, threads.last())
     }
 }
 
@@ -142,57 +148,153 @@ fn items(k: &Condition) -> usize {
     k.gauge("items").map_or(0, |e| e.value as usize)
 }
 
-/// How many times faster an item is than one after another, in the same round.
-fn speed_up(baseline: Option<&Condition>, k: &Condition) -> Option<Estimate> {
-    let each = |t: &Trial| Some(t.wall_s / t.gauges.get("items")?).filter(|s| *s > 0.0);
-    baseline?.paired(k, |one, other| Some(each(one)? / each(other)?))
+/// A condition beside its theory.
+#[derive(Clone, Copy)]
+struct Beside<'a> {
+    theory: &'a Theory<'a>,
+    arm: Arm,
+    ratio: f64,
+    on: (usize, Work),
+    k: Condition<'a>,
+    /// One after another at the same ratio.
+    one: Option<Condition<'a>>,
+}
+
+impl<'a> Beside<'a> {
+    /// The strategy at a ratio, if the record has it.
+    fn at(theory: &'a Theory<'a>, summary: &Summary<'a>, arm: Arm, ratio: f64) -> Option<Self> {
+        Some(Beside {
+            theory,
+            arm,
+            ratio,
+            on: (theory.p.workers, theory.p.work),
+            k: summary.at(arm.series(), ratio)?,
+            one: summary.at("sequential", ratio),
+        })
+    }
+
+    /// The strategy on other pools, where p is --cost.
+    fn on(
+        theory: &'a Theory<'a>,
+        summary: &Summary<'a>,
+        arm: Arm,
+        work: Work,
+        k: Condition<'a>,
+    ) -> Self {
+        let ratio = theory.p.ratio();
+        Beside {
+            theory,
+            arm,
+            ratio,
+            on: (k.x() as usize, work),
+            k,
+            one: summary.at("sequential", ratio),
+        }
+    }
+
+    /// Seconds an item cost at the pace the processor had in a trial.
+    fn cost(&self, trial: &Trial) -> f64 {
+        let pace = trial.gauges.get("pace").copied().unwrap_or(1.0);
+        self.ratio * self.theory.p.fetch.s() * pace
+    }
+
+    fn time_of(&self, arm: Arm, trial: &Trial) -> f64 {
+        self.theory
+            .time(arm, items(&self.k), self.cost(trial), self.on)
+    }
+
+    fn wall(&self) -> Option<Estimate> {
+        self.k.wall_s()
+    }
+
+    fn predicted(&self) -> f64 {
+        let mean = self.k.estimate(|t| Some(self.time_of(self.arm, t)));
+        mean.map_or(f64::NAN, |e| e.value)
+    }
+
+    /// How many times faster an item is than one after another, in the same round.
+    fn gain(&self) -> Option<Estimate> {
+        let each = |t: &Trial| Some(t.wall_s / t.gauges.get("items")?).filter(|s| *s > 0.0);
+        self.one?
+            .paired(&self.k, |one, trial| Some(each(one)? / each(trial)?))
+    }
+
+    fn predicted_gain(&self) -> f64 {
+        let gain = |one: &Trial, trial: &Trial| {
+            let each = self.theory.alone + self.cost(one);
+            Some(items(&self.k) as f64 * each / self.time_of(self.arm, trial))
+        };
+        let mean = self.one.and_then(|one| one.paired(&self.k, gain));
+        mean.map_or(f64::NAN, |e| e.value)
+    }
+
+    /// The time of an ideal hybrid over its own.
+    fn efficiency(&self) -> Option<Estimate> {
+        self.k
+            .estimate(|t| (t.wall_s > 0.0).then(|| self.time_of(Arm::Hybrid, t) / t.wall_s))
+    }
+
+    fn case(&self, name: String) -> Case {
+        let predicted = self.predicted();
+        Case {
+            name,
+            predicted,
+            measured: self.wall(),
+            tolerance: CLOSE * predicted,
+        }
+    }
+}
+
+fn times(e: Option<Estimate>) -> String {
+    cell(e, |v| format!("{}×", number(v)))
+}
+
+fn threads(n: usize) -> String {
+    format!("{n} thread{}", if n == 1 { "" } else { "s" })
+}
+
+/// Where threads that compute would have to take turns theory does not know in which order.
+fn has_processors(p: &Params, host: &Host, threads: usize) -> bool {
+    p.work == Work::Sleep || threads <= host.cores
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let theory = Theory::of(p, summary.host());
-    let main = p.ratio();
-    let cost_at = |ratio: f64| ratio * p.fetch.s();
-    let baseline = |ratio: f64| summary.at("sequential", ratio);
-    let at_main = |arm: Arm| summary.at(arm.series(), main);
-    let predicted =
-        |arm: Arm, k: &Condition, ratio: f64| theory.time(arm, items(k), cost_at(ratio), p.workers);
-    let predicted_speed_up = |arm: Arm, k: &Condition, ratio: f64| {
-        let each = theory.fetch + cost_at(ratio);
-        items(k) as f64 * each / predicted(arm, k, ratio)
+    let theory = &Theory::of(p, summary);
+    let ratio = p.ratio();
+    let at_main = |arm| Beside::at(theory, summary, arm, ratio);
+    let hybrid = at_main(Arm::Hybrid);
+    let slept = summary
+        .only("slept")
+        .map(|k| Beside::on(theory, summary, Arm::Hybrid, Work::Sleep, k));
+    let widths = |arm: Arm| -> Vec<Beside> {
+        let narrow = summary.series(&format!("{}/width", arm.series()));
+        let narrow = narrow
+            .into_iter()
+            .map(|k| Beside::on(theory, summary, arm, p.work, k));
+        let mut all: Vec<Beside> = narrow.chain(at_main(arm)).collect();
+        all.sort_by_key(|b| b.on.0);
+        all
     };
-    let efficiency = |arm: Arm, k: &Condition, ratio: f64| {
-        let bound = predicted(Arm::Hybrid, k, ratio);
-        k.estimate(|t| (t.wall_s > 0.0).then(|| bound / t.wall_s))
-            .filter(|_| arm != Arm::Sequential)
-    };
-    let threads = |n: usize| format!("{n} thread{}", if n == 1 { "" } else { "s" });
+    let reached = hybrid.and_then(|b| b.efficiency());
 
     let mut claims = Vec::new();
-    let law = |arm: Arm| -> Vec<Case> {
-        let conditions = summary.series(arm.series());
-        let case = |k: &Condition| {
-            let time = predicted(arm, k, k.x());
-            Case {
-                name: format!("p/f = {}", number(k.x())),
-                predicted: time,
-                measured: k.wall_s(),
-                tolerance: CLOSE * time,
-            }
-        };
-        conditions.iter().map(case).collect()
+    let mut law = |text: &str, cases: Vec<Case>, unit: &'static str| {
+        if !cases.is_empty() {
+            claims.push(Claim::at_every(text, Basis::Calibrated, cases).unit(unit));
+        }
     };
     let laws = [
         (
             Arm::Sequential,
-            "one after another takes the number of items times (f + p), at every ratio",
+            "one after another takes N·(f + p), at every ratio",
         ),
         (
             Arm::Async,
-            "on one event loop fetches and computing overlap only as far as the loop begins fetches while it has something to compute",
+            "on one event loop a turn computes what has arrived and only then begins the next fetches: times partly add",
         ),
         (
             Arm::Threads,
-            "threads take items·(f + p)/P: each waits and computes in turn",
+            "threads take N·(f + p)/P: each waits and computes in turn",
         ),
         (
             Arm::Hybrid,
@@ -200,169 +302,58 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ),
     ];
     for (arm, text) in laws {
-        let cases = law(arm);
-        if !cases.is_empty() {
-            claims.push(Claim::at_every(text, Basis::Calibrated, cases).unit("s"));
-        }
+        let conditions = summary.series(arm.series()).into_iter();
+        let beside = conditions.filter_map(|k| Beside::at(theory, summary, arm, k.x()));
+        let fits = arm == Arm::Sequential
+            || arm == Arm::Async
+            || has_processors(p, summary.host(), p.workers);
+        let cases = beside.filter(|_| fits);
+        let cases = cases.map(|b| b.case(format!("p/f = {}", number(b.ratio))));
+        law(text, cases.collect(), "s");
     }
-    let hybrid = at_main(Arm::Hybrid);
-    let reached = hybrid
-        .as_ref()
-        .and_then(|k| efficiency(Arm::Hybrid, k, main));
+    let gains = Arm::FASTER.into_iter().filter_map(at_main).map(|b| Case {
+        name: b.arm.name().into(),
+        predicted: b.predicted_gain(),
+        measured: b.gain(),
+        tolerance: CLOSE * b.predicted_gain(),
+    });
+    law(
+        "where p is --cost, the speed-ups over a baseline measured in the same run are those of theory",
+        gains.collect(),
+        "times",
+    );
+    let scaling = [Arm::Threads, Arm::Hybrid].into_iter().flat_map(widths);
+    let scaling = scaling.filter(|b| has_processors(p, summary.host(), b.on.0));
+    let scaling = scaling.map(|b| b.case(format!("{}, {}", b.arm.name(), threads(b.on.0))));
+    law(
+        "more threads help both, as far as there are processors for them",
+        scaling.collect(),
+        "s",
+    );
     claims.push(
         Claim::at_least(
-            "the hybrid reaches at least 95 % of its bound where p is --cost",
+            "where p is --cost, the hybrid reaches at least 95 % of its bound",
             Basis::Calibrated,
             0.95,
             reached,
         )
         .unit("of the bound"),
     );
-    let gains = Arm::FASTER.iter().filter_map(|arm| {
-        let k = at_main(*arm)?;
-        let gain = predicted_speed_up(*arm, &k, main);
-        Some(Case {
-            name: arm.name().into(),
-            predicted: gain,
-            measured: speed_up(baseline(main).as_ref(), &k),
-            tolerance: CLOSE * gain,
-        })
-    });
-    let gains: Vec<Case> = gains.collect();
-    if !gains.is_empty() {
-        claims.push(
-            Claim::at_every(
-                "the speed-ups over a baseline measured in the same run are those of theory",
-                Basis::Calibrated,
-                gains,
-            )
-            .unit("times"),
-        );
-    }
-    let widths = |arm: Arm| -> Vec<(usize, Condition)> {
-        let narrow = summary.series(&format!("{}/width", arm.series()));
-        let mut all: Vec<_> = narrow.into_iter().map(|k| (k.x() as usize, k)).collect();
-        all.extend(at_main(arm).map(|k| (p.workers, k)));
-        all.sort_by_key(|(width, _)| *width);
-        all
-    };
-    let scaling: Vec<Case> = [Arm::Threads, Arm::Hybrid]
-        .iter()
-        .flat_map(|arm| {
-            widths(*arm).into_iter().map(|(width, k)| {
-                let time = theory.time(*arm, items(&k), p.cost.s(), width);
-                Case {
-                    name: format!("{}, {}", arm.name(), threads(width)),
-                    predicted: time,
-                    measured: k.wall_s(),
-                    tolerance: CLOSE * time,
-                }
-            })
-        })
-        // Threads beyond the processors take turns, and theory does not know in which order.
-        .collect();
-    if scaling.len() > 2 {
-        claims.push(
-            Claim::at_every(
-                "more threads help both, as far as there are processors for them",
-                Basis::Calibrated,
-                scaling,
-            )
-            .unit("s"),
-        );
-    }
-    let slept = summary.only("slept");
-    if let Some(k) = &slept {
-        let time = theory.hybrid(items(k), p.cost.s(), p.sleepers, Work::Sleep);
+    if let Some(b) = slept {
+        let time = b.predicted();
         claims.push(
             Claim::near(
                 "work that sleeps is as fast as its pool is large, on any machine",
                 Basis::Calibrated,
                 time,
-                k.wall_s(),
+                b.wall(),
                 CLOSE * time,
             )
             .unit("s"),
         );
     }
 
-    // The pictures.
-    let gain_at_main = |arm: Arm| {
-        let k = at_main(arm)?;
-        speed_up(baseline(main).as_ref(), &k)
-    };
-    let slept_gain = slept
-        .as_ref()
-        .and_then(|k| speed_up(baseline(main).as_ref(), k));
-    let times = |e: Option<Estimate>| cell(e, |v| format!("{}×", number(v)));
-    let bars = Arm::ALL.iter().filter_map(|arm| {
-        let k = at_main(*arm)?;
-        let gain = speed_up(baseline(main).as_ref(), &k)?;
-        let bar = ValueBar::measured(arm.name(), arm.colour(), gain.value)
-            .with_interval(gain.ci95.filter(|_| *arm != Arm::Sequential));
-        Some(bar.with_theory(predicted_speed_up(*arm, &k, main)))
-    });
-    let strategies: Vec<ValueBar> = bars.collect();
-    let asleep = slept.as_ref().zip(slept_gain).map(|(k, gain)| {
-        let time = theory.hybrid(items(k), p.cost.s(), p.sleepers, Work::Sleep);
-        let each = theory.fetch + p.cost.s();
-        let label = format!("hybrid, {} that sleep", threads(p.sleepers));
-        ValueBar::measured(&label, Colour::Purple, gain.value)
-            .with_interval(gain.ci95)
-            .with_theory(items(k) as f64 * each / time)
-    });
-    let mut groups = vec![BarGroup {
-        label: match p.work {
-            Work::Spin => "Real computation".into(),
-            Work::Sleep => "Work that is done elsewhere".into(),
-        },
-        note: format!("{} that compute", threads(p.workers)),
-        bars: strategies,
-    }];
-    groups.extend(asleep.map(|bar| BarGroup {
-        label: "Sleep instead of computation".into(),
-        note: "the source's measurement: the speed-up of a pool, not of a machine".into(),
-        bars: vec![bar],
-    }));
-    let bars = Figure {
-        id: "speedup".into(),
-        title: format!(
-            "With p/f = {} the hybrid is {} as fast as one after another, {} of what is possible",
-            number(main),
-            times(gain_at_main(Arm::Hybrid)),
-            cell(reached, percent)
-        ),
-        subtitle: format!(
-            "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included",
-            p.fetch, p.cost, p.concurrency
-        ),
-        desc: "Bars of the speed-up of each strategy over one after another: async only about two, threads only about the number of processors, the hybrid nearly twice that.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::linear("speed-up over one after another, measured in the same run", Unit::Factor),
-            groups,
-        }),
-    };
-    let mut figures = vec![bars];
-    figures.push(sweep(
-        p,
-        summary,
-        &theory,
-        &times(gain_at_main(Arm::Hybrid)),
-    ));
-
-    figures.push(processors(
-        p,
-        &[Arm::Threads, Arm::Hybrid].map(|arm| {
-            let each = |(width, k): (usize, Condition)| {
-                let gain = speed_up(baseline(main).as_ref(), &k)?;
-                let time = theory.time(arm, items(&k), p.cost.s(), width);
-                let expected = items(&k) as f64 * (theory.fetch + p.cost.s()) / time;
-                Some((width as f64, gain.value, expected))
-            };
-            (arm, widths(arm).into_iter().filter_map(each).collect())
-        }),
-    ));
-
+    let gain = |arm| times(at_main(arm).and_then(|b| b.gain()));
     let mut table = Table::new(
         &format!("p = {}, f = {}", p.cost, p.fetch),
         &[
@@ -375,51 +366,109 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "efficiency (bound/measured)",
         ],
     );
-    for arm in Arm::ALL {
-        let Some(k) = at_main(arm) else { continue };
+    let asleep = slept.map(|b| (format!("hybrid, {} that sleep", threads(p.sleepers)), b));
+    let strategies = Arm::ALL.into_iter().filter_map(at_main);
+    for (name, b) in strategies.map(|b| (b.arm.name().into(), b)).chain(asleep) {
         table.row([
-            arm.name().into(),
-            items(&k).to_string(),
-            cell(k.wall_s(), seconds),
-            seconds(predicted(arm, &k, main)),
-            times(speed_up(baseline(main).as_ref(), &k)),
-            format!("{}×", number(predicted_speed_up(arm, &k, main))),
-            cell(efficiency(arm, &k, main), percent),
+            name,
+            items(&b.k).to_string(),
+            cell(b.wall(), seconds),
+            seconds(b.predicted()),
+            times(b.gain()),
+            format!("{}×", number(b.predicted_gain())),
+            cell(b.efficiency(), percent),
         ]);
     }
     table.note = format!(
-        "{} on this machine are worth {} processors. Work that sleeps instead, on {}: {}, which says nothing about the machine.",
+        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}.",
         threads(p.workers),
         number(theory.worth(p.workers, p.work)),
-        threads(p.sleepers),
-        times(slept_gain)
+        p.fetch,
+        seconds(theory.alone),
+        seconds(theory.among),
+        p.concurrency
     );
 
     let mut answers = Vec::new();
-    answers.extend(gain_at_main(Arm::Async).map(|e| ("async", e)));
-    answers.extend(gain_at_main(Arm::Hybrid).map(|e| ("hybrid", e)));
+    for (key, arm) in [("async", Arm::Async), ("hybrid", Arm::Hybrid)] {
+        answers.extend(at_main(arm).and_then(|b| b.gain()).map(|e| (key, e)));
+    }
+    let scaling = [Arm::Threads, Arm::Hybrid].map(|arm| (arm, widths(arm)));
     Findings {
         headline: format!(
             "With p/f = {}, {} and {} fetches at a time the hybrid is {} as fast as one after another, threads only {}, async only {}. It reaches {} of its bound.",
-            number(main),
+            number(ratio),
             threads(p.workers),
             p.concurrency,
-            times(gain_at_main(Arm::Hybrid)),
-            times(gain_at_main(Arm::Threads)),
-            times(gain_at_main(Arm::Async)),
+            gain(Arm::Hybrid),
+            gain(Arm::Threads),
+            gain(Arm::Async),
             cell(reached, percent)
         ),
-        figures,
-        tables: vec![table, ratios(p, summary, &theory), source_table()],
+        figures: vec![
+            bars(p, &Arm::ALL.map(at_main), slept),
+            sweep(p, summary, theory),
+            processors(p, &scaling),
+        ],
+        tables: vec![table, ratios(summary, theory), source_table()],
         claims,
         answers,
     }
 }
 
+/// The strategies where p is --cost, and the one that only sleeps.
+fn bars(p: &Params, strategies: &[Option<Beside>], slept: Option<Beside>) -> Figure {
+    let bar = |label: &str, colour, b: &Beside| {
+        let gain = b.gain()?;
+        let interval = gain.ci95.filter(|_| b.arm != Arm::Sequential);
+        let bar = ValueBar::measured(label, colour, gain.value).with_interval(interval);
+        Some(bar.with_theory(b.predicted_gain()))
+    };
+    let known = strategies.iter().flatten();
+    let real = known.filter_map(|b| bar(b.arm.name(), b.arm.colour(), b));
+    let mut groups = vec![BarGroup {
+        label: match p.work {
+            Work::Spin => "Real computation".into(),
+            Work::Sleep => "Work that is done elsewhere".into(),
+        },
+        note: format!("on {}", threads(p.workers)),
+        bars: real.collect(),
+    }];
+    let label = format!("hybrid, {}", threads(p.sleepers));
+    let asleep = slept.and_then(|b| bar(&label, Colour::Purple, &b));
+    groups.extend(asleep.map(|bar| BarGroup {
+        label: "Sleep instead of computation".into(),
+        note: "as large as the pool, whatever the machine".into(),
+        bars: vec![bar],
+    }));
+    let hybrid = strategies.iter().flatten().find(|b| b.arm == Arm::Hybrid);
+    Figure {
+        id: "speedup".into(),
+        title: format!(
+            "At p/f = {} the hybrid is {} as fast as one after another, {} of what is possible",
+            number(p.ratio()),
+            times(hybrid.and_then(|b| b.gain())),
+            cell(hybrid.and_then(|b| b.efficiency()), percent)
+        ),
+        subtitle: format!(
+            "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included",
+            p.fetch, p.cost, p.concurrency
+        ),
+        desc: "Bars of the speed-up of each strategy over one after another: async only, threads only, the hybrid, which is the fastest, and the hybrid with work that sleeps.".into(),
+        body: Body::Bars(Bars {
+            x: Axis::linear(
+                "speed-up over one after another, measured in the same run",
+                Unit::Factor,
+            ),
+            groups,
+        }),
+    }
+}
+
 /// Speed-ups at every ratio.
-fn ratios(p: &Params, summary: &Summary, theory: &Theory) -> Table {
+fn ratios(summary: &Summary, theory: &Theory) -> Table {
     let mut table = Table::new(
-        "Speed-up at other ratios",
+        "Speed-up at every ratio",
         &[
             "p/f",
             "p",
@@ -433,25 +482,17 @@ fn ratios(p: &Params, summary: &Summary, theory: &Theory) -> Table {
         ],
     );
     for one in summary.series("sequential") {
-        let (ratio, cost) = (one.x(), one.x() * p.fetch.s());
-        let mut row = vec![number(ratio), seconds(cost)];
-        let mut reached = None;
-        for arm in Arm::FASTER {
-            let k = summary.at(arm.series(), ratio);
-            let bound = k.map(|k| theory.time(arm, items(&k), cost, p.workers));
-            let gain = k
-                .zip(bound)
-                .map(|(k, bound)| items(&k) as f64 * (theory.fetch + cost) / bound);
-            row.push(cell(k.and_then(|k| speed_up(Some(&one), &k)), number));
-            row.push(gain.map_or("–".into(), number));
-            reached = k
-                .zip(bound)
-                .and_then(|(k, b)| k.estimate(|t| Some(b / t.wall_s)));
+        let ratio = one.x();
+        let mut row = vec![number(ratio), seconds(ratio * theory.p.fetch.s())];
+        let arms = Arm::FASTER.map(|arm| Beside::at(theory, summary, arm, ratio));
+        for b in arms {
+            row.push(times(b.and_then(|b| b.gain())));
+            row.push(b.map_or("–".into(), |b| format!("{}×", number(b.predicted_gain()))));
         }
-        row.push(cell(reached, percent));
+        row.push(cell(arms[2].and_then(|b| b.efficiency()), percent));
         table.row(row);
     }
-    table.note = "Each with as many items as fit into its time, filling included.".into();
+    table.note = "Each strategy with as many items as fit into its time, filling included.".into();
     table
 }
 
@@ -496,49 +537,63 @@ fn source_table() -> Table {
 }
 
 /// The speed-ups over p/f.
-fn sweep(p: &Params, summary: &Summary, theory: &Theory, best: &str) -> Figure {
+fn sweep(p: &Params, summary: &Summary, theory: &Theory) -> Figure {
     let ones = summary.series("sequential");
     let ratios: Vec<f64> = ones.iter().map(Condition::x).collect();
     let mut layers = Vec::new();
+    let mut title = "The hybrid is the fastest at every ratio".to_string();
     if let (Some(from), Some(to)) = (ratios.first(), ratios.last())
         && from < to
     {
         let (simple, threads) = theory.borders(*from, *to);
-        let mut region = |x: (f64, f64), label: &str, colour| {
-            if x.0 < x.1 {
-                layers.push(Layer::Region {
+        let (left, right) = (simple.unwrap_or(*from), threads.unwrap_or(*to));
+        let regions = [
+            ((*from, left.min(right)), "async will do", Colour::Sky),
+            ((left, right), "hybrid wins", Colour::Green),
+            ((right.max(left), *to), "threads will do", Colour::Orange),
+        ];
+        layers.extend(
+            regions
+                .into_iter()
+                .filter(|(x, ..)| x.0 < x.1)
+                .map(|(x, label, colour)| Layer::Region {
                     x,
                     label: label.into(),
                     colour,
-                });
-            }
-        };
-        region((*from, simple), "async will do", Colour::Sky);
-        region((simple, threads), "hybrid wins", Colour::Green);
-        region(
-            (threads.max(simple), *to),
-            "threads will do",
-            Colour::Orange,
+                }),
         );
+        if left >= right {
+            title = "At every ratio a simpler strategy is nearly as fast as the hybrid".into();
+        } else if let (Some(simple), Some(threads)) = (simple, threads) {
+            title = format!(
+                "Async only will do up to p/f = {}, threads only from {}; between them the hybrid pays",
+                short(simple),
+                short(threads)
+            );
+        } else if let Some(simple) = simple {
+            title = format!(
+                "Async only will do up to p/f = {}; beyond it the hybrid pays",
+                short(simple)
+            );
+        } else if let Some(threads) = threads {
+            title = format!(
+                "Below p/f = {} the hybrid pays; beyond it threads only will do",
+                short(threads)
+            );
+        }
     }
     for arm in Arm::FASTER {
-        let mut measured = Vec::new();
-        let mut predicted = Vec::new();
-        for one in &ones {
-            let (ratio, cost) = (one.x(), one.x() * p.fetch.s());
-            let Some(k) = summary.at(arm.series(), ratio) else {
-                continue;
-            };
-            let time = theory.time(arm, items(&k), cost, p.workers);
-            predicted.push((ratio, items(&k) as f64 * (theory.fetch + cost) / time));
-            measured.extend(speed_up(Some(one), &k).map(|e| (ratio, e.value)));
-        }
-        layers.push(Layer::Line(Line::theory("", Colour::Muted, predicted)));
-        layers.push(Layer::Line(Line::measured(
-            arm.name(),
-            arm.colour(),
-            measured,
-        )));
+        let known = ratios
+            .iter()
+            .filter_map(|ratio| Beside::at(theory, summary, arm, *ratio));
+        let known: Vec<Beside> = known.collect();
+        let predicted = known.iter().map(|b| (b.ratio, b.predicted_gain()));
+        let measured = known
+            .iter()
+            .filter_map(|b| Some((b.ratio, b.gain()?.value)));
+        let theory = Line::theory("", Colour::Muted, predicted.collect());
+        let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
+        layers.extend([Layer::Line(theory), Layer::Line(measured)]);
     }
     layers.push(Layer::Rule {
         y: 1.0,
@@ -546,12 +601,12 @@ fn sweep(p: &Params, summary: &Summary, theory: &Theory, best: &str) -> Figure {
     });
     Figure {
         id: "sweep".into(),
-        title: format!("The hybrid is never worse, and {best} as fast as one after another at p/f = {}", number(p.ratio())),
+        title,
         subtitle: format!(
-            "f = {}, {} fetches at a time, {} threads. Dashed: theory. A strategy will do where the hybrid is less than 10 % faster",
-            p.fetch, p.concurrency, p.workers
+            "f = {}, {} fetches at a time, {}. Dashed: theory. A strategy will do where the hybrid is less than {:.0} % faster",
+            p.fetch, p.concurrency, threads(p.workers), 100.0 * (NEARLY - 1.0)
         ),
-        desc: "Speed-up of three strategies over the ratio of processing to fetching: async only falls from ten to one, threads only rises from two, the hybrid is the largest throughout.".into(),
+        desc: "Speed-up of three strategies over the ratio of processing to fetching: async only falls from the number of fetches at a time towards one, threads only stays at the number of threads, the hybrid is the fastest throughout.".into(),
         body: Body::Panels(Panels {
             x: Axis::log("p/f, log scale", Unit::Number).with_ticks(ratios),
             panels: vec![Panel {
@@ -566,38 +621,39 @@ fn sweep(p: &Params, summary: &Summary, theory: &Theory, best: &str) -> Figure {
     }
 }
 
-/// A strategy's (threads, speed-up, its theory).
-type Scaling = (Arm, Vec<(f64, f64, f64)>);
+/// To two digits: a border between regions is no finer.
+fn short(ratio: f64) -> String {
+    let unit = 10_f64.powf(ratio.abs().log10().floor() - 1.0);
+    number((ratio / unit).round() * unit)
+}
 
 /// The speed-up over the number of threads: here, and of the source's example in simulation.
-fn processors(p: &Params, here: &[Scaling]) -> Figure {
-    let (_, _, compute, minutes) = SOURCE;
+fn processors(p: &Params, here: &[(Arm, Vec<Beside>)]) -> Figure {
+    let (n, _, compute, minutes) = SOURCE;
     let claimed = source_sequential() / (minutes * 60.0);
     let simulated: Vec<(f64, f64)> = (1..=16)
         .map(|n| (n as f64, source_sequential() / source_on(n)))
         .collect();
-    let enough = simulated.iter().find(|(_, gain)| *gain >= claimed);
+    let needed = n as f64 * compute / (minutes * 60.0);
     let of_four = simulated.get(3).map_or(f64::NAN, |(_, gain)| *gain);
     let mut layers = Vec::new();
     for (arm, points) in here {
-        let expected = points.iter().map(|(n, _, theory)| (*n, *theory)).collect();
-        let measured = points.iter().map(|(n, gain, _)| (*n, *gain)).collect();
-        layers.push(Layer::Line(Line::theory("", Colour::Muted, expected)));
-        layers.push(Layer::Line(Line::measured(
-            arm.name(),
-            arm.colour(),
-            measured,
-        )));
+        let x = |b: &Beside| b.on.0 as f64;
+        let expected = points.iter().map(|b| (x(b), b.predicted_gain()));
+        let measured = points.iter().filter_map(|b| Some((x(b), b.gain()?.value)));
+        let theory = Line::theory("", Colour::Muted, expected.collect());
+        let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
+        layers.extend([Layer::Line(theory), Layer::Line(measured)]);
     }
     let widest = here.iter().flat_map(|(_, points)| points);
-    let widest = widest.map(|(n, ..)| *n).fold(16.0, f64::max);
+    let widest = widest.map(|b| b.on.0 as f64).fold(16.0, f64::max);
     let ticks = std::iter::successors(Some(1.0), |n| Some(2.0 * n));
     Figure {
         id: "processors".into(),
         title: format!(
             "{}× takes {} busy processors; four give {}× at most",
             number(claimed),
-            enough.map_or("more than 16".into(), |(n, _)| number(*n)),
+            number(needed),
             number(of_four)
         ),
         subtitle: "Above: measured on this machine. Below: the source's example, simulated in virtual time".into(),
@@ -615,7 +671,7 @@ fn processors(p: &Params, here: &[Scaling]) -> Figure {
                 },
                 Panel {
                     title: "Speed-up, simulated".into(),
-                    note: format!("1000 items of 0.1 s and {} of computing, ten fetches at a time, a processor for each thread", seconds(compute)),
+                    note: format!("1000 items of 0.1 s and {} s of computing, ten fetches at a time, a processor for each thread", number(compute)),
                     y: Axis::linear("", Unit::Factor),
                     layers: vec![
                         Layer::Rule {
