@@ -9,7 +9,7 @@
 //! `N` items are to be fetched, which takes `f` of waiting, and processed, which takes `p` of
 //! computing. A program may take them one after another; fetch `C` at a time on an event loop and
 //! compute right there; have `P` threads that each fetch, wait and compute; or fetch on an event
-//! loop and compute on a pool of `P` threads. With `p = f`, ten fetches at a time and as many
+//! loop and compute on a pool of `P` threads. With `p = f`, eight fetches at a time and as many
 //! threads as your machine has processors: how many times faster is each?
 //!
 //! ## The experiment
@@ -94,7 +94,7 @@ mod findings;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Items: N (the sweep takes as many as fit into its window)
-    #[arg(long, default_value_t = 20, value_parser = count)]
+    #[arg(long, default_value_t = 16, value_parser = count)]
     pub items: usize,
     /// Time to fetch one: f
     #[arg(long, default_value = "20ms")]
@@ -103,7 +103,7 @@ pub struct Params {
     #[arg(long, default_value = "20ms")]
     pub cost: Time,
     /// Fetches at a time of the async arms: C
-    #[arg(long, default_value_t = 10, value_parser = few)]
+    #[arg(long, default_value_t = 8, value_parser = few)]
     pub concurrency: usize,
     /// Threads that compute: P [default: one for each processor]
     #[arg(long, default_value_t = host::cores().min(MOST), hide_default_value = true, value_parser = few)]
@@ -212,8 +212,8 @@ impl Params {
             }
         };
         let at = |ratio: f64| ARMS.iter().map(|name| arm(name, ratio)).sum::<f64>();
-        let narrow =
-            |w: &usize| self.items as f64 * (2.0 * self.cost.s() + self.fetch.s()) / *w as f64;
+        let each = 2.0 * self.cost.s() + self.fetch.s();
+        let narrow = |_: &usize| self.items as f64 * each / self.workers as f64;
         let others: f64 = self.others().into_iter().map(at).sum();
         at(self.ratio()) + others + self.widths().iter().map(narrow).sum::<f64>()
     }
@@ -233,7 +233,7 @@ impl Lab for HybridSpeedup {
         predict: &[
             Question {
                 key: "async",
-                ask: "p = f, ten fetches at a time, computing on the event loop: how many times faster than one after another?",
+                ask: "p = f, eight fetches at a time, computing on the event loop: how many times faster than one after another?",
                 unit: "times",
                 hint: "1 to 20",
             },
@@ -293,10 +293,9 @@ impl Lab for HybridSpeedup {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
         // The arms that are compared carry claims of their own and are repeated in any case.
-        let repeats = if session.scale == Scale::Smoke {
-            1
-        } else {
-            3_usize.div_ceil(session.trials)
+        let (repeats, more) = match session.scale {
+            Scale::Smoke => (1, 0),
+            _ => (4_usize.div_ceil(session.trials), 2),
         };
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
@@ -308,35 +307,39 @@ impl Lab for HybridSpeedup {
         };
 
         let mut plan = session.plan();
-        for (ratio, times) in [(p.ratio(), repeats)]
-            .into_iter()
-            .chain(p.others().into_iter().map(|r| (r, 1)))
-        {
+        let mut at = |ratio: f64| {
             let job = job(ratio, p.work);
-            for _ in 0..times {
-                let n = move |arm| p.items(arm, ratio);
-                plan.point("sequential", ratio, move |r| {
-                    one_after_another(r, job, n("sequential"))
-                });
-                plan.point("async", ratio, move |r| async_only(r, job, n("async")));
-                plan.point("threads", ratio, move |r| {
-                    threads_only(r, job, n("threads"), p.workers)
-                });
-                plan.point("hybrid", ratio, move |r| {
-                    hybrid(r, job, n("hybrid"), p.workers)
-                });
-            }
-        }
+            let n = move |arm| p.items(arm, ratio);
+            plan.point("sequential", ratio, move |r| {
+                one_after_another(r, job, n("sequential"))
+            });
+            plan.point("async", ratio, move |r| async_only(r, job, n("async")));
+            plan.point("threads", ratio, move |r| {
+                threads_only(r, job, n("threads"), p.workers)
+            });
+            plan.point("hybrid", ratio, move |r| {
+                hybrid(r, job, n("hybrid"), p.workers)
+            });
+        };
+        (0..repeats).for_each(|_| at(p.ratio()));
+        p.others().into_iter().for_each(at);
         let (worked, slept) = (job(p.ratio(), p.work), job(p.ratio(), Work::Sleep));
         for width in p.widths() {
+            // In about the time that all take.
+            let n = (p.items * width).div_ceil(p.workers);
             plan.point("threads/width", width as f64, move |r| {
-                threads_only(r, worked, p.items, width)
+                threads_only(r, worked, n, width)
             });
             plan.point("hybrid/width", width as f64, move |r| {
-                hybrid(r, worked, p.items, width)
+                hybrid(r, worked, n, width)
             });
         }
-        for _ in 0..repeats {
+        for _ in 0..more {
+            plan.point("hybrid", p.ratio(), move |r| {
+                hybrid(r, worked, p.items, p.workers)
+            });
+        }
+        for _ in 0..repeats.min(3) {
             for (at_a_time, n) in [(1, 5), (p.concurrency, 4 * p.concurrency)] {
                 plan.point("fetch", at_a_time as f64, move |r| {
                     fetch_only(r, worked, n, at_a_time)
@@ -370,11 +373,13 @@ impl Job {
         Spec::new(clients, ServiceTime::Constant(self.fetch))
     }
 
-    fn process(&self, _item: &Bytes) {
+    fn process(&self, r: &Recorder, _item: &Bytes) {
+        let start = Instant::now();
         match self.work {
             Work::Spin => self.kernel.work(self.cost),
             Work::Sleep => std::thread::sleep(self.cost),
         }
+        r.sample("process_s", start.elapsed().as_secs_f64());
     }
 }
 
@@ -413,7 +418,7 @@ fn one_after_another(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let desk = Desk::open(r, &service)?;
     timed(r, job, n, || {
         for _ in 0..n {
-            job.process(&desk.fetch()?);
+            job.process(r, &desk.fetch()?);
         }
         Ok(())
     })
@@ -426,7 +431,7 @@ fn async_only(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let (client, url) = (&client, &service.url());
     timed(r, job, n, || {
         let each = |_| async move {
-            job.process(&fetch(client, url).await?);
+            job.process(r, &fetch(client, url).await?);
             Ok(())
         };
         let all = stream::iter(0..n).map(each).buffer_unordered(c);
@@ -443,7 +448,7 @@ fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> 
     let taken = AtomicUsize::new(0);
     let work = |desk: Desk| {
         while taken.fetch_add(1, Ordering::Relaxed) < n {
-            job.process(&desk.fetch()?);
+            job.process(r, &desk.fetch()?);
         }
         Ok(())
     };
@@ -469,12 +474,12 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
         queue: c,
         stores: 1,
     };
-    let bridge = Bridge::new(threads, limits)?;
+    let (bridge, recorder) = (Bridge::new(threads, limits)?, r.clone());
     timed(r, job, n, || {
         let results = bridge.run(
             stream::iter(0..n),
             |_| fetch(client, url),
-            move |item| Ok(job.process(&item)),
+            move |item| Ok(job.process(&recorder, &item)),
             |()| async { Ok(()) },
         );
         let results = results.map(|(_, result)| result.map_err(|e| anyhow!("{e}")));
