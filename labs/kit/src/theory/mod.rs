@@ -15,12 +15,14 @@
 //! | [`burst`] | what becomes of n requests sent at once? |
 //! | [`pipeline`] | how long do n items take through stages in a row? |
 //! | [`simulate`] | and when service times are random and queues short? |
+//! | [`event_loop`] | and when one event loop fetches and computes? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
 
 pub mod amdahl;
 pub mod burst;
 pub mod closed_loop;
 pub mod erlang;
+pub mod event_loop;
 pub mod little;
 pub mod mdc;
 pub mod pipeline;
