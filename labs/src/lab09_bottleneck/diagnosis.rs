@@ -78,8 +78,7 @@ pub fn longest(stages: &[Seen]) -> Option<usize> {
 mod tests {
     use super::*;
     use lab_kit::prelude::ServiceTime;
-    use lab_kit::theory::Pipeline;
-    use lab_kit::theory::simulate::{Station, simulate};
+    use lab_kit::theory::{Pipeline, Station, Usage, simulate};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -100,11 +99,11 @@ mod tests {
                 }
             })
             .collect();
-        let run = simulate(&stations, items, 1);
-        let of = |(i, usage): (usize, &lab_kit::theory::simulate::Usage)| Seen {
+        let run = simulate(&stations, items, 1).unwrap();
+        let of = |(i, usage): (usize, &Usage)| Seen {
             width: stages[i].1,
-            service_s: usage.busy_s / items as f64,
-            utilisation: usage.busy_s / (stages[i].1 as f64 * run.makespan_s),
+            service_s: usage.busy / items as f64,
+            utilisation: usage.utilisation,
             filling: (i > 0).then(|| usage.mean_queue / queue as f64),
         };
         run.stations.iter().enumerate().map(of).collect()

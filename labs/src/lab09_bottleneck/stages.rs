@@ -3,8 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use lab_kit::prelude::*;
-use lab_kit::theory::Pipeline;
-use lab_kit::theory::simulate::Station;
+use lab_kit::theory::{Pipeline, Station};
 
 /// The most stages.
 const MOST: usize = 16;
