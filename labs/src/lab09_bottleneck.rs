@@ -183,7 +183,13 @@ impl Params {
         let items = self.items.unwrap_or(ITEMS);
         if let Some(stages) = &self.simulate {
             let items = self.items.unwrap_or(1000);
-            return vec![scenario("simulated/stages", "Simulated", stages, items, true)];
+            return vec![scenario(
+                "simulated/stages",
+                "Simulated",
+                stages,
+                items,
+                true,
+            )];
         }
         if let Some(preset) = self.preset {
             let (text, own) = preset.problem();
@@ -192,7 +198,13 @@ impl Params {
             let name = format!("simulated/{preset:?}").to_lowercase();
             return vec![
                 scenario(&name, "Simulated", &long, own, true),
-                scenario("shrunk", "Measured, shorter", &short, items.min(own).min(ITEMS), false),
+                scenario(
+                    "shrunk",
+                    "Measured, shorter",
+                    &short,
+                    items.min(own).min(ITEMS),
+                    false,
+                ),
             ];
         }
         vec![
@@ -317,7 +329,10 @@ impl Lab for Bottleneck {
                 return Err("--items: a measured pipeline takes at most 5000".into());
             }
             let all = stages.what_if();
-            seconds += all.iter().map(|s| s.pipeline().makespan(items)).sum::<f64>();
+            seconds += all
+                .iter()
+                .map(|s| s.pipeline().makespan(items))
+                .sum::<f64>();
         }
         if seconds > 600.0 {
             return Err(format!(
@@ -329,8 +344,10 @@ impl Lab for Bottleneck {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         // Fetch and store wait, for which one event loop is enough. Process has threads.
-        let event_loop = runtime::Builder::new_current_thread().enable_all().build()?;
-        let (kernel, seed) = (Kernel::calibrate(), session.seed);
+        let event_loop = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (event_loop, kernel, seed) = (&event_loop, Kernel::calibrate(), session.seed);
         let scenarios = p.scenarios();
 
         let mut plan = session.plan();
@@ -389,21 +406,19 @@ impl Job {
 struct Item(oneshot::Sender<Outcome>);
 
 /// Three stages at work at once, bounded queues between them.
-async fn pipeline(
-    r: &Recorder,
-    stages: &Stages,
-    n: usize,
-    queue: usize,
-    job: Job,
-) -> Result<()> {
+async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Job) -> Result<()> {
     let [fetch, process, store] = &stages.0[..] else {
         anyhow::bail!("there are three stages");
     };
     let mut spec = Spec::new(MAX_SLOTS, fetch.service.clone());
-    spec.routes = vec![route("/fetch", &fetch.service), route("/store", &store.service)];
+    spec.routes = vec![
+        route("/fetch", &fetch.service),
+        route("/store", &store.service),
+    ];
     let service = r.upstream(spec).await?;
     let client = reqwest::Client::new();
-    r.connect(&client, &service, fetch.width + store.width).await?;
+    r.connect(&client, &service, fetch.width + store.width)
+        .await?;
 
     let (source, wanted) = unbounded();
     let (fetched, to_process) = bounded(queue);
@@ -418,7 +433,9 @@ async fn pipeline(
         tasks.spawn(asking(first.clone(), request));
     }
     for _ in 0..store.width {
-        let request = client.post(format!("{}/store", service.url())).body("an item");
+        let request = client
+            .post(format!("{}/store", service.url()))
+            .body("an item");
         tasks.spawn(asking(third.clone(), request));
     }
     let mut threads = Vec::new();
@@ -432,7 +449,8 @@ async fn pipeline(
     drop((first, second, third));
 
     let begin = Instant::now();
-    let load = r.load().burst(n, |_| {
+    let load = r.load();
+    let burst = load.burst(n, |_| {
         let (done, end) = oneshot::channel();
         let sent = source.try_send(Item(done));
         async move {
@@ -442,11 +460,13 @@ async fn pipeline(
             }
         }
     });
-    let load = load.await;
+    let load = burst.await;
     drop(source);
     tasks.join_all().await;
     for worker in threads {
-        worker.join().map_err(|_| anyhow::anyhow!("a process worker panicked"))?;
+        worker
+            .join()
+            .map_err(|_| anyhow::anyhow!("a process worker panicked"))?;
     }
     r.gauge("started_s", (begin - r.origin()).as_secs_f64());
     r.gauge("makespan_s", load.trial.wall_s);
@@ -542,7 +562,8 @@ impl Stage {
             let item = self.input.recv().await.ok()?;
             if !self.names.queue_before.is_empty() {
                 let length = self.input.len() as f64;
-                self.r.trace(self.names.queue_before, Instant::now(), length);
+                self.r
+                    .trace(self.names.queue_before, Instant::now(), length);
             }
             if !item.0.is_closed() {
                 return Some(item);
@@ -551,7 +572,8 @@ impl Stage {
     }
 
     fn worked(&self, since: Instant) {
-        self.r.sample(self.names.busy, since.elapsed().as_secs_f64());
+        self.r
+            .sample(self.names.busy, since.elapsed().as_secs_f64());
     }
 
     /// Waits for a place in the next queue: this is the back-pressure. Until then this worker takes
@@ -565,8 +587,10 @@ impl Stage {
         let finished = Instant::now();
         // It fails only when the next stage has gone, and the item's end is then dropped with it.
         let _ = output.send(item).await;
-        self.r.sample(self.names.blocked, finished.elapsed().as_secs_f64());
-        self.r.trace(self.names.queue_behind, Instant::now(), output.len() as f64);
+        self.r
+            .sample(self.names.blocked, finished.elapsed().as_secs_f64());
+        self.r
+            .trace(self.names.queue_behind, Instant::now(), output.len() as f64);
     }
 }
 
@@ -583,7 +607,9 @@ fn route(path: &str, service: &ServiceTime) -> Route {
 
 /// The process stage without the others: what are workers beyond the processors good for?
 fn only_process(r: &Recorder, threads: usize, jobs: usize, job: Job, cost: Duration) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
     let start = Instant::now();
     pool.install(|| {
         let one_by_one = (0..jobs).into_par_iter().with_max_len(1);
@@ -595,13 +621,7 @@ fn only_process(r: &Recorder, threads: usize, jobs: usize, job: Job, cost: Durat
 }
 
 /// The same pipeline, or any other, on no clock and no processor.
-fn in_virtual_time(
-    r: &Recorder,
-    stages: &Stages,
-    n: usize,
-    queue: usize,
-    seed: u64,
-) -> Result<()> {
+fn in_virtual_time(r: &Recorder, stages: &Stages, n: usize, queue: usize, seed: u64) -> Result<()> {
     let run = simulate(&stages.stations(queue), n, seed);
     let run = run.ok_or_else(|| anyhow::anyhow!("{stages} cannot be simulated"))?;
     r.gauge("makespan_s", run.makespan);
