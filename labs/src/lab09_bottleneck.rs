@@ -6,8 +6,8 @@
 //!
 //! ## What to predict
 //!
-//! Items are fetched (40 ms each, six at a time), processed (10 ms, one at a time) and stored
-//! (15 ms, one at a time), all three stages at work at once with short queues between them. You may
+//! Items are fetched (90 ms each, six at a time), processed (8 ms, one at a time) and stored
+//! (25 ms, one at a time), all three stages at work at once with short queues between them. You may
 //! double one width: six fetches to twelve, one process to two, or one store to two. Which, and
 //! what does each of the three bring?
 //!
@@ -91,15 +91,15 @@ use stages::Stages;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// The pipeline that is to be held back by fetch: widths and times
-    #[arg(long, default_value = "fetch=2x30ms,process=1x6ms,store=2x12ms")]
+    #[arg(long, default_value = "fetch=2x50ms,process=1x6ms,store=2x16ms")]
     pub io: Stages,
     /// The one that is to be held back by process
-    #[arg(long, default_value = "fetch=8x50ms,process=1x16ms,store=2x10ms")]
+    #[arg(long, default_value = "fetch=8x80ms,process=1x30ms,store=2x20ms")]
     pub cpu: Stages,
     /// The one that is to be held back by store
-    #[arg(long, default_value = "fetch=6x40ms,process=1x10ms,store=1x15ms")]
+    #[arg(long, default_value = "fetch=6x90ms,process=1x8ms,store=1x25ms")]
     pub storage: Stages,
-    /// Items through each pipeline [default: 40; the problem's own with --preset; 1000 with --simulate]
+    /// Items through each pipeline [default: 24; the problem's own with --preset; 1000 with --simulate]
     #[arg(long, value_parser = count)]
     pub items: Option<usize>,
     /// Places in the queue before process and in the one before store
@@ -160,8 +160,9 @@ struct Scenario {
     simulated: bool,
 }
 
-/// Items through a pipeline that is measured.
-const ITEMS: usize = 40;
+/// Items through a pipeline that is measured, and through the measured form of a worked problem.
+const ITEMS: usize = 24;
+const SAMPLE: usize = 80;
 /// Longest service time in the measured form of a worked problem.
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -202,7 +203,7 @@ impl Params {
                     "shrunk",
                     "Measured, shorter",
                     &short,
-                    items.min(own).min(ITEMS),
+                    own.min(SAMPLE),
                     false,
                 ),
             ];
@@ -214,10 +215,11 @@ impl Params {
         ]
     }
 
-    /// Cost of a job and sizes of the pools in the arm that has no other stage.
-    fn pools(&self) -> (Duration, [usize; 2]) {
-        let cores = host::cores().min(MOST_THREADS / 2);
-        (self.cpu.0[1].service.mean(), [cores, 2 * cores])
+    /// The process stage by itself: the cost of a job, and how many for each processor.
+    fn pools(&self) -> (Duration, usize) {
+        // A fifth of the stage's, so that the last jobs of all threads end at nearly the same time.
+        let cost = self.cpu.0.get(1).map_or(SHORT, |s| s.service.mean()) / 5;
+        (cost, self.items.unwrap_or(ITEMS).clamp(2, 20))
     }
 }
 
@@ -238,7 +240,7 @@ impl Lab for Bottleneck {
         predict: &[
             Question {
                 key: "fetch",
-                ask: "Fetch 40 ms, six at a time; process 10 ms and store 15 ms, one at a time. Twelve fetches at a time instead: how many times the throughput?",
+                ask: "Fetch 90 ms, six at a time; process 8 ms and store 25 ms, one at a time. Twelve fetches at a time instead: how many times the throughput?",
                 unit: "times",
                 hint: "1 to 2",
             },
@@ -368,14 +370,14 @@ impl Lab for Bottleneck {
             return Ok(());
         }
 
-        // Four short conditions cannot lend each other an interval: repeat them.
-        session.trials = if session.scale == Scale::Smoke { 1 } else { 3 };
-        let (cost, sizes) = p.pools();
-        let jobs = sizes[1] * p.items.unwrap_or(ITEMS).div_ceil(8).min(5);
+        // Four short conditions are soon repeated.
+        session.trials = if session.scale == Scale::Smoke { 1 } else { 5 };
+        let (cost, each) = p.pools();
+        let cores = host::cores().min(MOST_THREADS);
         let mut plan = session.plan();
-        for threads in sizes {
+        for threads in [cores, 2 * cores] {
             for (series, work) in [("pool/spin", Work::Spin), ("pool/sleep", Work::Sleep)] {
-                let work = Job(work, kernel);
+                let (jobs, work) = (2 * each.div_ceil(2) * cores, Job(work, kernel));
                 plan.point(series, threads as f64, move |r| {
                     only_process(r, threads, jobs, work, cost)
                 });

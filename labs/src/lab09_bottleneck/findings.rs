@@ -6,7 +6,7 @@ use lab_kit::theory::{Run, amdahl::makespan_equal_jobs, simulate};
 
 use super::diagnosis::{Diagnosis, Seen, diagnose, longest};
 use super::stages::{Stages, Step};
-use super::{Params, Preset, Scenario, Work};
+use super::{Params, Scenario, Work};
 
 /// How far two rates must lie apart for a run of one of them to be told from one of the other.
 const CLEAR: f64 = 0.1;
@@ -295,20 +295,21 @@ fn naming(studies: &[Study]) -> Vec<Claim> {
         .filter(|v| v.clear() && longest_is_clear(&v.expected))
         .filter(|v| v.condition.is_some())
         .collect();
-    let misled = bases.iter().filter(|v| {
+    let misled = |v: &&&Variant| {
         let times = v.expected.0.iter().map(Step::mean_s).enumerate();
         times.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i) != Some(v.slowest())
-    });
+    };
+    let misled = bases.iter().filter(misled).count();
     let found = bases.iter().filter(|v| {
         v.seen()
             .is_some_and(|seen| longest(&seen) != diagnose(&seen).map(|d| d.stage))
     });
-    if !bases.is_empty() {
+    if misled > 0 {
         claims.push(
             Claim::near(
                 "the stage with the longest average time is another one wherever widths make it so",
                 Basis::Predicted,
-                misled.count() as f64,
+                misled as f64,
                 Some(Estimate::exact(found.count() as f64)),
                 0.0,
             )
@@ -378,7 +379,7 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
         };
         steps.map(case).collect::<Vec<_>>()
     });
-    let stalled = stalled(measured);
+    let stalled = stalled(runs().filter_map(|(_, v)| v.condition));
     let law = |text: &str, cases: Vec<Case>, unit| {
         let claim = Claim::at_every(text, Basis::Calibrated, cases).unit(unit);
         claim.excused(stalled.clone())
@@ -413,11 +414,8 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
 
 /// Why pipelines may have taken longer than they should: the machine itself stood still for more
 /// than a fiftieth of a run.
-fn stalled(measured: &[&Study]) -> Option<String> {
-    let conditions = measured
-        .iter()
-        .flat_map(|s| s.runs.iter().filter_map(|v| v.condition));
-    let trials = conditions.flat_map(|k| k.trials());
+fn stalled<'a>(conditions: impl IntoIterator<Item = Condition<'a>>) -> Option<String> {
+    let trials = conditions.into_iter().flat_map(|k| k.trials());
     let stalls = trials.filter_map(|t| {
         let stall = t.gauges.get("stall_max_ms")? / 1e3;
         (stall > 0.02 * t.wall_s).then_some(stall)
@@ -464,13 +462,9 @@ fn headline(p: &Params, studies: &[Study]) -> String {
     if let [only] = studies {
         return answer(only, &name(only), best(only));
     }
-    if let (Some(preset), [long, short]) = (p.preset, studies) {
-        let problem = match preset {
-            Preset::Lesson1 | Preset::Lesson2 => "",
-            Preset::Documents => " (documents)",
-        };
+    if let (Some(_), [long, short]) = (p.preset, studies) {
         return format!(
-            "{}{problem} The same with shorter times, measured: {}, where the simulator says {}.",
+            "{} The same with shorter times, measured: {}, where the simulator says {}.",
             answer(long, &name(long), best(long)),
             cell(short.base().makespan(), seconds),
             short
@@ -482,18 +476,23 @@ fn headline(p: &Params, studies: &[Study]) -> String {
     }
     let gains: Vec<String> = studies.iter().map(|s| cell(best(s), number)).collect();
     let most = studies.iter().map(others).fold(f64::NAN, f64::max);
-    let misled = studies.iter().filter(|s| {
-        s.base()
-            .seen()
-            .is_some_and(|seen| longest(&seen) != diagnose(&seen).map(|d| d.stage))
-    });
     format!(
         "Doubling the busiest stage gives {} times the throughput; doubling any other at most {}. The stage with the longest average time is the wrong one in {} of {} pipelines.",
         list(&gains),
         number(most),
-        misled.count(),
+        misled(studies),
         studies.len()
     )
+}
+
+/// In how many pipelines the longest average time belongs to another stage than the busiest.
+fn misled(studies: &[Study]) -> usize {
+    let of = |s: &&Study| {
+        s.base()
+            .seen()
+            .is_some_and(|seen| longest(&seen) != diagnose(&seen).map(|d| d.stage))
+    };
+    studies.iter().filter(of).count()
 }
 
 fn answer(study: &Study, name: &str, best: Option<Estimate>) -> String {
@@ -558,31 +557,27 @@ fn utilisation(studies: &[Study]) -> Figure {
             bars: base.stages.0.iter().enumerate().map(bar).collect(),
         }
     };
-    let named: Vec<String> = studies
-        .iter()
-        .filter_map(|s| {
-            Some(
-                s.scenario.stages.0[s.base().diagnosis()?.stage]
-                    .name
-                    .clone(),
-            )
-        })
-        .collect();
-    let misled = studies.iter().filter(|s| {
-        s.base()
-            .seen()
-            .is_some_and(|seen| longest(&seen) != diagnose(&seen).map(|d| d.stage))
-    });
+    let simulated = studies.iter().any(|s| s.scenario.simulated);
     Figure {
         id: "utilisation".into(),
-        title: format!(
-            "The busiest stage is the bottleneck: {}; the longest is another one in {} of {}",
-            list(&named),
-            misled.count(),
-            studies.len()
+        title: match misled(studies) {
+            0 => "The busiest stage is the bottleneck".into(),
+            n => format!(
+                "The busiest stage is the bottleneck; the longest one is not in {n} of {}",
+                studies.len()
+            ),
+        },
+        subtitle: format!(
+            "Share of their time in which a stage's workers work, fill and drain included. Dashed: theory{}",
+            if simulated {
+                ". Outlined: simulated"
+            } else {
+                ""
+            }
         ),
-        subtitle: "Share of their time in which a stage's workers work, fill and drain included. Dashed: theory. Outlined: simulated".into(),
-        desc: "Bars of the utilisation of each stage of each pipeline, the bottleneck's the longest.".into(),
+        desc:
+            "Bars of the utilisation of each stage of each pipeline, the bottleneck's the longest."
+                .into(),
         body: Body::Bars(Bars {
             x: Axis::linear("busy", Unit::Share).with_range(0.0, 1.0),
             groups: studies.iter().map(group).collect(),
@@ -609,7 +604,7 @@ fn what_if(studies: &[Study]) -> Option<Figure> {
             };
             bars.push(bar.with_interval(gain.ci95).with_theory(s.expected_gain(i)));
             let simulated = s.simulated_gain(i);
-            bars.extend(simulated.map(|g| ValueBar::simulated("simulated", colour, g)));
+            bars.extend(simulated.map(|g| ValueBar::simulated("", colour, g)));
         }
         BarGroup { label, note, bars }
     };
@@ -630,7 +625,7 @@ fn what_if(studies: &[Study]) -> Option<Figure> {
     (!groups.is_empty()).then(|| Figure {
         id: "what-if".into(),
         title: format!(
-            "Doubling the bottleneck gives {} times the throughput, doubling another stage {}",
+            "Doubling the bottleneck: {} times the throughput; any other stage: {}",
             list(&helps),
             number(rest)
         ),
@@ -701,7 +696,8 @@ fn staircase(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
 
 /// The process stage by itself: threads beyond the processors.
 fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
-    let cost = p.cpu.0.get(1)?.mean_s();
+    let (cost, _) = p.pools();
+    let cost = cost.as_secs_f64();
     let host = summary.host();
     let mut cases = Vec::new();
     let mut groups = Vec::new();
@@ -721,14 +717,12 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
             };
             let law = makespan_equal_jobs(jobs as usize, cost, threads, width);
             let rate = k.estimate(|t| Some(jobs / t.wall_s))?;
-            // The last jobs do not end together when threads share processors.
-            let within = if spins { 0.1 } else { 0.05 };
             let name = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
             cases.push(Case {
                 name: format!("{}, {name}", label.to_lowercase()),
                 predicted: jobs / law,
                 measured: Some(rate),
-                tolerance: within * jobs / law,
+                tolerance: 0.1 * jobs / law,
             });
             rates.push((spins, threads, rate.value));
             let colour = if spins {
@@ -759,15 +753,15 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
             _ => "–".into(),
         }
     };
-    let unfit = (host.width(host.cores) < 1.05)
-        .then(|| "this machine has only one processor's worth of work".to_string());
+    let conditions = ["pool/spin", "pool/sleep"].map(|series| summary.series(series));
+    let stalled = stalled(conditions.concat());
     let claim = Claim::at_every(
         "threads beyond the processors add nothing to computing, and everything to waiting",
         Basis::Calibrated,
         cases,
     )
     .unit("jobs/s")
-    .excused(unfit);
+    .excused(stalled);
     let figure = Figure {
         id: "pool".into(),
         title: format!(
