@@ -16,14 +16,20 @@
 //! | [`pipeline`] | how long do n items take through stages in a row? |
 //! | [`simulate`] | and when service times are random and queues short? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
+//! | [`schedule`] | when do jobs end that come one after another and share processors? |
+//! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
+//! | [`repairman`] | what do n workers get that wait and compute in turn? |
 
 pub mod amdahl;
 pub mod burst;
 pub mod closed_loop;
 pub mod erlang;
+pub mod hedge;
 pub mod little;
 pub mod mdc;
 pub mod pipeline;
+pub mod repairman;
+pub mod schedule;
 pub mod simulate;
 pub mod usl;
 
