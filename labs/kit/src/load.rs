@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -212,35 +215,43 @@ impl Load {
         book.close(n as u64).with_wall(start.elapsed())
     }
 
-    /// So many clients that each send so many requests, one after another; they start evenly spread
-    /// over `ramp`. A fixed number: a fixed time would cut short what is slow, and count less of it.
-    pub async fn repeat<F, Fut>(&self, clients: usize, times: usize, ramp: Duration, op: F) -> Tally
+    /// So many clients that send so many requests in all, each its next one after its last one is
+    /// answered; they start evenly spread over `ramp`. A fixed number: a fixed time would cut short
+    /// what is slow, and count less of it. `op` is called with the number of the request.
+    pub async fn shared<F, Fut>(
+        &self,
+        clients: usize,
+        requests: usize,
+        ramp: Duration,
+        op: F,
+    ) -> Tally
     where
         F: Fn(usize) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
         let origin = Instant::now();
         let book = Arc::new(Book::new(origin, None));
+        let next = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for i in 0..clients {
-            let (load, book, op) = (self.clone(), book.clone(), op.clone());
+            let (load, book, next, op) = (self.clone(), book.clone(), next.clone(), op.clone());
             let start = origin + ramp.mul_f64(i as f64 / clients as f64);
             tasks.spawn(async move {
                 load.sleep(start).await;
-                for _ in 0..times {
-                    if load.stop.is_set() {
+                while !load.stop.is_set() {
+                    let request = next.fetch_add(1, Ordering::Relaxed);
+                    if request >= requests {
                         break;
                     }
                     let attempt = load.clone();
                     attempt
-                        .attempt(book.clone(), Instant::now(), true, op(i))
+                        .attempt(book.clone(), Instant::now(), true, op(request))
                         .await;
                 }
             });
         }
         join(tasks).await;
-        book.close((clients * times) as u64)
-            .with_wall(origin.elapsed())
+        book.close(requests as u64).with_wall(origin.elapsed())
     }
 
     /// Runs a closed loop. `op` is called with the client's number for each attempt.
@@ -667,13 +678,13 @@ mod tests {
     }
 
     #[test]
-    fn clients_repeat_as_often_as_asked() {
+    fn clients_share_the_requests() {
         let load = Load::default();
-        let all = load.repeat(3, 5, Duration::ZERO, |i| async move { OUTCOMES[i] });
+        let all = load.shared(3, 20, Duration::ZERO, |i| async move { OUTCOMES[i % 4] });
         let tally = runtime().block_on(all);
         let t = &tally.trial;
         assert!(t.books_close());
-        assert_eq!((t.offered, t.ok, t.rejected, t.timed_out), (15, 5, 5, 5));
+        assert_eq!((t.offered, t.ok, t.rejected, t.timed_out), (20, 5, 5, 5));
         assert!(tally.max_in_flight <= 3);
     }
 

@@ -305,7 +305,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Calibrated,
             gain,
             gained,
-            2.0 * LATE + DRIFT * (phases.course.computing() - arriving.course.computing()).abs(),
+            LATE + SLICE,
         )
         .unit("s")
         .unless(coin),
@@ -417,9 +417,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
     let few = |k: &Option<Condition>| {
         let offered: u64 = k.iter().flat_map(|k| k.trials()).map(|t| t.offered).sum();
-        ((offered as f64) * 3.0 * t * t < 60.0 && t > 0.0).then(|| {
-            "too few fetches to see what is slow twice: more --answers or --clients".to_string()
-        })
+        ((offered as f64) * 3.0 * t * t < 60.0 && t > 0.0)
+            .then(|| "too few fetches to see what is slow twice: more --answers".to_string())
     };
     claims.push(
         Claim::at_every(
@@ -504,7 +503,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         Figure {
             id: "failing".into(),
             title: format!(
-                "One source fails: {} of 3 parts with join_all, {} with try_join_all, which computes {} for nobody",
+                "One source fails: join_all gives {} of 3 parts, try_join_all {} and computes {} for nobody",
                 cell(fates(parts), number), cell(fates(nothing), number), cell(for_nobody, seconds)
             ),
             subtitle: format!("{} answers 500. Hatched: fetching. The line is the answer's end; dashed: theory", sources[failed].name),
@@ -702,14 +701,17 @@ fn tail_figure(
     Figure {
         id: "tail".into(),
         title: format!(
-            "{} of the answers are slow; with a second request for late fetches {}, for {} more requests",
+            "{} of the answers are slow, {} with a second request for what is late",
             cell(slow_plain, percent),
-            cell(slow_hedged, percent),
-            cell(extra, |v| percent(v / 100.0))
+            cell(slow_hedged, percent)
         ),
         subtitle: format!(
-            "An answer needs three fetches of {}; {} of them take {}. The second request is sent after {}. Dashed: theory",
-            p.usual, percent(p.slow_share), seconds(p.usual.s() * p.slow_factor), p.hedge_after
+            "Three fetches of {}, {} of them {}. A second request after {}: {} more requests. Dashed: theory",
+            seconds(p.usual.s()),
+            percent(p.slow_share),
+            seconds(p.usual.s() * p.slow_factor),
+            seconds(p.hedge_after.s()),
+            cell(extra, |v| percent(v / 100.0))
         ),
         desc: "Share of answers that take longer than a time, on a logarithmic scale: the tail is ten times smaller with a second request.".into(),
         body: Body::Panels(Panels {
