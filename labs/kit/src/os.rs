@@ -60,6 +60,20 @@ pub fn threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
+/// Context switches of the calling thread since it started: (voluntary, involuntary). A voluntary
+/// one gives the processor up to wait for something; an involuntary one has it taken away.
+pub fn context_switches() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let count = |key: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+        line.trim().parse().ok()
+    };
+    Some((
+        count("voluntary_ctxt_switches:")?,
+        count("nonvoluntary_ctxt_switches:")?,
+    ))
+}
+
 /// Number of files this process has open now.
 pub fn open_files() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
@@ -77,6 +91,9 @@ mod tests {
     fn linux_knows_everything() {
         assert!(super::busy_seconds() >= super::cpu_seconds() && super::cpu_seconds().is_some());
         assert!(super::memory_bytes() > super::resident_bytes());
+        let before = super::context_switches().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(super::context_switches().unwrap().0 > before.0);
         assert!(super::threads() >= Some(1) && super::open_files() >= Some(3));
     }
 }

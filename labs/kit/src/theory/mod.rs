@@ -17,15 +17,21 @@
 //! | [`simulate`] | and when service times are random and queues short? |
 //! | [`event_loop`] | and when one event loop fetches and computes? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
+//! | [`schedule`] | when do jobs end that come one after another and share processors? |
+//! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
+//! | [`repairman`] | what do n workers get that wait and compute in turn? |
 
 pub mod amdahl;
 pub mod burst;
 pub mod closed_loop;
 pub mod erlang;
 pub mod event_loop;
+pub mod hedge;
 pub mod little;
 pub mod mdc;
 pub mod pipeline;
+pub mod repairman;
+pub mod schedule;
 pub mod simulate;
 pub mod usl;
 
