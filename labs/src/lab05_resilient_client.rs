@@ -39,7 +39,9 @@
 //! grants almost every retry, where a third do it grants one in four. The breaker goes further: a
 //! probe now and then is all that reaches the service, and everybody else fails at once
 //! instead of waiting. It saves the service, not the calls: whether that is wanted depends on
-//! whether somebody has something better to do than to wait.
+//! whether somebody has something better to do than to wait. (Failures in a row are easily
+//! interrupted: with `--service 20ms` answers that were on their way when the service went down begin the
+//! count anew, and more gets through.)
 //!
 //! ## Where the source was misled
 //!
@@ -198,6 +200,8 @@ const ARMS: [(&str, &str); 8] = [
 const READY: Duration = Duration::from_millis(80);
 /// (b) How long they go on before the outage.
 const LEAD: Duration = Duration::from_millis(100);
+/// (b) When the herd calls, from the outage's beginning, which has a clock of its own.
+const HERD: Duration = Duration::from_millis(10);
 /// (b) Arrivals are counted in stretches this long.
 const BIN: Duration = Duration::from_millis(10);
 /// (b) A peak is what arrives within this time.
@@ -218,8 +222,7 @@ impl Params {
         let steady = (0..).map(|i| (f64::from(i) + 0.5) / self.rate - lead);
         let mut starts: Vec<f64> = steady.take_while(|t| *t < end).collect();
         let begun = starts.partition_point(|t| *t < 0.0);
-        // A moment later than the outage, which has a clock of its own.
-        starts.splice(begun..begun, vec![2e-3; self.herd]);
+        starts.splice(begun..begun, vec![HERD.as_secs_f64(); self.herd]);
         starts.sort_by(f64::total_cmp);
         starts
     }

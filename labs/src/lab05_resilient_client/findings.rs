@@ -3,7 +3,7 @@
 use lab_kit::prelude::*;
 
 use super::schedule::{self, Calls, Spread};
-use super::{ARMS, LEAD, Params};
+use super::{ARMS, HERD, LEAD, Params};
 
 /// What chance may do to one counted figure in one run of a thousand.
 const LUCK: f64 = 1e-3;
@@ -140,7 +140,7 @@ impl<'a> Down<'a> {
             )
         });
         // A herd that comes back at the very end.
-        let mut at = 0.0;
+        let mut at = HERD.as_secs_f64();
         let steps = retries
             .backoff
             .ceilings()
@@ -150,7 +150,7 @@ impl<'a> Down<'a> {
                 at += wait.as_secs_f64();
                 at
             })
-            .any(|at| at > 1e-3 && (at - p.outage.s()).abs() < 0.02);
+            .any(|at| (at - p.outage.s()).abs() < 0.02);
         let luck = (close && !matches!(arm, "jitter" | "deadline")).then(|| {
             format!("{label}: the herd comes back just when the outage ends, a coin toss")
         });
@@ -413,10 +413,15 @@ fn breaker(p: &Params, k: &Condition) -> Vec<Claim> {
     if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
         return vec![];
     }
+    // Answers that were on their way when the service went down begin the count anew.
+    let starts = p.starts();
+    let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
+    let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
+    let late = starts.iter().filter(under_way).count() as f64;
     let periods = k.estimate(|t| Some(t.gauges.get("opened_in_outage")? - 1.0));
     let rest =
         k.estimate(|t| Some(t.gauges.get("sent_in_outage")? - t.gauges.get("probes_in_outage")?));
-    let each = k.estimate(|t| {
+    let each = most_of(k, |t| {
         let periods = t.gauges.get("opened_in_outage")? - 1.0;
         Some(t.gauges.get("probes_in_outage")? / periods.max(1.0))
     });
@@ -439,9 +444,9 @@ fn breaker(p: &Params, k: &Condition) -> Vec<Claim> {
         )
         .unit("probes"),
         Claim::at_most(
-            "besides, the service sees no more than the failures that open it and what is in flight by then",
+            "besides, the service sees no more than the failures in a row that open it and what is in flight by then",
             Basis::Predicted,
-            f64::from(p.breaker_after - 1) + p.limit as f64,
+            f64::from(p.breaker_after - 1) * (1.0 + late) + p.limit as f64,
             rest,
         )
         .unit("attempts"),
