@@ -351,7 +351,7 @@ impl Lab for ProductionPipeline {
         sizes: Sizes {
             smoke: &[
                 "--items",
-                "22",
+                "16",
                 "--batch",
                 "6",
                 "--fetch",
@@ -361,11 +361,13 @@ impl Lab for ProductionPipeline {
                 "--store",
                 "3ms",
                 "--store-timeout",
-                "60ms",
+                "40ms",
+                "--hang-every",
+                "5",
                 "--kills",
                 "1",
                 "--lock",
-                "30ms",
+                "20ms",
                 "--beat",
                 "4ms",
             ],
@@ -396,6 +398,16 @@ impl Lab for ProductionPipeline {
                 ));
             }
         }
+        if p.db_pages.is_some_and(|pages| pages < 8) {
+            return Err("--db-pages must be 8 or more: the tables alone take that".into());
+        }
+        if p.db_pages.is_some() && p.state.is_none() {
+            return Err("--db-pages ends the pipeline in an error, so it goes with --state".into());
+        }
+        if p.state.is_some() {
+            // No experiment: as long as it takes.
+            return Ok(());
+        }
         if p.beat.s() > p.lock.s() / 4.0 {
             return Err(
                 "--lock is shorter than four --beat: such a gap could be a late timer".into(),
@@ -406,12 +418,6 @@ impl Lab for ProductionPipeline {
                 "--kills leaves fewer than eight --items for each: fewer kills, or more items"
                     .into(),
             );
-        }
-        if p.db_pages.is_some_and(|pages| pages < 8) {
-            return Err("--db-pages must be 8 or more: the tables alone take that".into());
-        }
-        if p.db_pages.is_some() && p.state.is_none() {
-            return Err("--db-pages ends the pipeline in an error, so it goes with --state".into());
         }
         let theory = findings::batches_take(p);
         if theory > 120.0 {
@@ -441,6 +447,7 @@ impl Lab for ProductionPipeline {
             mean: p.fetch.duration(),
         };
 
+        let smoke = session.scale == Scale::Smoke;
         let mut plan = session.plan();
         for (arm, p, service) in [
             ("faults", p, &constant),
@@ -463,8 +470,8 @@ impl Lab for ProductionPipeline {
                 rt.block_on(answers_lost(r, p, tools, careful))
             });
         }
-        // A bound needs an interval: three trials whatever the scale.
-        for _ in 0..3 {
+        // A bound needs an interval: three trials at least.
+        for _ in 0..if smoke { 1 } else { 3 } {
             plan.point("locked/event loop", 0.0, |r| {
                 rt.block_on(locked(r, p, tools, Store::open_in_place))
             });
@@ -740,14 +747,12 @@ fn killed(r: &Recorder, p: &Params, runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
+/// [`Store::open`] or [`Store::open_in_place`].
+type Open = fn(&Path, usize, Options) -> Result<(Store, Found), StoreError>;
+
 /// Another program holds the database locked from the beginning until a while after the first item
 /// has been fetched. What becomes of the event loop?
-async fn locked(
-    r: &Recorder,
-    p: &Params,
-    tools: &Tools,
-    open: fn(&Path, usize, Options) -> Result<(Store, Found), StoreError>,
-) -> Result<()> {
+async fn locked(r: &Recorder, p: &Params, tools: &Tools, open: Open) -> Result<()> {
     let lasting = Params {
         items: 2 * p.batch,
         // Nothing is to time out here.

@@ -96,10 +96,6 @@ impl Arm<'_> {
     fn name(&self) -> String {
         format!("{}, {}", self.trouble, self.way)
     }
-
-    fn wall(&self) -> Option<Estimate> {
-        self.condition.wall_s()
-    }
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
@@ -227,11 +223,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     // How long it takes.
     let times = arms.iter().map(|a| {
-        let predicted = typical(&a.condition)
-            .map_or(f64::NAN, |t| play(p, &as_taken(p, t), a.way).makespan);
+        let predicted = typical(&a.condition).map_or(f64::NAN, |t| {
+            play(p, &as_taken(p, t, a.way), a.way).makespan
+        });
         // Each trial against the schedule of its own times.
         let ratio = |t: &Trial| {
-            let theory = play(p, &as_taken(p, t), a.way).makespan;
+            let theory = play(p, &as_taken(p, t, a.way), a.way).makespan;
             (theory > 0.0).then(|| t.wall_s / theory)
         };
         Case {
@@ -448,11 +445,28 @@ fn durations(trial: &Trial, stage: &str) -> BTreeMap<usize, f64> {
     times.collect()
 }
 
-/// What each item took, stage by stage.
-fn as_taken(p: &Params, trial: &Trial) -> Vec<Times> {
-    let stages = ["fetch", "process", "store"].map(|stage| durations(trial, stage));
-    let item = |i: usize| stages.iter().map_while(|stage| stage.get(&i).copied());
-    (0..p.items).map(|i| item(i).collect()).collect()
+/// What each item took, stage by stage. Those let in together are sent one after another, some 50 µs
+/// each; counted from the first of them they come back in the order in which they did.
+fn as_taken(p: &Params, trial: &Trial, way: &str) -> Vec<Times> {
+    let stages = ["process", "store"].map(|stage| durations(trial, stage));
+    let of_fetch = trial.spans.iter().filter(|s| s.lane == "fetch");
+    let fetches: BTreeMap<usize, (f64, f64)> = of_fetch
+        .filter_map(|s| Some((s.name.parse().ok()?, (s.start_s, s.end_s))))
+        .collect();
+    let first = |i: usize| match way {
+        "batches" => i - i % p.batch,
+        _ if i < p.batch => 0,
+        _ => i,
+    };
+    let item = |i: usize| -> Times {
+        let (Some(sent), Some(fetch)) = (fetches.get(&first(i)), fetches.get(&i)) else {
+            return Times::new();
+        };
+        let times = stages.iter().map_while(|stage| stage.get(&i));
+        let fetched = (fetch.1 - sent.0).max(0.0);
+        std::iter::once(fetched).chain(times.copied()).collect()
+    };
+    (0..p.items).map(item).collect()
 }
 
 /// What there is of a pipeline that items occupy, and for how much of the time.
@@ -759,7 +773,7 @@ fn beats(p: &Params, blocked: &Condition, free: &Condition) -> Figure {
     Figure {
         id: "locked".into(),
         title: format!(
-            "A locked database stops the event loop for {} when SQLite is called on it; with a thread of its own no gap is above {}",
+            "A locked database stops the event loop for {}; behind a thread, no gap above {}",
             gap(blocked),
             gap(free)
         ),
