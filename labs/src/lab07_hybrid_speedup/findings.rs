@@ -84,7 +84,7 @@ impl Theory<'_> {
         let measured = |at_a_time: usize| {
             let k = summary.at("fetch", at_a_time as f64)?;
             let waves = items(&k) as f64 / at_a_time as f64;
-            Some(k.wall_s()?.value / waves)
+            Some(estimate(&k, |t| Some(t.wall_s))?.value / waves)
         };
         Theory {
             p,
@@ -169,6 +169,18 @@ fn items(k: &Condition) -> usize {
     k.gauge("items").map_or(0, |e| e.value as usize)
 }
 
+/// False for a trial that other programs took part in: it is about them. (The same share of the
+/// processors makes a whole run undecidable.)
+fn undisturbed(trial: &Trial) -> bool {
+    let others = trial.gauges.get("others_cpu_share");
+    others.is_none_or(|share| *share <= 0.1)
+}
+
+/// Estimates a figure over the undisturbed trials.
+fn estimate(k: &Condition, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+    k.estimate(|t| figure(t).filter(|_| undisturbed(t)))
+}
+
 /// A condition beside its theory.
 #[derive(Clone, Copy)]
 struct Beside<'a> {
@@ -225,17 +237,20 @@ impl<'a> Beside<'a> {
     }
 
     fn wall(&self) -> Option<Estimate> {
-        self.k.wall_s()
+        estimate(&self.k, |t| Some(t.wall_s))
     }
 
     fn predicted(&self) -> f64 {
-        let mean = self.k.estimate(|t| Some(self.time_of(self.arm, t)));
+        let mean = estimate(&self.k, |t| Some(self.time_of(self.arm, t)));
         mean.map_or(f64::NAN, |e| e.value)
     }
 
     /// How many times faster an item is than one after another, in the same round.
     fn gain(&self) -> Option<Estimate> {
-        let each = |t: &Trial| Some(t.wall_s / t.gauges.get("items")?).filter(|s| *s > 0.0);
+        let each = |t: &Trial| {
+            let each = t.wall_s / t.gauges.get("items")?;
+            (each > 0.0 && undisturbed(t)).then_some(each)
+        };
         self.one?
             .paired(&self.k, |one, trial| Some(each(one)? / each(trial)?))
     }
@@ -243,7 +258,8 @@ impl<'a> Beside<'a> {
     fn predicted_gain(&self) -> f64 {
         let gain = |one: &Trial, trial: &Trial| {
             let each = self.theory.alone + self.cost(one);
-            Some(items(&self.k) as f64 * each / self.time_of(self.arm, trial))
+            (undisturbed(one) && undisturbed(trial))
+                .then_some(items(&self.k) as f64 * each / self.time_of(self.arm, trial))
         };
         let mean = self.one.and_then(|one| one.paired(&self.k, gain));
         mean.map_or(f64::NAN, |e| e.value)
@@ -251,8 +267,9 @@ impl<'a> Beside<'a> {
 
     /// The time of an ideal hybrid over its own.
     fn efficiency(&self) -> Option<Estimate> {
-        self.k
-            .estimate(|t| (t.wall_s > 0.0).then(|| self.time_of(Arm::Hybrid, t) / t.wall_s))
+        estimate(&self.k, |t| {
+            (t.wall_s > 0.0).then(|| self.time_of(Arm::Hybrid, t) / t.wall_s)
+        })
     }
 
     /// How long the machine may take, in seconds, to notice that there is something to do.
@@ -278,7 +295,7 @@ impl<'a> Beside<'a> {
 
     fn case(&self, name: String) -> Case {
         let predicted = self.predicted();
-        let late = self.k.estimate(|t| Some(self.late(t)));
+        let late = estimate(&self.k, |t| Some(self.late(t)));
         Case {
             name,
             predicted,
@@ -378,7 +395,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             let (least, most) = theory.loop_range(items(k), b?.cost(t));
             Some(f64::max(least - t.wall_s, t.wall_s - most).max(0.0) / least)
         };
-        k.trials().iter().filter_map(outside).collect::<Vec<_>>()
+        let trials = k.trials().iter().filter(|t| undisturbed(t));
+        trials.filter_map(outside).collect::<Vec<_>>()
     };
     let on_loop: Vec<f64> = summary.series("async").iter().flat_map(outside).collect();
     claims.push(
@@ -452,14 +470,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cell(b.efficiency(), percent),
         ]);
     }
+    let left_out = summary.all_trials().filter(|t| !undisturbed(t)).count();
     table.note = format!(
-        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}.",
+        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}.{}",
         threads(p.workers),
         number(theory.worth(p.workers, p.work)),
         p.fetch,
         seconds(theory.alone),
         seconds(theory.among),
-        p.concurrency
+        p.concurrency,
+        match left_out {
+            0 => String::new(),
+            n => format!(
+                " Left out: {n} trial(s) in which other programs had more than a tenth of the processors."
+            ),
+        }
     );
 
     let mut answers = Vec::new();
@@ -758,5 +783,35 @@ fn processors(p: &Params, here: &[(Arm, Vec<Beside>)]) -> Figure {
             ],
             marks: vec![],
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_needs_seven_processors() {
+        let gain = |processors| source_sequential() / source_on(processors);
+        assert!((gain(4) - 4.2).abs() < 0.01, "{}", gain(4));
+        assert!(gain(6) < 7.0 && gain(7) > 7.0);
+        // The simulator and the formula agree where both apply: no queue is ever full for long.
+        let (n, f, p, _) = SOURCE;
+        for processors in 1..=16 {
+            let exact = Pipeline::new(&[(f, 10), (p, processors)]).makespan(n);
+            assert!((source_on(processors) / exact - 1.0).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn borders_to_two_digits() {
+        for (ratio, text) in [
+            (0.0417, "0.042"),
+            (7.08, "7.1"),
+            (0.1, "0.1"),
+            (123.0, "120"),
+        ] {
+            assert_eq!(short(ratio), text);
+        }
     }
 }
