@@ -204,7 +204,7 @@ impl Params {
             // The quickest arm and the one that matters: more of them in the same time.
             "hybrid" if ratio == self.ratio() => 3 * self.items,
             _ if ratio == self.ratio() => self.items,
-            "sequential" => fit(1, f + p),
+            "sequential" => 2 * fit(1, f + p) - 1,
             // Whole waves: the last one should not decide.
             "async" => match fit(2, f / c + p) {
                 n if n > self.concurrency => n - n % self.concurrency,
@@ -308,10 +308,14 @@ impl Lab for HybridSpeedup {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
-        // The arms that are compared carry claims of their own and are repeated in any case.
-        let repeats = match session.scale {
-            Scale::Smoke => 1,
-            _ => 3_usize.div_ceil(session.trials),
+        // The arms that are compared carry claims of their own and are repeated in any case, the
+        // hybrid and its baseline even more.
+        let (repeats, more) = match session.scale {
+            Scale::Smoke => (1, 0),
+            _ => (
+                3_usize.div_ceil(session.trials),
+                4_usize.div_ceil(session.trials) - 1,
+            ),
         };
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
@@ -350,9 +354,13 @@ impl Lab for HybridSpeedup {
                 hybrid(r, worked, n, width)
             });
         }
-        for _ in 1..repeats {
+        for _ in 0..more {
+            let n = |arm| p.items(arm, p.ratio());
+            plan.point("sequential", p.ratio(), move |r| {
+                one_after_another(r, worked, n("sequential"))
+            });
             plan.point("hybrid", p.ratio(), move |r| {
-                hybrid(r, worked, p.items("hybrid", p.ratio()), p.workers)
+                hybrid(r, worked, n("hybrid"), p.workers)
             });
         }
         for _ in 0..repeats {
@@ -397,17 +405,24 @@ impl Job {
         }
         r.sample("process_s", start.elapsed().as_secs_f64());
     }
-}
 
-impl Job {
-    /// Seconds that a second of work takes right now.
-    fn pace(&self) -> f64 {
+    /// Seconds that a second of work takes on each of so many threads, right now.
+    fn pace(&self, threads: usize) -> f64 {
+        let sample = Duration::from_millis(4);
+        let once = || {
+            let start = Instant::now();
+            self.kernel.work(sample);
+            start.elapsed().as_secs_f64() / sample.as_secs_f64()
+        };
         if self.work == Work::Sleep {
             return 1.0;
         }
-        let (start, sample) = (Instant::now(), Duration::from_millis(4));
-        self.kernel.work(sample);
-        start.elapsed().as_secs_f64() / sample.as_secs_f64()
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(once)).collect();
+            let mine = once();
+            let all = others.into_iter().filter_map(|t| t.join().ok());
+            (mine + all.sum::<f64>()) / threads as f64
+        })
     }
 }
 
@@ -421,7 +436,7 @@ fn fetch_only(r: &Recorder, job: Job, n: usize, at_a_time: usize) -> Result<()> 
     let runtime = event_loop()?;
     let (service, client) = runtime.block_on(connected(r, job, at_a_time))?;
     let (client, url) = (&client, &service.url());
-    timed(r, job, n, || {
+    timed(r, job, (n, 1), || {
         let each = |_| async move { fetch(client, url).await.map(drop) };
         let all = stream::iter(0..n).map(each).buffer_unordered(at_a_time);
         runtime.block_on(all.try_collect())
@@ -432,7 +447,7 @@ fn fetch_only(r: &Recorder, job: Job, n: usize, at_a_time: usize) -> Result<()> 
 fn one_after_another(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let service = event_loop()?.block_on(r.upstream(job.upstream(1)))?;
     let desk = Desk::open(r, &service)?;
-    timed(r, job, n, || {
+    timed(r, job, (n, 1), || {
         for _ in 0..n {
             job.process(r, &desk.fetch()?);
         }
@@ -445,7 +460,7 @@ fn async_only(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let (runtime, c) = (event_loop()?, job.concurrency);
     let (service, client) = runtime.block_on(connected(r, job, c))?;
     let (client, url) = (&client, &service.url());
-    timed(r, job, n, || {
+    timed(r, job, (n, 1), || {
         let each = |_| async move {
             job.process(r, &fetch(client, url).await?);
             Ok(())
@@ -468,7 +483,7 @@ fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> 
         }
         Ok(())
     };
-    timed(r, job, n, || {
+    timed(r, job, (n, threads), || {
         std::thread::scope(|scope| {
             let spawn = |desk| scope.spawn(|| work(desk));
             let threads: Vec<_> = desks.into_iter().map(spawn).collect();
@@ -491,7 +506,7 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
         stores: 1,
     };
     let (bridge, recorder) = (Bridge::new(threads, limits)?, r.clone());
-    timed(r, job, n, || {
+    timed(r, job, (n, threads), || {
         let results = bridge.run(
             stream::iter(0..n),
             |_| fetch(client, url),
@@ -504,14 +519,19 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
 }
 
 /// Runtimes, connections and pools are there before the clock starts. A processor's clock changes
-/// with load and heat, so its pace is taken before and after: the
-/// quicker of both, since what disturbs it makes it slower.
-fn timed(r: &Recorder, job: Job, items: usize, run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let before = job.pace();
+/// with load and heat, so its pace on as many threads as will compute is taken before and after:
+/// the quicker of both, since what disturbs it makes it slower.
+fn timed(
+    r: &Recorder,
+    job: Job,
+    (items, threads): (usize, usize),
+    run: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let before = job.pace(threads);
     let start = Instant::now();
     run()?;
     r.wall(start.elapsed());
-    r.gauge("pace", before.min(job.pace()));
+    r.gauge("pace", before.min(job.pace(threads)));
     r.gauge("items", items as f64);
     Ok(())
 }

@@ -225,10 +225,17 @@ impl<'a> Beside<'a> {
         }
     }
 
-    /// Seconds an item cost at the pace the processor had in a trial.
+    /// Seconds an item cost at the pace the processors had in a trial.
     fn cost(&self, trial: &Trial) -> f64 {
         let pace = trial.gauges.get("pace").copied().unwrap_or(1.0);
-        self.ratio * self.theory.p.fetch.s() * pace
+        // The pace was taken on all threads: how they share the processors is in it already, and
+        // theory adds it again.
+        let (threads, work) = self.on;
+        let shared = match self.arm {
+            Arm::Sequential | Arm::Async => 1.0,
+            _ => threads as f64 / self.theory.worth(threads, work),
+        };
+        self.ratio * self.theory.p.fetch.s() * pace / shared.max(1.0)
     }
 
     fn time_of(&self, arm: Arm, trial: &Trial) -> f64 {
@@ -257,7 +264,11 @@ impl<'a> Beside<'a> {
 
     fn predicted_gain(&self) -> f64 {
         let gain = |one: &Trial, trial: &Trial| {
-            let each = self.theory.alone + self.cost(one);
+            let alone = Beside {
+                arm: Arm::Sequential,
+                ..*self
+            };
+            let each = self.theory.alone + alone.cost(one);
             (undisturbed(one) && undisturbed(trial))
                 .then_some(items(&self.k) as f64 * each / self.time_of(self.arm, trial))
         };
@@ -337,68 +348,43 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     };
     let reached = hybrid.and_then(|b| b.efficiency());
 
-    let mut claims = Vec::new();
-    let mut law = |text: &str, cases: Vec<Case>, unit: &'static str| {
-        if !cases.is_empty() {
-            claims.push(Claim::at_every(text, Basis::Calibrated, cases).unit(unit));
-        }
+    // A figure of every undisturbed trial at every ratio.
+    let everywhere = |arm: Arm, figure: &dyn Fn(&Beside, &Trial) -> f64| -> Vec<f64> {
+        let conditions = summary.series(arm.series()).into_iter();
+        let beside = conditions.filter_map(|k| Beside::at(theory, summary, arm, k.x()));
+        let of = |b: Beside| {
+            let trials = b.k.trials().iter().filter(|t| undisturbed(t));
+            trials.map(|t| figure(&b, t)).collect::<Vec<_>>()
+        };
+        beside.flat_map(of).collect()
     };
+
+    let mut claims = Vec::new();
     let laws = [
         (
             Arm::Sequential,
-            "one after another takes N·(f + p), at every ratio",
+            "one after another takes N·(f + p), on average over all ratios",
         ),
         (
             Arm::Threads,
-            "threads take N·(f + p)/P: each waits and computes in turn",
+            "threads take N·(f + p)/P, each waiting and computing in turn, on average over all ratios",
         ),
     ];
     for (arm, text) in laws {
-        let conditions = summary.series(arm.series()).into_iter();
-        let beside = conditions.filter_map(|k| Beside::at(theory, summary, arm, k.x()));
-        let fits = arm == Arm::Sequential || has_processors(p, summary.host(), p.workers);
-        let cases = beside.filter(|_| fits);
-        let cases = cases.map(|b| b.case(format!("p/f = {}", number(b.ratio))));
-        law(text, cases.collect(), "s");
-    }
-    let gains = [Arm::Threads, Arm::Hybrid]
-        .into_iter()
-        .filter_map(at_main)
-        .filter(|b| has_processors(p, summary.host(), b.on.0));
-    let gains = gains.map(|b| {
-        let (time, gain) = (b.case(String::new()), b.predicted_gain());
-        Case {
-            name: b.arm.name().into(),
-            predicted: gain,
-            measured: b.gain(),
-            tolerance: gain * time.tolerance / time.predicted,
+        if arm == Arm::Sequential || has_processors(p, summary.host(), p.workers) {
+            let share = |b: &Beside, t: &Trial| t.wall_s / b.time_of(arm, t);
+            let measured = Estimate::of(&everywhere(arm, &share));
+            let claim = Claim::near(text, Basis::Calibrated, 1.0, measured, CLOSE);
+            claims.push(claim.unit("of theory's time"));
         }
-    });
-    law(
-        "where p is --cost, the speed-ups over a baseline measured in the same run are those of theory",
-        gains.collect(),
-        "times",
-    );
-    let scaling = [Arm::Threads, Arm::Hybrid].into_iter().flat_map(widths);
-    let scaling = scaling.filter(|b| has_processors(p, summary.host(), b.on.0));
-    let scaling = scaling.map(|b| b.case(format!("{}, {}", b.arm.name(), threads(b.on.0))));
-    law(
-        "more threads help both, as far as there are processors for them",
-        scaling.collect(),
-        "s",
-    );
+    }
     // Whether the loop sees the first of several answers before the others are there is a coin
     // toss, in every trial anew; what is certain are the ends.
-    let outside = |k: &Condition| {
-        let b = Beside::at(theory, summary, Arm::Async, k.x());
-        let outside = |t: &Trial| {
-            let (least, most) = theory.loop_range(items(k), b?.cost(t));
-            Some(f64::max(least - t.wall_s, t.wall_s - most).max(0.0) / least)
-        };
-        let trials = k.trials().iter().filter(|t| undisturbed(t));
-        trials.filter_map(outside).collect::<Vec<_>>()
+    let outside = |b: &Beside, t: &Trial| {
+        let (least, most) = theory.loop_range(items(&b.k), b.cost(t));
+        f64::max(least - t.wall_s, t.wall_s - most).max(0.0) / least
     };
-    let on_loop: Vec<f64> = summary.series("async").iter().flat_map(outside).collect();
+    let on_loop = everywhere(Arm::Async, &outside);
     claims.push(
         Claim::at_most(
             "on one event loop the time lies between the larger of N·f/C and N·p and their sum; outside by no more than 5 %, on average over all ratios",
@@ -408,16 +394,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         )
         .unit("of the time"),
     );
-    let everywhere = summary.series("hybrid").into_iter().filter_map(|k| {
-        let b = Beside::at(theory, summary, Arm::Hybrid, k.x())?;
-        Some(b.efficiency()?.value)
-    });
+    let bound = |b: &Beside, t: &Trial| b.time_of(Arm::Hybrid, t) / t.wall_s;
     claims.push(
         Claim::at_least(
             "over all ratios the hybrid reaches at least 90 % of its bound, on average",
             Basis::Calibrated,
             0.9,
-            Estimate::of(&everywhere.collect::<Vec<_>>()),
+            Estimate::of(&everywhere(Arm::Hybrid, &bound)),
         )
         .unit("of the bound"),
     );
@@ -430,6 +413,34 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         )
         .unit("of the bound"),
     );
+    if let Some(b) = hybrid.filter(|_| has_processors(p, summary.host(), p.workers)) {
+        let (time, gain) = (b.case(String::new()), b.predicted_gain());
+        claims.push(
+            Claim::near(
+                "where p is --cost, the hybrid's speed-up over a baseline measured in the same run is that of theory",
+                Basis::Calibrated,
+                gain,
+                b.gain(),
+                gain * time.tolerance / time.predicted,
+            )
+            .unit("times"),
+        );
+    }
+    let scaling = [Arm::Threads, Arm::Hybrid].into_iter().flat_map(widths);
+    let scaling = scaling.filter(|b| has_processors(p, summary.host(), b.on.0));
+    let scaling: Vec<Case> = scaling
+        .map(|b| b.case(format!("{}, {}", b.arm.name(), threads(b.on.0))))
+        .collect();
+    if !scaling.is_empty() {
+        claims.push(
+            Claim::at_every(
+                "more threads help both, as far as there are processors for them",
+                Basis::Calibrated,
+                scaling,
+            )
+            .unit("s"),
+        );
+    }
     if let Some(b) = slept {
         let time = b.case(String::new());
         claims.push(
