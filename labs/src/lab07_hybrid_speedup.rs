@@ -270,8 +270,8 @@ impl Lab for HybridSpeedup {
                 "the work is done elsewhere: more threads than processors help",
             ),
             (
-                "cargo run --release --bin lab07 -- --fetch 100ms --cost 2s --items 2 --ratios 20 --trials 1",
-                "the source's items, a few of its thousand",
+                "cargo run --release --bin lab07 -- --fetch 10ms --cost 200ms --items 4 --ratios 20",
+                "the source's ratio, ten times as fast: the speed-up is that of your processors",
             ),
         ],
         source: include_str!("lab07_hybrid_speedup.rs"),
@@ -314,7 +314,7 @@ impl Lab for HybridSpeedup {
             Scale::Smoke => (1, 0),
             _ => (
                 3_usize.div_ceil(session.trials),
-                4_usize.div_ceil(session.trials) - 1,
+                3_usize.div_ceil(session.trials) - 1,
             ),
         };
         let fetch = p.fetch.duration();
@@ -364,6 +364,9 @@ impl Lab for HybridSpeedup {
             });
         }
         for _ in 0..repeats {
+            plan.point("process", p.workers as f64, move |r| {
+                process_only(r, worked, p.items.div_ceil(p.workers), p.workers)
+            });
             for at_a_time in p.at_a_time() {
                 plan.point("fetch", at_a_time as f64, move |r| {
                     fetch_only(r, worked, 4 * at_a_time, at_a_time)
@@ -406,23 +409,14 @@ impl Job {
         r.sample("process_s", start.elapsed().as_secs_f64());
     }
 
-    /// Seconds that a second of work takes on each of so many threads, right now.
-    fn pace(&self, threads: usize) -> f64 {
-        let sample = Duration::from_millis(4);
-        let once = || {
-            let start = Instant::now();
-            self.kernel.work(sample);
-            start.elapsed().as_secs_f64() / sample.as_secs_f64()
-        };
+    /// Seconds that a second of work takes right now.
+    fn pace(&self) -> f64 {
         if self.work == Work::Sleep {
             return 1.0;
         }
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(once)).collect();
-            let mine = once();
-            let all = others.into_iter().filter_map(|t| t.join().ok());
-            (mine + all.sum::<f64>()) / threads as f64
-        })
+        let (start, sample) = (Instant::now(), Duration::from_millis(4));
+        self.kernel.work(sample);
+        start.elapsed().as_secs_f64() / sample.as_secs_f64()
     }
 }
 
@@ -436,10 +430,22 @@ fn fetch_only(r: &Recorder, job: Job, n: usize, at_a_time: usize) -> Result<()> 
     let runtime = event_loop()?;
     let (service, client) = runtime.block_on(connected(r, job, at_a_time))?;
     let (client, url) = (&client, &service.url());
-    timed(r, job, (n, 1), || {
+    timed(r, job, n, || {
         let each = |_| async move { fetch(client, url).await.map(drop) };
         let all = stream::iter(0..n).map(each).buffer_unordered(at_a_time);
         runtime.block_on(all.try_collect())
+    })
+}
+
+/// Calibration: so many items on each of so many threads, with nothing to fetch.
+fn process_only(r: &Recorder, job: Job, each: usize, threads: usize) -> Result<()> {
+    timed(r, job, each * threads, || {
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (0..each).for_each(|_| job.process(r, &Bytes::new())));
+            }
+        });
+        Ok(())
     })
 }
 
@@ -447,7 +453,7 @@ fn fetch_only(r: &Recorder, job: Job, n: usize, at_a_time: usize) -> Result<()> 
 fn one_after_another(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let service = event_loop()?.block_on(r.upstream(job.upstream(1)))?;
     let desk = Desk::open(r, &service)?;
-    timed(r, job, (n, 1), || {
+    timed(r, job, n, || {
         for _ in 0..n {
             job.process(r, &desk.fetch()?);
         }
@@ -460,7 +466,7 @@ fn async_only(r: &Recorder, job: Job, n: usize) -> Result<()> {
     let (runtime, c) = (event_loop()?, job.concurrency);
     let (service, client) = runtime.block_on(connected(r, job, c))?;
     let (client, url) = (&client, &service.url());
-    timed(r, job, (n, 1), || {
+    timed(r, job, n, || {
         let each = |_| async move {
             job.process(r, &fetch(client, url).await?);
             Ok(())
@@ -483,7 +489,7 @@ fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> 
         }
         Ok(())
     };
-    timed(r, job, (n, threads), || {
+    timed(r, job, n, || {
         std::thread::scope(|scope| {
             let spawn = |desk| scope.spawn(|| work(desk));
             let threads: Vec<_> = desks.into_iter().map(spawn).collect();
@@ -506,7 +512,7 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
         stores: 1,
     };
     let (bridge, recorder) = (Bridge::new(threads, limits)?, r.clone());
-    timed(r, job, (n, threads), || {
+    timed(r, job, n, || {
         let results = bridge.run(
             stream::iter(0..n),
             |_| fetch(client, url),
@@ -519,19 +525,14 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
 }
 
 /// Runtimes, connections and pools are there before the clock starts. A processor's clock changes
-/// with load and heat, so its pace on as many threads as will compute is taken before and after:
-/// the quicker of both, since what disturbs it makes it slower.
-fn timed(
-    r: &Recorder,
-    job: Job,
-    (items, threads): (usize, usize),
-    run: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let before = job.pace(threads);
+/// with load and heat, so its pace is taken before and after: the quicker of both, since what
+/// disturbs it makes it slower.
+fn timed(r: &Recorder, job: Job, items: usize, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let before = job.pace();
     let start = Instant::now();
     run()?;
     r.wall(start.elapsed());
-    r.gauge("pace", before.min(job.pace(threads)));
+    r.gauge("pace", before.min(job.pace()));
     r.gauge("items", items as f64);
     Ok(())
 }

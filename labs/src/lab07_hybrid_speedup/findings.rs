@@ -68,6 +68,8 @@ impl Arm {
 struct Theory<'a> {
     p: &'a Params,
     host: &'a Host,
+    /// Measured with nothing to fetch: processors that P threads are worth.
+    workers: f64,
     /// Measured with nothing to process: a fetch by itself, the service and what a request takes
     /// beside it.
     alone: f64,
@@ -86,18 +88,30 @@ impl Theory<'_> {
             let waves = items(&k) as f64 / at_a_time as f64;
             Some(estimate(&k, |t| Some(t.wall_s))?.value / waves)
         };
+        // Every job takes p at the processor's pace, times the threads that share the processors.
+        let worth = summary.only("process").and_then(|k| {
+            let worth = |t: &Trial| {
+                let gauge = |name: &str| t.gauges.get(name).copied();
+                let job = gauge("process_s")? / gauge("pace")?;
+                Some(p.workers as f64 * p.cost.s() / job)
+            };
+            Some(estimate(&k, worth)?.value)
+        });
+        let most = p.workers.min(host.cores) as f64;
         Theory {
             p,
             host,
+            workers: worth.map_or(host.width(p.workers), |w| w.clamp(1.0, most)),
             alone: measured(1).unwrap_or(expected),
             abreast: measured(p.workers).unwrap_or(expected),
             among: measured(p.concurrency).unwrap_or(expected),
         }
     }
 
-    /// Processors that so many threads are worth.
+    /// Processors that so many threads are worth: P of them as measured with nothing to fetch.
     fn worth(&self, threads: usize, work: Work) -> f64 {
         match work {
+            Work::Spin if threads == self.p.workers => self.workers,
             Work::Spin => self.host.width(threads),
             Work::Sleep => threads as f64,
         }
@@ -225,17 +239,10 @@ impl<'a> Beside<'a> {
         }
     }
 
-    /// Seconds an item cost at the pace the processors had in a trial.
+    /// Seconds an item cost at the pace the processor had in a trial.
     fn cost(&self, trial: &Trial) -> f64 {
         let pace = trial.gauges.get("pace").copied().unwrap_or(1.0);
-        // The pace was taken on all threads: how they share the processors is in it already, and
-        // theory adds it again.
-        let (threads, work) = self.on;
-        let shared = match self.arm {
-            Arm::Sequential | Arm::Async => 1.0,
-            _ => threads as f64 / self.theory.worth(threads, work),
-        };
-        self.ratio * self.theory.p.fetch.s() * pace / shared.max(1.0)
+        self.ratio * self.theory.p.fetch.s() * pace
     }
 
     fn time_of(&self, arm: Arm, trial: &Trial) -> f64 {
@@ -264,11 +271,7 @@ impl<'a> Beside<'a> {
 
     fn predicted_gain(&self) -> f64 {
         let gain = |one: &Trial, trial: &Trial| {
-            let alone = Beside {
-                arm: Arm::Sequential,
-                ..*self
-            };
-            let each = self.theory.alone + alone.cost(one);
+            let each = self.theory.alone + self.cost(one);
             (undisturbed(one) && undisturbed(trial))
                 .then_some(items(&self.k) as f64 * each / self.time_of(self.arm, trial))
         };
