@@ -273,7 +273,9 @@ impl Lab for PipelineOverlap {
             run(r, steady, kernel, async |t| batches_by_item(t, b).await)
         });
         plan.point("stages/awaited", most as f64, |r| {
-            run(r, steady, kernel, async |t| stages_awaiting_each(t, most).await)
+            run(r, steady, kernel, async |t| {
+                stages_awaiting_each(t, most).await
+            })
         });
         for q in p.capacities.iter().copied() {
             plan.point("stages/in-flight", q as f64, move |r| {
