@@ -45,8 +45,8 @@
 //! slowest stage is full, the one behind it is empty, and more places change nothing. It matters
 //! when times vary and stages are about equally fast. Then now this stage is the slow one, now
 //! that one, and places in between keep a short delay of one stage from becoming a delay of all.
-//! How much follows from the times alone: a simulation in virtual time is given the same times
-//! and predicts the whole to within a few percent.
+//! How much follows from the times: a simulation in virtual time is given the same ones and predicts
+//! the whole to within a few percent.
 //!
 //! A bounded queue never holds more than its capacity, and it limits what is in progress: with
 //! stages at most `C + W + D` items in hands and the two queues full. Phases have everything in

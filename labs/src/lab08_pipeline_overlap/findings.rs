@@ -1,8 +1,9 @@
 //! Theory beside measurement for lab08.
 
 use lab_kit::prelude::*;
+use lab_kit::record::Span;
 use lab_kit::theory::pipeline::{Pipeline, Stage};
-use lab_kit::theory::simulate::{Run, Station, simulate};
+use lab_kit::theory::simulate::{Station, simulate};
 
 use super::{BLOCKED, Params, Stage as Step, Work, varying_times};
 
@@ -18,6 +19,10 @@ struct Arm<'a> {
     capacity: Option<usize>,
     /// Workers of all stages.
     hands: usize,
+    /// Seconds a transformation should take, by the flags and the processors there are.
+    cost: f64,
+    /// Seconds it took.
+    took: Option<Estimate>,
     condition: Option<Condition<'a>>,
 }
 
@@ -55,187 +60,186 @@ impl Arm<'_> {
     }
 }
 
-/// What theory says about every arm.
-struct Theory {
-    items: usize,
-    batch: usize,
-    /// All widths as given.
-    wide: Pipeline,
-    /// One transformer.
-    awaited: Pipeline,
-    /// One worker a stage.
-    narrow: Pipeline,
-    /// Time in a request besides the service.
-    overhead: f64,
+/// What theory starts from. What a request takes besides its service, and a transformation besides
+/// its cost, depends on what else the processors do: both are measured in each arm, and the
+/// transformations held against the flags by a claim of their own. What theory has to say is how
+/// these times make a whole.
+struct Theory<'a> {
+    p: &'a Params,
+    /// Seconds of a request besides its service, before the run.
+    request: f64,
+    /// Seconds to hand an item to the pool and on to the next stage, measured in turn.
+    handing: f64,
     varying: [Vec<Duration>; 3],
 }
 
-impl Theory {
-    fn new(p: &Params, summary: &Summary) -> Theory {
-        // Measured before the run: what a request takes besides its service, and how many
-        // processors the pool's threads are worth.
-        let overhead = summary.host().request_overhead_ms / 1e3;
-        let (fetch, store) = (p.fetch.s() + overhead, p.store.s() + overhead);
-        let (transform, workers) = (p.transform.s(), p.transformers);
-        let processors = match p.work {
-            Work::Spin => summary.host().width(workers),
-            Work::Sleep => workers as f64,
+impl<'a> Theory<'a> {
+    fn new(p: &'a Params, summary: &Summary) -> Theory<'a> {
+        let in_turn = summary.only("in-turn");
+        let between = |t: &Trial| {
+            let all = [Step::Fetch, Step::Transform, Step::Store];
+            let spent: f64 = all.map(|step| work(t, step).sum()).iter().sum();
+            Some((t.wall_s - spent) / p.items as f64)
         };
-        let ends = |middle| Pipeline {
-            stages: vec![
-                Stage {
-                    service: fetch,
-                    width: p.fetchers,
-                },
-                middle,
-                Stage {
-                    service: store,
-                    width: p.storers,
-                },
-            ],
-        };
-        let one = Stage {
-            service: transform,
-            width: 1,
-        };
+        let handing = in_turn.and_then(|k| k.estimate(between));
         Theory {
-            items: p.items,
-            batch: p.batch,
-            wide: ends(Stage::on_processors(transform, workers, processors)),
-            awaited: ends(one),
-            narrow: Pipeline::new(&[(fetch, 1), (transform, 1), (store, 1)]),
-            overhead,
+            p,
+            request: summary.host().request_overhead_ms / 1e3,
+            handing: handing.map_or(0.0, |e| e.value).max(0.0),
             varying: varying_times(p, summary.seed()),
         }
     }
 
-    /// Stages with bounded queues: [`Pipeline::makespan`] unless a queue is so short that it stops
-    /// a burst of a wide stage.
-    fn stages(&self, pipeline: &Pipeline, capacity: usize) -> Option<Run> {
-        let constant = |s: &Stage| ServiceTime::Constant(Duration::from_secs_f64(s.service));
-        let stations = pipeline.stages.iter();
-        let stations = stations.map(|s| Station::new(s.width, constant(s)).behind(capacity));
-        simulate(&stations.collect::<Vec<_>>(), self.items, 0)
+    /// The stages with so many workers, where a request takes `besides` more than its service and
+    /// a transformation `transform` seconds.
+    fn stages(&self, [c, w, d]: [usize; 3], besides: f64, transform: f64) -> Pipeline {
+        let (fetch, store) = (self.p.fetch.s(), self.p.store.s());
+        Pipeline::new(&[
+            (fetch + besides, c),
+            (transform + self.handing, w),
+            (store + besides, d),
+        ])
     }
 
-    /// The same times as in the experiment, in virtual time.
-    fn varying(&self, capacity: usize) -> Option<Run> {
-        let request = Duration::from_secs_f64(self.overhead);
-        let [fetch, transform, store] = &self.varying;
-        let with = |times: &[Duration], more| times.iter().map(|t| *t + more).collect();
-        let stations = [
-            with(fetch, request),
-            transform.clone(),
-            with(store, request),
-        ];
-        let station = |times| Station::new(1, ServiceTime::Trace(times)).behind(capacity);
-        simulate(&stations.map(station), self.items, 0)
-    }
-
-    /// Seconds of transformers' work in all.
-    fn work(&self, pipeline: &Pipeline) -> f64 {
-        self.items as f64 * pipeline.stages[1].service
+    /// All stages at once, with bounded queues: seconds until the last item is stored. For equal
+    /// times it is [`Pipeline::makespan`], unless a queue is so short that it stops a burst of a
+    /// wide stage.
+    fn at_once(
+        &self,
+        widths: [usize; 3],
+        capacity: usize,
+        besides: f64,
+        times: [&[f64]; 3],
+    ) -> f64 {
+        let besides = [besides, self.handing, besides];
+        let stations: [Station; 3] = std::array::from_fn(|stage| {
+            let times = times[stage].iter().map(|t| t + besides[stage]);
+            let times = times.map(|t| Duration::try_from_secs_f64(t).unwrap_or_default());
+            Station::new(widths[stage], ServiceTime::Trace(times.collect())).behind(capacity)
+        });
+        simulate(&stations, self.p.items, 0).map_or(f64::NAN, |run| run.makespan)
     }
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let theory = Theory::new(p, summary);
-    let (n, workers) = (p.items, p.transformers);
-    let hands = |pipeline: &Pipeline| pipeline.stages.iter().map(|s| s.width).sum();
-    let alone = |series: &str, name: &str, note: String, pipeline: &Pipeline, predicted: f64| Arm {
-        name: name.into(),
-        note,
-        predicted,
-        busy: theory.work(pipeline) / predicted,
-        capacity: None,
-        hands: hands(pipeline),
-        condition: summary.only(series),
+    let (n, workers, b) = (p.items, p.transformers, p.batch);
+    let (wide, awaited) = ([p.fetchers, workers, p.storers], [p.fetchers, 1, p.storers]);
+    let cost = p.transform.s();
+    let shared = match p.work {
+        Work::Spin => Stage::on_processors(cost, workers, summary.host().width(workers)).service,
+        Work::Sleep => cost,
     };
-    let staged = |series: &str, name: &str, q: usize, hands: usize, run: Option<Run>| {
-        let worked = run.as_ref().map_or(f64::NAN, |r| r.stations[1].busy);
-        let predicted = run.map_or(f64::NAN, |r| r.makespan);
+    // An arm with `widths`, whose transformations should take `cost` seconds each.
+    type Rule<'r> = &'r dyn Fn(&Pipeline) -> f64;
+    let arm = |series: &str, name: &str, widths, cost: f64, rule: Rule| {
+        let condition = summary.only(series);
+        let took = condition.and_then(|k| k.estimate(|t| mean_work(t, Step::Transform)));
+        let each = took.map_or(cost, |e| e.value);
+        let services = [p.fetch.s(), p.store.s()];
+        let besides = condition.and_then(|k| k.estimate(|t| besides(t, services)));
+        let besides = besides.map_or(theory.request, |e| e.value);
+        let predicted = rule(&theory.stages(widths, besides, each));
         Arm {
             name: name.into(),
             note: String::new(),
             predicted,
-            busy: worked / predicted,
-            capacity: Some(q),
-            hands,
-            condition: summary.at(series, q as f64),
+            busy: n as f64 * each / predicted,
+            capacity: None,
+            hands: widths.iter().sum(),
+            cost,
+            took,
+            condition,
         }
     };
+    // Stages at once, which fetch and store in these times.
+    let staged =
+        |series: &str, q: usize, name: &str, widths, cost: f64, [fetch, store]: [&[f64]; 2]| {
+            let condition = summary.at(series, q as f64);
+            let took = condition.and_then(|k| k.estimate(|t| mean_work(t, Step::Transform)));
+            let whole = |besides, transform: &[f64]| {
+                theory.at_once(widths, q, besides, [fetch, transform, store])
+            };
+            let services = [fetch, store].map(|times| times.iter().sum::<f64>() / n as f64);
+            let seen = |t: &Trial| Some(whole(besides(t, services)?, &transforms(t, n)?));
+            let predicted = condition.and_then(|k| k.estimate(seen));
+            let predicted =
+                predicted.map_or_else(|| whole(theory.request, &vec![cost; n]), |e| e.value);
+            Arm {
+                name: name.into(),
+                note: String::new(),
+                predicted,
+                busy: n as f64 * took.map_or(cost, |e| e.value) / predicted,
+                capacity: Some(q),
+                hands: widths.iter().sum(),
+                cost,
+                took,
+                condition,
+            }
+        };
     let capacities = {
         let mut sorted = p.capacities.clone();
         sorted.sort_unstable();
         sorted.dedup();
         sorted
     };
-    let (least, most) = (capacities.first().copied(), capacities.last().copied());
-    let most = most.unwrap_or(1);
-    let (wide, awaited, narrow) = (&theory.wide, &theory.awaited, &theory.narrow);
-    let in_turn = alone(
-        "in-turn",
-        "In turn",
-        "each item through all stages before the next one".into(),
-        narrow,
-        narrow.sequential(n),
-    );
-    let phases = alone(
-        "phases",
-        "Phases",
-        "everything through one stage before the next stage".into(),
-        wide,
-        wide.phased(n),
-    );
-    let one_job = alone(
-        "batches/one-job",
-        "Batches, one job each",
-        format!("{} items at a time, a batch on one worker", p.batch),
-        awaited,
-        awaited.batched(n, theory.batch),
-    );
-    let job_each = alone(
-        "batches/job-each",
-        "Batches, a job an item",
-        format!("{} items at a time, phase by phase", p.batch),
-        wide,
-        wide.batched(n, theory.batch),
-    );
-    let one_await = Arm {
-        note: "the loop in the middle awaits each item".into(),
-        ..staged(
-            "stages/awaited",
-            "Stages, one await an item",
-            most,
-            hands(awaited),
-            theory.stages(awaited, most),
+    let most = capacities.last().copied().unwrap_or(1);
+    // This arm has only the flags to go by, and what was measured before the run.
+    let fill = p.fetch.s() + cost + p.store.s() + 2.0 * theory.request;
+    let in_turn = Arm {
+        note: "each item through all stages before the next one".into(),
+        ..arm("in-turn", "In turn", [1; 3], cost, &|_| n as f64 * fill)
+    };
+    let phases = Arm {
+        note: "everything through one stage before the next stage".into(),
+        ..arm("phases", "Phases", wide, shared, &|s| s.phased(n))
+    };
+    // There and back from the pool only once a batch.
+    let spared = (n - n.div_ceil(b)) as f64 * theory.handing;
+    let as_one = |s: &Pipeline| s.batched(n, b) - spared;
+    let one_job = Arm {
+        note: format!("{b} items at a time, a batch on one worker"),
+        ..arm(
+            "batches/one-job",
+            "Batches as one job",
+            awaited,
+            cost,
+            &as_one,
         )
     };
-    let in_flight: Vec<Arm> = capacities
-        .iter()
-        .map(|q| Arm {
-            note: "all stages at once".into(),
-            ..staged(
-                "stages/in-flight",
-                &format!("Stages, {workers} in flight"),
-                *q,
-                hands(wide),
-                theory.stages(wide, *q),
-            )
-        })
-        .collect();
-    let varying: Vec<Arm> = capacities
-        .iter()
-        .map(|q| {
-            staged(
-                "varying",
-                "Stages of varying times",
-                *q,
-                hands(narrow),
-                theory.varying(*q),
-            )
-        })
-        .collect();
+    let by_item = |s: &Pipeline| s.batched(n, b);
+    let job_each = Arm {
+        note: format!("{b} items at a time, phase by phase"),
+        ..arm(
+            "batches/job-each",
+            "Batches, a job an item",
+            wide,
+            shared,
+            &by_item,
+        )
+    };
+    let (fetch, store) = (vec![p.fetch.s(); n], vec![p.store.s(); n]);
+    let equal = [fetch.as_slice(), &store];
+    let name = "Stages, one await an item";
+    let one_await = Arm {
+        note: "the loop in the middle awaits each item".into(),
+        ..staged("stages/awaited", most, name, awaited, cost, equal)
+    };
+    let name = format!("Stages, {workers} in flight");
+    let in_flight = |q: &usize| Arm {
+        note: "all stages at once".into(),
+        ..staged("stages/in-flight", *q, &name, wide, shared, equal)
+    };
+    let in_flight: Vec<Arm> = capacities.iter().map(in_flight).collect();
+    let drawn = |stage: usize| -> Vec<f64> {
+        let times = theory.varying[stage].iter();
+        times.map(Duration::as_secs_f64).collect()
+    };
+    let [fetch, transform, store] = [0, 1, 2].map(drawn);
+    let mean = transform.iter().sum::<f64>() / n as f64;
+    let name = "Stages of varying times";
+    let varying = |q: &usize| staged("varying", *q, name, [1; 3], mean, [&fetch, &store]);
+    let varying: Vec<Arm> = capacities.iter().map(varying).collect();
     let all = || {
         let single = [&in_turn, &phases, &one_job, &job_each, &one_await];
         single.into_iter().chain(&in_flight).chain(&varying)
@@ -248,24 +252,29 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         }
     };
     law(
-        "without overlap times add up: N times the fill in turn, Σ ⌈N/w⌉·s in phases, the same for each batch",
+        "how stages make a whole: phases and batches add up, Σ ⌈N/w⌉·s; stages at once take the fill and then the slowest stage's s/w an item, with queues of any capacity; a stage that awaits each item is one of one worker",
         "s",
-        [&in_turn, &phases, &one_job, &job_each]
-            .map(|arm| arm.case(0.05))
-            .into(),
-    );
-    law(
-        "stages at once take the fill and then the slowest stage's time per worker for each item, with queues of any capacity; one await an item is a stage of one worker",
-        "s",
-        std::iter::once(&one_await)
+        [&phases, &one_job, &job_each, &one_await]
+            .into_iter()
             .chain(&in_flight)
             .map(|arm| arm.case(0.05))
             .collect(),
     );
     law(
-        "where times vary, the simulator predicts the time at each capacity from the times alone",
+        "where times vary, a simulation of the same times predicts the whole at each capacity",
         "s",
         varying.iter().map(|arm| arm.case(0.03)).collect(),
+    );
+    let computed = all().map(|arm| Case {
+        name: arm.title(),
+        predicted: arm.cost,
+        measured: arm.took,
+        tolerance: 0.1 * arm.cost,
+    });
+    law(
+        "a transformation takes its cost, and more where more workers compute than there are processors' worth",
+        "s",
+        computed.collect(),
     );
     let mut busy: Vec<Case> = [&phases, &one_job, &job_each, &one_await]
         .into_iter()
@@ -329,8 +338,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
         })
     };
-    let cost = ratio(varying.first(), varying.last());
-    let dearer = cell(cost, |r| percent(r - 1.0));
+    let price = ratio(varying.first(), varying.last());
+    let dearer = cell(price, |r| percent(r - 1.0));
     let mut shown: Vec<&Arm> = vec![&phases, &job_each];
     shown.extend(longest);
     let mut pools: Vec<&Arm> = vec![&one_await];
@@ -407,17 +416,23 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             greatest(&|t| in_progress(t) as f64),
         ]);
     }
-    let simple = wide.makespan(n);
     table.note = format!(
-        "A request takes {} besides its service (measured before the run and part of the theory). Queues without a bound: {}.",
-        seconds(theory.overhead),
-        seconds(simple)
+        "How long the steps took is measured in each arm, how they make the whole is theory. In turn a request took {} more than its service, a transformation {}, handing an item to the pool and on {}; with {workers} at work a transformation took {}. Theory for in turn knows the flags only.",
+        cell(
+            in_turn
+                .condition
+                .and_then(|k| k.estimate(|t| besides(t, [p.fetch.s(), p.store.s()]))),
+            seconds
+        ),
+        cell(in_turn.took, seconds),
+        seconds(theory.handing),
+        cell(longest.and_then(|arm| arm.took), seconds),
     );
 
     let mut answers = Vec::new();
     answers.extend(ratio(longest, Some(&phases)).map(|e| ("share", e.scaled(100.0))));
     answers.extend(one_await.busy().map(|e| ("busy", e)));
-    answers.extend(cost.map(|e| {
+    answers.extend(price.map(|e| {
         let more = |v: f64| 100.0 * (v - 1.0);
         let ci95 = e.ci95.map(|(lo, hi)| (more(lo), more(hi)));
         (
@@ -431,14 +446,17 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }));
     Findings {
         headline: format!(
-            "{n} items take {} in turn, {} in phases and {} in stages at once, if {workers} are in flight in the middle: a stage that awaits each item takes {}, with {} of {workers} transformers busy. Queues of {} instead of {most} cost {} where all times are equal, {dearer} where they vary.",
+            "{n} items take {} in turn, {} in phases and {} in stages at once. A stage that awaits each item makes that {}, with {} of {workers} transformers busy. With queues of {} and of {most} it takes {} and {} where all times are equal, {} and {} where they vary.",
             took(&in_turn),
             took(&phases),
             pipelined(&took),
             took(&one_await),
             workers_of(&one_await),
-            least.unwrap_or(1),
-            cell(ratio(shortest, longest), |r| percent(r - 1.0)),
+            capacities.first().copied().unwrap_or(1),
+            shortest.map_or("–".into(), took),
+            pipelined(&took),
+            varying.first().map_or("–".into(), took),
+            varying.last().map_or("–".into(), took),
         ),
         figures,
         tables: vec![table],
@@ -447,28 +465,49 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 }
 
-/// Transformers at work, averaged over the arm's time.
-fn busy_transformers(trial: &Trial) -> Option<f64> {
-    let transforms = trial.spans.iter().filter(|s| is_work(s, Some(1)));
-    let work: f64 = transforms.map(|s| s.end_s - s.start_s).sum();
-    (trial.wall_s > 0.0).then(|| work / trial.wall_s)
+/// Spans of work at a stage, without the waits for room.
+fn spans(trial: &Trial, step: Step) -> impl Iterator<Item = &Span> {
+    let at = move |s: &&Span| s.name != BLOCKED && s.lane.starts_with(Step::NAMES[step as usize]);
+    trial.spans.iter().filter(at)
 }
 
-/// True for work on an item, at this step if one is given.
-fn is_work(span: &lab_kit::record::Span, step: Option<usize>) -> bool {
-    span.name != BLOCKED && step.is_none_or(|s| span.lane.starts_with(Step::NAMES[s]))
+/// Seconds of each item at a stage.
+fn work(trial: &Trial, step: Step) -> impl Iterator<Item = f64> {
+    spans(trial, step).map(|s| s.end_s - s.start_s)
+}
+
+fn mean_work(trial: &Trial, step: Step) -> Option<f64> {
+    let count = work(trial, step).count();
+    (count > 0).then(|| work(trial, step).sum::<f64>() / count as f64)
+}
+
+/// Seconds of a request besides its service, for services that take so long on average.
+fn besides(trial: &Trial, [fetch, store]: [f64; 2]) -> Option<f64> {
+    let took = mean_work(trial, Step::Fetch)? + mean_work(trial, Step::Store)?;
+    Some(((took - fetch - store) / 2.0).max(0.0))
+}
+
+/// Seconds that each item was transformed, if each of `items` was.
+fn transforms(trial: &Trial, items: usize) -> Option<Vec<f64>> {
+    let mut times = vec![None; items];
+    for span in spans(trial, Step::Transform) {
+        let item: usize = span.name.parse().ok()?;
+        *times.get_mut(item.checked_sub(1)?)? = Some(span.end_s - span.start_s);
+    }
+    times.into_iter().collect()
+}
+
+/// Transformers at work, averaged over the arm's time.
+fn busy_transformers(trial: &Trial) -> Option<f64> {
+    let all: f64 = work(trial, Step::Transform).sum();
+    (trial.wall_s > 0.0).then(|| all / trial.wall_s)
 }
 
 /// Most items that had begun to be fetched and had not been stored at one time.
 fn in_progress(trial: &Trial) -> usize {
-    let mut edges: Vec<(f64, i32)> = Vec::new();
-    for span in &trial.spans {
-        if is_work(span, Some(0)) {
-            edges.push((span.start_s, 1));
-        } else if is_work(span, Some(2)) {
-            edges.push((span.end_s, -1));
-        }
-    }
+    let begun = spans(trial, Step::Fetch).map(|s| (s.start_s, 1));
+    let stored = spans(trial, Step::Store).map(|s| (s.end_s, -1));
+    let mut edges: Vec<(f64, i32)> = begun.chain(stored).collect();
     // At one instant the one that leaves makes room for the one that comes.
     edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut inside = 0;
@@ -549,7 +588,9 @@ fn queues(p: &Params, arms: &[Arm]) -> Option<Figure> {
             Some(Panel {
                 title: format!("Queues of {q}"),
                 note: "items waiting".into(),
-                y: Axis::linear("", Unit::Number).with_range(0.0, 1.3 * q as f64),
+                y: Axis::linear("", Unit::Number)
+                    .with_range(0.0, 1.3 * q as f64)
+                    .with_ticks([0.0, q as f64]),
                 layers: vec![
                     Layer::Rule {
                         y: q as f64,
@@ -650,7 +691,6 @@ fn capacity(p: &Params, steady: &[Arm], varying: &[Arm], dearer: &str) -> Figure
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab_kit::record::Span;
 
     fn span(lane: &str, name: &str, start_s: f64, end_s: f64) -> Span {
         Span {
@@ -702,6 +742,22 @@ mod tests {
         ];
         assert_eq!(in_progress(&in_turn), 1);
         assert_eq!(in_progress(&Trial::default()), 0);
+    }
+
+    #[test]
+    fn transformations_are_those_of_all_items() {
+        let mut later_first = trial();
+        later_first.spans.swap(3, 4);
+        assert_eq!(transforms(&later_first, 2), Some(vec![1.0, 1.0]));
+        assert_eq!(transforms(&trial(), 3), None);
+        assert_eq!(transforms(&trial(), 1), None);
+    }
+
+    #[test]
+    fn what_a_request_takes_besides_is_never_negative() {
+        assert_eq!(besides(&trial(), [0.5, 0.75]), Some(0.375));
+        assert_eq!(besides(&trial(), [2.0, 2.0]), Some(0.0));
+        assert_eq!(besides(&Trial::default(), [1.0, 1.0]), None);
     }
 
     #[test]
