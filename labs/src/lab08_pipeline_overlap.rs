@@ -41,6 +41,9 @@
 //! well prevent it. A loop that awaits each item has one item in the pool, whatever the size of
 //! the pool. A batch that is one job is on one worker. In both, about one worker is busy.
 //!
+//! How long a step takes on this machine, with all that goes on beside it, is measured in each arm;
+//! how the steps make the whole is theory, the dashed line.
+//!
 //! A queue's capacity hardly matters as long as all items take equally long: the queue before the
 //! slowest stage is full, the one behind it is empty, and more places change nothing. It matters
 //! when times vary and stages are about equally fast. Then now this stage is the slow one, now
@@ -263,6 +266,10 @@ impl Lab for PipelineOverlap {
         let (steady, varying) = (&Job::steady(p), &Job::varying(p, seed));
         let (b, most) = (p.batch, p.capacities.iter().copied().max().unwrap_or(1));
 
+        // A law at fewer than three capacities cannot borrow an interval from the others.
+        if p.capacities.len() < 3 && session.scale != Scale::Smoke {
+            session.trials = session.trials.max(3);
+        }
         let mut plan = session.plan();
         plan.point("in-turn", 0.0, |r| run(r, steady, kernel, in_turn));
         plan.point("phases", 0.0, |r| run(r, steady, kernel, phases));

@@ -90,14 +90,13 @@ impl<'a> Theory<'a> {
         }
     }
 
-    /// The stages with so many workers, where a request takes `besides` more than its service and
-    /// a transformation `transform` seconds.
-    fn stages(&self, [c, w, d]: [usize; 3], besides: f64, transform: f64) -> Pipeline {
-        let (fetch, store) = (self.p.fetch.s(), self.p.store.s());
+    /// The stages with so many workers and what else their steps take: fetching, storing, and all
+    /// of a transformation.
+    fn stages(&self, [c, w, d]: [usize; 3], more: [f64; 2], transform: f64) -> Pipeline {
         Pipeline::new(&[
-            (fetch + besides, c),
+            (self.p.fetch.s() + more[0], c),
             (transform + self.handing, w),
-            (store + besides, d),
+            (self.p.store.s() + more[1], d),
         ])
     }
 
@@ -108,12 +107,12 @@ impl<'a> Theory<'a> {
         &self,
         widths: [usize; 3],
         capacity: usize,
-        besides: f64,
+        [fetch, store]: [f64; 2],
         times: [&[f64]; 3],
     ) -> f64 {
-        let besides = [besides, self.handing, besides];
+        let more = [fetch, self.handing, store];
         let stations: [Station; 3] = std::array::from_fn(|stage| {
-            let times = times[stage].iter().map(|t| t + besides[stage]);
+            let times = times[stage].iter().map(|t| t + more[stage]);
             let times = times.map(|t| Duration::try_from_secs_f64(t).unwrap_or_default());
             Station::new(widths[stage], ServiceTime::Trace(times.collect())).behind(capacity)
         });
@@ -136,10 +135,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let condition = summary.only(series);
         let took = condition.and_then(|k| k.estimate(|t| mean_work(t, Step::Transform)));
         let each = took.map_or(cost, |e| e.value);
-        let services = [p.fetch.s(), p.store.s()];
-        let besides = condition.and_then(|k| k.estimate(|t| besides(t, services)));
-        let besides = besides.map_or(theory.request, |e| e.value);
-        let predicted = rule(&theory.stages(widths, besides, each));
+        let more = besides(condition, [p.fetch.s(), p.store.s()], theory.request);
+        let predicted = rule(&theory.stages(widths, more, each));
         Arm {
             name: name.into(),
             note: String::new(),
@@ -157,14 +154,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         |series: &str, q: usize, name: &str, widths, cost: f64, [fetch, store]: [&[f64]; 2]| {
             let condition = summary.at(series, q as f64);
             let took = condition.and_then(|k| k.estimate(|t| mean_work(t, Step::Transform)));
-            let whole = |besides, transform: &[f64]| {
-                theory.at_once(widths, q, besides, [fetch, transform, store])
-            };
-            let services = [fetch, store].map(|times| times.iter().sum::<f64>() / n as f64);
-            let seen = |t: &Trial| Some(whole(besides(t, services)?, &transforms(t, n)?));
-            let predicted = condition.and_then(|k| k.estimate(seen));
-            let predicted =
-                predicted.map_or_else(|| whole(theory.request, &vec![cost; n]), |e| e.value);
+            let mean = |times: &[f64]| times.iter().sum::<f64>() / n as f64;
+            let more = besides(condition, [mean(fetch), mean(store)], theory.request);
+            let whole =
+                |transform: &[f64]| theory.at_once(widths, q, more, [fetch, transform, store]);
+            let predicted = condition
+                .and_then(|k| k.estimate(|t| Some(whole(&transforms(t, n)?))))
+                .map_or_else(|| whole(&vec![cost; n]), |e| e.value);
             Arm {
                 name: name.into(),
                 note: String::new(),
@@ -265,17 +261,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         "s",
         varying.iter().map(|arm| arm.case(0.03)).collect(),
     );
-    let computed = all().map(|arm| Case {
-        name: arm.title(),
-        predicted: arm.cost,
-        measured: arm.took,
-        tolerance: 0.1 * arm.cost,
-    });
-    law(
-        "a transformation takes its cost, and more where more workers compute than there are processors' worth",
-        "s",
-        computed.collect(),
-    );
     let mut busy: Vec<Case> = [&phases, &one_job, &job_each, &one_await]
         .into_iter()
         .chain(&in_flight)
@@ -291,6 +276,18 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         "busy transformers: their work over the arm's time; about one where each item is awaited or a batch is one job",
         "workers",
         busy,
+    );
+    let computed = all().filter_map(|arm| Some(arm.took?.value / arm.cost));
+    let computed = Estimate::of(&computed.collect::<Vec<_>>());
+    claims.push(
+        Claim::near(
+            "a transformation takes its cost, or cost·W/P where its W workers share less than W processors' worth: its time over that, over all arms",
+            Basis::Calibrated,
+            1.0,
+            computed,
+            0.1,
+        )
+        .unit("times"),
     );
     let mut none = |text: &str, unit, wrong: f64| {
         let wrong = Some(Estimate::exact(wrong));
@@ -416,14 +413,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             greatest(&|t| in_progress(t) as f64),
         ]);
     }
+    let services = [p.fetch.s(), p.store.s()];
+    let [fetching, storing] = besides(in_turn.condition, services, theory.request);
     table.note = format!(
         "How long the steps took is measured in each arm, how they make the whole is theory. In turn a request took {} more than its service, a transformation {}, handing an item to the pool and on {}; with {workers} at work a transformation took {}. Theory for in turn knows the flags only.",
-        cell(
-            in_turn
-                .condition
-                .and_then(|k| k.estimate(|t| besides(t, [p.fetch.s(), p.store.s()]))),
-            seconds
-        ),
+        seconds((fetching + storing) / 2.0),
         cell(in_turn.took, seconds),
         seconds(theory.handing),
         cell(longest.and_then(|arm| arm.took), seconds),
@@ -481,10 +475,17 @@ fn mean_work(trial: &Trial, step: Step) -> Option<f64> {
     (count > 0).then(|| work(trial, step).sum::<f64>() / count as f64)
 }
 
-/// Seconds of a request besides its service, for services that take so long on average.
-fn besides(trial: &Trial, [fetch, store]: [f64; 2]) -> Option<f64> {
-    let took = mean_work(trial, Step::Fetch)? + mean_work(trial, Step::Store)?;
-    Some(((took - fetch - store) / 2.0).max(0.0))
+/// What fetching and storing took besides services that take so long on average, in seconds;
+/// without a measurement, what a request takes before the run.
+fn besides(condition: Option<Condition>, services: [f64; 2], request: f64) -> [f64; 2] {
+    let more = |step, service: f64| {
+        let took = condition.and_then(|k| k.estimate(|t| mean_work(t, step)));
+        took.map_or(request, |e| e.value - service)
+    };
+    [
+        more(Step::Fetch, services[0]),
+        more(Step::Store, services[1]),
+    ]
 }
 
 /// Seconds that each item was transformed, if each of `items` was.
@@ -751,13 +752,6 @@ mod tests {
         assert_eq!(transforms(&later_first, 2), Some(vec![1.0, 1.0]));
         assert_eq!(transforms(&trial(), 3), None);
         assert_eq!(transforms(&trial(), 1), None);
-    }
-
-    #[test]
-    fn what_a_request_takes_besides_is_never_negative() {
-        assert_eq!(besides(&trial(), [0.5, 0.75]), Some(0.375));
-        assert_eq!(besides(&trial(), [2.0, 2.0]), Some(0.0));
-        assert_eq!(besides(&Trial::default(), [1.0, 1.0]), None);
     }
 
     #[test]
