@@ -94,7 +94,7 @@ pub struct Params {
     #[arg(long, default_value = "fetch=2x50ms,process=1x6ms,store=2x16ms")]
     pub io: Stages,
     /// The one that is to be held back by process
-    #[arg(long, default_value = "fetch=8x80ms,process=1x30ms,store=2x20ms")]
+    #[arg(long, default_value = "fetch=8x80ms,process=1x25ms,store=2x20ms")]
     pub cpu: Stages,
     /// The one that is to be held back by store
     #[arg(long, default_value = "fetch=6x90ms,process=1x8ms,store=1x25ms")]
@@ -163,6 +163,8 @@ struct Scenario {
 /// Items through a pipeline that is measured, and through the measured form of a worked problem.
 const ITEMS: usize = 24;
 const SAMPLE: usize = 80;
+/// Service time of the requests that only show what a request costs besides.
+const REQUEST: Duration = Duration::from_millis(25);
 /// Longest service time in the measured form of a worked problem.
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -219,7 +221,7 @@ impl Params {
     fn pools(&self) -> (Duration, usize) {
         // A fifth of the stage's, so that the last jobs of all threads end at nearly the same time.
         let cost = self.cpu.0.get(1).map_or(SHORT, |s| s.service.mean()) / 5;
-        (cost, self.items.unwrap_or(ITEMS).clamp(2, 20))
+        (cost, self.items.unwrap_or(ITEMS).clamp(2, 16))
     }
 }
 
@@ -273,13 +275,13 @@ impl Lab for Bottleneck {
         sizes: Sizes {
             smoke: &[
                 "--io",
-                "fetch=2x10ms,process=1x2ms,store=2x4ms",
+                "fetch=2x4ms,process=1x1ms,store=2x2ms",
                 "--cpu",
-                "fetch=8x10ms,process=1x4ms,store=2x4ms",
+                "fetch=8x4ms,process=1x3ms,store=2x2ms",
                 "--storage",
-                "fetch=6x10ms,process=1x2ms,store=1x4ms",
+                "fetch=6x4ms,process=1x1ms,store=1x3ms",
                 "--items",
-                "4",
+                "2",
             ],
             full: &[],
             trials: (1, 6),
@@ -353,6 +355,12 @@ impl Lab for Bottleneck {
         let scenarios = p.scenarios();
 
         let mut plan = session.plan();
+        if scenarios.iter().any(|s| !s.simulated) {
+            let requests = scenarios[0].items.min(8);
+            plan.point("request", 0.0, move |r| {
+                event_loop.block_on(one_by_one(r, requests))
+            });
+        }
         for scenario in &scenarios {
             for (x, stages) in scenario.stages.what_if().into_iter().enumerate() {
                 let (n, work) = (scenario.items, Job(scenario.work, kernel));
@@ -391,6 +399,12 @@ impl Lab for Bottleneck {
     }
 }
 
+/// How long a worker computes before it lets whoever waits for its processor go first. The event
+/// loop and the upstream are on this machine, too, and a thread that wakes on a busy processor waits
+/// for a turn of the scheduler, 3 to 4 ms here. Without this, requests are up to that late, and with
+/// as many workers as processors most are.
+const POLITE: Duration = Duration::from_micros(100);
+
 /// What a process worker does with an item.
 #[derive(Clone, Copy)]
 struct Job(Work, Kernel);
@@ -398,7 +412,12 @@ struct Job(Work, Kernel);
 impl Job {
     fn run(self, cost: Duration) {
         match self.0 {
-            Work::Spin => self.1.work(cost),
+            Work::Spin => {
+                for slice in self.1.slices(cost, POLITE) {
+                    self.1.work(slice);
+                    thread::yield_now();
+                }
+            }
             Work::Sleep => thread::sleep(cost),
         }
     }
@@ -605,6 +624,21 @@ fn route(path: &str, service: &ServiceTime) -> Route {
         },
         ..Route::new(path, service.clone())
     }
+}
+
+/// Requests one after another, with nothing else going on: what does one cost besides its service?
+async fn one_by_one(r: &Recorder, requests: usize) -> Result<()> {
+    let service = r
+        .upstream(Spec::new(MAX_SLOTS, ServiceTime::Constant(REQUEST)))
+        .await?;
+    let client = reqwest::Client::new();
+    r.connect(&client, &service, 1).await?;
+    for _ in 0..requests {
+        let start = Instant::now();
+        let _ = ask(&client.get(service.url())).await;
+        r.sample("request_s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
 }
 
 /// The process stage without the others: what are workers beyond the processors good for?

@@ -1,12 +1,11 @@
 //! Theory beside measurement for lab09.
 
-use lab_kit::host::Host;
 use lab_kit::prelude::*;
 use lab_kit::theory::{Run, amdahl::makespan_equal_jobs, simulate};
 
 use super::diagnosis::{Diagnosis, Seen, diagnose, longest};
 use super::stages::{Stages, Step};
-use super::{Params, Scenario, Work};
+use super::{Params, REQUEST, Scenario, Work};
 
 /// How far two rates must lie apart for a run of one of them to be told from one of the other.
 const CLEAR: f64 = 0.1;
@@ -163,20 +162,29 @@ fn lengths(trial: &Trial, stage: &str) -> Vec<(f64, f64)> {
     points
 }
 
-/// What an item takes here: a request costs a little besides its service, and its answer leaves the
-/// upstream's one thread after those that were due at the same instant. Threads beyond the
+/// What an item takes here.
+///
+/// A request costs a little besides its service, and its answer leaves the upstream's one thread
+/// after those that were due at the same instant. A computation takes what it took in that run: a
+/// processor's speed drifts by some percent from one second to the next, and threads beyond the
 /// processors share them.
-fn expected(stages: &Stages, host: &Host, work: Work) -> Stages {
+fn expected(stages: &Stages, run: Option<&Condition>, work: Work, summary: &Summary) -> Stages {
+    let host = summary.host();
+    let alone = summary.only("request").and_then(|k| k.gauge("request_s"));
+    let besides = alone.map_or(host.request_overhead_ms / 1e3, |e| {
+        (e.value - REQUEST.as_secs_f64()).max(0.0)
+    });
+    let computed = run.and_then(|k| k.gauge("process_busy_s"));
     let mut expected = stages.clone();
     for step in &mut expected.0 {
-        let width = step.width as f64;
-        let mean = step.mean_s();
+        let (mean, width) = (step.mean_s(), step.width as f64);
         let takes = match (step.name.as_str(), work) {
-            ("process", Work::Spin) => mean * (width / host.width(step.width)).max(1.0),
             ("process", Work::Sleep) => mean,
-            _ => {
-                mean + host.request_overhead_ms / 1e3 + width / host.upstream_ceiling_per_s.max(1.0)
-            }
+            ("process", Work::Spin) => computed.map_or_else(
+                || mean * (width / host.width(step.width)).max(1.0),
+                |e| e.value,
+            ),
+            _ => mean + besides + width / host.upstream_ceiling_per_s.max(1.0),
         };
         step.service = ServiceTime::Constant(Duration::from_secs_f64(takes.min(1e6)));
     }
@@ -217,10 +225,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
 fn study<'a>(p: &Params, scenario: Scenario, summary: &Summary<'a>) -> Study<'a> {
     let variant = |(x, stages): (usize, Stages)| {
+        let condition = summary.at(&scenario.series, x as f64);
         let expected = if scenario.simulated {
             stages.clone()
         } else {
-            expected(&stages, summary.host(), scenario.work)
+            expected(&stages, condition.as_ref(), scenario.work, summary)
         };
         let of_flags = || simulate(&expected.stations(p.queue), scenario.items, summary.seed());
         Variant {
@@ -229,7 +238,7 @@ fn study<'a>(p: &Params, scenario: Scenario, summary: &Summary<'a>) -> Study<'a>
                 i => format!("{} doubled", stages.0[i - 1].name),
             },
             simulated: (!scenario.simulated).then(of_flags).flatten(),
-            condition: summary.at(&scenario.series, x as f64),
+            condition,
             items: scenario.items,
             queue: p.queue,
             stages,
@@ -833,7 +842,7 @@ fn runs(studies: &[Study]) -> Table {
             )
         }
         None => {
-            "Law and simulator know what a request and a shared processor cost on this machine."
+            "Law and simulator know what a request costs here besides its service, and how long process computed in that run."
                 .into()
         }
     };
