@@ -32,6 +32,7 @@ pub use closed_loop::{Band, ClosedLoop, Prediction};
 pub use erlang::{MMc, MMcK};
 pub use mdc::MDc;
 pub use pipeline::{Pipeline, Stage};
+pub use simulate::{Run, Station, Usage, simulate};
 pub use usl::{Fit, Usl};
 
 /// A quantity that can be waited for or counted: not negative and not `NaN` (infinity is allowed).
