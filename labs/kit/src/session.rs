@@ -532,6 +532,14 @@ impl Recorder {
         self.0.seed
     }
 
+    /// A folder of this trial's own, deleted with what it holds when it is dropped.
+    ///
+    /// # Errors
+    /// When there is no room for temporary files.
+    pub fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
+        tempfile::tempdir().context("cannot make a temporary folder")
+    }
+
     /// The load generator, which ends early when the run is stopped.
     pub fn load(&self) -> Load {
         Load::new(self.0.stop.clone())
