@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
-use futures_util::{TryStreamExt, stream};
-use lab_kit::{heap::Heap, load::Tally, record::Latency};
+use futures_util::{TryStreamExt, future::join_all, stream};
+use lab_kit::heap::Heap;
 
 use crate::client::{Client, Request};
 use lab_kit::prelude::*;
@@ -65,17 +65,21 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', default_value = "1MB,4MB,16MB")]
     pub heap_sizes: Vec<Size>,
     /// Text in a request where memory is measured over the size of the text
-    #[arg(long, default_value = "4KB")]
+    #[arg(long, default_value = "8KB")]
     pub heap_chunk: Size,
+    /// Mean time the service takes where memory is measured: random, so that answers do not come
+    /// all at once
+    #[arg(long, default_value = "5ms")]
+    pub heap_service: Time,
     /// Requests in flight whose memory is compared, with commas
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
     pub heap_levels: Vec<usize>,
     /// Sizes of a request whose memory is compared, with commas
     #[arg(long, value_delimiter = ',', default_value = "1KB,8KB,16KB,32KB")]
     pub heap_chunks: Vec<Size>,
-    /// Lengths of an embedding whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "64,4096,8192,16384")]
-    pub heap_dimensions: Vec<usize>,
+    /// Batch sizes whose memory is compared, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,400")]
+    pub heap_batches: Vec<usize>,
 }
 
 /// How random service times spread.
@@ -94,12 +98,8 @@ fn variation(text: &str) -> Result<f64, String> {
 }
 
 impl Params {
-    fn constant(&self) -> ServiceTime {
-        ServiceTime::Constant(self.service.duration())
-    }
-
-    fn spread(&self) -> ServiceTime {
-        let mean = self.service.duration();
+    fn spread(&self, mean: Time) -> ServiceTime {
+        let mean = mean.duration();
         match self.random {
             Spread::Exponential => ServiceTime::Exponential { mean },
             Spread::Lognormal => ServiceTime::LogNormal { mean, cv: self.cv },
@@ -125,7 +125,7 @@ impl Lab for IngestionPipeline {
             smoke: &[
                 "--size", "40KB", "--service", "10ms", "--batches", "5,10", "--concurrency", "5",
                 "--levels", "2,5", "--batch", "10", "--heap-sizes", "64KB,128KB", "--heap-levels",
-                "2,5,10", "--heap-chunks", "1KB,4KB", "--heap-dimensions", "64,256",
+                "2,5,10", "--heap-chunks", "1KB,4KB", "--heap-batches", "32,64",
             ],
             full: &[],
             trials: (1, 3),
@@ -141,7 +141,7 @@ impl Lab for IngestionPipeline {
             let instant = instant.clone();
             plan.point("pace", m as f64, move |r| {
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-                let arm = Arm { batch: None, width: m, service: instant.clone() };
+                let arm = Arm { how: How::Window, width: m, service: instant.clone() };
                 runtime.block_on(throughput(r.clone(), Job::small(p), arm))
             });
         }
@@ -149,46 +149,50 @@ impl Lab for IngestionPipeline {
 
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let mut sweep = session.sweep();
-        for (kind, service) in [("constant", p.constant()), ("random", p.spread())] {
-            let mut add = |series: &str, x: usize, batch: Option<usize>, width: usize| {
-                let (text, arm) = (Job::of(p), Arm { batch, width, service: service.clone() });
+        for (kind, service) in [("constant", ServiceTime::Constant(p.service.duration())), ("random", p.spread(p.service))] {
+            let mut add = |series: &str, x: usize, how: How, width: usize| {
+                let (text, arm) = (Job::of(p), Arm { how, width, service: service.clone() });
                 sweep.steady(&format!("{series}/{kind}"), x as f64, width, move |r| {
                     throughput(r, text.clone(), arm.clone())
                 });
             };
             for b in &p.batches {
-                add("batch", *b, Some(*b), p.concurrency);
+                add("batch", *b, How::Batches(*b), p.concurrency);
             }
             for m in &p.levels {
-                add("level", *m, Some(p.batch), *m);
-                add("window", *m, None, *m);
+                add("level", *m, How::Batches(p.batch), *m);
+                add("window", *m, How::Window, *m);
             }
         }
         runtime.block_on(sweep.run())?;
 
         let mut plan = session.plan();
-        let mut add = |series: &str, x: f64, job: Job, batch, width| {
-            plan.point(series, x, move |r| memory(r, &job, batch, width));
+        let mut add = |series: &str, x: f64, job: Job, how, width| {
+            let service = p.spread(p.heap_service);
+            let arm = Arm { how, width, service };
+            plan.point(series, x, move |r| memory(r, &job, &arm));
         };
         let m = p.concurrency;
         for size in &p.heap_sizes {
-            let job = Job { bytes: size.b() as u64, chunk: p.heap_chunk.b(), ..Job::of(p) };
-            add("heap/size/window", size.f(), job.clone(), None, m);
-            add("heap/size/batch", size.f(), job.clone(), Some(p.batch), m);
-            add("heap/size/whole", size.f(), job, Some(usize::MAX), m);
+            let job = Job { bytes: size.f() as u64, chunk: p.heap_chunk.b(), ..Job::of(p) };
+            add("heap/size/window", size.f(), job.clone(), How::Window, m);
+            add("heap/size/batch", size.f(), job.clone(), How::Batches(p.batch), m);
+            add("heap/size/whole", size.f(), job, How::Batches(usize::MAX), m);
         }
         for m in &p.heap_levels {
-            add("heap/level/window", *m as f64, Job::rounds(p, 6 * m, p.chunk), None, *m);
-            add("heap/level/batch", *m as f64, Job::rounds(p, 6 * m, p.chunk), Some(2 * m), *m);
+            let job = Job::rounds(p, 6 * m, p.chunk);
+            add("heap/level/window", *m as f64, job.clone(), How::Window, *m);
+            add("heap/level/batch", *m as f64, job, How::Batches(2 * m), *m);
         }
         for chunk in &p.heap_chunks {
-            add("heap/chunk/window", chunk.f(), Job::rounds(p, 6 * m, *chunk), None, m);
-            add("heap/chunk/batch", chunk.f(), Job::rounds(p, 6 * m, *chunk), Some(p.batch), m);
+            let job = Job::rounds(p, 6 * m, *chunk);
+            add("heap/chunk/window", chunk.f(), job.clone(), How::Window, m);
+            add("heap/chunk/batch", chunk.f(), job, How::Batches(p.batch), m);
         }
-        for dimensions in &p.heap_dimensions {
-            let job = Job { dimensions: *dimensions, ..Job::rounds(p, 6 * m, p.chunk) };
-            add("heap/answer/window", *dimensions as f64, job.clone(), None, m);
-            add("heap/answer/batch", *dimensions as f64, job, Some(p.batch), m);
+        for b in &p.heap_batches {
+            let job = Job::rounds(p, 2 * b, p.chunk);
+            add("heap/kept/answers", *b as f64, job.clone(), How::Batches(*b), m);
+            add("heap/kept/lines", *b as f64, job, How::LeanBatches(*b), m);
         }
         plan.run()
     }
@@ -207,11 +211,21 @@ struct Job {
     dimensions: usize,
 }
 
-/// How.
+/// In which way.
+#[derive(Clone, Copy)]
+enum How {
+    /// The next batch begins when the last of this one has come.
+    Batches(usize),
+    /// The same, but of an answer only its line is kept.
+    LeanBatches(usize),
+    /// The next chunk is sent when any answer has come.
+    Window,
+}
+
+/// One way to do it.
 #[derive(Clone)]
 struct Arm {
-    /// Chunks in a batch; without batches a window slides.
-    batch: Option<usize>,
+    how: How,
     /// Requests in flight.
     width: usize,
     service: ServiceTime,
@@ -300,6 +314,21 @@ impl Pipeline {
         }
     }
 
+    /// The same barrier, but an answer becomes its line as soon as it comes.
+    async fn in_lean_batches(&self, size: usize) -> Result<u64> {
+        let (mut chunks, mut output) = self.open().await?;
+        loop {
+            let batch = chunks.next_batch(size).await?;
+            if batch.is_empty() {
+                return output.close().await;
+            }
+            let lines = join_all(batch.into_iter().map(|chunk| self.embed(chunk))).await;
+            for line in lines {
+                output.append(&line?).await?;
+            }
+        }
+    }
+
     /// The right way: whatever has come is written, and the next chunk is read and sent.
     async fn in_a_window(&self, width: usize) -> Result<u64> {
         let (chunks, mut output) = self.open().await?;
@@ -315,21 +344,22 @@ impl Pipeline {
         output.close().await
     }
 
-    async fn run(&self, batch: Option<usize>, width: usize) -> Result<u64> {
-        match batch {
-            Some(size) => self.in_batches(size).await,
-            None => self.in_a_window(width).await,
+    async fn run(&self, arm: &Arm) -> Result<u64> {
+        match arm.how {
+            How::Batches(size) => self.in_batches(size).await,
+            How::LeanBatches(size) => self.in_lean_batches(size).await,
+            How::Window => self.in_a_window(arm.width).await,
         }
     }
 }
 
 async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
-    let seed = r.seed() >> 12;
+    let seed = r.seed() % (1 << 52);
     let spec = Spec {
         seed,
         body: embeddings::body(job.dimensions),
-        ..Spec::new(mock_server::MAX_SLOTS, arm.service)
+        ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
     };
     let service = r.upstream(spec).await?;
     let pool = reqwest::Client::new();
@@ -342,7 +372,7 @@ async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
         job,
     };
     let start = Instant::now();
-    let Some(lines) = r.load().unless_stopped(pipeline.run(arm.batch, arm.width)).await else { return Ok(()) };
+    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else { return Ok(()) };
     let (lines, wall) = (lines?, start.elapsed());
     r.wall(wall);
     r.gauge("seed", seed as f64);
@@ -351,12 +381,12 @@ async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     Ok(())
 }
 
-fn memory(r: &Recorder, job: &Job, batch: Option<usize>, width: usize) -> Result<()> {
+fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
     let folder = r.folder()?;
     let input = job.text(folder.path(), r.seed())?;
     let spec = Spec {
         body: embeddings::body(job.dimensions),
-        ..Spec::new(mock_server::MAX_SLOTS, ServiceTime::Constant(Duration::from_millis(2)))
+        ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
     };
     let outside = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let service = outside.block_on(r.upstream(spec))?;
@@ -365,16 +395,19 @@ fn memory(r: &Recorder, job: &Job, batch: Option<usize>, width: usize) -> Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(move || heap.join()).build()?;
     let lines = runtime.block_on(async {
         let pool = reqwest::Client::new();
-        r.connect(&pool, &service, width).await?;
+        r.connect(&pool, &service, arm.width).await?;
         r.gauge("heap_idle_bytes", heap.reset_peak() as f64);
         let pipeline = Pipeline {
             input,
             output: folder.path().join("results.jsonl"),
             url: format!("{}/embeddings", service.url()),
-            client: Client::builder().pool(pool).concurrency(width).deadline(Duration::from_secs(600)).build()?,
+            client: Client::builder().pool(pool).concurrency(arm.width).deadline(Duration::from_secs(600)).build()?,
             job: job.clone(),
         };
-        r.load().unless_stopped(pipeline.run(batch, width)).await.transpose()
+        let sample = Chunk { number: 0, offset: 0, text: Bytes::new() };
+        r.gauge("embed_future_bytes", size_of_val(&pipeline.embed(sample)) as f64);
+        r.gauge("fetch_future_bytes", size_of_val(&pipeline.client.fetch(Request::get(""))) as f64);
+        r.load().unless_stopped(pipeline.run(arm)).await.transpose()
     })?;
     drop(runtime);
     drop(counted);
