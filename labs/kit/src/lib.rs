@@ -48,8 +48,8 @@ pub mod prelude {
     pub use crate::{
         args::{Size, Time, count, level},
         figure::{
-            Axis, Bar, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane, Layer, Line,
-            Mark, Panel, Panels, Scale as AxisScale, Style, Unit,
+            Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,
+            Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
         findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
