@@ -12,11 +12,10 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 use futures_util::{TryStreamExt, future::join_all, stream};
-use lab_kit::heap::Heap;
+use lab_kit::{heap::Heap, prelude::*};
+use tokio::fs::File;
 
 use crate::client::{Client, Request};
-use lab_kit::prelude::*;
-
 use output::{Done, Line, Output};
 use text::{Chunk, Chunks};
 
@@ -62,14 +61,17 @@ pub struct Params {
     #[arg(long, default_value_t = 64, value_parser = level)]
     pub dimensions: usize,
     /// Sizes of the text whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', default_value = "1MB,4MB,16MB")]
+    #[arg(long, value_delimiter = ',', default_value = "1MB,2MB,4MB,16MB")]
     pub heap_sizes: Vec<Size>,
     /// Text in a request where memory is measured over the size of the text
-    #[arg(long, default_value = "8KB")]
+    #[arg(long, default_value = "2KB")]
     pub heap_chunk: Size,
+    /// Requests in flight where memory is measured over the size of the text
+    #[arg(long, default_value_t = 10, value_parser = level)]
+    pub heap_concurrency: usize,
     /// Mean time the service takes where memory is measured: random, so that answers do not come
     /// all at once
-    #[arg(long, default_value = "5ms")]
+    #[arg(long, default_value = "2ms")]
     pub heap_service: Time,
     /// Requests in flight whose memory is compared, with commas
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
@@ -78,7 +80,7 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', default_value = "1KB,8KB,16KB,32KB")]
     pub heap_chunks: Vec<Size>,
     /// Batch sizes whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,400")]
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,300")]
     pub heap_batches: Vec<usize>,
 }
 
@@ -118,81 +120,272 @@ impl Lab for IngestionPipeline {
         name: "ingestion_pipeline",
         title: "The ingestion pipeline",
         question: "How does a file larger than memory become API calls?",
-        predict: &[],
-        next: &[],
+        predict: &[
+            Question {
+                key: "window",
+                ask: "With random service times, how many times as fast as batches of the size of the concurrency is a window without batches?",
+                unit: "times",
+                hint: "1 to 20",
+            },
+            Question {
+                key: "memory",
+                ask: "The text grows 16-fold. How many times as much memory does the window need?",
+                unit: "times",
+                hint: "1 to 16",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab06 -- --size 1MB --batches 25,30,50,60,100",
+                "the 1,024 chunks of the source, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
+            ),
+            (
+                "cargo run --release --bin lab06 -- --random lognormal --cv 0.3",
+                "service times that spread less: what does the barrier still cost?",
+            ),
+            (
+                "cargo run --release --bin lab06 -- --file README.md --size 100KB --heap-sizes 100KB",
+                "a text of your own",
+            ),
+        ],
         source: include_str!("lab06_ingestion_pipeline.rs"),
         sizes: Sizes {
             smoke: &[
-                "--size", "40KB", "--service", "10ms", "--batches", "5,10", "--concurrency", "5",
-                "--levels", "2,5", "--batch", "10", "--heap-sizes", "64KB,128KB", "--heap-levels",
-                "2,5,10", "--heap-chunks", "1KB,4KB", "--heap-batches", "32,64",
+                "--size",
+                "20KB",
+                "--service",
+                "10ms",
+                "--batches",
+                "5,10",
+                "--concurrency",
+                "5",
+                "--levels",
+                "2,10",
+                "--batch",
+                "10",
+                "--heap-sizes",
+                "32KB,64KB",
+                "--heap-chunk",
+                "1KB",
+                "--heap-levels",
+                "2,5",
+                "--heap-chunks",
+                "1KB,4KB",
+                "--heap-batches",
+                "32,40",
             ],
             full: &[],
             trials: (1, 3),
         },
     };
 
+    fn check(p: &Params) -> Result<(), String> {
+        if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {
+            return Err("a chunk of less than 16B is all overhead: a larger --chunk".into());
+        }
+        let texts = p.heap_sizes.iter().map(|size| size.f() / p.heap_chunk.f());
+        let most = texts.fold(p.size.f() / p.chunk.f(), f64::max);
+        if most > 100_000.0 {
+            return Err(format!(
+                "{most:.0} chunks are too many for an experiment: a smaller --size or --heap-sizes, or larger chunks"
+            ));
+        }
+        let widths = [p.concurrency, p.heap_concurrency];
+        if widths
+            .iter()
+            .chain(&p.levels)
+            .chain(&p.heap_levels)
+            .any(|m| *m > 1000)
+        {
+            return Err(
+                "more than 1000 requests in flight would measure this machine, not the pipeline"
+                    .into(),
+            );
+        }
+        // No batch is slower than one whose every wave waits for its slowest: some ten times the mean.
+        let narrowest = p
+            .levels
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(1)
+            .min(p.concurrency);
+        let smallest = p
+            .batches
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(1)
+            .min(p.batch)
+            .min(narrowest);
+        let chunks = p.size.f() / p.chunk.f();
+        let slowest = chunks * p.service.s() / smallest as f64 * (1.0 + (smallest as f64).ln());
+        if slowest > 600.0 {
+            return Err(format!(
+                "the slowest arm would take {slowest:.0} s: a smaller --size, a shorter --service, or larger --batches and --levels"
+            ));
+        }
+        Ok(())
+    }
+
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        // What the pipeline itself takes for a chunk, against a service that takes no time: alone
-        // and with others in flight. Theory needs it.
+        let whole = |session: &mut Session, sizes: &[Size]| -> Result<Vec<Size>> {
+            let Some(own) = &p.file else {
+                return Ok(sizes.to_vec());
+            };
+            let length = std::fs::metadata(own)
+                .with_context(|| format!("cannot read {}", own.display()))?
+                .len();
+            let (fit, more): (Vec<Size>, Vec<Size>) =
+                sizes.iter().partition(|s| s.b() as u64 <= length);
+            if !more.is_empty() {
+                session.note(format!(
+                    "{} has {length} bytes: memory is measured over texts up to that size",
+                    own.display()
+                ));
+            }
+            Ok(fit)
+        };
+        let sizes = whole(session, &p.heap_sizes)?;
+        let (levels, heap_levels) = (
+            session.levels_that_fit(&p.levels),
+            session.levels_that_fit(&p.heap_levels),
+        );
+        let job = Job::of(p);
+
+        // What the pipeline itself takes for a chunk, from a service that takes no time: theory
+        // adds it.
         let instant = ServiceTime::Constant(Duration::ZERO);
         let mut plan = session.plan();
-        for m in [1, p.concurrency] {
-            let instant = instant.clone();
-            plan.point("pace", m as f64, move |r| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-                let arm = Arm { how: How::Window, width: m, service: instant.clone() };
-                runtime.block_on(throughput(r.clone(), Job::small(p), arm))
-            });
-        }
+        plan.point("pace", p.concurrency as f64, |r| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
+            let arm = Arm {
+                how: How::Window,
+                width: p.concurrency,
+                service: instant.clone(),
+            };
+            runtime.block_on(throughput(r.clone(), job.chunks(400), arm))
+        });
         plan.run()?;
 
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        // How fast?
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let constant = ServiceTime::Constant(p.service.duration());
         let mut sweep = session.sweep();
-        for (kind, service) in [("constant", ServiceTime::Constant(p.service.duration())), ("random", p.spread(p.service))] {
+        for (kind, service) in [
+            ("constant", constant.clone()),
+            ("random", p.spread(p.service)),
+        ] {
             let mut add = |series: &str, x: usize, how: How, width: usize| {
-                let (text, arm) = (Job::of(p), Arm { how, width, service: service.clone() });
+                let (job, arm) = (
+                    job.clone(),
+                    Arm {
+                        how,
+                        width,
+                        service: service.clone(),
+                    },
+                );
                 sweep.steady(&format!("{series}/{kind}"), x as f64, width, move |r| {
-                    throughput(r, text.clone(), arm.clone())
+                    throughput(r, job.clone(), arm.clone())
                 });
             };
             for b in &p.batches {
                 add("batch", *b, How::Batches(*b), p.concurrency);
             }
-            for m in &p.levels {
+            for m in &levels {
                 add("level", *m, How::Batches(p.batch), *m);
                 add("window", *m, How::Window, *m);
             }
         }
+        let (crashed, arm) = (
+            job.clone(),
+            Arm {
+                how: How::Window,
+                width: p.concurrency,
+                service: constant,
+            },
+        );
+        sweep.steady("crash", p.concurrency as f64, p.concurrency, move |r| {
+            crash(r, crashed.clone(), arm.clone())
+        });
         runtime.block_on(sweep.run())?;
 
+        // How much memory? One at a time, and each on a runtime of its own.
         let mut plan = session.plan();
         let mut add = |series: &str, x: f64, job: Job, how, width| {
-            let service = p.spread(p.heap_service);
-            let arm = Arm { how, width, service };
+            let arm = Arm {
+                how,
+                width,
+                service: p.spread(p.heap_service),
+            };
             plan.point(series, x, move |r| memory(r, &job, &arm));
         };
+        for size in sizes {
+            let job = Job {
+                bytes: size.b() as u64,
+                chunk: p.heap_chunk.b(),
+                ..job.clone()
+            };
+            add(
+                "heap/size/window",
+                size.f(),
+                job.clone(),
+                How::Window,
+                p.heap_concurrency,
+            );
+            add(
+                "heap/size/whole",
+                size.f(),
+                job,
+                How::Batches(usize::MAX),
+                p.heap_concurrency,
+            );
+        }
+        for m in heap_levels {
+            add(
+                "heap/level/window",
+                m as f64,
+                job.chunks(6 * m),
+                How::Window,
+                m,
+            );
+            add(
+                "heap/level/batch",
+                m as f64,
+                job.chunks(6 * m),
+                How::Batches(2 * m),
+                m,
+            );
+        }
         let m = p.concurrency;
-        for size in &p.heap_sizes {
-            let job = Job { bytes: size.f() as u64, chunk: p.heap_chunk.b(), ..Job::of(p) };
-            add("heap/size/window", size.f(), job.clone(), How::Window, m);
-            add("heap/size/batch", size.f(), job.clone(), How::Batches(p.batch), m);
-            add("heap/size/whole", size.f(), job, How::Batches(usize::MAX), m);
-        }
-        for m in &p.heap_levels {
-            let job = Job::rounds(p, 6 * m, p.chunk);
-            add("heap/level/window", *m as f64, job.clone(), How::Window, *m);
-            add("heap/level/batch", *m as f64, job, How::Batches(2 * m), *m);
-        }
         for chunk in &p.heap_chunks {
-            let job = Job::rounds(p, 6 * m, *chunk);
+            let job = Job {
+                chunk: chunk.b(),
+                ..job.clone()
+            }
+            .chunks(3 * m.max(p.batch));
             add("heap/chunk/window", chunk.f(), job.clone(), How::Window, m);
             add("heap/chunk/batch", chunk.f(), job, How::Batches(p.batch), m);
         }
         for b in &p.heap_batches {
-            let job = Job::rounds(p, 2 * b, p.chunk);
-            add("heap/kept/answers", *b as f64, job.clone(), How::Batches(*b), m);
-            add("heap/kept/lines", *b as f64, job, How::LeanBatches(*b), m);
+            add(
+                "heap/kept/answers",
+                *b as f64,
+                job.chunks(2 * b),
+                How::Batches(*b),
+                m,
+            );
+            add(
+                "heap/kept/lines",
+                *b as f64,
+                job.chunks(2 * b),
+                How::LeanBatches(*b),
+                m,
+            );
         }
         plan.run()
     }
@@ -205,18 +398,39 @@ impl Lab for IngestionPipeline {
 /// What is to be ingested.
 #[derive(Clone)]
 struct Job {
+    /// Generated when there is none.
     file: Option<PathBuf>,
+    /// So much of it.
     bytes: u64,
     chunk: usize,
     dimensions: usize,
 }
 
+impl Job {
+    fn of(p: &Params) -> Job {
+        Job {
+            file: p.file.clone(),
+            bytes: p.size.b() as u64,
+            chunk: p.chunk.b(),
+            dimensions: p.dimensions,
+        }
+    }
+
+    /// The same with so many chunks.
+    fn chunks(&self, n: usize) -> Job {
+        Job {
+            bytes: (n * self.chunk) as u64,
+            ..self.clone()
+        }
+    }
+}
+
 /// In which way.
 #[derive(Clone, Copy)]
 enum How {
-    /// The next batch begins when the last of this one has come.
+    /// The next batch begins when the last answer of this one has come.
     Batches(usize),
-    /// The same, but of an answer only its line is kept.
+    /// The same, but nothing is kept of an answer except its line.
     LeanBatches(usize),
     /// The next chunk is sent when any answer has come.
     Window,
@@ -231,35 +445,6 @@ struct Arm {
     service: ServiceTime,
 }
 
-impl Job {
-    fn of(p: &Params) -> Job {
-        Job {
-            file: p.file.clone(),
-            bytes: p.size.b() as u64,
-            chunk: p.chunk.b(),
-            dimensions: p.dimensions,
-        }
-    }
-
-    fn small(p: &Params) -> Job {
-        Job::rounds(p, 200, p.chunk)
-    }
-
-    /// About so many chunks.
-    fn rounds(p: &Params, chunks: usize, chunk: Size) -> Job {
-        Job { bytes: (chunks * chunk.b()) as u64, chunk: chunk.b(), ..Job::of(p) }
-    }
-
-    fn text(&self, folder: &Path, seed: u64) -> Result<PathBuf> {
-        if let Some(own) = &self.file {
-            return Ok(own.clone());
-        }
-        let path = folder.join("text.txt");
-        text::generate(&path, self.bytes, seed)?;
-        Ok(path)
-    }
-}
-
 struct Pipeline {
     job: Job,
     input: PathBuf,
@@ -269,35 +454,7 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    /// Before: nothing of the file is in memory. After: every chunk has its line in the output.
-    async fn open(&self) -> Result<(Chunks<tokio::io::BufReader<tokio::io::Take<tokio::fs::File>>>, Output<tokio::fs::File>)> {
-        let (output, done) = Output::resume(&self.output).await?;
-        let chunks = Chunks::open(&self.input, self.job.bytes, self.job.chunk, done).await;
-        let chunks = chunks.with_context(|| format!("cannot read {}", self.input.display()))?;
-        Ok((chunks, output))
-    }
-
-    fn request(&self, chunk: &Chunk) -> Request {
-        Request::post(&self.url, chunk.text.clone()).idempotent(true)
-    }
-
-    fn line(&self, chunk: &Chunk, answer: &[u8]) -> Result<Line> {
-        let embedding = embeddings::read(answer, self.job.dimensions)?;
-        Ok(Line {
-            chunk: chunk.number,
-            offset: chunk.offset,
-            digest: format!("{:016x}", text::digest(&chunk.text)),
-            dimensions: embedding.len(),
-        })
-    }
-
-    async fn embed(&self, chunk: Chunk) -> Result<Line> {
-        let answer = self.client.fetch(self.request(&chunk)).await;
-        let answer = answer.with_context(|| format!("chunk {}", chunk.number))?;
-        self.line(&chunk, &answer)
-    }
-
-    /// The wrong way: a batch, a wait for the last of it, the next batch.
+    /// The wrong way: a batch, a wait for the last answer of it, the next batch.
     async fn in_batches(&self, size: usize) -> Result<u64> {
         let (mut chunks, mut output) = self.open().await?;
         loop {
@@ -314,7 +471,7 @@ impl Pipeline {
         }
     }
 
-    /// The same barrier, but an answer becomes its line as soon as it comes.
+    /// Half right: the same wait, but an answer becomes its line when it comes.
     async fn in_lean_batches(&self, size: usize) -> Result<u64> {
         let (mut chunks, mut output) = self.open().await?;
         loop {
@@ -322,14 +479,15 @@ impl Pipeline {
             if batch.is_empty() {
                 return output.close().await;
             }
-            let lines = join_all(batch.into_iter().map(|chunk| self.embed(chunk))).await;
-            for line in lines {
+            let lines = join_all(batch.into_iter().map(|chunk| self.embed(chunk)));
+            for line in lines.await {
                 output.append(&line?).await?;
             }
         }
     }
 
-    /// The right way: whatever has come is written, and the next chunk is read and sent.
+    /// The right way: when an answer has come, its line is written, and the next chunk is read and
+    /// sent.
     async fn in_a_window(&self, width: usize) -> Result<u64> {
         let (chunks, mut output) = self.open().await?;
         let chunks = stream::try_unfold(chunks, async |mut chunks| {
@@ -344,6 +502,41 @@ impl Pipeline {
         output.close().await
     }
 
+    async fn embed(&self, chunk: Chunk) -> Result<Line> {
+        let answer = self.client.fetch(self.request(&chunk)).await;
+        let answer = answer.with_context(|| format!("chunk {}", chunk.number))?;
+        self.line(&chunk, &answer)
+    }
+
+    /// The same text has the same embedding however often it is asked for: after a timeout the
+    /// client may send it again, though it is a POST.
+    fn request(&self, chunk: &Chunk) -> Request {
+        Request::post(&self.url, chunk.text.clone()).idempotent(true)
+    }
+
+    fn line(&self, chunk: &Chunk, answer: &[u8]) -> Result<Line> {
+        let embedding = embeddings::read(answer, self.job.dimensions)?;
+        Ok(Line {
+            chunk: chunk.number,
+            offset: chunk.offset,
+            digest: format!("{:016x}", text::digest(&chunk.text)),
+            dimensions: embedding.len(),
+        })
+    }
+
+    /// The output with what an earlier run has left there, and the chunks that are missing in it.
+    async fn open(&self) -> Result<(text::FileChunks, Output<File>)> {
+        let (output, done) = Output::resume(&self.output).await?;
+        let chunks = self.chunks(done).await?;
+        Ok((chunks, output))
+    }
+
+    async fn chunks(&self, done: Done) -> Result<text::FileChunks> {
+        let chunks = Chunks::open(&self.input, self.job.bytes, self.job.chunk, done).await;
+        chunks.with_context(|| format!("cannot read {}", self.input.display()))
+    }
+
+    /// Returns the number of lines written.
     async fn run(&self, arm: &Arm) -> Result<u64> {
         match arm.how {
             How::Batches(size) => self.in_batches(size).await,
@@ -351,68 +544,132 @@ impl Pipeline {
             How::Window => self.in_a_window(arm.width).await,
         }
     }
+
+    /// One connection for each request in flight is open before the clock starts.
+    async fn prepare(
+        r: &Recorder,
+        job: &Job,
+        arm: &Arm,
+        service: &Service,
+        folder: &Path,
+    ) -> Result<Pipeline> {
+        let pool = reqwest::Client::new();
+        r.connect(&pool, service, arm.width).await?;
+        let client = Client::builder()
+            .pool(pool)
+            .concurrency(arm.width)
+            // The deadlines of a batch begin together, and one batch may be the whole text.
+            .deadline(Duration::from_secs(1200))
+            .build()?;
+        Ok(Pipeline {
+            input: job.file.clone().unwrap_or(folder.join("text.txt")),
+            output: folder.join("results.jsonl"),
+            url: format!("{}/embeddings", service.url()),
+            client,
+            job: job.clone(),
+        })
+    }
 }
 
-async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
-    let folder = r.folder()?;
-    let seed = r.seed() % (1 << 52);
+/// Writes the text into the folder and starts the service.
+async fn stage(r: &Recorder, job: &Job, arm: &Arm, folder: &Path) -> Result<Service> {
+    // The record keeps figures of 53 bits.
+    let seed = r.seed() % (1 << 53);
+    r.gauge("seed", seed as f64);
+    if job.file.is_none() {
+        text::generate(&folder.join("text.txt"), job.bytes, seed)?;
+    }
     let spec = Spec {
         seed,
         body: embeddings::body(job.dimensions),
         ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
     };
-    let service = r.upstream(spec).await?;
-    let pool = reqwest::Client::new();
-    r.connect(&pool, &service, arm.width).await?;
-    let pipeline = Pipeline {
-        input: job.text(folder.path(), seed)?,
-        output: folder.path().join("results.jsonl"),
-        url: format!("{}/embeddings", service.url()),
-        client: Client::builder().pool(pool).concurrency(arm.width).deadline(Duration::from_secs(600)).build()?,
-        job,
-    };
+    r.upstream(spec).await
+}
+
+/// How fast is it?
+async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
+    let folder = r.folder()?;
+    let service = stage(&r, &job, &arm, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
     let start = Instant::now();
-    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else { return Ok(()) };
-    let (lines, wall) = (lines?, start.elapsed());
-    r.wall(wall);
-    r.gauge("seed", seed as f64);
-    r.gauge("chunks", lines as f64);
-    r.gauge("chunks_per_s", lines as f64 / wall.as_secs_f64());
+    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
+        return Ok(());
+    };
+    r.wall(start.elapsed());
+    r.gauge("lines", lines? as f64);
+    if let Some(counters) = service.counters() {
+        r.gauge("upstream_arrived", counters.arrived as f64);
+    }
     Ok(())
 }
 
-fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
+/// What is left when it is killed half way, and started again?
+async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
-    let input = job.text(folder.path(), r.seed())?;
-    let spec = Spec {
-        body: embeddings::body(job.dimensions),
-        ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
+    let service = stage(&r, &job, &arm, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let mut chunks = pipeline.chunks(Done::default()).await?;
+    let mut expected = 0;
+    while chunks.next().await?.is_some() {
+        expected += 1;
+    }
+    let half = arm
+        .service
+        .mean()
+        .mul_f64(expected as f64 / arm.width as f64 / 2.0);
+    let killed = tokio::time::timeout(half, pipeline.run(&arm))
+        .await
+        .is_err();
+    let left = output::tear(&pipeline.output)?;
+    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
+        return Ok(());
     };
-    let outside = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let service = outside.block_on(r.upstream(spec))?;
+    // It refuses a file in which a chunk is twice.
+    let (_, done) = Output::resume(&pipeline.output).await?;
+    r.gauge("killed", f64::from(u8::from(killed)));
+    r.gauge("lines", lines? as f64);
+    r.gauge("lines_left", left as f64);
+    r.gauge("chunks_missing", expected as f64 - done.count() as f64);
+    if let Some(counters) = service.counters() {
+        r.gauge("sent_twice", counters.arrived as f64 - expected as f64);
+    }
+    Ok(())
+}
+
+/// What does the client hold in memory?
+fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
+    // The service's own memory does not count: it is started from a thread that is not counted.
+    let outside = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let folder = r.folder()?;
+    let service = outside.block_on(stage(r, job, arm, folder.path()))?;
     let heap = Heap::new();
     let counted = heap.enter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(move || heap.join()).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(move || heap.join())
+        .build()?;
     let lines = runtime.block_on(async {
-        let pool = reqwest::Client::new();
-        r.connect(&pool, &service, arm.width).await?;
-        r.gauge("heap_idle_bytes", heap.reset_peak() as f64);
-        let pipeline = Pipeline {
-            input,
-            output: folder.path().join("results.jsonl"),
-            url: format!("{}/embeddings", service.url()),
-            client: Client::builder().pool(pool).concurrency(arm.width).deadline(Duration::from_secs(600)).build()?,
-            job: job.clone(),
-        };
-        let sample = Chunk { number: 0, offset: 0, text: Bytes::new() };
-        r.gauge("embed_future_bytes", size_of_val(&pipeline.embed(sample)) as f64);
-        r.gauge("fetch_future_bytes", size_of_val(&pipeline.client.fetch(Request::get(""))) as f64);
-        r.load().unless_stopped(pipeline.run(arm)).await.transpose()
+        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path()).await?;
+        let idle = heap.reset_peak();
+        let lines = r
+            .load()
+            .unless_stopped(pipeline.run(arm))
+            .await
+            .transpose()?;
+        let future = size_of_val(&pipeline.embed(Chunk::default()));
+        anyhow::Ok([
+            ("heap_idle_bytes", idle as f64),
+            ("embed_future_bytes", future as f64),
+            ("lines", lines.unwrap_or(0) as f64),
+        ])
     })?;
     drop(runtime);
     drop(counted);
+    lines.iter().for_each(|(name, value)| r.gauge(name, *value));
     r.gauge("heap_peak_bytes", heap.peak_bytes() as f64);
     r.gauge("heap_left_bytes", heap.live_bytes() as f64);
-    r.gauge("chunks", lines.unwrap_or(0) as f64);
     Ok(())
 }

@@ -8,7 +8,14 @@ use mock_server::Body;
 /// 2009): every word adds or subtracts one in a dimension its digest picks. Small whole numbers, as
 /// quantised embeddings are.
 pub fn body(dimensions: usize) -> Body {
-    Body::made("application/json", move |asked| answer(asked.body, dimensions))
+    Body::made("application/json", move |asked| {
+        answer(asked.body, dimensions)
+    })
+}
+
+/// Bytes of an answer at most.
+pub fn longest(dimensions: usize) -> f64 {
+    (5 * dimensions + 20) as f64
 }
 
 fn answer(text: &[u8], dimensions: usize) -> Vec<u8> {

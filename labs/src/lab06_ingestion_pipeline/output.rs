@@ -55,6 +55,17 @@ impl Done {
     }
 }
 
+/// Does to a file what a crash may do: tears its last line. Returns how many whole lines are left.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn tear(path: &Path) -> Result<usize> {
+    let text = std::fs::read(path)?;
+    let left = &text[..text.len().saturating_sub(10)];
+    std::fs::write(path, left)?;
+    Ok(left.iter().filter(|b| **b == b'\n').count())
+}
+
 /// A file to append results to.
 pub struct Output<W> {
     to: BufWriter<W>,
@@ -78,13 +89,21 @@ impl Output<File> {
         let (mut done, mut whole, mut number) = (Done::default(), 0, 0);
         let mut reader = BufReader::new(file);
         let mut text = Vec::new();
-        while reader.read_until(b'\n', &mut text).await.with_context(cannot)? > 0 {
+        while reader
+            .read_until(b'\n', &mut text)
+            .await
+            .with_context(cannot)?
+            > 0
+        {
             if text.last() != Some(&b'\n') {
                 break;
             }
             number += 1;
             let line: Line = serde_json::from_slice(&text).with_context(|| {
-                format!("line {number} of {} is no result: is it another file?", path.display())
+                format!(
+                    "line {number} of {} is no result: is it another file?",
+                    path.display()
+                )
             })?;
             ensure!(
                 done.insert(line.chunk),
@@ -97,7 +116,9 @@ impl Output<File> {
         }
         let mut file = reader.into_inner();
         file.set_len(whole).await.with_context(cannot)?;
-        file.seek(SeekFrom::Start(whole)).await.with_context(cannot)?;
+        file.seek(SeekFrom::Start(whole))
+            .await
+            .with_context(cannot)?;
         Ok((Output::new(file, path), done))
     }
 
@@ -175,7 +196,9 @@ mod tests {
     }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(work)
     }
 
@@ -204,7 +227,13 @@ mod tests {
                 let left: Vec<u64> = (0..3).filter(|c| !done.contains(*c)).collect();
                 write(&path, left).await.unwrap();
                 let done = write(&path, []).await.unwrap();
-                assert_eq!(done, Done { below: 3, beyond: BTreeSet::new() });
+                assert_eq!(
+                    done,
+                    Done {
+                        below: 3,
+                        beyond: BTreeSet::new()
+                    }
+                );
             }
         });
     }
@@ -215,7 +244,10 @@ mod tests {
         let path = folder.path().join("out");
         std::fs::write(&path, "dear diary\nno JSON").unwrap();
         let error = format!("{:#}", run(write(&path, [1])).unwrap_err());
-        assert!(error.contains("line 1 of") && error.contains("another file"), "{error}");
+        assert!(
+            error.contains("line 1 of") && error.contains("another file"),
+            "{error}"
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"dear diary\nno JSON");
         let twice = format!("{}\n", serde_json::to_string(&line(5)).unwrap()).repeat(2);
         std::fs::write(&path, twice).unwrap();
@@ -229,7 +261,11 @@ mod tests {
     struct Tiny(usize);
 
     impl AsyncWrite for Tiny {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             let fits = bytes.len().min(self.0);
             if fits == 0 {
                 return Poll::Ready(Err(io::ErrorKind::StorageFull.into()));
@@ -258,7 +294,10 @@ mod tests {
         let error = error.unwrap_err();
         let io = error.root_cause().downcast_ref::<io::Error>().unwrap();
         assert_eq!(io.kind(), io::ErrorKind::StorageFull);
-        assert!(error.to_string().contains("results.jsonl after 2 lines"), "{error}");
+        assert!(
+            error.to_string().contains("results.jsonl after 2 lines"),
+            "{error}"
+        );
     }
 
     proptest! {

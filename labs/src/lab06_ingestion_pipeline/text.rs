@@ -14,7 +14,7 @@ use super::output::Done;
 const READ: usize = 64 * 1024;
 
 /// A piece of the file, cleaned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// Its place in the file, counted from 0.
     pub number: u64,
@@ -35,14 +35,21 @@ pub struct Chunks<R> {
     done: Done,
 }
 
-impl Chunks<BufReader<Take<File>>> {
+/// The chunks of the first so many bytes of a file.
+pub type FileChunks = Chunks<BufReader<Take<File>>>;
+
+impl FileChunks {
     /// The chunks of the first `bytes` of a file, without those that are done.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub async fn open(path: &Path, bytes: u64, size: usize, done: Done) -> io::Result<Self> {
         let file = File::open(path).await?.take(bytes);
-        Ok(Chunks::new(BufReader::with_capacity(READ, file), size, done))
+        Ok(Chunks::new(
+            BufReader::with_capacity(READ, file),
+            size,
+            done,
+        ))
     }
 }
 
@@ -80,7 +87,11 @@ impl<R: AsyncRead + Unpin> Chunks<R> {
             let text = clean(&String::from_utf8_lossy(&raw));
             if !text.is_empty() {
                 let text = Bytes::from(text);
-                return Ok(Some(Chunk { number, offset, text }));
+                return Ok(Some(Chunk {
+                    number,
+                    offset,
+                    text,
+                }));
             }
         }
     }
@@ -111,7 +122,11 @@ impl<R: AsyncRead + Unpin> Chunks<R> {
             }
         }
         raw.truncate(filled);
-        let end = if filled < self.size { filled } else { boundary(&raw) };
+        let end = if filled < self.size {
+            filled
+        } else {
+            boundary(&raw)
+        };
         self.rest = raw.split_off(end);
         Ok(raw)
     }
@@ -144,7 +159,9 @@ pub fn clean(text: &str) -> String {
         if c.is_whitespace() {
             let line = matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
             gap = Some(if line || gap == Some('\n') { '\n' } else { ' ' });
-        } else if !(c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}')) {
+        } else if !(c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}'))
+        {
             clean.extend(gap.take().filter(|_| !clean.is_empty()));
             clean.push(c);
         }
@@ -204,7 +221,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(source: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut chunks = Chunks::new(source, size, Done::default());
             let mut raw = Vec::new();
@@ -232,14 +251,19 @@ mod tests {
 
     #[test]
     fn chunks_have_numbers_and_places_and_done_ones_are_left_out() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let mut done = Done::default();
         done.insert(1);
         let source = "abcd efgh        ijkl".as_bytes();
         runtime.block_on(async {
             let mut chunks = Chunks::new(source, 4, done);
             let batch = chunks.next_batch(9).await.unwrap();
-            let seen: Vec<_> = batch.iter().map(|c| (c.number, c.offset, c.text.clone())).collect();
+            let seen: Vec<_> = batch
+                .iter()
+                .map(|c| (c.number, c.offset, c.text.clone()))
+                .collect();
             // Chunk 1 is done, chunk 3 is nothing but blanks.
             let expected = [(0, 0, "abcd"), (2, 8, "h"), (4, 16, "ijk"), (5, 20, "l")];
             let expected: Vec<_> = expected.map(|(n, o, t)| (n, o, Bytes::from(t))).into();
