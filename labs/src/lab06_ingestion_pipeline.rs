@@ -69,10 +69,10 @@ pub struct Params {
     /// Requests in flight where memory is measured over the size of the text
     #[arg(long, default_value_t = 10, value_parser = level)]
     pub heap_concurrency: usize,
-    /// Mean time the service takes where memory is measured: random, so that answers do not come
-    /// all at once
-    #[arg(long, default_value = "2ms")]
-    pub heap_service: Time,
+    /// Requests/s where memory is measured; service times follow from it. A rate that keeps the
+    /// client busy all the time would show what it holds for lack of time
+    #[arg(long, default_value_t = 6000, value_parser = count)]
+    pub heap_rate: usize,
     /// Requests in flight whose memory is compared, with commas
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
     pub heap_levels: Vec<usize>,
@@ -100,8 +100,7 @@ fn variation(text: &str) -> Result<f64, String> {
 }
 
 impl Params {
-    fn spread(&self, mean: Time) -> ServiceTime {
-        let mean = mean.duration();
+    fn spread(&self, mean: Duration) -> ServiceTime {
         match self.random {
             Spread::Exponential => ServiceTime::Exponential { mean },
             Spread::Lognormal => ServiceTime::LogNormal { mean, cv: self.cv },
@@ -278,7 +277,7 @@ impl Lab for IngestionPipeline {
         let mut sweep = session.sweep();
         for (kind, service) in [
             ("constant", constant.clone()),
-            ("random", p.spread(p.service)),
+            ("random", p.spread(p.service.duration())),
         ] {
             let mut add = |series: &str, x: usize, how: How, width: usize| {
                 let (job, arm) = (
@@ -317,10 +316,12 @@ impl Lab for IngestionPipeline {
         // How much memory? One at a time, and each on a runtime of its own.
         let mut plan = session.plan();
         let mut add = |series: &str, x: f64, job: Job, how, width| {
+            let mean = Duration::from_secs_f64(width as f64 / p.heap_rate as f64);
+            let service = p.spread(mean.max(Duration::from_micros(1)));
             let arm = Arm {
                 how,
                 width,
-                service: p.spread(p.heap_service),
+                service,
             };
             plan.point(series, x, move |r| memory(r, &job, &arm));
         };

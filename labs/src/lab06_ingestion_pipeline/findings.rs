@@ -81,12 +81,17 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
 /// What a request costs beside its service.
 struct Pace {
-    /// The way there and back, for one alone, with the half millisecond by which a timer of the
-    /// service rounds up on average.
+    /// The way there and back, for one alone, and half a tick of the service's timers.
     trip: f64,
-    /// Seconds until the client has got the next one on its way.
+    /// Until the client has got the next one on its way.
     each: f64,
+    /// Until the service's one thread has got the next of several answers on its way that are due
+    /// together.
+    answer: f64,
 }
+
+/// Timers of the runtime tick in milliseconds.
+const TICK: f64 = 1e-3;
 
 impl Pace {
     fn of(p: &Params, summary: &Summary) -> Pace {
@@ -94,7 +99,8 @@ impl Pace {
         let measured = summary.at("pace", p.concurrency as f64);
         let each = measured.and_then(|k| k.estimate(|t| Some(t.wall_s / t.gauges.get("lines")?)));
         Pace {
-            trip: host.request_overhead_ms / 1e3,
+            trip: host.request_overhead_ms / 1e3 + TICK / 2.0,
+            answer: 1.0 / host.upstream_ceiling_per_s.max(1.0),
             each: each.map_or(1.0 / host.upstream_ceiling_per_s.max(1.0), |e| e.value),
         }
     }
@@ -103,12 +109,14 @@ impl Pace {
     /// next times are those of `times`.
     ///
     /// A batch goes to m places of a queue, in virtual time; it lasts as long as the place that
-    /// ends last, and then the next one begins.
+    /// ends last, and then the next one begins. The first m are sent one after another, and that
+    /// draws their answers apart. With constant service those of the next waves come m at a time.
     fn makespan(
         &self,
         n: usize,
         b: Option<usize>,
         m: usize,
+        random: bool,
         mut times: impl FnMut() -> f64,
     ) -> f64 {
         let nanos = |s: f64| (s * 1e9) as u64;
@@ -118,7 +126,12 @@ impl Pace {
             let mut places = Queue::new(m, None);
             let lasts = (0..batch).map(|i| {
                 let sent = nanos(i.min(m - 1) as f64 * self.each);
-                match places.arrive(sent, nanos(times() + self.trip)) {
+                let bunch = if random || i < m {
+                    0.0
+                } else {
+                    m as f64 * self.answer
+                };
+                match places.arrive(sent, nanos(times() + self.trip + bunch)) {
                     Admission::Admitted { finish, .. } => finish,
                     Admission::Refused { free_at } => free_at,
                 }
@@ -128,27 +141,6 @@ impl Pace {
         }
         end as f64 / 1e9
     }
-}
-
-/// Expected seconds for `n` chunks in batches of `b` with `m` in flight and times that are constant
-/// or exponential with mean `s`, by formula; `NaN` for others.
-///
-/// Constant: every batch takes ⌈b/m⌉ waves. Exponential: while more than m are left, one ends every
-/// s/m on average, because what remains of each is as long as a new one; the last m take
-/// s·(1/m + … + 1/1), the mean of the longest of m (Rényi 1953).
-fn expected(n: usize, b: Option<usize>, m: usize, s: f64, random: bool) -> f64 {
-    let one = |b: usize| -> f64 {
-        let (b, m) = (b as f64, m as f64);
-        if !random {
-            return (b / m).ceil() * s;
-        }
-        let last = b.min(m) as usize;
-        let harmonic: f64 = (1..=last).map(|k| 1.0 / k as f64).sum();
-        s * ((b - m).max(0.0) / m + harmonic)
-    };
-    let b = b.unwrap_or(n).clamp(1, n.max(1));
-    let rest = n % b;
-    (n / b) as f64 * one(b) + if rest > 0 { one(rest) } else { 0.0 }
 }
 
 /// A condition of the throughput part, with what theory says of it.
@@ -192,14 +184,14 @@ impl<'a> Measured<'a> {
         width: usize,
     ) -> Option<Measured<'a>> {
         let service = if random {
-            p.spread(p.service)
+            p.spread(p.service.duration())
         } else {
             ServiceTime::Constant(p.service.duration())
         };
         let lines = |t: &Trial| t.gauges.get("lines").map(|n| *n as usize);
         let replay = |n: usize, seed: u64| {
             let mut times = service.sampler(seed);
-            pace.makespan(n, batch, width, || times.next_time().as_secs_f64())
+            pace.makespan(n, batch, width, random, || times.next_time().as_secs_f64())
         };
         let replayed = condition.trials().iter().filter_map(|t| {
             let seed = *t.gauges.get("seed")? as u64;
@@ -614,7 +606,7 @@ fn rates(p: &Params, arms: &[Measured], pace: &Pace) -> Table {
         let most = a.width as f64 / p.service.s();
         table.row([
             if a.random {
-                p.spread(p.service).to_string()
+                p.spread(p.service.duration()).to_string()
             } else {
                 p.service.to_string()
             },
@@ -711,7 +703,7 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
             .map(|a| (a.batch.unwrap_or(1) as f64, a.lines() / a.expected))
             .collect::<Vec<_>>()
     };
-    let without = pace.makespan(n, None, p.concurrency, || p.service.s());
+    let without = pace.makespan(n, None, p.concurrency, false, || p.service.s());
     let ticks: Vec<f64> = random.iter().map(|a| a.batch.unwrap_or(1) as f64).collect();
     Some(Figure {
         id: "batch".into(),
@@ -957,6 +949,7 @@ mod tests {
     const IDEAL: Pace = Pace {
         trip: 0.0,
         each: 0.0,
+        answer: 0.0,
     };
 
     #[test]
@@ -969,9 +962,9 @@ mod tests {
             (7, Some(100), 25, 1.0),
         ] {
             assert_eq!(expected(n, b, m, 0.04, false), waves * 0.04, "{n} {b:?}");
-            assert!((IDEAL.makespan(n, b, m, || 0.04) - waves * 0.04).abs() < 1e-6);
+            assert!((IDEAL.makespan(n, b, m, false, || 0.04) - waves * 0.04).abs() < 1e-6);
         }
-        assert_eq!(IDEAL.makespan(0, Some(5), 5, || 1.0), 0.0);
+        assert_eq!(IDEAL.makespan(0, Some(5), 5, false, || 1.0), 0.0);
     }
 
     #[test]
@@ -979,10 +972,14 @@ mod tests {
         let pace = Pace {
             trip: 0.001,
             each: 0.0001,
+            answer: 0.00002,
         };
-        // Two waves of ten, the last of them sent 0.9 ms after the first.
-        let two = pace.makespan(20, None, 10, || 0.04);
-        assert!((two - (2.0 * 0.041 + 0.0009)).abs() < 1e-6, "{two}");
+        // Two waves of ten, the last of them sent 0.9 ms after the first, and ten answers at once.
+        let two = pace.makespan(20, None, 10, false, || 0.04);
+        assert!(
+            (two - (2.0 * 0.041 + 0.0009 + 0.0002)).abs() < 1e-6,
+            "{two}"
+        );
     }
 
     /// The mean over many runs is the formula's, within four standard errors.
@@ -995,7 +992,7 @@ mod tests {
             let runs: Vec<f64> = (0..4000u64)
                 .map(|seed| {
                     let mut times = service.sampler(seed);
-                    IDEAL.makespan(b, Some(b), m, || times.next_time().as_secs_f64())
+                    IDEAL.makespan(b, Some(b), m, true, || times.next_time().as_secs_f64())
                 })
                 .collect();
             let mean = runs.iter().sum::<f64>() / 4000.0;
@@ -1022,6 +1019,27 @@ mod tests {
         );
     }
 
+    /// Expected seconds for `n` chunks in batches of `b` with `m` in flight and times that are constant
+    /// or exponential with mean `s`, by formula; `NaN` for others.
+    ///
+    /// Constant: every batch takes ⌈b/m⌉ waves. Exponential: while more than m are left, one ends every
+    /// s/m on average, because what remains of each is as long as a new one; the last m take
+    /// s·(1/m + … + 1/1), the mean of the longest of m (Rényi 1953).
+    fn expected(n: usize, b: Option<usize>, m: usize, s: f64, random: bool) -> f64 {
+        let one = |b: usize| -> f64 {
+            let (b, m) = (b as f64, m as f64);
+            if !random {
+                return (b / m).ceil() * s;
+            }
+            let last = b.min(m) as usize;
+            let harmonic: f64 = (1..=last).map(|k| 1.0 / k as f64).sum();
+            s * ((b - m).max(0.0) / m + harmonic)
+        };
+        let b = b.unwrap_or(n).clamp(1, n.max(1));
+        let rest = n % b;
+        (n / b) as f64 * one(b) + if rest > 0 { one(rest) } else { 0.0 }
+    }
+
     proptest! {
         /// A window is never slower than batches, and no schedule beats all places working always.
         #[test]
@@ -1029,7 +1047,7 @@ mod tests {
             let service = ServiceTime::Exponential { mean: Duration::from_secs(1) };
             let run = |b| {
                 let mut times = service.sampler(seed);
-                IDEAL.makespan(n, b, m, || times.next_time().as_secs_f64())
+                IDEAL.makespan(n, b, m, true, || times.next_time().as_secs_f64())
             };
             let mut times = service.sampler(seed);
             let work: f64 = (0..n).map(|_| times.next_time().as_secs_f64()).sum();
