@@ -309,6 +309,14 @@ impl Load {
         tally
     }
 
+    /// Runs something that is not made of counted requests; `None` when the run was stopped first.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.stop.wait() => None,
+        }
+    }
+
     /// Sleeps until an instant or until the run is stopped.
     async fn sleep(&self, until: Instant) {
         tokio::select! {
