@@ -33,8 +33,10 @@
 //! (Goetz 2006) if all took their turns. That is where two bounds meet, `W/(w + p)` and `P/p`
 //! (Denning and Buzen 1978); no order of events exceeds them. Random times never get there: now and
 //! then all wait and now and then all want to compute. The machine repairman (Palm 1947) says how
-//! much is lost, and it is most at the very number of the rule. More workers come closer to the
-//! bound, and each item takes longer.
+//! much is lost, and it is most at the very number of the rule. An operating system loses a little
+//! more, because it keeps a queue for each processor and moves threads between them with
+//! reluctance: what it reaches lies between one queue for all and one for each. More workers come
+//! closer to the bound, and each item takes longer.
 //!
 //! With two limits nobody has to guess a ratio. Fetches wait on the event loop at the price of a few
 //! kilobytes each, `P` workers compute, and throughput is `min(F/f, P/p)`. The limit of the fetches
@@ -107,13 +109,13 @@ pub struct Params {
     #[arg(long, default_value_t = 3, value_parser = workers)]
     pub cpu: usize,
     /// Limits of fetches to try, with commas
-    #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,2,5,12")]
+    #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "2,5,12")]
     pub ios: Vec<usize>,
     /// Workers behind the fetches to try, with commas
     #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,2,4")]
     pub cpus: Vec<usize>,
     /// How long a trial of one condition is to take
-    #[arg(long, default_value = "130ms")]
+    #[arg(long, default_value = "120ms")]
     pub window: Time,
 }
 
@@ -146,7 +148,7 @@ fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "expected a ratio from 0.1 to 50".into())
 }
 
-/// 1, P/2, P, 1.5·P, 2P, 3P, 4P.
+/// 1, P/2, P, 2P, 3P, 4P.
 fn levels() -> Vec<usize> {
     let p = host::cores().min(MOST_WORKERS / 4);
     let mut levels = vec![
@@ -203,11 +205,12 @@ impl Params {
         (2.0 * self.window.s() / turn).round().max(4.0) as usize
     }
 
-    /// Items that go through fetching and computing: a window's worth, and enough to fill both.
+    /// Items that go through fetching and computing in about a window, after the first one: whole
+    /// rounds of fetches.
     fn items(&self, host: &host::Host, io: usize, cpu: usize) -> usize {
         let rate = (io as f64 / self.fetch.s()).min(self.width(host, cpu) / self.cost.s());
-        let fill = self.fetch.s() + self.cost.s();
-        ((self.window.s() + fill) * rate).round().max(3.0) as usize
+        let rounds = (self.window.s() * rate / io as f64).round().max(2.0);
+        1 + io * rounds as usize
     }
 }
 
@@ -341,19 +344,29 @@ impl Lab for WorkerLimits {
 
 /// `W` threads that only compute.
 fn pure(r: &Recorder, w: usize, items: usize, compute: impl Fn() + Sync) -> Result<()> {
+    let unfinished = AtomicUsize::new(w);
     let start = Instant::now();
     crew(r, w, |_| {
-        for _ in 0..items {
-            let begin = Instant::now();
-            compute();
-            r.sample("item_s", begin.elapsed().as_secs_f64());
-        }
-        items
+        let begin = Instant::now();
+        (0..items).for_each(|_| compute());
+        let took = begin.elapsed().as_secs_f64();
+        r.sample("item_s", took / items as f64);
+        r.sample("worker_per_s", items as f64 / took);
+        items + in_company(&unfinished, &compute)
     });
-    let wall = start.elapsed();
-    r.wall(wall);
-    r.gauge("per_s", (w * items) as f64 / wall.as_secs_f64());
+    r.wall(start.elapsed());
     Ok(())
+}
+
+/// Who is done goes on, uncounted, until all are: the others are to have its company to the end.
+fn in_company(unfinished: &AtomicUsize, mut work: impl FnMut()) -> usize {
+    unfinished.fetch_sub(1, Ordering::Relaxed);
+    let mut more = 0;
+    while unfinished.load(Ordering::Relaxed) > 0 {
+        work();
+        more += 1;
+    }
+    more
 }
 
 /// One pool for everything: `W` threads that wait and compute in turn. Whoever waits holds a thread.
@@ -364,7 +377,7 @@ fn mixed(
     turns: usize,
     compute: impl Fn(Duration) + Sync,
 ) -> Result<()> {
-    let busy = AtomicUsize::new(w);
+    let unfinished = AtomicUsize::new(w);
     let start = Instant::now();
     crew(r, w, |i| {
         let seed = r.seed().wrapping_add(2 * i as u64);
@@ -385,16 +398,12 @@ fn mixed(
             turn(wait, cost);
         }
         r.sample("worker_per_s", turns as f64 / begin.elapsed().as_secs_f64());
-        // Who is done goes on, uncounted, until all are: the others are to have its company.
-        busy.fetch_sub(1, Ordering::Relaxed);
-        let mut more = 0;
-        while busy.load(Ordering::Relaxed) > 0
-            && let Some((wait, cost)) = all.next()
-        {
-            turn(wait, cost);
-            more += 1;
-        }
-        turns + 1 + more
+        let next = || {
+            all.by_ref()
+                .take(1)
+                .for_each(|(wait, cost)| turn(wait, cost))
+        };
+        1 + turns + in_company(&unfinished, next)
     });
     r.wall(start.elapsed());
     Ok(())
@@ -450,8 +459,14 @@ fn two_limits(
         count
     });
     let outcomes = outcomes.into_inner()?;
+    // From the first item to the last: without what it takes to fill the line.
+    if let [(first, _), .., (last, _)] = outcomes[..] {
+        let rest = (outcomes.len() - 1) as f64;
+        r.gauge("per_s", rest / (last - first).as_secs_f64());
+    }
     r.gauge("items", outcomes.len() as f64);
-    r.tally(Tally::of(start, outcomes), &service)
+    let fates = outcomes.into_iter().map(|(_, outcome)| outcome);
+    r.tally(Tally::of(start, fates), &service)
 }
 
 async fn fetch(client: &reqwest::Client, url: String) -> Outcome {

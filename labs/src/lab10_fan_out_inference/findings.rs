@@ -99,8 +99,9 @@ impl Arm<'_> {
         self.condition?.wall_s()
     }
 
+    /// The event loop acts while workers compute, and waits for its processor.
     fn tolerance(&self) -> f64 {
-        LATE + DRIFT * self.course.computing()
+        LATE + SLICE + DRIFT * self.course.computing()
     }
 }
 
@@ -179,13 +180,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             in_turn,
         ),
         arm(
-            "phases_in_turn",
-            "All fetches, then inference in turn",
-            "",
-            "fetches together and inferences in turn take the longest fetch and the sum of the inferences",
-            scheduled(&at_last, 1, &one),
-        ),
-        arm(
             "phases",
             "All fetches, then all inferences",
             &format!("the source's way; {of_cores}"),
@@ -233,7 +227,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ),
         arm("degraded", "join_all: a part less", "", "", degraded),
     ];
-    let [sequential, _, phases, _, arriving] = &arms;
+    let [sequential, phases, _, arriving] = &arms;
     let [nothing, parts] = &failing;
 
     // Which of two texts that arrive together is inferred first is not known.
@@ -289,7 +283,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 name: arm.name.into(),
                 predicted: arm.course.overlap(),
                 measured: overlap(arm),
-                tolerance: LATE,
+                tolerance: LATE + SLICE,
             }).into(),
         )
         .unit("s"),
@@ -305,7 +299,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Calibrated,
             gain,
             gained,
-            LATE + SLICE,
+            2.0 * (LATE + SLICE) + DRIFT * gain.abs(),
         )
         .unit("s")
         .unless(coin),
@@ -345,7 +339,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                     name: arm.name.into(),
                     predicted: arm.predicted,
                     measured: arm.wall(),
-                    tolerance: arm.tolerance().max(LATE + SLICE),
+                    tolerance: LATE + SLICE + DRIFT * arm.predicted,
                 })
                 .collect(),
         )
@@ -497,7 +491,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 took(sequential), took(phases), took(arriving)
             ),
             subtitle: format!("{}. Hatched: fetching. Dashed: theory", described(&sources)),
-            desc: "Gantt chart of fetches and inferences of three sources in five arms, from one after another to each as it arrives.".into(),
+            desc: "Gantt chart of fetches and inferences of three sources in four arms, from one after another to each as it arrives.".into(),
             body: Body::Gantt(Gantt { groups: arms.iter().map(|a| group(a, &sources)).collect() }),
         },
         Figure {
