@@ -195,7 +195,8 @@ impl Bridge {
                 let line = line.clone();
                 async move { (index, line.take(item, room).await) }
             })
-            .buffer_unordered(self.bound())
+            // The semaphores are the bound.
+            .buffer_unordered(usize::MAX)
     }
 
     /// Takes all items through the three stages; returns their results in input order. For few

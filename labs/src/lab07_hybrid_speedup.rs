@@ -277,8 +277,8 @@ impl Lab for HybridSpeedup {
         source: include_str!("lab07_hybrid_speedup.rs"),
         sizes: Sizes {
             smoke: &[
-                "--items", "4", "--fetch", "5ms", "--cost", "5ms", "--ratios", "0.1,1", "--window",
-                "40ms",
+                "--items", "4", "--fetch", "5ms", "--cost", "5ms", "--ratios", "1", "--window",
+                "20ms",
             ],
             full: &[
                 "--items",
