@@ -529,7 +529,10 @@ fn started(trial: &Trial) -> f64 {
     trial.gauges.get("started_s").copied().unwrap_or_default()
 }
 
-/// A lane for each worker, at work or not.
+/// Lanes that a group has room for.
+const LANES: usize = 15;
+
+/// A lane for each worker, at work or not; of wide stages the first workers only.
 fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
     let trial = arm.typical();
     let steps = [
@@ -540,8 +543,14 @@ fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
     let lanes = steps
         .into_iter()
         .filter(|(step, ..)| !pool_only || *step == 1);
+    let all = p.fetchers + p.transformers + p.storers;
+    let most = if pool_only || all <= LANES {
+        LANES
+    } else {
+        LANES / 3
+    };
     let lanes = lanes.flat_map(|(step, workers, colour)| {
-        (1..=workers).map(move |k| {
+        (1..=workers.min(most)).map(move |k| {
             let label = format!("{} {k}", Step::NAMES[step]);
             let spans = trial.into_iter().flat_map(|t| &t.spans);
             let mine = spans.filter(|s| s.lane == label);
@@ -564,9 +573,17 @@ fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
             }
         })
     });
+    let cut = [p.fetchers, p.transformers, p.storers]
+        .iter()
+        .any(|w| *w > most);
+    let note = if cut && !pool_only {
+        format!("{}; the first {most} workers of a stage", arm.note)
+    } else {
+        arm.note.clone()
+    };
     Group {
         title: arm.title(),
-        note: arm.note.clone(),
+        note,
         lanes: lanes.collect(),
         end: trial.map(|t| t.wall_s),
         predicted_end: Some(arm.predicted).filter(|t| t.is_finite()),
@@ -609,10 +626,16 @@ fn queues(p: &Params, arms: &[Arm]) -> Option<Figure> {
         let depths = trials.filter_map(|t| t.traces.get(name)).flatten();
         depths.map(|(_, depth)| *depth).fold(0.0, f64::max)
     };
+    let exceeds = |arm: &Arm| {
+        let q = arm.capacity.map_or(f64::INFINITY, |q| q as f64);
+        arm.trials().iter().any(|t| deepest(t) > q)
+    };
+    let exceeded = arms.iter().any(exceeds);
     (!panels.is_empty()).then(|| Figure {
         id: "queues".into(),
         title: format!(
-            "No queue exceeds its capacity: at most {} wait to be transformed, {} to be stored",
+            "{}: at most {} wait to be transformed, {} to be stored",
+            if exceeded { "A queue exceeded its capacity" } else { "No queue exceeds its capacity" },
             number(most("fetched")),
             number(most("transformed"))
         ),
