@@ -31,13 +31,13 @@ pub struct Params {
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
     /// How much text goes through the pipeline
-    #[arg(long, default_value = "512KB")]
+    #[arg(long, default_value = "400KB")]
     pub size: Size,
     /// Text in a request
     #[arg(long, default_value = "1KB")]
     pub chunk: Size,
     /// Mean time the service takes for a request: s
-    #[arg(long, default_value = "40ms")]
+    #[arg(long, default_value = "50ms")]
     pub service: Time,
     /// How random service times spread round it
     #[arg(long, value_enum, default_value_t = Spread::Exponential)]
@@ -61,13 +61,13 @@ pub struct Params {
     #[arg(long, default_value_t = 64, value_parser = level)]
     pub dimensions: usize,
     /// Sizes of the text whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', default_value = "1MB,2MB,4MB,16MB")]
+    #[arg(long, value_delimiter = ',', default_value = "1MB,2MB,4MB,8MB,16MB")]
     pub heap_sizes: Vec<Size>,
     /// Text in a request where memory is measured over the size of the text
-    #[arg(long, default_value = "2KB")]
+    #[arg(long, default_value = "4KB")]
     pub heap_chunk: Size,
     /// Requests in flight where memory is measured over the size of the text
-    #[arg(long, default_value_t = 10, value_parser = level)]
+    #[arg(long, default_value_t = 5, value_parser = level)]
     pub heap_concurrency: usize,
     /// Requests/s where memory is measured; service times follow from it. A rate that keeps the
     /// client busy all the time would show what it holds for lack of time
@@ -252,20 +252,14 @@ impl Lab for IngestionPipeline {
         );
         let job = Job::of(p);
 
-        // What the pipeline itself takes for a chunk, from a service that takes no time: theory
-        // adds it.
-        let instant = ServiceTime::Constant(Duration::ZERO);
+        // How quickly the pipeline gets a batch on its way: theory needs it.
+        let widest = levels.iter().copied().fold(p.concurrency, usize::max);
         let mut plan = session.plan();
-        plan.point("pace", p.concurrency as f64, |r| {
+        plan.point("pace", widest as f64, |r| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
-            let arm = Arm {
-                how: How::Window,
-                width: p.concurrency,
-                service: instant.clone(),
-            };
-            runtime.block_on(throughput(r.clone(), job.chunks(400), arm))
+            runtime.block_on(pace(r, &job.chunks(widest), widest))
         });
         plan.run()?;
 
@@ -296,7 +290,9 @@ impl Lab for IngestionPipeline {
                 add("batch", *b, How::Batches(*b), p.concurrency);
             }
             for m in &levels {
-                add("level", *m, How::Batches(p.batch), *m);
+                if *m != p.concurrency || !p.batches.contains(&p.batch) {
+                    add("level", *m, How::Batches(p.batch), *m);
+                }
                 add("window", *m, How::Window, *m);
             }
         }
@@ -586,6 +582,35 @@ async fn stage(r: &Recorder, job: &Job, arm: &Arm, folder: &Path) -> Result<Serv
         ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
     };
     r.upstream(spec).await
+}
+
+/// How long does it take to send one batch? The median of a few. All of it is in flight at once: a
+/// text has a chunk or two more than its bytes suggest, because no character is cut.
+async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
+    let width = batch + batch / 10 + 2;
+    let service = ServiceTime::Constant(Duration::from_millis(10));
+    let arm = Arm {
+        how: How::Batches(usize::MAX),
+        width,
+        service,
+    };
+    let mut spreads = Vec::new();
+    for _ in 0..5 {
+        let folder = r.folder()?;
+        let service = stage(r, job, &arm, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path()).await?;
+        let Some(lines) = r
+            .load()
+            .unless_stopped(pipeline.in_batches(usize::MAX))
+            .await
+        else {
+            return Ok(());
+        };
+        let gaps = lines?.saturating_sub(1).max(1) as f64;
+        spreads.extend(service.counters().map(|c| c.spread.as_secs_f64() / gaps));
+    }
+    r.gauge("between_requests_s", lab_kit::stats::median(&spreads));
+    Ok(())
 }
 
 /// How fast is it?
