@@ -387,7 +387,8 @@ fn compared(slots: usize, levels: &[usize]) -> Vec<usize> {
     chosen
 }
 
-/// The same plan as for Rust, in seconds.
+/// The same plan as for Rust, in seconds, after a longer warm-up: an event loop in Python takes a
+/// while to get all clients going.
 fn python_flags(p: &Params, n: usize, arm: &str, pool: usize) -> Vec<(&'static str, String)> {
     let plan = plan(p, n);
     let seconds = |d: Duration| d.as_secs_f64().to_string();
@@ -398,8 +399,8 @@ fn python_flags(p: &Params, n: usize, arm: &str, pool: usize) -> Vec<(&'static s
         ("timeout", p.timeout.s().to_string()),
         ("ramp", seconds(plan.ramp)),
         ("ramped", plan.ramped.to_string()),
-        ("warm-up", seconds(plan.warm_up)),
-        ("window", seconds(plan.window)),
+        ("warm-up", seconds(plan.warm_up + 3 * p.timeout.duration())),
+        ("window", seconds(plan.window + p.timeout.duration())),
         ("pause", seconds(plan.pause_after_refusal)),
         ("seed", plan.seed.to_string()),
     ]

@@ -104,7 +104,7 @@ impl Python {
         }
         Err(why.unwrap_or_else(|| {
             format!(
-                "no Python: there is no {} here; install Python 3.9 or later from python.org or your system's packages, then run `python3 -m pip install aiohttp`",
+                "there is no {} here; install Python 3.9 or later from python.org or your system's packages, then run `python3 -m pip install aiohttp`",
                 names.join(" and no ")
             )
         }))
@@ -112,7 +112,7 @@ impl Python {
 
     fn judge(name: &str, answer: &str) -> Result<Python, String> {
         let Ok(answer) = serde_json::from_str::<Answer>(answer) else {
-            return Err(format!("no Python: what is called {name} here is none"));
+            return Err(format!("what is called {name} here is no Python"));
         };
         let version = answer.version;
         if (answer.major, answer.minor) < (3, 9) {
@@ -476,7 +476,7 @@ mod tests {
             );
         }
         assert!(refusal(&with("latencies_s", json!([0.05]))).contains("1 latencies for 2"));
-        let ended = with("attempt_latencies_s", json!([0.1; 8]));
+        let ended = with("attempt_latencies_s", json!(vec![0.1; 8]));
         assert!(refusal(&ended).contains("8 attempts ended of 7"));
     }
 
@@ -521,7 +521,8 @@ mod tests {
             aiohttp: "3.11".into(),
         };
         let script = Script::new("lab00.py", "");
-        let run = python.run(script, vec![], Duration::from_secs(5), &Stop::default());
+        let stop = Stop::default();
+        let run = python.run(script, vec![], Duration::from_secs(5), &stop);
         let why = format!("{:#}", run.await.unwrap_err());
         assert!(why.contains("cannot start /no/such/python3"), "{why}");
     }

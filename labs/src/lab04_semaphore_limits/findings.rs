@@ -318,15 +318,15 @@ fn beside_python(summary: &Summary) -> Option<Table> {
         &[
             "limit",
             "good/s Rust",
-            "good/s Python",
+            "Python",
             "Rust / Python",
             "success Rust",
-            "success Python",
-            "mean from sending, Rust",
             "Python",
-            "reached the upstream, Rust",
+            "from sending, Rust",
             "Python",
-            "Python's loop busy",
+            "upstream saw, Rust",
+            "Python",
+            "Python busy",
         ],
     );
     for (limit, rust, python) in pairs {
@@ -351,7 +351,7 @@ fn beside_python(summary: &Summary) -> Option<Table> {
             cell(gauge(&python, "client_cpu_share"), percent),
         ]);
     }
-    table.note = "The pool of 100 is aiohttp's default. It limits what the upstream sees and protects nobody: the clock of the timeout runs while a request waits for a connection; with a semaphore it starts at the permit.".into();
+    table.note = "The pool of 100 is aiohttp's default. It limits what the upstream sees and protects nobody: the clock of the timeout runs while a request waits for a connection; with a semaphore it starts at the permit. Python busy: processor time of its process over the time of the burst.".into();
     (!table.rows.is_empty()).then_some(table)
 }
 

@@ -512,7 +512,10 @@ fn save(out: &Path, record: &Record) -> Result<PathBuf> {
 
 fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     let mut text = format!("\n{}\n\n", entry.findings.headline);
-    if let Some(table) = entry.findings.tables.first() {
+    // The first table, and what was asked for besides.
+    let tables = entry.findings.tables.iter().enumerate();
+    let asked = |title: &str| title.contains("Python");
+    for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);
         text.push('\n');
     }
