@@ -199,10 +199,18 @@ mod tests {
 
     #[test]
     fn sizes_need_units_and_sense() {
-        for (text, bytes) in [("1KB", 1024), ("1.5kb", 1536), ("16 MB", 16 << 20), ("7B", 7), ("1KiB", 1024)] {
+        for (text, bytes) in [
+            ("1KB", 1024),
+            ("1.5kb", 1536),
+            ("16 MB", 16 << 20),
+            ("7B", 7),
+            ("1KiB", 1024),
+        ] {
             assert_eq!(text.parse(), Ok(Size::bytes(bytes)), "{text}");
         }
-        for bad in ["", "100", "0B", "-1KB", "1XB", "NaNKB", "infMB", "2000GB", "KB", "1e30MB"] {
+        for bad in [
+            "", "100", "0B", "-1KB", "1XB", "NaNKB", "infMB", "2000GB", "KB", "1e30MB",
+        ] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
