@@ -200,7 +200,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let measured: Vec<&Study> = studies.iter().filter(|s| !s.scenario.simulated).collect();
 
     let mut claims = naming(&studies);
-    claims.extend(against_law(&measured));
+    claims.extend(against_law(&measured, summary.host().cores));
     claims.extend(bounds(&studies));
     let mut figures = vec![utilisation(&studies)];
     figures.extend(what_if(&studies));
@@ -335,7 +335,7 @@ fn longest_is_clear(stages: &Stages) -> bool {
 }
 
 /// Makespans, gains and utilisations of the pipelines that were measured.
-fn against_law(measured: &[&Study]) -> Vec<Claim> {
+fn against_law(measured: &[&Study], cores: usize) -> Vec<Claim> {
     let runs = || {
         measured
             .iter()
@@ -388,7 +388,9 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
         };
         steps.map(case).collect::<Vec<_>>()
     });
-    let stalled = stalled(runs().filter_map(|(_, v)| v.condition));
+    let stalled = too_short(measured)
+        .or_else(|| crowded(measured, cores))
+        .or_else(|| stalled(runs().filter_map(|(_, v)| v.condition)));
     let law = |text: &str, cases: Vec<Case>, unit| {
         let claim = Claim::at_every(text, Basis::Calibrated, cases).unit(unit);
         claim.excused(stalled.clone())
@@ -419,6 +421,42 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
     known
         .map(|(text, cases, unit)| law(text, cases, unit))
         .collect()
+}
+
+/// Why times cannot be met closely: timers tick in milliseconds, and threads need some time to
+/// begin.
+fn too_short(measured: &[&Study]) -> Option<String> {
+    let runs = || measured.iter().flat_map(|s| &s.runs);
+    let shortest = runs().map(|v| v.law()).fold(f64::INFINITY, f64::min);
+    let decides = |v: &Variant| v.stages.0[v.slowest()].mean_s();
+    let quickest = runs().map(decides).fold(f64::INFINITY, f64::min);
+    if shortest < 0.1 {
+        let shortest = seconds(shortest);
+        Some(format!(
+            "a run of {shortest} is too short to be timed: more --items"
+        ))
+    } else if quickest < 0.01 {
+        let quickest = seconds(quickest);
+        Some(format!(
+            "a stage of {quickest} is too short to be timed: 10 ms or more"
+        ))
+    } else {
+        None
+    }
+}
+
+/// Why one time does not stand for all items: computations that share processors end sooner when
+/// fewer of them are under way.
+fn crowded(measured: &[&Study], cores: usize) -> Option<String> {
+    let computing = measured.iter().filter(|s| s.scenario.work == Work::Spin);
+    let steps = computing.flat_map(|s| s.runs.iter().flat_map(|v| &v.stages.0));
+    let widest = steps
+        .filter(|s| s.name == "process")
+        .map(|s| s.width)
+        .max()?;
+    (widest > cores).then(|| {
+        format!("{widest} threads compute on {cores} processors: how long an item takes depends on how many do at the moment")
+    })
 }
 
 /// Why pipelines may have taken longer than they should: the machine itself stood still for more
@@ -483,12 +521,12 @@ fn headline(p: &Params, studies: &[Study]) -> String {
                 .map_or("–".into(), |run| seconds(run.makespan)),
         );
     }
-    let gains: Vec<String> = studies.iter().map(|s| cell(best(s), number)).collect();
+    let gains: Vec<String> = studies.iter().map(|s| cell(best(s), times)).collect();
     let most = studies.iter().map(others).fold(f64::NAN, f64::max);
     format!(
         "Doubling the busiest stage gives {} times the throughput; doubling any other at most {}. The stage with the longest average time is the wrong one in {} of {} pipelines.",
         list(&gains),
-        number(most),
+        times(most),
         misled(studies),
         studies.len()
     )
@@ -512,8 +550,16 @@ fn answer(study: &Study, name: &str, best: Option<Estimate>) -> String {
         base.items,
         cell(base.makespan(), seconds),
         cell(base.throughput(), number),
-        cell(best, number)
+        cell(best, times)
     )
+}
+
+/// A gain: "1.83", and "1.002" where two digits would hide it.
+fn times(gain: f64) -> String {
+    match (gain - 1.0).abs() {
+        near if near < 0.01 => format!("{gain:.3}"),
+        _ => number(gain),
+    }
 }
 
 /// "2, 1.9 and 1.5".
@@ -535,8 +581,7 @@ fn described(step: &Step) -> String {
 
 fn titled(study: &Study) -> (String, String) {
     let s = &study.scenario;
-    let how = if s.simulated { "simulated" } else { "measured" };
-    (s.title.clone(), format!("{} items, {how}", s.items))
+    (s.title.clone(), format!("{} items", s.items))
 }
 
 fn utilisation(studies: &[Study]) -> Figure {
@@ -569,10 +614,14 @@ fn utilisation(studies: &[Study]) -> Figure {
     let simulated = studies.iter().any(|s| s.scenario.simulated);
     Figure {
         id: "utilisation".into(),
-        title: match misled(studies) {
-            0 => "The busiest stage is the bottleneck".into(),
-            n => format!(
-                "The busiest stage is the bottleneck; the longest one is not in {n} of {}",
+        title: match studies {
+            [only] | [only, _] => format!(
+                "The busiest stage is the bottleneck: {}",
+                busiest(only.base()).unwrap_or_default()
+            ),
+            _ => format!(
+                "The busiest stage is the bottleneck; the longest one is not in {} of {}",
+                misled(studies),
                 studies.len()
             ),
         },
@@ -629,14 +678,14 @@ fn what_if(studies: &[Study]) -> Option<Figure> {
         };
         studies.iter().flat_map(of).collect::<Vec<_>>()
     };
-    let helps: Vec<String> = gains(true).into_iter().map(number).collect();
+    let helps: Vec<String> = gains(true).into_iter().map(times).collect();
     let rest = gains(false).into_iter().fold(f64::NAN, f64::max);
     (!groups.is_empty()).then(|| Figure {
         id: "what-if".into(),
         title: format!(
             "Doubling the bottleneck: {} times the throughput; any other stage: {}",
             list(&helps),
-            number(rest)
+            times(rest)
         ),
         subtitle: "Throughput with one stage doubled, over that of the pipeline as it is. Dashed: theory. Outlined: simulated".into(),
         desc: "Bars of the gain in throughput from doubling each stage in turn, measured, by theory and simulated.".into(),
@@ -680,9 +729,24 @@ fn queues(p: &Params, measured: &[&Study]) -> Option<Figure> {
         })
     };
     let panels: Vec<Panel> = measured.iter().filter_map(panel).collect();
+    let fillings = |behind: usize| {
+        let of = |s: &&Study| {
+            let seen = s.base().seen()?;
+            seen.get(diagnose(&seen)?.stage + behind)?.filling
+        };
+        let found: Vec<f64> = measured.iter().filter_map(of).collect();
+        match found.len() {
+            0 => "–".into(),
+            n => format!("{:.0} %", 100.0 * found.iter().sum::<f64>() / n as f64),
+        }
+    };
     (!panels.is_empty()).then(|| Figure {
         id: "queues".into(),
-        title: "Queues are full before the bottleneck and empty behind it".into(),
+        title: format!(
+            "The queue before the bottleneck is {} full, the one behind it {}",
+            fillings(0),
+            fillings(1)
+        ),
         subtitle: format!("Items waiting over time; each queue has {} places (rule)", p.queue),
         desc: "Length of the two queues over time for each pipeline: the ones before the bottleneck full, the ones behind it empty.".into(),
         body: Body::Panels(Panels {
@@ -705,79 +769,69 @@ fn staircase(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
 
 /// The process stage by itself: threads beyond the processors.
 fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
-    let (cost, _) = p.pools();
-    let cost = cost.as_secs_f64();
+    let cost = p.pools().0.as_secs_f64();
     let host = summary.host();
-    let mut cases = Vec::new();
-    let mut groups = Vec::new();
-    let mut rates = Vec::new();
-    for (series, label, spins) in [
-        ("pool/spin", "Computing", true),
-        ("pool/sleep", "Waiting for a computation elsewhere", false),
-    ] {
-        let mut bars = Vec::new();
-        for k in summary.series(series) {
+    let arms = [
+        ("pool/spin", "Computing", Colour::Vermilion, true),
+        (
+            "pool/sleep",
+            "Waiting for a computation elsewhere",
+            Colour::Purple,
+            false,
+        ),
+    ];
+    let (mut cases, mut groups, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+    for (series, label, colour, spins) in arms {
+        let found = summary.series(series);
+        let [few, many] = found[..] else { continue };
+        let jobs = few.gauge("jobs")?.value;
+        let law = |k: &Condition| {
             let threads = k.x() as usize;
-            let jobs = k.gauge("jobs")?.value;
-            let width = if spins {
-                host.width(threads)
-            } else {
-                f64::INFINITY
-            };
-            let law = makespan_equal_jobs(jobs as usize, cost, threads, width);
-            let rate = k.estimate(|t| Some(jobs / t.wall_s))?;
-            let name = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
-            cases.push(Case {
-                name: format!("{}, {name}", label.to_lowercase()),
-                predicted: jobs / law,
-                measured: Some(rate),
-                tolerance: 0.1 * jobs / law,
-            });
-            rates.push((spins, threads, rate.value));
-            let colour = if spins {
-                Colour::Vermilion
-            } else {
-                Colour::Purple
-            };
-            let bar = ValueBar::measured(&name, colour, rate.value);
-            bars.push(bar.with_interval(rate.ci95).with_theory(jobs / law));
-        }
+            let width = if spins { host.width(threads) } else { k.x() };
+            jobs / makespan_equal_jobs(jobs as usize, cost, threads, width)
+        };
+        // Of the same round: how fast the processors were falls out.
+        let gain = many.paired(&few, |many, few| Some(few.wall_s / many.wall_s));
+        cases.push(Case {
+            name: label.to_lowercase(),
+            predicted: law(&many) / law(&few),
+            measured: gain,
+            tolerance: 0.1 * law(&many) / law(&few),
+        });
+        let bar = |k: &Condition| {
+            let rate = k.estimate(|t| Some(jobs / t.wall_s));
+            let name = format!("{} threads", k.x());
+            ValueBar::measured(&name, colour, rate.map_or(f64::NAN, |e| e.value))
+                .with_interval(rate.and_then(|e| e.ci95))
+                .with_theory(law(k))
+        };
         groups.push(BarGroup {
             label: label.into(),
             note: format!("{} a job", seconds(cost)),
-            bars,
+            bars: found.iter().map(bar).collect(),
         });
+        conditions.extend(found);
     }
-    if cases.is_empty() {
+    let [computing, waiting] = &cases[..] else {
         return None;
-    }
-    let gain = |wanted: bool| {
-        let found: Vec<f64> = rates
-            .iter()
-            .filter(|r| r.0 == wanted)
-            .map(|r| r.2)
-            .collect();
-        match found[..] {
-            [few, .., many] => number(many / few),
-            _ => "–".into(),
-        }
     };
-    let conditions = ["pool/spin", "pool/sleep"].map(|series| summary.series(series));
-    let stalled = stalled(conditions.concat());
+    let title = format!(
+        "Twice as many threads as processors: {} times the work when it waits, {} when it computes",
+        cell(waiting.measured, number),
+        cell(computing.measured, number)
+    );
+    let short =
+        (cost < 2e-3).then(|| format!("jobs of {} are too short to be timed", seconds(cost)));
     let claim = Claim::at_every(
-        "threads beyond the processors add nothing to computing, and everything to waiting",
-        Basis::Calibrated,
+        "twice as many threads as processors double the work done when it waits, and add nothing when it computes",
+        Basis::Predicted,
         cases,
     )
-    .unit("jobs/s")
-    .excused(stalled);
+    .unit("times")
+    .excused(short.or_else(|| stalled(conditions)));
     let figure = Figure {
         id: "pool".into(),
-        title: format!(
-            "Twice as many threads as processors: {} times the work when it waits, {} when it computes",
-            gain(false),
-            gain(true)
-        ),
+        title,
         subtitle: format!(
             "Jobs per second of the process stage by itself, {} processors. Dashed: theory",
             host.cores
@@ -789,6 +843,13 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
         }),
     };
     Some((claim, figure))
+}
+
+/// "process 88 %".
+fn busiest(v: &Variant) -> Option<String> {
+    let (seen, stage) = (v.seen()?, v.diagnosis()?.stage);
+    let name = &v.stages.0[stage].name;
+    Some(format!("{name} {:.0} %", 100.0 * seen[stage].utilisation))
 }
 
 fn runs(studies: &[Study]) -> Table {
@@ -810,13 +871,6 @@ fn runs(studies: &[Study]) -> Table {
     for s in studies {
         for (i, v) in s.runs.iter().enumerate() {
             let name = |i: usize| v.stages.0[i].name.clone();
-            let busiest = v.diagnosis().zip(v.seen()).map(|(d, seen)| {
-                format!(
-                    "{} {:.0} %",
-                    name(d.stage),
-                    100.0 * seen[d.stage].utilisation
-                )
-            });
             let simulated = v.simulated.as_ref().map(|run| seconds(run.makespan));
             table.row([
                 s.scenario.title.clone(),
@@ -825,9 +879,9 @@ fn runs(studies: &[Study]) -> Table {
                 seconds(v.law()),
                 simulated.unwrap_or("–".into()),
                 cell(v.throughput(), number),
-                cell(s.gain(i), number),
-                number(s.expected_gain(i)),
-                busiest.unwrap_or("–".into()),
+                cell(s.gain(i), times),
+                times(s.expected_gain(i)),
+                busiest(v).unwrap_or("–".into()),
                 v.diagnosis().map_or("–".into(), |d| name(d.by_queues)),
             ]);
         }
