@@ -52,7 +52,7 @@ pub fn list_schedule(
             continue;
         };
         let speed = (width(active) / active as f64).min(1.0);
-        if !(speed > 0.0) {
+        if speed.is_nan() || speed <= 0.0 {
             return vec![(f64::NAN, f64::NAN); jobs.len()];
         }
         // Until a job ends, or one is released that finds a worker free.
