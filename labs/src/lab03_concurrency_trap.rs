@@ -47,7 +47,8 @@
 //! the first panel shows that line as *attempts*. It blamed the server, too, and partly it was the
 //! client: its HTTP library allowed 100 connections, so that most requests timed out in the
 //! client's own queue and the server never saw more than about 100 at a time. A pool is a hidden
-//! semaphore.
+//! semaphore. With `--python` that library itself (aiohttp) sends the bursts, with the pool it has
+//! by default and with none, and a sustained load, beside the same from Rust.
 //!
 //! ## In production
 //!
@@ -133,6 +134,10 @@ impl Lab for ConcurrencyTrap {
                 "cargo run --release --bin lab03 -- --timeout 3.02s --levels 50,500,1000,2000",
                 "patient clients: where has the collapse gone?",
             ),
+            (
+                "cargo run --release --bin lab03 -- --python",
+                "the same load from asyncio and aiohttp, whose pool holds 100 connections unless told otherwise",
+            ),
         ],
         source: include_str!("lab03_concurrency_trap.rs"),
         sizes: Sizes {
@@ -203,6 +208,7 @@ impl Lab for ConcurrencyTrap {
             peers.count() * if crowded(n) { 1 } else { 2 }
         };
         let large = levels.iter().filter(|n| **n > 3 * pool).count();
+        let python = session.python();
 
         let mut sweep = session.sweep();
         for n in levels.iter().copied() {
@@ -242,6 +248,17 @@ impl Lab for ConcurrencyTrap {
                 fall.burst,
                 move |r| recovery(r, spec.clone(), fall, timeout),
             );
+        }
+        if let Some(python) = python {
+            for n in compared(p.slots, &levels) {
+                for (series, arm, pool) in IN_PYTHON {
+                    let (python, spec) = (python.clone(), unbounded.clone());
+                    let flags = python_flags(p, n, arm, pool);
+                    sweep.alone(series, n as f64, move |r| {
+                        in_python(r, python.clone(), spec.clone(), flags.clone())
+                    });
+                }
+            }
         }
         runtime.block_on(sweep.run())
     }
@@ -347,6 +364,60 @@ async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Res
     }
     r.gauge("started_s", (start - r.origin()).as_secs_f64());
     r.tally(steady, &service)
+}
+
+/// The same load from Python: series, arm of the script, connections in the pool (0: no limit).
+const IN_PYTHON: [(&str, &str, usize); 3] = [
+    ("python/burst/default pool", "burst", 100),
+    ("python/burst/no limit", "burst", 0),
+    ("python/sustained", "sustained", 0),
+];
+
+/// A level at the capacity, one in the middle beyond it, and the last.
+fn compared(slots: usize, levels: &[usize]) -> Vec<usize> {
+    let mut beyond: Vec<usize> = levels.iter().copied().filter(|n| *n >= slots).collect();
+    beyond.sort_unstable();
+    beyond.dedup();
+    let last = beyond.len().saturating_sub(1);
+    let mut chosen: Vec<usize> = [0, last.div_ceil(2), last]
+        .iter()
+        .filter_map(|i| beyond.get(*i).copied())
+        .collect();
+    chosen.dedup();
+    chosen
+}
+
+/// The same plan as for Rust, in seconds, after a longer warm-up: an event loop in Python takes a
+/// while to get all clients going.
+fn python_flags(p: &Params, n: usize, arm: &str, pool: usize) -> Vec<(&'static str, String)> {
+    let plan = plan(p, n);
+    let seconds = |d: Duration| d.as_secs_f64().to_string();
+    vec![
+        ("arm", arm.into()),
+        ("clients", n.to_string()),
+        ("pool", pool.to_string()),
+        ("timeout", p.timeout.s().to_string()),
+        ("ramp", seconds(plan.ramp)),
+        ("ramped", plan.ramped.to_string()),
+        ("warm-up", seconds(plan.warm_up + 3 * p.timeout.duration())),
+        ("window", seconds(plan.window + p.timeout.duration())),
+        ("pause", seconds(plan.pause_after_refusal)),
+        ("seed", plan.seed.to_string()),
+    ]
+}
+
+/// asyncio and aiohttp: `labs/python/lab03.py`.
+async fn in_python(
+    r: Recorder,
+    python: Python,
+    spec: Spec,
+    flags: Vec<(&'static str, String)>,
+) -> Result<()> {
+    const SCRIPT: Script = Script::new("lab03.py", include_str!("../python/lab03.py"));
+    let service = r.upstream(spec).await?;
+    // No plan that `check` lets pass is as long.
+    let limit = Duration::from_secs(2000);
+    r.python(&python, SCRIPT, &service, &flags, limit).await
 }
 
 /// The sizes of the recovery run.

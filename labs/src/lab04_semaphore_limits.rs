@@ -36,6 +36,10 @@
 //! Its clock for each request started inside the semaphore, which hid up to ten seconds of waiting
 //! at the smallest limit. Both clocks are in the second panel.
 //!
+//! Its "no limit" had one, too: its HTTP library's pool of 100 connections. That semaphore protects
+//! nobody, because the clock of the timeout runs in its queue. `--python` shows it beside a
+//! semaphore of asyncio's, and both beside Rust.
+//!
 //! ## In production
 //!
 //! One semaphore for each service that is called, shared by all who call it, and sized by Little's
@@ -123,6 +127,10 @@ impl Lab for SemaphoreLimits {
                 "cargo run --release --bin lab04 -- --slots 20 --starts 1,20,200",
                 "another capacity: does the adaptive limit find it?",
             ),
+            (
+                "cargo run --release --bin lab04 -- --python",
+                "the same limits in asyncio and aiohttp: a semaphore against a pool of connections",
+            ),
         ],
         source: include_str!("lab04_semaphore_limits.rs"),
         sizes: Sizes {
@@ -173,6 +181,8 @@ impl Lab for SemaphoreLimits {
         let (n, slots) = (p.requests, p.slots);
 
         let (tried, starts) = (limits.len(), p.starts.len());
+        let python = session.python();
+        let compared = compared(slots, &limits);
 
         let mut sweep = session.sweep();
         for m in limits {
@@ -191,12 +201,25 @@ impl Lab for SemaphoreLimits {
                 })
                 .among(starts);
         }
+        for (m, python) in compared.into_iter().zip(python.iter().cycle()) {
+            let (python, spec) = (python.clone(), spec.clone());
+            sweep.alone("python/limit", m as f64, move |r| {
+                in_python(r, python.clone(), spec.clone(), timeout, n, m, 0)
+            });
+        }
         // Without a limit all requests are in flight at once, if there are descriptors for them.
         if !requests.is_empty() {
-            let (one, other) = (spec.clone(), spec);
+            let (one, other) = (spec.clone(), spec.clone());
             sweep.burst("none", n as f64, n, move |r| {
                 unlimited(r, one.clone(), timeout, n)
             });
+            let pools = [("python/default pool", 100), ("python/none", 0)];
+            for ((series, pool), python) in pools.into_iter().zip(python.iter().cycle()) {
+                let (python, spec) = (python.clone(), spec.clone());
+                sweep.alone(series, n as f64, move |r| {
+                    in_python(r, python.clone(), spec.clone(), timeout, n, 0, pool)
+                });
+            }
             sweep.burst("inside", slots as f64, n, move |r| {
                 limited_inside(r, other.clone(), timeout, n, slots)
             });
@@ -281,6 +304,43 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
     let load = burst.await;
     r.answers(&load);
     r.tally(load, &service)
+}
+
+/// The smallest limit, the first that is enough, and the largest.
+fn compared(slots: usize, limits: &[usize]) -> Vec<usize> {
+    let smallest = limits.iter().min();
+    let enough = limits.iter().filter(|m| **m >= slots).min();
+    let mut chosen: Vec<usize> = [smallest, enough, limits.iter().max()]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    chosen.dedup();
+    chosen
+}
+
+/// asyncio and aiohttp: `labs/python/lab04.py`, with a semaphore of `m` permits and a pool of so
+/// many connections (0: none, and no limit).
+async fn in_python(
+    r: Recorder,
+    python: Python,
+    spec: Spec,
+    timeout: Duration,
+    n: usize,
+    m: usize,
+    pool: usize,
+) -> Result<()> {
+    const SCRIPT: Script = Script::new("lab04.py", include_str!("../python/lab04.py"));
+    let service = r.upstream(spec).await?;
+    let flags = [
+        ("requests", n.to_string()),
+        ("limit", m.to_string()),
+        ("pool", pool.to_string()),
+        ("timeout", timeout.as_secs_f64().to_string()),
+    ];
+    // No limit that `check` lets pass takes as long.
+    let limit = Duration::from_secs(700);
+    r.python(&python, SCRIPT, &service, &flags, limit).await
 }
 
 /// A limit that nobody sets. Twice the requests, to give it time to settle.

@@ -3,14 +3,179 @@
 //! ## The question
 //!
 //! How does a file larger than memory become API calls?
+//!
+//! ## What to predict
+//!
+//! A text is read in chunks of 1 KB, cleaned, sent to a service that answers with an embedding, and
+//! a line is appended for each to a file of results. `m` requests may be in flight; the service
+//! takes `s` for each. The chunks go in batches of `b`: send them, wait for all answers, take the
+//! next batch. Does a larger batch make it faster? And when the text is 16 times as long, how much
+//! more memory does it take?
+//!
+//! ## The experiment
+//!
+//! The same text goes through in batches of several sizes and through a window, which sends the
+//! next chunk when any answer has come. The service takes the same time for every request, or a
+//! random time with the same mean. One run is killed half way, the last line of its results torn,
+//! and started again. Then memory: the allocator counts what the client's threads hold, without the
+//! service in the same process, over the length of the text, the requests in flight, the size of a
+//! chunk and the size of a batch.
+//!
+//! ## What the figures show
+//!
+//! With constant service a batch takes ⌈b/m⌉ waves of `s`. Whether b is m, 2m or 4m makes no
+//! difference: nobody waits at the barrier, because all of a wave end together. A batch that is no
+//! multiple of m wastes the rest of its last wave.
+//!
+//! With random service a batch lasts as long as the slowest of its m places. For exponential times
+//! and b = m that is `s·(1 + 1/2 + … + 1/m)`, the mean of the longest of m: 3.8 s at m = 25, so that
+//! three quarters of the places stand empty. Larger batches meet fewer barriers, and that is all
+//! they are good for. The window has none, and gives m/s whatever the times are, but for the last
+//! few requests of the text. It also needs no batch size to be tuned.
+//!
+//! The window's memory does not depend on the length of the text. It grows with the requests in
+//! flight, and most of what each holds is its connection: hyper's two buffers of 8 KB and the
+//! client's queue to the connection, which tokio allots in blocks of 32 places, of 9 KB. A
+//! connection gets its second block with its 33rd request. A short text ends before that, and the
+//! first version of this lab found that 16 MB of text took 18 % more memory than 1 MB: the
+//! connections had grown up, nothing else. Now the shortest text is long enough.
+//!
+//! A chunk is in memory once for each request in flight: a retry sends the same bytes again. An
+//! answer that is kept until its batch ends holds the buffer it was read into, 8 KB, even when it
+//! is 150 bytes long. The batch that turns each answer into its line at once does not hold it.
+//!
+//! ## Where the source was misled
+//!
+//! Bigger batches looked faster. Its service was random, so its batches met fewer barriers: the cure
+//! was to have none.
+//!
+//! Memory grew with concurrency, and it blamed the responses that `gather` holds. Those were small:
+//! each of its connections had TLS buffers, half of its memory. Here there is no TLS, and the
+//! connection is still the largest part. Responses do count, but not by their length: each pins the
+//! buffer it lies in, for as long as its batch lasts.
+//!
+//! ## In production
+//!
+//! Read as a stream, send through a window (`buffer_unordered`, or a task for each permit), write as
+//! answers come. Cut text at characters, better at sentences. Keep of an answer what you need, and
+//! copy it out of its buffer (`Bytes::copy_from_slice`). Give every line the number of its chunk:
+//! lines come out of order, and a run that was killed can go on from the file alone, after cutting
+//! off a torn last line. Until a line is on the disk its request may be made again, so it must be
+//! idempotent; embedding is. Every future of `buffer_unordered` runs in one task: while that waits
+//! for the disk, none of them moves. Write through a buffer, or in a task of its own.
+//!
+//! ## Check yourself
+//!
+//! - Batches of 30 with 25 in flight and constant service: how many chunks/s, and why so few?
+//! - The service times are exponential. How large must a batch be to lose only a tenth to its
+//!   barrier?
+//! - Which of the two, a chunk twice as large or twice as many requests in flight, costs more memory?
+//! - The program is killed after a line was written and before its buffer was flushed. What happens
+//!   to the chunk?
 
-use lab_kit::prelude::*;
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+};
 
+use anyhow::Context;
+use clap::ValueEnum;
+use futures_util::{TryStreamExt, future::join_all, stream};
+use lab_kit::{heap::Heap, prelude::*};
+use tokio::fs::File;
+
+use crate::client::{Client, FetchError, Request};
+use output::{Done, Line, Output};
+use text::{Chunk, Chunks};
+
+mod embeddings;
 mod findings;
+mod output;
+mod text;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
-pub struct Params {}
+pub struct Params {
+    /// A text file of your own instead of a generated one; its first --size are read
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// How much text goes through the pipeline
+    #[arg(long, default_value = "400KB")]
+    pub size: Size,
+    /// Text in a request
+    #[arg(long, default_value = "1KB")]
+    pub chunk: Size,
+    /// Mean time the service takes for a request: s
+    #[arg(long, default_value = "50ms")]
+    pub service: Time,
+    /// How random service times spread round it
+    #[arg(long, value_enum, default_value_t = Spread::Exponential)]
+    pub random: Spread,
+    /// Coefficient of variation of lognormal service times
+    #[arg(long, default_value_t = 0.5, value_parser = variation)]
+    pub cv: f64,
+    /// Batch sizes to try, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "25,50,100")]
+    pub batches: Vec<usize>,
+    /// Requests in flight while batch sizes are tried
+    #[arg(long, default_value_t = 25, value_parser = level)]
+    pub concurrency: usize,
+    /// Requests in flight to try, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50")]
+    pub levels: Vec<usize>,
+    /// Batch size while requests in flight are tried
+    #[arg(long, default_value_t = 50, value_parser = level)]
+    pub batch: usize,
+    /// Length of an embedding
+    #[arg(long, default_value_t = 64, value_parser = level)]
+    pub dimensions: usize,
+    /// Sizes of the text whose memory is compared, with commas
+    #[arg(long, value_delimiter = ',', default_value = "1MB,2MB,4MB,8MB,16MB")]
+    pub heap_sizes: Vec<Size>,
+    /// Text in a request where memory is measured over the size of the text
+    #[arg(long, default_value = "4KB")]
+    pub heap_chunk: Size,
+    /// Requests in flight where memory is measured over the size of the text
+    #[arg(long, default_value_t = 5, value_parser = level)]
+    pub heap_concurrency: usize,
+    /// Requests/s where memory is measured; service times follow from it. A rate that keeps the
+    /// client busy all the time would show what it holds for lack of time
+    #[arg(long, default_value_t = 6000, value_parser = count)]
+    pub heap_rate: usize,
+    /// Requests in flight whose memory is compared, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
+    pub heap_levels: Vec<usize>,
+    /// Sizes of a request whose memory is compared, with commas
+    #[arg(long, value_delimiter = ',', default_value = "1KB,8KB,16KB,32KB")]
+    pub heap_chunks: Vec<Size>,
+    /// Batch sizes whose memory is compared, with commas
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,300")]
+    pub heap_batches: Vec<usize>,
+}
+
+/// How random service times spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// Memoryless: what has lasted long lasts as long again.
+    Exponential,
+    /// Most are short, some long.
+    Lognormal,
+}
+
+fn variation(text: &str) -> Result<f64, String> {
+    let cv = text.parse().ok().filter(|cv| (0.0..=3.0).contains(cv));
+    cv.ok_or_else(|| "expected a coefficient of variation from 0 to 3".into())
+}
+
+impl Params {
+    fn spread(&self, mean: Duration) -> ServiceTime {
+        match self.random {
+            Spread::Exponential => ServiceTime::Exponential { mean },
+            Spread::Lognormal => ServiceTime::LogNormal { mean, cv: self.cv },
+        }
+    }
+}
 
 /// lab06.
 pub struct IngestionPipeline;
@@ -23,21 +188,592 @@ impl Lab for IngestionPipeline {
         name: "ingestion_pipeline",
         title: "The ingestion pipeline",
         question: "How does a file larger than memory become API calls?",
-        predict: &[],
-        next: &[],
+        predict: &[
+            Question {
+                key: "window",
+                ask: "With random service times, how many times as fast as batches of the size of the concurrency is a window without batches?",
+                unit: "times",
+                hint: "1 to 20",
+            },
+            Question {
+                key: "memory",
+                ask: "The text grows 16-fold. How many times as much memory does the window need?",
+                unit: "times",
+                hint: "1 to 16",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab06 -- --size 1MB --batches 25,30,50,60,100",
+                "the 1,024 chunks of the source, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
+            ),
+            (
+                "cargo run --release --bin lab06 -- --random lognormal --cv 0.3",
+                "service times that spread less: what does the barrier still cost?",
+            ),
+            (
+                "cargo run --release --bin lab06 -- --file README.md --size 100KB --heap-sizes 100KB",
+                "a text of your own",
+            ),
+        ],
         source: include_str!("lab06_ingestion_pipeline.rs"),
         sizes: Sizes {
-            smoke: &[],
+            smoke: &[
+                "--size",
+                "20KB",
+                "--service",
+                "5ms",
+                "--batches",
+                "5,10",
+                "--concurrency",
+                "5",
+                "--levels",
+                "2,10",
+                "--batch",
+                "10",
+                "--heap-sizes",
+                "32KB",
+                "--heap-chunk",
+                "1KB",
+                "--heap-levels",
+                "2,5",
+                "--heap-chunks",
+                "4KB",
+                "--heap-batches",
+                "32",
+            ],
             full: &[],
             trials: (1, 3),
         },
     };
 
-    fn measure(_p: &Params, _session: &mut Session) -> Result<()> {
+    fn check(p: &Params) -> Result<(), String> {
+        if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {
+            return Err("a chunk of less than 16B is all overhead: a larger --chunk".into());
+        }
+        let texts = p.heap_sizes.iter().map(|size| size.f() / p.heap_chunk.f());
+        let most = texts.fold(p.size.f() / p.chunk.f(), f64::max);
+        if most > 100_000.0 {
+            return Err(format!(
+                "{most:.0} chunks are too many for an experiment: a smaller --size or --heap-sizes, or larger chunks"
+            ));
+        }
+        let widths = [p.concurrency, p.heap_concurrency];
+        if widths
+            .iter()
+            .chain(&p.levels)
+            .chain(&p.heap_levels)
+            .any(|m| *m > 1000)
+        {
+            return Err(
+                "more than 1000 requests in flight would measure this machine, not the pipeline"
+                    .into(),
+            );
+        }
+        // No batch is slower than one whose every wave waits for its slowest: some ten times the mean.
+        let narrowest = p
+            .levels
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(1)
+            .min(p.concurrency);
+        let smallest = p
+            .batches
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(1)
+            .min(p.batch)
+            .min(narrowest);
+        let chunks = p.size.f() / p.chunk.f();
+        let slowest = chunks * p.service.s() / smallest as f64 * (1.0 + (smallest as f64).ln());
+        if slowest > 600.0 {
+            return Err(format!(
+                "the slowest arm would take {slowest:.0} s: a smaller --size, a shorter --service, or larger --batches and --levels"
+            ));
+        }
         Ok(())
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let whole = |session: &mut Session, sizes: &[Size]| -> Result<Vec<Size>> {
+            let Some(own) = &p.file else {
+                return Ok(sizes.to_vec());
+            };
+            let length = std::fs::metadata(own)
+                .with_context(|| format!("cannot read {}", own.display()))?
+                .len();
+            let (fit, more): (Vec<Size>, Vec<Size>) =
+                sizes.iter().partition(|s| s.b() as u64 <= length);
+            if !more.is_empty() {
+                session.note(format!(
+                    "{} has {length} bytes: memory is measured over texts up to that size",
+                    own.display()
+                ));
+            }
+            Ok(fit)
+        };
+        let sizes = whole(session, &p.heap_sizes)?;
+        let (levels, heap_levels) = (
+            session.levels_that_fit(&p.levels),
+            session.levels_that_fit(&p.heap_levels),
+        );
+        let job = Job::of(p);
+
+        // How quickly the pipeline gets a batch on its way: theory needs it.
+        let widest = levels.iter().copied().fold(p.concurrency, usize::max);
+        let mut plan = session.plan();
+        plan.point("pace", widest as f64, |r| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(pace(r, &job.chunks(widest), widest))
+        });
+        plan.run()?;
+
+        // How fast?
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let constant = ServiceTime::Constant(p.service.duration());
+        let mut sweep = session.sweep();
+        for (kind, service) in [
+            ("constant", constant.clone()),
+            ("random", p.spread(p.service.duration())),
+        ] {
+            let mut add = |series: &str, x: usize, how: How, width: usize| {
+                let (job, arm) = (
+                    job.clone(),
+                    Arm {
+                        how,
+                        width,
+                        service: service.clone(),
+                    },
+                );
+                sweep.steady(&format!("{series}/{kind}"), x as f64, width, move |r| {
+                    throughput(r, job.clone(), arm.clone())
+                });
+            };
+            for b in &p.batches {
+                add("batch", *b, How::Batches(*b), p.concurrency);
+            }
+            for m in &levels {
+                if *m != p.concurrency || !p.batches.contains(&p.batch) {
+                    add("level", *m, How::Batches(p.batch), *m);
+                }
+                add("window", *m, How::Window, *m);
+            }
+        }
+        let (crashed, arm) = (
+            job.clone(),
+            Arm {
+                how: How::Window,
+                width: p.concurrency,
+                service: constant,
+            },
+        );
+        sweep.steady("crash", p.concurrency as f64, p.concurrency, move |r| {
+            crash(r, crashed.clone(), arm.clone())
+        });
+        runtime.block_on(sweep.run())?;
+
+        // How much memory? One at a time, and each on a runtime of its own.
+        let mut plan = session.plan();
+        let mut add = |series: &str, x: f64, job: Job, how, width| {
+            let mean = Duration::from_secs_f64(width as f64 / p.heap_rate as f64);
+            let service = p.spread(mean.max(Duration::from_micros(1)));
+            let arm = Arm {
+                how,
+                width,
+                service,
+            };
+            plan.point(series, x, move |r| memory(r, &job, &arm));
+        };
+        for size in sizes {
+            let job = Job {
+                bytes: size.b() as u64,
+                chunk: p.heap_chunk.b(),
+                ..job.clone()
+            };
+            add(
+                "heap/size/window",
+                size.f(),
+                job.clone(),
+                How::Window,
+                p.heap_concurrency,
+            );
+            add(
+                "heap/size/whole",
+                size.f(),
+                job,
+                How::Batches(usize::MAX),
+                p.heap_concurrency,
+            );
+        }
+        for m in heap_levels {
+            add(
+                "heap/level/window",
+                m as f64,
+                job.chunks(6 * m),
+                How::Window,
+                m,
+            );
+            add(
+                "heap/level/batch",
+                m as f64,
+                job.chunks(6 * m),
+                How::Batches(2 * m),
+                m,
+            );
+        }
+        let m = p.concurrency;
+        for chunk in &p.heap_chunks {
+            let job = Job {
+                chunk: chunk.b(),
+                ..job.clone()
+            }
+            .chunks(3 * m.max(p.batch));
+            add("heap/chunk/window", chunk.f(), job.clone(), How::Window, m);
+            add("heap/chunk/batch", chunk.f(), job, How::Batches(p.batch), m);
+        }
+        for b in &p.heap_batches {
+            add(
+                "heap/kept/answers",
+                *b as f64,
+                job.chunks(2 * b),
+                How::Batches(*b),
+                m,
+            );
+            add(
+                "heap/kept/lines",
+                *b as f64,
+                job.chunks(2 * b),
+                How::LeanBatches(*b),
+                m,
+            );
+        }
+        plan.run()
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
+}
+
+/// What is to be ingested.
+#[derive(Clone)]
+struct Job {
+    /// Generated when there is none.
+    file: Option<PathBuf>,
+    /// So much of it.
+    bytes: u64,
+    chunk: usize,
+    dimensions: usize,
+}
+
+impl Job {
+    fn of(p: &Params) -> Job {
+        Job {
+            file: p.file.clone(),
+            bytes: p.size.b() as u64,
+            chunk: p.chunk.b(),
+            dimensions: p.dimensions,
+        }
+    }
+
+    /// The same with so many chunks.
+    fn chunks(&self, n: usize) -> Job {
+        Job {
+            bytes: (n * self.chunk) as u64,
+            ..self.clone()
+        }
+    }
+}
+
+/// In which way.
+#[derive(Clone, Copy)]
+enum How {
+    /// The next batch begins when the last answer of this one has come.
+    Batches(usize),
+    /// The same, but nothing is kept of an answer except its line.
+    LeanBatches(usize),
+    /// The next chunk is sent when any answer has come.
+    Window,
+}
+
+/// One way to do it.
+#[derive(Clone)]
+struct Arm {
+    how: How,
+    /// Requests in flight.
+    width: usize,
+    service: ServiceTime,
+}
+
+struct Pipeline {
+    job: Job,
+    input: PathBuf,
+    output: PathBuf,
+    client: Client,
+    url: String,
+}
+
+impl Pipeline {
+    /// The wrong way: a batch, a wait for the last answer of it, the next batch.
+    async fn in_batches(&self, size: usize) -> Result<u64> {
+        let (mut chunks, mut output) = self.open().await?;
+        loop {
+            let batch = chunks.next_batch(size).await?;
+            if batch.is_empty() {
+                return output.close().await;
+            }
+            let requests = batch.iter().map(|chunk| self.request(chunk));
+            let answers = self.client.fetch_batch(requests).await;
+            for (chunk, answer) in batch.iter().zip(answers) {
+                let answer = answer.with_context(|| format!("chunk {}", chunk.number))?;
+                output.append(&self.line(chunk, &answer)?).await?;
+            }
+        }
+    }
+
+    /// Half right: the same wait, but an answer becomes its line when it comes.
+    async fn in_lean_batches(&self, size: usize) -> Result<u64> {
+        let (mut chunks, mut output) = self.open().await?;
+        loop {
+            let batch = chunks.next_batch(size).await?;
+            if batch.is_empty() {
+                return output.close().await;
+            }
+            let lines = join_all(batch.into_iter().map(|chunk| self.embed(chunk)));
+            for line in lines.await {
+                output.append(&line?).await?;
+            }
+        }
+    }
+
+    /// The right way: when an answer has come, its line is written, and the next chunk is read and
+    /// sent.
+    async fn in_a_window(&self, width: usize) -> Result<u64> {
+        let (chunks, mut output) = self.open().await?;
+        let chunks = stream::try_unfold(chunks, async |mut chunks| {
+            let next = chunks.next().await?;
+            anyhow::Ok(next.map(|chunk| (chunk, chunks)))
+        });
+        let lines = chunks.map_ok(|chunk| self.embed(chunk));
+        let mut lines = pin!(lines.try_buffer_unordered(width));
+        while let Some(line) = lines.try_next().await? {
+            output.append(&line).await?;
+        }
+        output.close().await
+    }
+
+    async fn embed(&self, chunk: Chunk) -> Result<Line> {
+        let answer = self.client.fetch(self.request(&chunk)).await;
+        let answer = answer.with_context(|| format!("chunk {}", chunk.number))?;
+        self.line(&chunk, &answer)
+    }
+
+    /// The same text has the same embedding however often it is asked for: after a timeout the
+    /// client may send it again, though it is a POST.
+    fn request(&self, chunk: &Chunk) -> Request {
+        Request::post(&self.url, chunk.text.clone()).idempotent(true)
+    }
+
+    fn line(&self, chunk: &Chunk, answer: &[u8]) -> Result<Line> {
+        let embedding = embeddings::read(answer, self.job.dimensions)?;
+        Ok(Line {
+            chunk: chunk.number,
+            offset: chunk.offset,
+            digest: format!("{:016x}", text::digest(&chunk.text)),
+            dimensions: embedding.len(),
+        })
+    }
+
+    /// The output with what an earlier run has left there, and the chunks that are missing in it.
+    async fn open(&self) -> Result<(text::FileChunks, Output<File>)> {
+        let (output, done) = Output::resume(&self.output).await?;
+        let chunks = self.chunks(done).await?;
+        Ok((chunks, output))
+    }
+
+    async fn chunks(&self, done: Done) -> Result<text::FileChunks> {
+        let chunks = Chunks::open(&self.input, self.job.bytes, self.job.chunk, done).await;
+        chunks.with_context(|| format!("cannot read {}", self.input.display()))
+    }
+
+    /// Returns the number of lines written.
+    async fn run(&self, arm: &Arm) -> Result<u64> {
+        match arm.how {
+            How::Batches(size) => self.in_batches(size).await,
+            How::LeanBatches(size) => self.in_lean_batches(size).await,
+            How::Window => self.in_a_window(arm.width).await,
+        }
+    }
+
+    /// One connection for each request in flight is open before the clock starts.
+    async fn prepare(
+        r: &Recorder,
+        job: &Job,
+        arm: &Arm,
+        service: &Service,
+        folder: &Path,
+    ) -> Result<Pipeline> {
+        let pool = reqwest::Client::new();
+        r.connect(&pool, service, arm.width).await?;
+        let client = Client::builder()
+            .pool(pool)
+            .concurrency(arm.width)
+            // The deadlines of a batch begin together, and one batch may be the whole text.
+            .deadline(Duration::from_secs(1200))
+            .build()?;
+        Ok(Pipeline {
+            input: job.file.clone().unwrap_or(folder.join("text.txt")),
+            output: folder.join("results.jsonl"),
+            url: format!("{}/embeddings", service.url()),
+            client,
+            job: job.clone(),
+        })
+    }
+}
+
+/// Writes the text into the folder and starts the service.
+async fn stage(r: &Recorder, job: &Job, arm: &Arm, folder: &Path) -> Result<Service> {
+    // The record keeps figures of 53 bits.
+    let seed = r.seed() % (1 << 53);
+    r.gauge("seed", seed as f64);
+    if job.file.is_none() {
+        text::generate(&folder.join("text.txt"), job.bytes, seed)?;
+    }
+    let spec = Spec {
+        seed,
+        body: embeddings::body(job.dimensions),
+        ..Spec::new(mock_server::MAX_SLOTS, arm.service.clone())
+    };
+    r.upstream(spec).await
+}
+
+/// How long does it take to send one batch? The median of a few. All of it is in flight at once: a
+/// text has a chunk or two more than its bytes suggest, because no character is cut.
+async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
+    let width = batch + batch / 10 + 2;
+    let service = ServiceTime::Constant(Duration::from_millis(10));
+    let arm = Arm {
+        how: How::Batches(usize::MAX),
+        width,
+        service,
+    };
+    let mut spreads = Vec::new();
+    for _ in 0..5 {
+        let folder = r.folder()?;
+        let service = stage(r, job, &arm, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path()).await?;
+        let Some(lines) = r
+            .load()
+            .unless_stopped(pipeline.in_batches(usize::MAX))
+            .await
+        else {
+            return Ok(());
+        };
+        let gaps = lines?.saturating_sub(1).max(1) as f64;
+        spreads.extend(service.counters().map(|c| c.spread.as_secs_f64() / gaps));
+    }
+    r.gauge("between_requests_s", lab_kit::stats::median(&spreads));
+    Ok(())
+}
+
+/// How fast is it?
+async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
+    let folder = r.folder()?;
+    let service = stage(&r, &job, &arm, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let start = Instant::now();
+    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
+        return Ok(());
+    };
+    r.wall(start.elapsed());
+    r.gauge("lines", lines? as f64);
+    if let Some(counters) = service.counters() {
+        r.gauge("upstream_arrived", counters.arrived as f64);
+    }
+    Ok(())
+}
+
+/// What is left when it is killed half way, and started again?
+async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
+    let folder = r.folder()?;
+    let service = stage(&r, &job, &arm, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let mut chunks = pipeline.chunks(Done::default()).await?;
+    let mut expected = 0;
+    while chunks.next().await?.is_some() {
+        expected += 1;
+    }
+    let half = arm
+        .service
+        .mean()
+        .mul_f64(expected as f64 / arm.width as f64 / 2.0);
+    let killed = tokio::time::timeout(half, pipeline.run(&arm))
+        .await
+        .is_err();
+    let left = output::tear(&pipeline.output)?;
+    let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
+        return Ok(());
+    };
+    // It refuses a file in which a chunk is twice.
+    let (_, done) = Output::resume(&pipeline.output).await?;
+    r.gauge("killed", f64::from(u8::from(killed)));
+    r.gauge("lines", lines? as f64);
+    r.gauge("lines_left", left as f64);
+    r.gauge("chunks_missing", expected as f64 - done.count() as f64);
+    if let Some(counters) = service.counters() {
+        r.gauge("sent_twice", counters.arrived as f64 - expected as f64);
+    }
+    Ok(())
+}
+
+/// What does the client hold in memory?
+fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
+    // The service's own memory does not count: it is started from a thread that is not counted.
+    let outside = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let folder = r.folder()?;
+    let service = outside.block_on(stage(r, job, arm, folder.path()))?;
+    let heap = Heap::new();
+    let counted = heap.enter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(move || heap.join())
+        .build()?;
+    let figures = runtime.block_on(async {
+        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path()).await?;
+        let idle = heap.reset_peak();
+        let lines = r
+            .load()
+            .unless_stopped(pipeline.run(arm))
+            .await
+            .transpose()?;
+        let peak = heap.peak_bytes();
+        // What a batch holds for each of its chunks besides text and answer: theory needs it.
+        let before = heap.live_bytes();
+        let waiting = join_all((0..100).map(|_| pipeline.embed(Chunk::default())));
+        let line = (heap.live_bytes() - before) as f64 / 100.0;
+        drop(waiting);
+        let answer = size_of::<Chunk>() + size_of::<Result<Bytes, FetchError>>();
+        anyhow::Ok([
+            ("heap_idle_bytes", idle as f64),
+            ("heap_peak_bytes", peak as f64),
+            ("besides_line_bytes", line),
+            ("besides_answer_bytes", answer as f64),
+            ("lines", lines.unwrap_or(0) as f64),
+        ])
+    })?;
+    drop(runtime);
+    drop(counted);
+    figures
+        .iter()
+        .for_each(|(name, value)| r.gauge(name, *value));
+    r.gauge("heap_left_bytes", heap.live_bytes() as f64);
+    Ok(())
 }

@@ -1,6 +1,13 @@
 //! The syllabus: one line a lab.
 
-use lab_kit::lab::{Experiment, entry};
+use lab_kit::{
+    heap::Counting,
+    lab::{Experiment, entry},
+};
+
+/// Counts the heap of threads that ask for it: see [`lab_kit::heap`].
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 pub mod bridge;
 pub mod client;

@@ -88,6 +88,76 @@ impl From<Time> for String {
     }
 }
 
+/// An amount of bytes as a flag: `512B`, `1KB`, `16MB`, in steps of 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(u64);
+
+/// Most bytes a flag takes.
+const LARGEST: u64 = 1 << 40;
+
+impl Size {
+    /// So many bytes.
+    pub const fn bytes(bytes: u64) -> Size {
+        Size(bytes)
+    }
+
+    /// In bytes.
+    pub fn b(self) -> usize {
+        self.0 as usize
+    }
+
+    /// In bytes, for formulas.
+    pub fn f(self) -> f64 {
+        self.0 as f64
+    }
+}
+
+/// Units by their power of 1024.
+const UNITS: [&str; 4] = ["B", "KB", "MB", "GB"];
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Size, String> {
+        let text = text.trim();
+        let at = text.find(|c: char| c.is_ascii_alphabetic());
+        let (value, unit) = text.split_at(at.unwrap_or(text.len()));
+        let unit = unit.to_ascii_uppercase().replace("IB", "B");
+        let power = UNITS.iter().position(|u| *u == unit);
+        let value: Option<f64> = value.trim().parse().ok();
+        let (Some(power), Some(value)) = (power, value) else {
+            return Err("a size needs a number and a unit: 512B, 1KB, 16MB".into());
+        };
+        let bytes = value * 1024f64.powi(power as i32);
+        if (1.0..=LARGEST as f64).contains(&bytes) {
+            Ok(Size(bytes.round() as u64))
+        } else {
+            Err("expected a size from 1B to 1024GB".into())
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |power: &usize| self.0 > 0 && self.0.is_multiple_of(1 << (10 * power));
+        let power = (0..UNITS.len()).rev().find(whole).unwrap_or(0);
+        write!(f, "{}{}", self.0 >> (10 * power), UNITS[power])
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+    fn try_from(text: String) -> Result<Size, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> String {
+        size.to_string()
+    }
+}
+
 /// Parses a level of concurrency: 1 to 20,000.
 ///
 /// # Errors
@@ -128,6 +198,24 @@ mod tests {
     }
 
     #[test]
+    fn sizes_need_units_and_sense() {
+        for (text, bytes) in [
+            ("1KB", 1024),
+            ("1.5kb", 1536),
+            ("16 MB", 16 << 20),
+            ("7B", 7),
+            ("1KiB", 1024),
+        ] {
+            assert_eq!(text.parse(), Ok(Size::bytes(bytes)), "{text}");
+        }
+        for bad in [
+            "", "100", "0B", "-1KB", "1XB", "NaNKB", "infMB", "2000GB", "KB", "1e30MB",
+        ] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn levels_have_bounds() {
         assert_eq!(level("2000"), Ok(2000));
         for bad in ["0", "-1", "20001", "ten", "1.5", ""] {
@@ -144,6 +232,11 @@ mod tests {
         }
 
         #[test]
-        fn odd_text_never_panics(text: String) { let _ = text.parse::<Time>(); let _ = level(&text); }
+        fn written_sizes_read_back(bytes in 1u64..1 << 40) {
+            prop_assert_eq!(Size::bytes(bytes).to_string().parse(), Ok(Size::bytes(bytes)));
+        }
+
+        #[test]
+        fn odd_text_never_panics(text: String) { let _ = text.parse::<Time>(); let _ = level(&text); let _ = text.parse::<Size>(); }
     }
 }

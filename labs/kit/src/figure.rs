@@ -27,6 +27,8 @@ pub enum Body {
     Gantt(Gantt),
     /// Beats of a heartbeat and the gaps between them, a lane per condition.
     Beats(Beats),
+    /// One value per named thing, as horizontal bars in groups over one value axis.
+    Bars(Bars),
 }
 
 /// Panels stacked over one x axis.
@@ -123,7 +125,8 @@ pub struct Line {
     pub label: String,
     /// Its colour.
     pub colour: Colour,
-    /// Measured lines are solid with dots, theory is dashed without.
+    /// Measured lines are solid with dots, theory is dashed without, simulated ones are dotted
+    /// with hollow dots.
     pub style: Style,
     /// (x, y), x ascending. Non-finite y break the line.
     pub points: Vec<(f64, f64)>,
@@ -142,6 +145,9 @@ pub enum Style {
     Trace,
     /// Dots only.
     Dots,
+    /// Hollow dots on a thin dotted line: computed by a simulation in virtual time, not measured.
+    /// The label or the panel's note should say "simulated".
+    Simulated,
 }
 
 /// Okabe-Ito colours (safe for the colour-blind) by role, plus two neutral ones.
@@ -243,6 +249,80 @@ pub struct BeatLane {
     pub longest_gap: f64,
 }
 
+/// A bar chart: groups of named values over one horizontal value axis.
+///
+/// A bar starts at zero. A logarithmic axis has none, so there each value is a dot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bars {
+    /// The value axis; its unit is also that of the values written at the bars.
+    pub x: Axis,
+    /// Top to bottom.
+    pub groups: Vec<BarGroup>,
+}
+
+/// Bars that belong together: one load, one scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BarGroup {
+    /// What they have in common; empty for none.
+    pub label: String,
+    /// Explanation beside the label.
+    pub note: String,
+    /// Top to bottom.
+    pub bars: Vec<ValueBar>,
+}
+
+/// One named value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueBar {
+    /// Its name, at the left.
+    pub label: String,
+    /// Length of the bar, written at its end. What is not finite is written as a dash.
+    pub value: f64,
+    /// Its interval, as a thin whisker.
+    pub interval: Option<(f64, f64)>,
+    /// What theory says, as a dashed tick with its value beside the bar's.
+    pub theory: Option<f64>,
+    /// Its colour.
+    pub colour: Colour,
+    /// An outline instead of a filled bar: simulated, not measured. The chart says so.
+    pub hollow: bool,
+}
+
+impl ValueBar {
+    /// What was measured.
+    pub fn measured(label: &str, colour: Colour, value: f64) -> ValueBar {
+        ValueBar {
+            label: label.into(),
+            value,
+            interval: None,
+            theory: None,
+            colour,
+            hollow: false,
+        }
+    }
+
+    /// What a simulation in virtual time gave.
+    pub fn simulated(label: &str, colour: Colour, value: f64) -> ValueBar {
+        ValueBar {
+            hollow: true,
+            ..ValueBar::measured(label, colour, value)
+        }
+    }
+
+    /// The same bar with its interval, if there is one.
+    pub fn with_interval(self, interval: Option<(f64, f64)>) -> ValueBar {
+        ValueBar { interval, ..self }
+    }
+
+    /// The same bar with what theory says.
+    pub fn with_theory(self, theory: f64) -> ValueBar {
+        ValueBar {
+            theory: Some(theory),
+            ..self
+        }
+    }
+}
+
 impl Axis {
     /// A linear axis from zero.
     pub fn linear(label: &str, unit: Unit) -> Axis {
@@ -301,6 +381,17 @@ impl Line {
             label: label.into(),
             colour,
             style: Style::Theory,
+            points,
+            band: vec![],
+        }
+    }
+
+    /// What a simulation gave: hollow dots on a thin dotted line.
+    pub fn simulated(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
+        Line {
+            label: label.into(),
+            colour,
+            style: Style::Simulated,
             points,
             band: vec![],
         }

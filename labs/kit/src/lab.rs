@@ -30,6 +30,13 @@ pub trait Lab: 'static {
         Ok(())
     }
 
+    /// What the program does in place of a measured run, when its flags ask for it: a child process
+    /// that a lab starts to have something to kill, or to have another process to talk to. See
+    /// [`crate::cli::again`].
+    fn instead(_params: &Self::Params) -> Option<anyhow::Result<()>> {
+        None
+    }
+
     /// Runs the experiment: the only impure stage. The runtime is built here, in plain sight: its
     /// flavour is often the lesson.
     ///
@@ -132,6 +139,11 @@ pub trait Experiment: Sync {
     /// # Errors
     /// The sentence for the user.
     fn prepare(&self, matches: &ArgMatches) -> Result<Prepared, String>;
+    /// Does what flags ask for in place of a measured run, if they do.
+    ///
+    /// # Errors
+    /// The sentence for the user, when the flags make no sense.
+    fn instead(&self, matches: &ArgMatches) -> Result<Option<anyhow::Result<()>>, String>;
     /// Holds a record against theory.
     ///
     /// # Errors
@@ -174,6 +186,12 @@ impl<L: Lab> Experiment for Erased<L> {
             params: stored,
             measure: Box::new(move |session| L::measure(&params, session)),
         })
+    }
+
+    fn instead(&self, matches: &ArgMatches) -> Result<Option<anyhow::Result<()>>, String> {
+        let params = L::Params::from_arg_matches(matches).map_err(|e| e.to_string())?;
+        L::check(&params)?;
+        Ok(L::instead(&params))
     }
 
     fn explain(&self, record: &Record) -> anyhow::Result<Findings> {

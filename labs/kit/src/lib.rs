@@ -46,14 +46,15 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        args::{Time, count, level},
+        args::{Size, Time, count, level},
         figure::{
-            Axis, Bar, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane, Layer, Line,
-            Mark, Panel, Panels, Scale as AxisScale, Style, Unit,
+            Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,
+            Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
         findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        python::{Python, Script},
         record::{Scale, Trial},
         session::{Recorder, Service, Session},
         stats::Estimate,

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -212,6 +215,45 @@ impl Load {
         book.close(n as u64).with_wall(start.elapsed())
     }
 
+    /// So many clients that send so many requests in all, each its next one after its last one is
+    /// answered; they start evenly spread over `ramp`. A fixed number: a fixed time would cut short
+    /// what is slow, and count less of it. `op` is called with the number of the request.
+    pub async fn shared<F, Fut>(
+        &self,
+        clients: usize,
+        requests: usize,
+        ramp: Duration,
+        op: F,
+    ) -> Tally
+    where
+        F: Fn(usize) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        let origin = Instant::now();
+        let book = Arc::new(Book::new(origin, None));
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for i in 0..clients {
+            let (load, book, next, op) = (self.clone(), book.clone(), next.clone(), op.clone());
+            let start = origin + ramp.mul_f64(i as f64 / clients as f64);
+            tasks.spawn(async move {
+                load.sleep(start).await;
+                while !load.stop.is_set() {
+                    let request = next.fetch_add(1, Ordering::Relaxed);
+                    if request >= requests {
+                        break;
+                    }
+                    let attempt = load.clone();
+                    attempt
+                        .attempt(book.clone(), Instant::now(), true, op(request))
+                        .await;
+                }
+            });
+        }
+        join(tasks).await;
+        book.close(requests as u64).with_wall(origin.elapsed())
+    }
+
     /// Runs a closed loop. `op` is called with the client's number for each attempt.
     ///
     /// Rates are counts without edges: every attempt counts with the part of its time in flight
@@ -265,6 +307,14 @@ impl Load {
         tally.mean_attempt_s = part.sojourn_s / part.attempts;
         tally.trial.wall_s = seconds;
         tally
+    }
+
+    /// Runs something that is not made of counted requests; `None` when the run was stopped first.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.stop.wait() => None,
+        }
     }
 
     /// Sleeps until an instant or until the run is stopped.
@@ -556,6 +606,18 @@ impl Entries {
 }
 
 impl Tally {
+    /// The books of things begun together and ended now, which were not sent by a [`Load`].
+    pub fn of(start: Instant, outcomes: impl IntoIterator<Item = Outcome>) -> Tally {
+        let (now, book) = (Instant::now(), Book::new(start, None));
+        let mut planned = 0;
+        for outcome in outcomes {
+            planned += 1;
+            book.enter(start);
+            book.leave(start, now, outcome, true);
+        }
+        book.close(planned).with_wall(now - start)
+    }
+
     fn with_wall(mut self, wall: Duration) -> Tally {
         self.trial.wall_s = wall.as_secs_f64();
         self.goodput_per_s = self.trial.ok as f64 / self.trial.wall_s;
@@ -623,6 +685,25 @@ mod tests {
             BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)])
         );
         assert_eq!(t.attempt_latency.count(), 50);
+    }
+
+    #[test]
+    fn outcomes_become_books_that_close() {
+        let tally = Tally::of(Instant::now(), OUTCOMES);
+        let t = &tally.trial;
+        assert!(t.books_close());
+        assert_eq!((t.offered, t.ok, t.failed, tally.sent), (6, 1, 2, 6));
+    }
+
+    #[test]
+    fn clients_share_the_requests() {
+        let load = Load::default();
+        let all = load.shared(3, 20, Duration::ZERO, |i| async move { OUTCOMES[i % 4] });
+        let tally = runtime().block_on(all);
+        let t = &tally.trial;
+        assert!(t.books_close());
+        assert_eq!((t.offered, t.ok, t.rejected, t.timed_out), (20, 5, 5, 5));
+        assert!(tally.max_in_flight <= 3);
     }
 
     #[test]

@@ -28,14 +28,15 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
         .map(|kb| kb * 1024)
 }
 
-/// Processor seconds (user and system, all threads) this process has used.
+/// Processor seconds (user and system, all threads) that this process has used, and those of its
+/// children that have ended.
 pub fn cpu_seconds() -> Option<f64> {
-    // Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold blanks; in
+    // Fields 14 to 17 of proc_pid_stat(5), counted after the name, which may hold blanks; in
     // ticks, of which Linux has 100 a second on every architecture it shows to programs.
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    Some(ticks / 100.0)
+    let ticks = fields.get(11..15)?.iter().map(|f| f.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 /// Processor seconds that the whole machine has been busy since it started, over all processors,
@@ -59,6 +60,20 @@ pub fn threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
+/// Context switches of the calling thread since it started: (voluntary, involuntary). A voluntary
+/// one gives the processor up to wait for something; an involuntary one has it taken away.
+pub fn context_switches() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let count = |key: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+        line.trim().parse().ok()
+    };
+    Some((
+        count("voluntary_ctxt_switches:")?,
+        count("nonvoluntary_ctxt_switches:")?,
+    ))
+}
+
 /// Number of files this process has open now.
 pub fn open_files() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
@@ -76,6 +91,9 @@ mod tests {
     fn linux_knows_everything() {
         assert!(super::busy_seconds() >= super::cpu_seconds() && super::cpu_seconds().is_some());
         assert!(super::memory_bytes() > super::resident_bytes());
+        let before = super::context_switches().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(super::context_switches().unwrap().0 > before.0);
         assert!(super::threads() >= Some(1) && super::open_files() >= Some(3));
     }
 }

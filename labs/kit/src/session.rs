@@ -22,6 +22,7 @@ use crate::{
     load::{Load, Tally},
     os,
     progress::Progress,
+    python::{Python, Script},
     record::{Point, Scale, Span, Trial},
     stop::Stop,
 };
@@ -49,6 +50,10 @@ pub struct Session {
     pub target: Option<String>,
     /// Never runs two conditions at the same time.
     pub one_at_a_time: bool,
+    /// The comparison with Python is asked for.
+    pub with_python: bool,
+    /// A lab has asked for Python: it has such a comparison.
+    asked_for_python: bool,
     stop: Stop,
     progress: Progress,
     points: Vec<Point>,
@@ -74,6 +79,8 @@ impl Session {
             host,
             target: None,
             one_at_a_time: scale == Scale::Full,
+            with_python: false,
+            asked_for_python: false,
             stop,
             progress,
             points: Vec::new(),
@@ -82,8 +89,33 @@ impl Session {
         }
     }
 
+    /// Python, when the comparison is asked for and it can be made here; a note says which version
+    /// it is, or what is missing.
+    pub fn python(&mut self) -> Option<Python> {
+        self.asked_for_python = true;
+        if !self.with_python {
+            return None;
+        }
+        match Python::find() {
+            Ok(python) => {
+                self.note(format!(
+                    "compared with Python {}, aiohttp {}",
+                    python.version, python.aiohttp
+                ));
+                Some(python)
+            }
+            Err(why) => {
+                self.note(format!("no comparison with Python: {why}"));
+                None
+            }
+        }
+    }
+
     /// The points and notes of the run.
-    pub fn finish(self) -> (Vec<Point>, Vec<String>) {
+    pub fn finish(mut self) -> (Vec<Point>, Vec<String>) {
+        if self.with_python && !self.asked_for_python {
+            self.note("this lab has no Python version to compare with");
+        }
         (
             self.points
                 .into_iter()
@@ -360,6 +392,16 @@ impl Sweep<'_> {
         )
     }
 
+    /// Adds a condition that computes as well as waits, another program for instance: nothing runs
+    /// beside it, whatever its size.
+    pub fn alone<F, Fut>(&mut self, series: &str, x: f64, run: F) -> Added<'_>
+    where
+        F: Fn(Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.add(series, x, Company::Alone, run)
+    }
+
     fn add<F, Fut>(&mut self, series: &str, x: f64, company: Company, run: F) -> Added<'_>
     where
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
@@ -532,6 +574,14 @@ impl Recorder {
         self.0.seed
     }
 
+    /// A folder of this trial's own, deleted with what it holds when it is dropped.
+    ///
+    /// # Errors
+    /// When there is no room for temporary files.
+    pub fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
+        tempfile::tempdir().context("cannot make a temporary folder")
+    }
+
     /// The load generator, which ends early when the run is stopped.
     pub fn load(&self) -> Load {
         Load::new(self.0.stop.clone())
@@ -679,11 +729,8 @@ impl Recorder {
         self.state().wall = Some(wall);
     }
 
-    /// Writes down what a load did, with the books of the upstream beside its own.
-    ///
-    /// # Errors
-    /// When the upstream was not there for most requests: nothing can be learnt from that.
-    pub fn tally(&self, tally: Tally, upstream: &Service) -> anyhow::Result<()> {
+    /// Refuses what a load did when the upstream was not there for most of its requests.
+    fn found(&self, tally: &Tally, upstream: &Service) -> anyhow::Result<()> {
         if tally.unreachable() > 0.5 && !self.0.stop.is_set() {
             let failed = tally.trial.failures.clone();
             bail!(
@@ -693,6 +740,15 @@ impl Recorder {
                 tally.trial.offered
             );
         }
+        Ok(())
+    }
+
+    /// Writes down what a load did, with the books of the upstream beside its own.
+    ///
+    /// # Errors
+    /// When the upstream was not there for most requests: nothing can be learnt from that.
+    pub fn tally(&self, tally: Tally, upstream: &Service) -> anyhow::Result<()> {
+        self.found(&tally, upstream)?;
         let gauges = [
             ("goodput_per_s", tally.goodput_per_s),
             ("attempts_per_s", tally.attempts_per_s),
@@ -728,6 +784,55 @@ impl Recorder {
             traces,
             ..tally.trial
         };
+        Ok(())
+    }
+
+    /// Runs a Python script against the upstream and writes down what it says it did, with the books
+    /// of the upstream beside its own. `flags` are the script's own, without dashes; how long it may
+    /// take at most is `limit`. It ends early when the run is stopped.
+    ///
+    /// # Errors
+    /// When the script fails, takes too long, prints what are no books or books that do not close,
+    /// or did not find the upstream.
+    pub async fn python(
+        &self,
+        python: &Python,
+        script: Script,
+        upstream: &Service,
+        flags: &[(&str, String)],
+        limit: Duration,
+    ) -> anyhow::Result<()> {
+        let mut words = vec!["--url".to_string(), upstream.url()];
+        if let Kind::Here(_) = upstream.kind {
+            let holds: Vec<String> = DOORS.iter().map(u64::to_string).collect();
+            words.extend(["--doors".into(), holds.join(",")]);
+        }
+        for (name, value) in flags {
+            words.extend([format!("--{name}"), value.clone()]);
+        }
+        let Some(books) = python.run(script, words, limit, &self.0.stop).await? else {
+            return Ok(());
+        };
+        let tally = Tally {
+            trial: books.trial,
+            ..Tally::default()
+        };
+        self.found(&tally, upstream)?;
+        if let Some(counters) = upstream.counters() {
+            let arrived = counters.arrived.saturating_sub(books.doors);
+            self.gauge("upstream_arrived", arrived as f64);
+            self.gauge("upstream_refused", counters.refused as f64);
+            self.gauge("upstream_backlog", counters.backlog as f64);
+        }
+        let trial = tally.trial;
+        let mut state = self.state();
+        state.wall = Some(Duration::from_secs_f64(trial.wall_s));
+        if let Kind::Elsewhere(_, capacity) = upstream.kind {
+            state.settle = Duration::from_secs_f64((trial.offered as f64 / capacity).min(60.0));
+        }
+        let mut gauges = std::mem::take(&mut state.trial.gauges);
+        gauges.extend(trial.gauges);
+        state.trial = Trial { gauges, ..trial };
         Ok(())
     }
 

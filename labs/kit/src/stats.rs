@@ -3,7 +3,7 @@
 //! Samples inside one run are correlated (a queue remembers), so nothing here is ever fed with
 //! pooled requests: one number a trial goes in.
 
-use rand::{RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
@@ -74,6 +74,20 @@ impl Estimate {
         }
     }
 
+    /// A share: so many of so many independent ones, with Wilson's interval (Wilson 1927), which
+    /// is right for rare ones, too. `None` of none.
+    pub fn share(hits: u64, of: u64) -> Option<Estimate> {
+        let (z, n) = (t95(usize::MAX), of as f64);
+        let p = hits as f64 / n;
+        let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
+        let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        (of > 0).then(|| Estimate {
+            value: p,
+            ci95: Some(((middle - half).clamp(0.0, p), (middle + half).clamp(p, 1.0))),
+            trials: of as usize,
+        })
+    }
+
     /// The same estimate in another unit.
     pub fn scaled(self, factor: f64) -> Estimate {
         let ends = |(a, b): (f64, f64)| {
@@ -118,6 +132,18 @@ pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     quantile(&sorted, 0.5)
+}
+
+/// `n` exponentially distributed times of exactly this mean, in random order: a time from each of n
+/// equally likely classes (stratified sampling), so that short runs do not differ by their luck.
+pub fn exponential(n: usize, mean: f64, seed: u64) -> Vec<f64> {
+    let mut times: Vec<f64> = (0..n)
+        .map(|i| -(1.0 - (i as f64 + 0.5) / n as f64).ln())
+        .collect();
+    let scale = mean * n as f64 / times.iter().sum::<f64>();
+    times.iter_mut().for_each(|t| *t *= scale);
+    times.shuffle(&mut Pcg64Mcg::seed_from_u64(seed));
+    times
 }
 
 /// 95 % percentile bootstrap interval of a statistic (Efron 1979), with a fixed seed.
@@ -173,6 +199,26 @@ mod tests {
         assert_eq!(Estimate::of(&[3.0]).unwrap().ci95, None);
         assert_eq!(Estimate::of(&[]), None);
         assert_eq!(Estimate::of(&[f64::NAN]), None);
+    }
+
+    #[test]
+    fn shares_have_wilsons_interval() {
+        // Wilson's interval for 10 of 100, from tables.
+        let (lo, hi) = Estimate::share(10, 100).unwrap().ci95.unwrap();
+        assert!((lo - 0.0552).abs() < 1e-4 && (hi - 0.1744).abs() < 1e-4);
+        let (lo, hi) = Estimate::share(0, 50).unwrap().ci95.unwrap();
+        assert!(lo == 0.0 && (hi - 0.0714).abs() < 1e-3);
+        assert_eq!(Estimate::share(50, 50).unwrap().ci95.unwrap().1, 1.0);
+        assert_eq!(Estimate::share(0, 0), None);
+    }
+
+    #[test]
+    fn drawn_times_are_exponential_and_have_their_mean() {
+        let times = exponential(1000, 2.0, 7);
+        assert!((mean(&times) - 2.0).abs() < 1e-9 && times != exponential(1000, 2.0, 8));
+        assert!((deviation(&times) - 2.0).abs() < 0.05);
+        assert!((median(&times) - 2.0 * 2f64.ln()).abs() < 0.01);
+        assert!(exponential(0, 2.0, 7).is_empty());
     }
 
     #[test]

@@ -592,6 +592,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         );
     }
 
+    let mut tables = vec![table, burst_table];
+    tables.extend(beside_python(summary));
+
     let mut answers = Vec::new();
     answers.extend(unbounded.last().and_then(goodput).map(|e| ("goodput", e)));
     answers.extend(
@@ -611,10 +614,79 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             number(end_attempts)
         ),
         figures,
-        tables: vec![table, burst_table],
+        tables,
         claims,
         answers,
     }
+}
+
+/// Rust and Python against the same upstream. What it says about either is for the reader: the
+/// ratio depends on the machine and on both languages' libraries, so there is no claim about it.
+fn beside_python(summary: &Summary) -> Option<Table> {
+    let arms = [
+        (
+            "burst, pool of 100",
+            "python/burst/default pool",
+            "burst/unbounded",
+        ),
+        ("burst, no pool", "python/burst/no limit", "burst/unbounded"),
+        (
+            "sustained, no pool",
+            "python/sustained",
+            "sustained/unbounded",
+        ),
+    ];
+    let mut table = Table::new(
+        "The same load from Rust and from Python",
+        &[
+            "load",
+            "requests",
+            "good/s Rust",
+            "Python",
+            "Rust / Python",
+            "attempts/s Rust",
+            "Python",
+            "success Rust",
+            "Python",
+            "upstream saw, Rust",
+            "Python",
+            "Python busy",
+        ],
+    );
+    for (arm, series, rust) in arms {
+        for python in summary.series(series) {
+            let Some(rust) = summary.at(rust, python.x()) else {
+                continue;
+            };
+            let gauge = |k: &Condition, name: &str| k.gauge(name);
+            // A sustained load of another length sends another number.
+            let arrived = |k: &Condition| {
+                let arrived = k.gauge("upstream_arrived");
+                cell(arrived.filter(|_| series.contains("burst")), number)
+            };
+            let ratio = rust.paired(&python, |rust, python| {
+                let rate = |t: &Trial| t.gauges.get("goodput_per_s").copied();
+                let ratio = rate(rust)? / rate(python)?;
+                ratio.is_finite().then_some(ratio)
+            });
+            table.row([
+                arm.to_string(),
+                number(python.x()),
+                cell(gauge(&rust, "goodput_per_s"), number),
+                cell(gauge(&python, "goodput_per_s"), number),
+                cell(ratio, |r| format!("{r:.2}")),
+                cell(gauge(&rust, "attempts_per_s"), number),
+                cell(gauge(&python, "attempts_per_s"), number),
+                cell(rust.success_share(), percent),
+                cell(python.success_share(), percent),
+                arrived(&rust),
+                arrived(&python),
+                cell(gauge(&python, "client_cpu_share"), percent),
+            ]);
+        }
+    }
+    table.note = "The pool of 100 is aiohttp's default: it keeps all other requests in the client, where their timeouts run. Rust's client has no pool here. Python busy: processor time of its process over the time of the load.".into();
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// Latencies over the time of arrival after the burst.

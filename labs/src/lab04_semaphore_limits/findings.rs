@@ -274,6 +274,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         p.service
     );
 
+    let mut tables = vec![table];
+    tables.extend(beside_python(summary));
+
     let mut answers = Vec::new();
     if best.is_finite() {
         answers.push(("limit", Estimate::exact(best)));
@@ -289,10 +292,67 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             percent(lost_share)
         ),
         figures,
-        tables: vec![table],
+        tables,
         claims,
         answers,
     }
+}
+
+/// Rust and Python against the same upstream. What it says about either is for the reader: the
+/// ratio depends on the machine and on both languages' libraries, so there is no claim about it.
+fn beside_python(summary: &Summary) -> Option<Table> {
+    let mut pairs = Vec::new();
+    for python in summary.series("python/limit") {
+        let limit = number(python.x());
+        pairs.push((limit, summary.at("limit", python.x()), python));
+    }
+    for (name, series) in [
+        ("none; a pool of 100", "python/default pool"),
+        ("none", "python/none"),
+    ] {
+        let python = summary.only(series);
+        pairs.extend(python.map(|k| (name.to_string(), summary.only("none"), k)));
+    }
+    let mut table = Table::new(
+        "The same limits in Rust and in Python",
+        &[
+            "limit",
+            "good/s Rust",
+            "Python",
+            "Rust / Python",
+            "success Rust",
+            "Python",
+            "from sending, Rust",
+            "Python",
+            "upstream saw, Rust",
+            "Python",
+            "Python busy",
+        ],
+    );
+    for (limit, rust, python) in pairs {
+        let Some(rust) = rust else { continue };
+        let gauge = |k: &Condition, name: &str| k.gauge(name);
+        let ratio = rust.paired(&python, |rust, python| {
+            let rate = |t: &Trial| t.gauges.get("goodput_per_s").copied();
+            let ratio = rate(rust)? / rate(python)?;
+            ratio.is_finite().then_some(ratio)
+        });
+        table.row([
+            limit,
+            cell(gauge(&rust, "goodput_per_s"), number),
+            cell(gauge(&python, "goodput_per_s"), number),
+            cell(ratio, |r| format!("{r:.2}")),
+            cell(rust.success_share(), percent),
+            cell(python.success_share(), percent),
+            cell(gauge(&rust, "inside_mean_s"), seconds),
+            cell(gauge(&python, "inside_mean_s"), seconds),
+            cell(gauge(&rust, "upstream_arrived"), number),
+            cell(gauge(&python, "upstream_arrived"), number),
+            cell(gauge(&python, "client_cpu_share"), percent),
+        ]);
+    }
+    table.note = "The pool of 100 is aiohttp's default. It limits what the upstream sees and protects nobody: the clock of the timeout runs while a request waits for a connection; with a semaphore it starts at the permit. Python busy: processor time of its process over the time of the burst.".into();
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// A law's claim, if there is a condition to hold it against.

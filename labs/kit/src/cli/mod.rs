@@ -15,7 +15,11 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{lab::Experiment, record::Scale, stop::EXIT_INTERRUPTED};
+use crate::{
+    lab::{Card, Experiment},
+    record::Scale,
+    stop::EXIT_INTERRUPTED,
+};
 
 /// Where a reader's own runs go.
 const LOCAL: &str = "results/local";
@@ -146,6 +150,10 @@ pub(crate) struct Common {
     /// Run conditions one at a time, as full scale does
     #[arg(long)]
     one_at_a_time: bool,
+    /// Run the experiment in Python as well (asyncio, aiohttp), where the lab has such a version and
+    /// Python is there
+    #[arg(long)]
+    python: bool,
     /// Send the load to a server that is already running, such as `mock_server`, instead of the
     /// built-in one
     #[arg(long, value_name = "URL")]
@@ -211,6 +219,21 @@ pub fn main(syllabus: &[&'static dyn Experiment]) -> ExitCode {
 pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     let id = lab.card().id();
     exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
+}
+
+/// This program again, for a process of a lab's own: the lab's flags follow. Works from the umbrella
+/// command and from the numbered binary.
+///
+/// # Errors
+/// When the system does not tell where the program is.
+pub fn again(card: &Card) -> std::io::Result<std::process::Command> {
+    let program = std::env::current_exe()?;
+    let numbered = program.file_stem().is_some_and(|name| name == &*card.id());
+    let mut command = std::process::Command::new(program);
+    if !numbered {
+        command.args(["run", &card.number.to_string()]);
+    }
+    Ok(command)
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

@@ -84,6 +84,9 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
         Err(error) => return quit(&error),
     };
     let common = common_of(&matches)?;
+    if let Some(done) = lab.instead(&matches).map_err(Failed::Usage)? {
+        return Ok(done?);
+    }
     check_keys(&common, &[lab])?;
     let mut bench = Bench::new(&common)?;
     let result = bench.run(lab, &matches, &options);
@@ -218,6 +221,9 @@ impl Common {
         );
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
+        }
+        if self.python {
+            words.push("--python".into());
         }
         words.into_iter().map(OsString::from).collect()
     }
@@ -442,6 +448,7 @@ impl Bench {
             progress,
         );
         session.target.clone_from(&self.target);
+        session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         (prepared.measure)(&mut session)?;
         let (points, notes) = session.finish();
@@ -505,7 +512,10 @@ fn save(out: &Path, record: &Record) -> Result<PathBuf> {
 
 fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     let mut text = format!("\n{}\n\n", entry.findings.headline);
-    if let Some(table) = entry.findings.tables.first() {
+    // The first table, and what was asked for besides.
+    let tables = entry.findings.tables.iter().enumerate();
+    let asked = |title: &str| title.contains("Python");
+    for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);
         text.push('\n');
     }

@@ -22,8 +22,24 @@ const TOP_SHIFT: f64 = 0.76;
 /// Half the height of a capital, in em: from a text's middle to its baseline.
 const HALF_CAP: f64 = 0.365;
 
-/// Dash and gap, as an attribute in grid units.
-pub(super) const DASHES: &str = " stroke-dasharray=\"22 16\"";
+/// How a line is broken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    Solid,
+    Dashed,
+    Dotted,
+}
+
+impl Pattern {
+    /// Dash and gap, as an attribute in grid units.
+    pub fn attribute(self) -> &'static str {
+        match self {
+            Pattern::Solid => "",
+            Pattern::Dashed => " stroke-dasharray=\"22 16\"",
+            Pattern::Dotted => " stroke-dasharray=\"5 12\"",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -37,7 +53,7 @@ pub(super) enum Align {
 pub(super) struct Stroke {
     pub paint: Paint,
     pub width: f64,
-    pub dashed: bool,
+    pub pattern: Pattern,
     pub opacity: f64,
 }
 
@@ -46,14 +62,21 @@ impl Stroke {
         Stroke {
             paint,
             width,
-            dashed: false,
+            pattern: Pattern::Solid,
             opacity: 1.0,
         }
     }
 
     pub fn dashed(paint: Paint, width: f64) -> Stroke {
         Stroke {
-            dashed: true,
+            pattern: Pattern::Dashed,
+            ..Stroke::solid(paint, width)
+        }
+    }
+
+    pub fn dotted(paint: Paint, width: f64) -> Stroke {
+        Stroke {
+            pattern: Pattern::Dotted,
             ..Stroke::solid(paint, width)
         }
     }
@@ -217,7 +240,7 @@ fn grid_point((x, y): Point) -> (i32, i32) {
 
 fn filled(paint: Paint, opacity: f64) -> ShapeStyle {
     ShapeStyle {
-        color: sentinel(paint, false).mix(opacity),
+        color: sentinel(paint, Pattern::Solid).mix(opacity),
         filled: true,
         stroke_width: 0,
     }
@@ -230,7 +253,7 @@ fn paint_op(area: &Area<'_>, op: &Op) -> anyhow::Result<()> {
         Op::Line { points, stroke } => {
             let points: Vec<_> = points.iter().map(|p| grid_point(*p)).collect();
             let style = ShapeStyle {
-                color: sentinel(stroke.paint, stroke.dashed).mix(stroke.opacity),
+                color: sentinel(stroke.paint, stroke.pattern).mix(stroke.opacity),
                 filled: false,
                 stroke_width: grid(stroke.width).max(1) as u32,
             };
@@ -269,7 +292,8 @@ fn paint_op(area: &Area<'_>, op: &Op) -> anyhow::Result<()> {
             ..
         } => {
             let mut style = TextStyle::from(font.desc(GRID));
-            style.color = plotters::style::Color::to_backend_color(&sentinel(*paint, false));
+            style.color =
+                plotters::style::Color::to_backend_color(&sentinel(*paint, Pattern::Solid));
             let anchor = match align {
                 Align::Left => HPos::Left,
                 Align::Centre => HPos::Center,

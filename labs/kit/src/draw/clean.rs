@@ -71,6 +71,14 @@ pub(super) fn figure(figure: &Figure) -> Figure {
                 }
             }
         }
+        Body::Bars(bars) => {
+            wash(&mut bars.x.label);
+            for group in &mut bars.groups {
+                wash(&mut group.label);
+                wash(&mut group.note);
+                group.bars.iter_mut().for_each(|bar| wash(&mut bar.label));
+            }
+        }
         Body::Beats(beats) => {
             for lane in &mut beats.lanes {
                 wash(&mut lane.title);

@@ -89,7 +89,7 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
             from = end;
         }
         pieces.push(&run[from..]);
-        if matches!(line.style, Style::Measured | Style::Dots) {
+        if matches!(line.style, Style::Measured | Style::Dots | Style::Simulated) {
             let covered = |i: usize| stretches.iter().any(|&(a, b)| (a..=b).contains(&i));
             let shown = run
                 .iter()

@@ -1,7 +1,7 @@
 //! Groups of lanes over one time axis.
 
 use super::axis::{Span, Way};
-use super::canvas::{Align, Canvas, EDGE, Stroke, WIDTH};
+use super::canvas::{Align, Canvas, EDGE, Pattern, Stroke, WIDTH};
 use super::curve::Plot;
 use super::font::Font;
 use super::frame::{heading, x_labels};
@@ -254,7 +254,14 @@ fn draw_ends(canvas: &mut Canvas, group: &Group, plot: &Plot, pitch: f64, mut cl
     ] {
         if let Some((_, x)) = x {
             let ends = [
-                (x, top - if stroke.dashed { 5.0 } else { 0.0 }),
+                (
+                    x,
+                    top - if stroke.pattern == Pattern::Dashed {
+                        5.0
+                    } else {
+                        0.0
+                    },
+                ),
                 (x, bottom),
             ];
             // Keeps the line visible across bars.

@@ -4,6 +4,7 @@
 //! same figure always gives the same bytes.
 
 mod axis;
+mod bars;
 mod beats;
 mod canvas;
 mod clean;
@@ -21,7 +22,7 @@ mod samples;
 mod tests;
 mod theme;
 
-use canvas::{Align, Canvas, DASHES, EDGE, WIDTH};
+use canvas::{Align, Canvas, EDGE, WIDTH};
 use clean::escaped;
 use font::Font;
 use theme::Paint;
@@ -46,7 +47,7 @@ impl Drawing {
     ///
     /// If `scale` gives an empty or enormous picture.
     pub fn png(&self, theme: Theme, scale: f32) -> anyhow::Result<Vec<u8>> {
-        theme::render(&theme::flat(&self.plain, DASHES, theme), scale)
+        theme::render(&theme::flat(&self.plain, theme), scale)
     }
 }
 
@@ -70,7 +71,7 @@ pub fn draw(figure: &Figure, lab_prefix: &str) -> anyhow::Result<Drawing> {
     );
     let plain = canvas.svg(height, &attributes, &head, Paint::Paper)?;
     Ok(Drawing {
-        svg: theme::themed(&plain, DASHES),
+        svg: theme::themed(&plain),
         plain,
     })
 }
@@ -87,6 +88,7 @@ fn lay_out(figure: &Figure) -> (Canvas, f64) {
         Body::Panels(panels) => panel::draw(panels, &header, &mut canvas),
         Body::Gantt(gantt) => gantt::draw(gantt, &header, &mut canvas),
         Body::Beats(beats) => beats::draw(beats, &header, &mut canvas),
+        Body::Bars(bars) => bars::draw(bars, &header, &mut canvas),
     };
     (canvas, height.ceil())
 }

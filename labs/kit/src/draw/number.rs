@@ -127,6 +127,35 @@ pub(super) fn duration(seconds: f64) -> String {
     format!("{} {name}", fixed(v, decimals))
 }
 
+/// Three significant digits, and no decimals where a whole number needs none.
+fn three_digits(v: f64) -> String {
+    let size = v.abs();
+    if size != 0.0 && !(1e-3..1e5).contains(&size) {
+        return si(v, v);
+    }
+    let decimals = match size {
+        _ if v == v.round() => 0,
+        s if s >= 99.95 => 0,
+        s if s >= 9.995 => 1,
+        s if s >= 0.9995 => 2,
+        _ => 3,
+    };
+    fixed(v, decimals)
+}
+
+/// One value by itself: three significant digits, shares to a tenth of a percent.
+pub(super) fn value(v: f64, unit: Unit) -> String {
+    if !v.is_finite() {
+        return "–".to_owned();
+    }
+    match unit {
+        Unit::Seconds => duration(v),
+        Unit::Number => three_digits(v),
+        Unit::Factor => format!("{}×", three_digits(v)),
+        Unit::Share => format!("{}%", three_digits((v * 1000.0).round() / 10.0)),
+    }
+}
+
 /// Whole milliseconds below a second: `240 ms`, `12 ms`, `1.25 s`.
 pub(super) fn gap(seconds: f64) -> String {
     if (0.0095..0.9995).contains(&seconds) {
@@ -190,5 +219,17 @@ mod tests {
         let written: Vec<_> = [1.2, 0.611, 0.012, 0.9999, 0.0].map(duration).into();
         assert_eq!(written, ["1.20 s", "611 ms", "12.0 ms", "1.00 s", "0 ns"]);
         assert_eq!([0.24, 0.012, 1.25].map(gap), ["240 ms", "12 ms", "1.25 s"]);
+    }
+
+    #[test]
+    fn single_values_carry_their_unit() {
+        let write = |v: f64| {
+            [Unit::Number, Unit::Seconds, Unit::Share, Unit::Factor].map(|unit| value(v, unit))
+        };
+        assert_eq!(write(0.5738), ["0.574", "574 ms", "57.4%", "0.574×"]);
+        assert_eq!(write(1.0), ["1", "1.00 s", "100%", "1×"]);
+        assert_eq!(write(12.346), ["12.3", "12.3 s", "1235%", "12.3×"]);
+        assert_eq!(write(f64::NAN), ["–"; 4]);
+        assert_eq!(value(2_345_678.0, Unit::Number), "2.346M");
     }
 }

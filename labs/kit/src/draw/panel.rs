@@ -272,6 +272,7 @@ fn draw_curves(canvas: &mut Canvas, curves: &[Curve<'_>]) {
         let stroke = match curve.line.style {
             Style::Theory => Stroke::dashed(paint, 1.4),
             Style::Trace => Stroke::solid(paint, 1.2),
+            Style::Simulated => Stroke::dotted(paint, 1.2),
             Style::Measured | Style::Dots => Stroke::solid(paint, 2.0),
         };
         for piece in &curve.pieces {
@@ -291,6 +292,9 @@ fn draw_curves(canvas: &mut Canvas, curves: &[Curve<'_>]) {
                 canvas.dot(*dot, radius + 1.25, Paint::Paper);
             }
             canvas.dot(*dot, radius, curve.line.colour.into());
+            if curve.line.style == Style::Simulated {
+                canvas.dot(*dot, radius * 0.6, Paint::Paper);
+            }
         }
     }
 }

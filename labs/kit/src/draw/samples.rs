@@ -1,8 +1,8 @@
 //! Figures for the tests.
 
 use crate::figure::{
-    Axis, Bar, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane, Layer, Line, Mark, Panel,
-    Panels, Style, Unit,
+    Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane, Layer,
+    Line, Mark, Panel, Panels, Style, Unit, ValueBar,
 };
 
 pub(super) fn figure(body: Body) -> Figure {
@@ -45,6 +45,7 @@ pub(super) fn panels(text: &str, points: &[(f64, f64)]) -> Figure {
         Layer::Line(line(Style::Theory)),
         Layer::Line(line(Style::Trace)),
         Layer::Line(line(Style::Dots)),
+        Layer::Line(line(Style::Simulated)),
         Layer::Rule {
             y: 3.0,
             label: text.into(),
@@ -115,6 +116,32 @@ pub(super) fn beats(text: &str, times: &[f64], lanes: usize) -> Figure {
     }))
 }
 
+/// Two groups with a bar for each value, every other one simulated.
+pub(super) fn bars(text: &str, values: &[f64], axis: Axis) -> Figure {
+    let bar = |(i, value): (usize, &f64)| ValueBar {
+        label: text.into(),
+        value: *value,
+        interval: Some((value * 0.9, value * 1.1)),
+        theory: Some(value + 0.1),
+        colour: Colour::Blue,
+        hollow: i % 2 == 1,
+    };
+    let group = BarGroup {
+        label: text.into(),
+        note: text.into(),
+        bars: values.iter().enumerate().map(bar).collect(),
+    };
+    let bare = BarGroup {
+        label: String::new(),
+        note: String::new(),
+        ..group.clone()
+    };
+    figure(Body::Bars(Bars {
+        x: axis,
+        groups: vec![group, bare],
+    }))
+}
+
 pub(super) const POINTS: [(f64, f64); 5] =
     [(1.0, 1.0), (2.0, 2.0), (4.0, 3.5), (8.0, 3.0), (9.0, 2.5)];
 pub(super) const TIMES: [f64; 6] = [0.0, 0.01, 0.02, 0.2, 0.21, 0.9];
@@ -124,5 +151,7 @@ pub(super) fn samples(text: &str) -> Vec<Figure> {
         panels(text, &POINTS),
         gantt(text, &TIMES, 3),
         beats(text, &TIMES, 3),
+        bars(text, &TIMES, Axis::linear(text, Unit::Factor)),
+        bars(text, &TIMES, Axis::log(text, Unit::Seconds)),
     ]
 }

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::canvas::{EDGE, Op, WIDTH};
 use super::place::Rect;
-use super::samples::{POINTS, TIMES, beats, figure, gantt, panel, panels, samples};
+use super::samples::{POINTS, TIMES, bars, beats, figure, gantt, panel, panels, samples};
 use super::*;
 use crate::figure::{Axis, Colour, Gantt, Layer, Line, Mark, Panels, Unit};
 
 /// Draws and checks what must hold for every figure.
 fn check(figure: &Figure) -> Drawing {
     let drawing = draw(figure, "lab00").expect("any figure can be drawn");
-    let flat = theme::flat(&drawing.plain, DASHES, Theme::Light);
+    let flat = theme::flat(&drawing.plain, Theme::Light);
     // resvg renders nothing for what it cannot parse, so parse both as XML.
     for svg in [&drawing.svg, &flat] {
         let tree = resvg::usvg::Tree::from_str(svg, &resvg::usvg::Options::default());
@@ -159,6 +159,8 @@ fn degenerate_data_can_be_drawn() {
         let times: Vec<f64> = points.iter().map(|p| p.1).collect();
         check(&gantt("label", &times, 2));
         check(&beats("label", &times, 2));
+        check(&bars("label", &times, Axis::linear("", Unit::Share)));
+        check(&bars("label", &times, Axis::log("", Unit::Number)));
     }
     check(&gantt("label", &TIMES, 0));
     check(&beats("label", &TIMES, 0));
@@ -169,6 +171,7 @@ fn degenerate_data_can_be_drawn() {
     };
     check(&figure(Body::Panels(empty)));
     check(&figure(Body::Gantt(Gantt { groups: vec![] })));
+    check(&bars("label", &[], Axis::linear("", Unit::Number)));
 }
 
 #[test]
@@ -198,6 +201,11 @@ fn lanes_left_out_are_counted() {
         check(&beats("label", &TIMES, 300))
             .svg
             .contains("… and 270 more lanes, not shown")
+    );
+    assert!(
+        check(&bars("label", &[1.0; 300], Axis::linear("", Unit::Factor)))
+            .svg
+            .contains("… and 276 more bars, not shown")
     );
 }
 
@@ -242,6 +250,70 @@ fn labels_do_not_overlap() {
         check(&figure);
         assert_eq!(overlaps(&figure), []);
     }
+}
+
+#[test]
+fn a_bar_starts_at_zero_and_says_its_value_and_theory() {
+    let axis = Axis::linear("", Unit::Factor);
+    let chart = bars("arm", &[2.0, -1.0, f64::NAN], axis);
+    let svg = check(&chart).svg;
+    for part in [
+        "2×",
+        "theory 2.10×",
+        "-1×",
+        "simulated, theory -0.900×",
+        "–",
+    ] {
+        assert!(svg.contains(part), "{part} is missing");
+    }
+    let (canvas, _) = lay_out(&chart);
+    let filled: Vec<Rect> = canvas
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::Box {
+                rect,
+                paint: Paint::Blue,
+                ..
+            } => Some(*rect),
+            _ => None,
+        })
+        .collect();
+    // Two bars a group; what is not a number has none.
+    let [up, down, ..] = filled[..] else {
+        panic!("{} bars", filled.len())
+    };
+    assert_eq!(filled.len(), 4);
+    assert!((up.left - down.right).abs() < 1e-9);
+    assert!((up.width() / down.width() - 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn simulated_points_are_hollow_on_a_dotted_line() {
+    let mut figure = panels("label", &POINTS);
+    let Body::Panels(panels) = &mut figure.body else {
+        unreachable!()
+    };
+    panels.marks.clear();
+    panels.panels.truncate(1);
+    let dots = |figure: &Figure| {
+        let ops = lay_out(figure).0.ops;
+        ops.iter()
+            .filter(|op| {
+                matches!(
+                    op,
+                    Op::Dot {
+                        paint: Paint::Paper,
+                        ..
+                    }
+                )
+            })
+            .count()
+    };
+    let line = Line::simulated("simulated", Colour::Blue, POINTS.to_vec());
+    panels.panels[0].layers = vec![Layer::Line(line)];
+    assert!(check(&figure).svg.contains("stroke-dasharray=\"5 12\""));
+    assert_eq!(dots(&figure), POINTS.len());
 }
 
 #[test]
@@ -326,5 +398,8 @@ proptest! {
             (beats.until, beats.threshold) = (low, high);
         }
         check(&beating);
+        let axis = if log { Axis::log } else { Axis::linear };
+        let axis = Axis { range, ..axis(&text, Unit::Share).with_ticks(ticks) };
+        check(&bars(&text, &times, axis));
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use plotters::style::RGBColor;
 use resvg::{tiny_skia, usvg};
 
+use super::canvas::Pattern;
 use super::font::{REGULAR, SEMIBOLD};
 use crate::figure::Colour;
 
@@ -80,21 +81,21 @@ const SWATCHES: [Swatch; 10] = [
     swatch("--lab-orange", "#9A6A00", "#E6A92B"),
 ];
 
-/// Red and green byte of every sentinel; the blue byte names the paint and [`DASHED`].
+/// Red and green byte of every sentinel; the blue byte names the paint and the [`Pattern`], since
+/// plotters knows no `stroke-dasharray`.
 const SENTINEL: (u8, u8) = (0xF1, 0x7A);
-/// Set in the blue byte of a dashed line's sentinel: plotters knows no `stroke-dasharray`.
-const DASHED: u8 = 0x80;
+/// Set in the blue byte of a broken line's sentinel.
+const PATTERNS: [(u8, Pattern); 2] = [(0x80, Pattern::Dashed), (0x40, Pattern::Dotted)];
+/// What is left of the blue byte for the paint.
+const PAINTS: u8 = 0x3F;
 
-pub(super) fn sentinel(paint: Paint, dashed: bool) -> RGBColor {
-    RGBColor(
-        SENTINEL.0,
-        SENTINEL.1,
-        paint as u8 | if dashed { DASHED } else { 0 },
-    )
+pub(super) fn sentinel(paint: Paint, pattern: Pattern) -> RGBColor {
+    let bits = PATTERNS.iter().find(|p| p.1 == pattern).map_or(0, |p| p.0);
+    RGBColor(SENTINEL.0, SENTINEL.1, paint as u8 | bits)
 }
 
 /// Replaces every sentinel. Only attributes can match: in text a quote is written `&quot;`.
-fn replace_sentinels(plain: &str, dashes: &str, colour: impl Fn(&Swatch) -> String) -> String {
+fn replace_sentinels(plain: &str, colour: impl Fn(&Swatch) -> String) -> String {
     let mark = format!("\"#{:02X}{:02X}", SENTINEL.0, SENTINEL.1);
     let mut parts = plain.split(mark.as_str());
     let mut out = String::with_capacity(plain.len() * 5 / 4);
@@ -103,7 +104,7 @@ fn replace_sentinels(plain: &str, dashes: &str, colour: impl Fn(&Swatch) -> Stri
         let known = part
             .get(..2)
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let swatch = known.and_then(|code| SWATCHES.get(usize::from(code & !DASHED)));
+        let swatch = known.and_then(|code| SWATCHES.get(usize::from(code & PAINTS)));
         let (Some(code), Some(swatch), Some(rest)) = (known, swatch, part.get(3..)) else {
             out.push_str(&mark);
             out.push_str(part);
@@ -112,19 +113,16 @@ fn replace_sentinels(plain: &str, dashes: &str, colour: impl Fn(&Swatch) -> Stri
         out.push('"');
         out.push_str(&colour(swatch));
         out.push('"');
-        if code & DASHED != 0 {
-            out.push_str(dashes);
-        }
+        let pattern = PATTERNS.iter().find(|p| p.0 == code & !PAINTS);
+        out.push_str(pattern.map_or("", |p| p.1.attribute()));
         out.push_str(rest);
     }
     out
 }
 
 /// The SVG with CSS variables and both themes in its style sheet.
-pub(super) fn themed(plain: &str, dashes: &str) -> String {
-    let svg = replace_sentinels(plain, dashes, |s| {
-        format!("var({},{})", s.variable, s.light)
-    });
+pub(super) fn themed(plain: &str) -> String {
+    let svg = replace_sentinels(plain, |s| format!("var({},{})", s.variable, s.light));
     let list = |pick: fn(&Swatch) -> &'static str| -> String {
         SWATCHES
             .iter()
@@ -147,8 +145,8 @@ pub(super) fn themed(plain: &str, dashes: &str) -> String {
 }
 
 /// The SVG in one theme's colours, for renderers without CSS variables.
-pub(super) fn flat(plain: &str, dashes: &str, theme: Theme) -> String {
-    replace_sentinels(plain, dashes, |s| {
+pub(super) fn flat(plain: &str, theme: Theme) -> String {
+    replace_sentinels(plain, |s| {
         match theme {
             Theme::Light => s.light,
             Theme::Dark => s.dark,

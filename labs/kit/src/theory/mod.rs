@@ -15,15 +15,23 @@
 //! | [`burst`] | what becomes of n requests sent at once? |
 //! | [`pipeline`] | how long do n items take through stages in a row? |
 //! | [`simulate`] | and when service times are random and queues short? |
+//! | [`event_loop`] | and when one event loop fetches and computes? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
+//! | [`schedule`] | when do jobs end that come one after another and share processors? |
+//! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
+//! | [`repairman`] | what do n workers get that wait and compute in turn? |
 
 pub mod amdahl;
 pub mod burst;
 pub mod closed_loop;
 pub mod erlang;
+pub mod event_loop;
+pub mod hedge;
 pub mod little;
 pub mod mdc;
 pub mod pipeline;
+pub mod repairman;
+pub mod schedule;
 pub mod simulate;
 pub mod usl;
 
@@ -32,6 +40,7 @@ pub use closed_loop::{Band, ClosedLoop, Prediction};
 pub use erlang::{MMc, MMcK};
 pub use mdc::MDc;
 pub use pipeline::{Pipeline, Stage};
+pub use simulate::{Run, Station, Usage, simulate};
 pub use usl::{Fit, Usl};
 
 /// A quantity that can be waited for or counted: not negative and not `NaN` (infinity is allowed).

@@ -1,0 +1,119 @@
+"""lab06 in Python: a text in chunks to an embeddings endpoint, in batches or through a window.
+
+    --arm batch          a batch, a wait for the last of it, the next batch: gather and a barrier
+    --arm window         as many at a time, and a new one for each that is done
+    --chunks N           how many chunks
+    --chunk B            bytes of a chunk
+    --batch SIZE         chunks in a batch
+    --concurrency M      requests in flight; also the connections of the client
+    --path PATH          of the endpoint
+    --input FILE         the text; else one is made (--seed)
+    --timeout T          of one request
+
+The other flags, and what is printed: see common.py. What is offered are chunks; a latency is the time
+from the sending of a chunk to its answer. Gauges: chunks_per_s, in_flight_mean (sum of the times of
+all requests over the time of the whole), client_cpu_share.
+"""
+
+import asyncio
+import random
+import time
+
+from common import OK, Books, arguments, clock, fetch, open_connections, session, start
+
+
+def text(args):
+    """The chunks, one at a time: the text is never in memory as a whole."""
+    if args.input:
+        with open(args.input, "rb") as file:
+            for _ in range(args.chunks):
+                chunk = file.read(args.chunk)
+                if not chunk:
+                    return
+                yield chunk
+        return
+    rng = random.Random(args.seed)
+    letters = b"etaoinshrdlu" * 8 + b" " * 20
+    for _ in range(args.chunks):
+        yield bytes(rng.choices(letters, k=args.chunk))
+
+
+class Job:
+    def __init__(self, client, args):
+        self.client, self.args = client, args
+        self.books = Books()
+
+    async def embed(self, chunk):
+        sent = clock()
+        url = self.args.url + self.args.path
+        fate, _ = await fetch(self.client, url, expected=None, method="POST", data=chunk)
+        self.books.enter(fate, clock() - sent)
+
+    async def in_batches(self, chunks):
+        """The wrong way: the slowest of a batch holds up all others."""
+        permits = asyncio.Semaphore(self.args.concurrency)
+
+        async def one(chunk):
+            async with permits:
+                await self.embed(chunk)
+
+        batch = []
+        for chunk in chunks:
+            batch.append(one(chunk))
+            if len(batch) == self.args.batch:
+                await asyncio.gather(*batch)
+                batch = []
+        await asyncio.gather(*batch)
+
+    async def in_a_window(self, chunks):
+        """The right way: a permit is taken before the next chunk is read, so that neither tasks nor
+        chunks pile up."""
+        permits, tasks = asyncio.Semaphore(self.args.concurrency), set()
+
+        def done(task):
+            tasks.discard(task)
+            permits.release()
+
+        for chunk in chunks:
+            await permits.acquire()
+            task = asyncio.create_task(self.embed(chunk))
+            tasks.add(task)
+            task.add_done_callback(done)
+        await asyncio.gather(*tasks)
+
+
+async def run(args):
+    async with session(args.concurrency, args.timeout) as client:
+        doors = await open_connections(client, args, args.concurrency)
+        job, chunks = Job(client, args), text(args)
+        if not args.input:
+            # To make a text is no part of the pipeline.
+            chunks = list(chunks)
+        cpu, begin = time.process_time(), clock()
+        await (job.in_batches(chunks) if args.arm == "batch" else job.in_a_window(chunks))
+        wall = clock() - begin
+        job.books.close(
+            wall,
+            doors,
+            chunks_per_s=job.books.count(OK) / wall,
+            in_flight_mean=sum(job.books.attempts) / wall,
+            client_cpu_share=(time.process_time() - cpu) / wall,
+        )
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--arm", choices=("batch", "window"), default="window")
+    parser.add_argument("--chunks", type=int, default=1024)
+    parser.add_argument("--chunk", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--concurrency", type=int, default=25)
+    parser.add_argument("--path", default="/embeddings")
+    parser.add_argument("--input", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=60.0)
+    asyncio.run(run(start(parser)))
+
+
+if __name__ == "__main__":
+    main()

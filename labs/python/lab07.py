@@ -1,0 +1,192 @@
+"""lab07 in Python: N items, each fetched (f) and then processed (p, real computation).
+
+    --arm sequential     one after another
+    --arm async          C fetches at a time, computing on the event loop
+    --arm threads        W threads; each fetches, waits for its item, and computes
+    --arm hybrid-threads C fetches at a time on the event loop, computing in a pool of W threads
+    --arm hybrid         the same with a pool of W processes
+    --items N
+    --cost P             seconds of computation an item takes on a processor of its own
+    --concurrency C      fetches at a time of the arms with an event loop
+    --workers W
+    --work compute|sleep what processing does; sleeping lets other threads run, computing does not
+    --timeout T          of one fetch
+
+The upstream decides f. The other flags, and what is printed: see common.py. A latency is the time from
+the start of an item's fetch to the end of its processing. Calibration of the computation and the start
+of the pools come before the clock. Gauges: items_per_s, kernel_rounds_per_s, cost_alone_s (one item's
+processing, measured alone just before), gil (1 when one thread at a time runs Python, 0 in a
+free-threaded build), client_cpu_share (processor time of the main process over the time of the whole).
+"""
+
+import asyncio
+import http.client
+import sys
+import threading
+import time
+import urllib.parse
+
+from common import (
+    BODY,
+    OK,
+    REJECTED,
+    TIMED_OUT,
+    Books,
+    Kernel,
+    arguments,
+    clock,
+    compute,
+    fetch,
+    open_connections,
+    process_pool,
+    session,
+    start,
+    thread_pool,
+)
+
+
+class Desk:
+    """A connection of one thread that waits for its answers: the standard library's client."""
+
+    def __init__(self, args):
+        url = urllib.parse.urlsplit(args.url)
+        self.path = url.path or "/"
+        self.line = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=args.timeout)
+        self.line.connect()
+
+    def fetch(self):
+        try:
+            self.line.request("GET", self.path)
+            answer = self.line.getresponse()
+            body = answer.read()
+        except TimeoutError:
+            self.line.close()
+            return TIMED_OUT
+        except (http.client.HTTPException, OSError):
+            self.line.close()
+            return "broken"
+        if answer.status in (429, 503):
+            return REJECTED
+        if answer.status >= 400:
+            return f"status {answer.status}"
+        return OK if body == BODY else "body"
+
+
+def process(args, kernel):
+    """What is done with an item."""
+    return time.sleep(args.cost) if args.work == "sleep" else kernel.work(args.cost)
+
+
+def sequential(args, kernel, books):
+    desk = Desk(args)
+    begin = clock()
+    for _ in range(args.items):
+        sent = clock()
+        fate = desk.fetch()
+        if fate == OK:
+            process(args, kernel)
+        books.enter(fate, clock() - sent)
+    return clock() - begin, 0
+
+
+def threads(args, kernel, books):
+    # Connections are opened before the clock starts, and so are the threads.
+    desks = [Desk(args) for _ in range(args.workers)]
+    pool, lock, taken = thread_pool(args.workers), threading.Lock(), iter(range(args.items))
+
+    def work(desk):
+        while True:
+            with lock:
+                if next(taken, None) is None:
+                    return
+            sent = clock()
+            fate = desk.fetch()
+            if fate == OK:
+                process(args, kernel)
+            with lock:
+                books.enter(fate, clock() - sent)
+
+    with pool:
+        begin = clock()
+        for job in [pool.submit(work, desk) for desk in desks]:
+            job.result()
+        return clock() - begin, 0
+
+
+async def on_a_loop(args, books, handle):
+    """C fetches at a time; `handle` gets what has come. An item keeps its place until it is done."""
+    async with session(args.concurrency, args.timeout) as client:
+        doors = await open_connections(client, args, args.concurrency)
+        permits = asyncio.Semaphore(args.concurrency)
+
+        async def one():
+            # The permit is for the fetch alone: what is processed holds up no fetch.
+            async with permits:
+                sent = clock()
+                fate, _ = await fetch(client, args.url)
+            if fate == OK:
+                await handle()
+            books.enter(fate, clock() - sent)
+
+        begin = clock()
+        await asyncio.gather(*(one() for _ in range(args.items)))
+        return clock() - begin, doors
+
+
+def async_only(args, kernel, books):
+    async def handle():
+        process(args, kernel)
+
+    return asyncio.run(on_a_loop(args, books, handle))
+
+
+def hybrid(args, kernel, books, make_pool):
+    job, argument = (
+        (time.sleep, args.cost) if args.work == "sleep" else (compute, kernel.rounds(args.cost))
+    )
+    with make_pool(args.workers) as pool:
+
+        async def handle():
+            await asyncio.get_running_loop().run_in_executor(pool, job, argument)
+
+        return asyncio.run(on_a_loop(args, books, handle))
+
+
+ARMS = {
+    "sequential": sequential,
+    "async": async_only,
+    "threads": threads,
+    "hybrid-threads": lambda args, kernel, books: hybrid(args, kernel, books, thread_pool),
+    "hybrid": lambda args, kernel, books: hybrid(args, kernel, books, process_pool),
+}
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--arm", choices=sorted(ARMS), default="hybrid")
+    parser.add_argument("--items", type=int, default=20)
+    parser.add_argument("--cost", type=float, default=0.02)
+    parser.add_argument("--concurrency", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--work", choices=("compute", "sleep"), default="compute")
+    parser.add_argument("--timeout", type=float, default=60.0)
+    args = start(parser)
+    kernel, books = Kernel(), Books()
+    alone = clock()
+    process(args, kernel)
+    alone = clock() - alone
+    cpu = time.process_time()
+    wall, doors = ARMS[args.arm](args, kernel, books)
+    books.close(
+        wall,
+        doors,
+        items_per_s=books.count(OK) / wall,
+        kernel_rounds_per_s=kernel.rounds_per_s,
+        cost_alone_s=alone,
+        gil=float(getattr(sys, "_is_gil_enabled", lambda: True)()),
+        client_cpu_share=(time.process_time() - cpu) / wall,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""lab12 in Python: fetch, process, store, with failures, in batches of ten or through a window.
+
+    --arm batches        ten at a time, and the next ten when the slowest of them is done
+    --arm window         as many at a time, and a new one for each that is done
+    --items N            numbered from 0; item i is fetched from URL/<--path>/i
+    --batch B            items under way at the same time
+    --path PATH
+    --fetch-timeout T
+    --attempts A         at a fetch that fails
+    --backoff T          most that is waited before the second attempt; later ones: twice as long
+    --process P          seconds of computation an item takes on a processor of its own
+    --workers W          that compute
+    --pool KIND          processes (default) or threads
+    --process-timeout T
+    --store S            seconds a write takes to get to the database and back
+    --store-timeout T
+    --hang-every K       the write of every K-th item gets no answer (0: every write does)
+    --connections D      writes on their way at the same time
+    --seed S             of the back-offs
+
+The database is SQLite in a temporary folder; what it does not take within the timeout goes to a
+fallback file of JSON lines. The upstream decides which fetches fail (mock_server --every item:7:500).
+The other flags, and what is printed: see common.py. Items are offered: ok are those in the database or
+the fallback file, failed those without a result, by the status of their fetch; an item whose fetch or
+processing timed out counts as timed out. A latency is the time from an item's first fetch to the end of
+its store. Gauges: items_per_s, in_database, in_fallback (both counted in the files at the end),
+requests, fetch_mean_s, process_mean_s, store_mean_s, client_cpu_share.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import tempfile
+import time
+
+from common import (
+    OK,
+    REJECTED,
+    TIMED_OUT,
+    Books,
+    Kernel,
+    arguments,
+    clock,
+    compute,
+    fetch,
+    open_connections,
+    process_pool,
+    session,
+    start,
+    thread_pool,
+)
+
+
+class Line:
+    """The three stages, and what became of each item."""
+
+    def __init__(self, args, client, pool, folder):
+        self.args, self.client, self.pool = args, client, pool
+        self.rounds = Kernel().rounds(args.process)
+        self.workers = asyncio.Semaphore(args.workers)
+        self.connections = asyncio.Semaphore(args.connections)
+        self.database = sqlite3.connect(os.path.join(folder, "items.db"))
+        self.database.execute("PRAGMA journal_mode=WAL")
+        self.database.execute("PRAGMA synchronous=NORMAL")
+        self.database.execute("CREATE TABLE items (item INTEGER PRIMARY KEY, result TEXT)")
+        self.fallback = os.path.join(folder, "fallback.jsonl")
+        self.rng = random.Random(args.seed)
+        self.books, self.requests = Books(), 0
+        self.stages = {"fetch": [], "process": [], "store": []}
+
+    async def take(self, item):
+        began = clock()
+        fate = await self.stage("fetch", self.fetch(item))
+        if fate == OK:
+            fate, result = await self.stage("process", self.process(item))
+        if fate == OK:
+            await self.stage("store", self.store(item, result))
+        self.books.enter(fate, clock() - began)
+
+    async def stage(self, name, work):
+        began = clock()
+        done = await work
+        self.stages[name].append(clock() - began)
+        return done
+
+    async def fetch(self, item):
+        wait = self.args.backoff
+        for attempt in range(self.args.attempts):
+            if attempt:
+                await asyncio.sleep(self.rng.uniform(0.0, wait))
+                wait *= 2
+            self.requests += 1
+            url = f"{self.args.url}{self.args.path}/{item}"
+            fate, _ = await fetch(self.client, url)
+            transient = fate in (REJECTED, TIMED_OUT, "broken", "connect")
+            if not transient and not fate.startswith("status 5"):
+                break
+        return fate
+
+    async def process(self, item):
+        # The clock starts when a worker begins: waiting for one is not the item's fault.
+        async with self.workers:
+            loop = asyncio.get_running_loop()
+            job = loop.run_in_executor(self.pool, compute, self.rounds)
+            try:
+                return OK, await asyncio.wait_for(job, self.args.process_timeout)
+            except asyncio.TimeoutError:
+                return TIMED_OUT, None
+
+    async def store(self, item, result):
+        async with self.connections:
+            try:
+                await asyncio.wait_for(self.write(item, result), self.args.store_timeout)
+                return
+            except asyncio.TimeoutError:
+                pass
+        with open(self.fallback, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"item": item, "result": result}) + "\n")
+
+    async def write(self, item, result):
+        await asyncio.sleep(self.args.store / 2)
+        if self.args.hang_every and item % self.args.hang_every == 0:
+            await asyncio.Event().wait()
+        with self.database:
+            self.database.execute("INSERT INTO items VALUES (?, ?)", (item, str(result)))
+        await asyncio.sleep(self.args.store / 2)
+
+    def stored(self):
+        """Items in the database, and lines in the fallback file."""
+        (database,) = self.database.execute("SELECT count(*) FROM items").fetchone()
+        try:
+            with open(self.fallback, encoding="utf-8") as file:
+                return database, sum(1 for _ in file)
+        except FileNotFoundError:
+            return database, 0
+
+
+async def in_batches(line, items, batch):
+    """The wrong way: the slowest of ten holds up nine."""
+    for first in range(0, items, batch):
+        await asyncio.gather(*(line.take(i) for i in range(first, min(first + batch, items))))
+
+
+async def in_a_window(line, items, batch):
+    """The right way: a new one for each that is done."""
+    todo = iter(range(items))
+
+    async def lane():
+        for item in todo:
+            await line.take(item)
+
+    await asyncio.gather(*(lane() for _ in range(batch)))
+
+
+async def run(args, pool, folder):
+    async with session(args.batch, args.fetch_timeout) as client:
+        doors = await open_connections(client, args, args.batch)
+        line = Line(args, client, pool, folder)
+        way = in_batches if args.arm == "batches" else in_a_window
+        cpu, begin = time.process_time(), clock()
+        await way(line, args.items, args.batch)
+        wall = clock() - begin
+        cpu = (time.process_time() - cpu) / wall
+        database, fallback = line.stored()
+        line.database.close()
+        if database + fallback != line.books.count(OK):
+            raise SystemExit(
+                f"{database} in the database and {fallback} in the fallback file, "
+                f"but {line.books.count(OK)} stored"
+            )
+        means = {
+            f"{name}_mean_s": sum(times) / max(len(times), 1)
+            for name, times in line.stages.items()
+        }
+        line.books.close(
+            wall,
+            doors,
+            items_per_s=line.books.count(OK) / wall,
+            in_database=database,
+            in_fallback=fallback,
+            requests=line.requests,
+            client_cpu_share=cpu,
+            **means,
+        )
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--arm", choices=("batches", "window"), default="window")
+    parser.add_argument("--items", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--path", default="/items")
+    parser.add_argument("--fetch-timeout", type=float, default=2.0)
+    parser.add_argument("--attempts", type=int, default=2)
+    parser.add_argument("--backoff", type=float, default=0.005)
+    parser.add_argument("--process", type=float, default=0.006)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--pool", choices=("processes", "threads"), default="processes")
+    parser.add_argument("--process-timeout", type=float, default=2.0)
+    parser.add_argument("--store", type=float, default=0.015)
+    parser.add_argument("--store-timeout", type=float, default=0.15)
+    parser.add_argument("--hang-every", type=int, default=20)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    args = start(parser)
+    make = process_pool if args.pool == "processes" else thread_pool
+    with tempfile.TemporaryDirectory() as folder, make(args.workers) as pool:
+        asyncio.run(run(args, pool, folder))
+
+
+if __name__ == "__main__":
+    main()
