@@ -419,8 +419,9 @@ fn breaker(p: &Params, k: &Condition) -> Vec<Claim> {
     let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
     let late = starts.iter().filter(under_way).count() as f64;
     let periods = k.estimate(|t| Some(t.gauges.get("opened_in_outage")? - 1.0));
-    let rest =
-        k.estimate(|t| Some(t.gauges.get("sent_in_outage")? - t.gauges.get("probes_in_outage")?));
+    let rest = most_of(k, |t| {
+        Some(t.gauges.get("sent_in_outage")? - t.gauges.get("probes_in_outage")?)
+    });
     let each = most_of(k, |t| {
         let periods = t.gauges.get("opened_in_outage")? - 1.0;
         Some(t.gauges.get("probes_in_outage")? / periods.max(1.0))
@@ -452,6 +453,9 @@ fn breaker(p: &Params, k: &Condition) -> Vec<Claim> {
         .unit("attempts"),
     ]
 }
+
+/// Points of a line.
+type Points = Vec<(f64, f64)>;
 
 /// (c) One way at one back-off.
 struct Permit<'a> {
@@ -493,7 +497,7 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
         ("budget", "budget", Colour::Blue),
         ("jitter", "retries", Colour::Green),
     ];
-    let curve = |arm: &str, f: fn(&Failing) -> Counted| -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    let curve = |arm: &str, f: fn(&Failing) -> Counted| -> (Points, Points) {
         let of = failing.iter().filter(|k| k.arm == arm);
         of.map(|k| {
             let (x, counted) = (k.condition.x(), f(k));
@@ -667,7 +671,7 @@ fn outage_figure(
 }
 
 fn permit_figure(p: &Params, permits: &[Permit]) -> Option<Figure> {
-    let line = |kept: bool| -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    let line = |kept: bool| -> (Points, Points) {
         let of = permits.iter().filter(|k| k.kept == kept);
         of.filter_map(|k| {
             let x = k.condition.x();
