@@ -195,8 +195,7 @@ impl Bridge {
                 let line = line.clone();
                 async move { (index, line.take(item, room).await) }
             })
-            // The semaphores are the bound.
-            .buffer_unordered(usize::MAX)
+            .buffer_unordered(self.bound())
     }
 
     /// Takes all items through the three stages; returns their results in input order. For few
