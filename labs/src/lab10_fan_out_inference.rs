@@ -100,16 +100,16 @@ mod findings;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Time the weather service takes
-    #[arg(long, default_value = "60ms")]
+    #[arg(long, default_value = "30ms")]
     pub weather: Time,
     /// Time the news service takes
-    #[arg(long, default_value = "80ms")]
+    #[arg(long, default_value = "40ms")]
     pub news: Time,
     /// Time the knowledge base takes
-    #[arg(long, default_value = "50ms")]
+    #[arg(long, default_value = "25ms")]
     pub knowledge: Time,
     /// Cost of an inference on a processor of its own: one for all, or three with commas (weather, news, knowledge)
-    #[arg(long, value_delimiter = ',', default_value = "100ms")]
+    #[arg(long, value_delimiter = ',', default_value = "50ms")]
     pub infer: Vec<Time>,
     /// What stands for inference: `sleep` needs no processor and shows what many of them would give
     #[arg(long, value_enum, default_value_t = Work::Spin)]
@@ -136,7 +136,7 @@ pub struct Params {
     #[arg(long, default_value_t = 64, value_parser = level)]
     pub clients: usize,
     /// Answers they ask for in all
-    #[arg(long, default_value_t = 800, value_parser = count)]
+    #[arg(long, default_value_t = 400, value_parser = count)]
     pub answers: usize,
 }
 
@@ -270,9 +270,9 @@ impl Lab for FanOutInference {
         predict: &[
             Question {
                 key: "gain",
-                ask: "Fetches of 60, 80 and 50 ms, inferences of 100 ms each. All fetches and then all inferences on your processors, against each inference as soon as its text is there: how much sooner does the second one end?",
+                ask: "Fetches of 30, 40 and 25 ms, inferences of 50 ms each. All fetches and then all inferences on your processors, against each inference as soon as its text is there: how much sooner does the second one end?",
                 unit: "ms",
-                hint: "0 to 100",
+                hint: "0 to 50",
             },
             Question {
                 key: "slow",
@@ -287,7 +287,7 @@ impl Lab for FanOutInference {
                 "a processor for each source: what does overlap still gain?",
             ),
             (
-                "cargo run --release --bin lab10 -- --infer 160ms,40ms,100ms --workers 3",
+                "cargo run --release --bin lab10 -- --infer 80ms,20ms,50ms --workers 3",
                 "the slowest source has the cheapest inference: the critical path is another one",
             ),
             (
@@ -327,7 +327,7 @@ impl Lab for FanOutInference {
                 "--answers",
                 "2000",
             ],
-            trials: (3, 5),
+            trials: (6, 5),
         },
     };
 

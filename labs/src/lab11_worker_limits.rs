@@ -115,7 +115,7 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,2,4")]
     pub cpus: Vec<usize>,
     /// How long a trial of one condition is to take
-    #[arg(long, default_value = "120ms")]
+    #[arg(long, default_value = "60ms")]
     pub window: Time,
 }
 
@@ -151,15 +151,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 /// 1, P/2, P, 2P, 3P, 4P.
 fn levels() -> Vec<usize> {
     let p = host::cores().min(MOST_WORKERS / 4);
-    let mut levels = vec![
-        1,
-        p.div_ceil(2),
-        p,
-        (3 * p).div_ceil(2),
-        2 * p,
-        3 * p,
-        4 * p,
-    ];
+    let mut levels = vec![1, p.div_ceil(2), p, 2 * p, 3 * p, 4 * p];
     levels.sort_unstable();
     levels.dedup();
     levels
@@ -198,11 +190,11 @@ impl Params {
         (self.window.s() / wave).round().max(2.0) as usize
     }
 
-    /// Items for each worker that also waits: two windows, since their times are random.
+    /// Items for each worker that also waits: three windows, since their times are random.
     fn turns(&self, host: &host::Host, workers: usize) -> usize {
         let (p, w) = (self.mixed_cost.s(), self.wait().as_secs_f64());
         let turn = (p + w).max(p * workers as f64 / self.width(host, workers));
-        (2.0 * self.window.s() / turn).round().max(4.0) as usize
+        (3.0 * self.window.s() / turn).round().max(4.0) as usize
     }
 
     /// Items that go through fetching and computing in about a window, after the first one: whole
@@ -269,8 +261,8 @@ impl Lab for WorkerLimits {
                 "--window",
                 "10ms",
             ],
-            full: &["--window", "700ms"],
-            trials: (3, 5),
+            full: &["--window", "500ms"],
+            trials: (4, 5),
         },
     };
 
@@ -290,7 +282,7 @@ impl Lab for WorkerLimits {
         let levels = p.mixed_levels(host::cores());
         let mixed = levels
             .iter()
-            .map(|w| (2.0 * p.window.s()).max(4.0 * turn.max(p.mixed_cost.s() * *w as f64)));
+            .map(|w| (3.0 * p.window.s()).max(4.0 * turn.max(p.mixed_cost.s() * *w as f64)));
         let both =
             (p.ios.len() + p.cpus.len()) as f64 * (p.window.s() + 6.0 * (p.fetch.s() + p.cost.s()));
         let round = pure.sum::<f64>() + mixed.sum::<f64>() + both;
@@ -430,10 +422,15 @@ fn two_limits(
     let start = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
     let mut fetchers = JoinSet::new();
-    for _ in 0..io {
+    for i in 0..io {
         let (client, service, fetched) = (client.clone(), service.clone(), fetched.clone());
-        let next = next.clone();
+        let (next, begin) = (
+            next.clone(),
+            start + p.fetch.duration() * i as u32 / io as u32,
+        );
         let fetcher = async move {
+            // One after another: their answers are not to meet each other for ever after.
+            tokio::time::sleep_until(begin.into()).await;
             while next.fetch_add(1, Ordering::Relaxed) < items {
                 let outcome = fetch(&client, service.url()).await;
                 // Waits while the channel is full: that is all the backpressure there is.
@@ -450,10 +447,8 @@ fn two_limits(
         let mut count = 0;
         while let Ok(outcome) = to_compute.recv_blocking() {
             compute(p.cost.duration());
-            outcomes
-                .lock()
-                .expect("nobody panics holding it")
-                .push(outcome);
+            let mut outcomes = outcomes.lock().expect("nobody panics holding it");
+            outcomes.push((Instant::now(), outcome));
             count += 1;
         }
         count

@@ -299,7 +299,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Calibrated,
             gain,
             gained,
-            2.0 * (LATE + SLICE) + DRIFT * gain.abs(),
+            2.0 * LATE + SLICE + DRIFT * gain.abs(),
         )
         .unit("s")
         .unless(coin),

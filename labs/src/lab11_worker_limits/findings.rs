@@ -61,6 +61,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let bound = |k: &Condition| crew(count(k)).bound(width(count(k).max(cores))) * small;
     let rule = p.rule(cores);
 
+    // One worker has shown what a computation takes here, so it proves nothing.
+    let several: Vec<Condition> = pure.iter().copied().filter(|k| k.x() > 1.0).collect();
+    let pure_law = |k: &Condition| width(count(k)) / slower;
+
     let mut claims = Vec::new();
     let cases = |points: &[Condition],
                  law: &dyn Fn(&Condition) -> f64,
@@ -78,7 +82,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         Claim::at_every(
             "pure computation keeps min(W, P) processors busy: workers beyond the processors add nothing",
             Basis::Calibrated,
-            cases(&pure, &|k| width(count(k)), &pure_busy, DRIFT),
+            cases(&several, &pure_law, &pure_busy, DRIFT),
         )
         .unit("processors"),
     );
@@ -104,9 +108,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .unit("workers"),
         );
     }
-    let crowded: Vec<Condition> = pure.iter().copied().filter(|k| count(k) >= cores).collect();
+    let crowded: Vec<Condition> = pure
+        .iter()
+        .copied()
+        .filter(|k| count(k) >= cores && k.x() > 1.0)
+        .collect();
     let item_s = |k: &Condition| k.gauge("item_s");
-    let stretched = |k: &Condition| cost * (k.x() / width(count(k))).max(1.0);
+    let stretched = |k: &Condition| cost * slower * (k.x() / width(count(k))).max(1.0);
     claims.push(
         Claim::at_every(
             "from W = P on each item takes W·p/P (Little): what more workers change is the latency",
@@ -167,9 +175,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let overhead = host.request_overhead_ms / 1e3;
     let line = |io: usize, cpu: usize| {
         let compute = match p.work {
-            Work::Spin => Stage::on_processors(cost, cpu, width(cpu)),
+            Work::Spin => Stage::on_processors(cost * slower, cpu, width(cpu)),
             Work::Sleep => Stage {
-                service: cost + asleep,
+                service: cost + late,
                 width: cpu,
             },
         };
@@ -185,11 +193,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     };
     let of_io = |k: &Condition| line(count(k), p.cpu);
     let of_cpu = |k: &Condition| line(p.io, count(k));
-    let items = |k: &Condition| k.gauge("items").map_or(0, |e| e.value as usize);
-    let law = |line: &dyn Fn(&Condition) -> Pipeline, k: &Condition| {
-        let line = line(k);
-        items(k).saturating_sub(1) as f64 / (line.makespan(items(k)) - line.makespan(1))
-    };
+    let law = |line: &dyn Fn(&Condition) -> Pipeline, k: &Condition| line(k).throughput();
     let rate = |k: &Condition| k.gauge("per_s");
     let (io_law, cpu_law) = (
         |k: &Condition| law(&of_io, k),
@@ -258,7 +262,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             note: "throughput times cost".into(),
             y: Axis::linear("", Unit::Number),
             layers: vec![
-                theory(&pure, &|k| width(count(k))),
+                theory(&pure, &pure_law),
                 theory(&mixed, &mixed_law),
                 Layer::Line(Line::theory(
                     "bound",
@@ -380,7 +384,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             number(k.x()),
             "computes".into(),
             cell(pure_busy(k), number),
-            number(width(count(k))),
+            number(pure_law(k)),
             cell(item_s(k), seconds),
             seconds(stretched(k)),
             cell(forced(k), number),
@@ -426,7 +430,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cpu.to_string(),
             cell(rate(k), number),
             number(law),
-            number(line.throughput()),
             if line.bottleneck() == Some(0) {
                 "fetches"
             } else {
