@@ -21,6 +21,7 @@ free-threaded build), client_cpu_share (processor time of the main process over 
 
 import asyncio
 import http.client
+import socket
 import sys
 import threading
 import time
@@ -59,7 +60,7 @@ class Desk:
             self.line.request("GET", self.path)
             answer = self.line.getresponse()
             body = answer.read()
-        except TimeoutError:
+        except socket.timeout:
             self.line.close()
             return TIMED_OUT
         except (http.client.HTTPException, OSError):
