@@ -35,8 +35,8 @@
 //!
 //! The window's memory does not depend on the length of the text. It grows with the requests in
 //! flight, and most of what each holds is its connection: hyper's two buffers of 8 KB and the
-//! client's queue to the connection, which tokio allots in blocks of 32 places, of 9 KB. A
-//! connection gets its second block with its 33rd request. A short text ends before that, and the
+//! client's queue to the connection. At about its 33rd request a connection grows by 9 KB, which
+//! fits a queue that is allotted in blocks of 32 places. A short text ends before that, and the
 //! first version of this lab found that 16 MB of text took 18 % more memory than 1 MB: the
 //! connections had grown up, nothing else. Now the shortest text is long enough.
 //!

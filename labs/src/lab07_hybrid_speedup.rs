@@ -44,9 +44,9 @@
 //!
 //! `P` is what the processors of this machine are worth, measured before the run, not how many
 //! threads there are; `f` is what a fetch takes here with nothing to process, also measured. What
-//! still keeps the hybrid from its bound on a small machine is its own event loop: with every
-//! processor computing, a loop that wakes waits some milliseconds until the scheduler gives it one,
-//! with each wave of answers. Some fetches more than the bound asks for hide that.
+//! still keeps the hybrid from its bound on a small machine is probably its own event loop: with
+//! every processor computing, a loop that wakes may wait some milliseconds until the scheduler
+//! gives it one, with each wave of answers. Some fetches more than the bound asks for hide that.
 //!
 //! ## Where the source was misled
 //!
@@ -516,7 +516,10 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
         let results = bridge.run(
             stream::iter(0..n),
             |_| fetch(client, url),
-            move |item| Ok(job.process(&recorder, &item)),
+            move |item| {
+                job.process(&recorder, &item);
+                Ok(())
+            },
             |()| async { Ok(()) },
         );
         let results = results.map(|(_, result)| result.map_err(|e| anyhow!("{e}")));

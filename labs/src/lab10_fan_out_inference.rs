@@ -59,8 +59,9 @@
 //! that experiment. The 2.45 s hold. It explains the 0.9 s by fetches and inferences that overlap,
 //! but its program fetches everything first and infers then: their overlap is zero, as the first
 //! figure shows. Nor would overlap have changed its 0.9 s, because its inferences are equal and it
-//! let them sleep, which amounts to a processor for each. On two processors the same program takes
-//! 1.4 s, and beginning each inference at once takes 1.25 s.
+//! let them sleep, which amounts to a processor for each. By the same theory, which the arms below
+//! are held against, the program takes 1.4 s on two processors when it computes, and 1.25 s when
+//! each inference begins at once.
 //!
 //! ## In production
 //!

@@ -199,8 +199,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .collect();
     let measured: Vec<&Study> = studies.iter().filter(|s| !s.scenario.simulated).collect();
 
+    let disturbed = disturbed(&measured, summary.host().cores);
     let mut claims = naming(&studies);
-    claims.extend(against_law(&measured, summary.host().cores));
+    claims.extend(against_law(&measured));
+    claims = claims
+        .into_iter()
+        .map(|claim| claim.excused(disturbed.clone()))
+        .collect();
     claims.extend(bounds(&studies));
     let mut figures = vec![utilisation(&studies)];
     figures.extend(what_if(&studies));
@@ -335,7 +340,7 @@ fn longest_is_clear(stages: &Stages) -> bool {
 }
 
 /// Makespans, gains and utilisations of the pipelines that were measured.
-fn against_law(measured: &[&Study], cores: usize) -> Vec<Claim> {
+fn against_law(measured: &[&Study]) -> Vec<Claim> {
     let runs = || {
         measured
             .iter()
@@ -388,12 +393,8 @@ fn against_law(measured: &[&Study], cores: usize) -> Vec<Claim> {
         };
         steps.map(case).collect::<Vec<_>>()
     });
-    let stalled = too_short(measured)
-        .or_else(|| crowded(measured, cores))
-        .or_else(|| stalled(runs().filter_map(|(_, v)| v.condition)));
     let law = |text: &str, cases: Vec<Case>, unit| {
-        let claim = Claim::at_every(text, Basis::Calibrated, cases).unit(unit);
-        claim.excused(stalled.clone())
+        Claim::at_every(text, Basis::Calibrated, cases).unit(unit)
     };
     let claims = [
         (
@@ -421,6 +422,14 @@ fn against_law(measured: &[&Study], cores: usize) -> Vec<Claim> {
     known
         .map(|(text, cases, unit)| law(text, cases, unit))
         .collect()
+}
+
+/// Why a run cannot decide what it does not confirm.
+fn disturbed(measured: &[&Study], cores: usize) -> Option<String> {
+    let conditions = measured.iter().flat_map(|s| &s.runs);
+    too_short(measured)
+        .or_else(|| crowded(measured, cores))
+        .or_else(|| stalled(conditions.filter_map(|v| v.condition)))
 }
 
 /// Why times cannot be met closely: timers tick in milliseconds, and threads need some time to

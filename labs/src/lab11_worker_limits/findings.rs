@@ -23,7 +23,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let named = |k: &Condition| format!("{} worker{}", k.x(), if k.x() == 1.0 { "" } else { "s" });
 
     // Throughput in processors kept busy, which makes items of different cost comparable.
-    let pure_busy = |k: &Condition| k.gauge("worker_per_s").map(|e| e.scaled(k.x() * cost));
+    let pure_busy = |k: &Condition| k.gauge("per_s").map(|e| e.scaled(cost));
     let mixed_busy = |k: &Condition| k.gauge("worker_per_s").map(|e| e.scaled(k.x() * small));
     // How late sleeps end is seen best where nobody else computes.
     let late = mixed

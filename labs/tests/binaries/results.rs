@@ -118,7 +118,7 @@ fn prose_gets_its_figures_from_records() {
         <!-- labs:begin chart lab03 trap -->\n<!-- labs:end -->\n\n\
         <!-- labs:begin table lab03 0 -->\n<!-- labs:end -->\n\n\
         <!-- labs:begin host lab03 -->\n<!-- labs:end -->\n\n\
-        <!-- labs:begin syllabus -->\nold\n<!-- labs:end -->\nEnd.\n";
+        <!-- labs:begin syllabus -->\nstale words\n<!-- labs:end -->\nEnd.\n";
     fs::write(&page, blank).unwrap();
     let both: [&Path; 2] = [&page, dir.path()];
     labs_with(&["splice", "--check"], &both)
@@ -139,7 +139,7 @@ fn prose_gets_its_figures_from_records() {
     ] {
         assert!(filled.contains(part), "no {part} in {filled}");
     }
-    assert!(!filled.contains("old"), "{filled}");
+    assert!(!filled.contains("stale words"), "{filled}");
     labs_with(&["splice", "--check"], &both).expect(0);
     labs_with(&["splice"], &both).expect(0);
     assert_eq!(fs::read_to_string(&page).unwrap(), filled);
