@@ -151,10 +151,10 @@ fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "expected a ratio from 0.1 to 50".into())
 }
 
-/// 1, P/2, P, 2P, 3P, 4P.
+/// 1, P/2, P, 2P, 4P.
 fn levels() -> Vec<usize> {
     let p = host::cores().min(MOST_WORKERS / 4);
-    let mut levels = vec![1, p.div_ceil(2), p, 2 * p, 3 * p, 4 * p];
+    let mut levels = vec![1, p.div_ceil(2), p, 2 * p, 4 * p];
     levels.sort_unstable();
     levels.dedup();
     levels
@@ -264,7 +264,7 @@ impl Lab for WorkerLimits {
                 "--window",
                 "10ms",
             ],
-            full: &["--window", "500ms"],
+            full: &["--window", "400ms"],
             trials: (4, 5),
         },
     };
