@@ -47,7 +47,7 @@
 //! ## Where the source was misled
 //!
 //! Bigger batches looked faster. Its service was random, so its batches met fewer barriers: the cure
-//! was to have none.
+//! was to have none, in any language (`--python`).
 //!
 //! Memory grew with concurrency, and it blamed the responses that `gather` holds. Those were small:
 //! each of its connections had TLS buffers, half of its memory. Here there is no TLS, and the
@@ -91,6 +91,7 @@ use text::{Chunk, Chunks};
 mod embeddings;
 mod findings;
 mod output;
+mod python;
 mod text;
 
 /// The constants of the experiment.
@@ -215,6 +216,10 @@ impl Lab for IngestionPipeline {
                 "cargo run --release --bin lab06 -- --file README.md --size 100KB --heap-sizes 100KB",
                 "a text of your own",
             ),
+            (
+                "cargo run --release --bin lab06 -- --python",
+                "the same requests from asyncio and aiohttp",
+            ),
         ],
         source: include_str!("lab06_ingestion_pipeline.rs"),
         sizes: Sizes {
@@ -242,7 +247,8 @@ impl Lab for IngestionPipeline {
                 "--heap-batches",
                 "32",
             ],
-            full: &[],
+            // One at a time, random batches and all, within its ninety seconds.
+            full: &["--service", "40ms"],
             trials: (1, 3),
         },
     };
@@ -320,6 +326,7 @@ impl Lab for IngestionPipeline {
             session.levels_that_fit(&p.heap_levels),
         );
         let job = Job::of(p);
+        let python = session.python();
 
         // How quickly the pipeline gets a batch on its way: theory needs it.
         let widest = levels.iter().copied().fold(p.concurrency, usize::max);
@@ -363,6 +370,9 @@ impl Lab for IngestionPipeline {
                     add("level", *m, How::Batches(p.batch), *m);
                 }
                 add("window", *m, How::Window, *m);
+            }
+            if let Some(python) = &python {
+                python::add(&mut sweep, python, p, kind, service);
             }
         }
         let (crashed, arm) = (

@@ -61,7 +61,8 @@
 //! share is checked when the program is compiled.) And it divided by a *computed* time of one after
 //! another, 7 s; the real one was 3.3 s, and so 5.8× was 2.75×. The arm that sleeps repeats the
 //! first mistake: a speed-up as large as its pool, on any machine. Measure the baseline, in the
-//! same run, with the same work.
+//! same run, with the same work. `--python` runs all of them in asyncio, on threads and on
+//! processes, beside Rust.
 //!
 //! ## In production
 //!
@@ -92,6 +93,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::bridge::{Bridge, Limits};
 
 mod findings;
+mod python;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -273,6 +275,10 @@ impl Lab for HybridSpeedup {
                 "cargo run --release --bin lab07 -- --fetch 10ms --cost 200ms --items 4 --ratios 20",
                 "the source's ratio, ten times as fast: the speed-up is that of your processors",
             ),
+            (
+                "cargo run --release --bin lab07 -- --python",
+                "the same strategies in asyncio, on threads that take turns and on processes",
+            ),
         ],
         source: include_str!("lab07_hybrid_speedup.rs"),
         sizes: Sizes {
@@ -308,6 +314,7 @@ impl Lab for HybridSpeedup {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
+        let python = session.python();
         // The arms that are compared carry claims of their own and are repeated in any case, the
         // hybrid and its baseline even more.
         let (repeats, more) = match session.scale {
@@ -375,6 +382,9 @@ impl Lab for HybridSpeedup {
             plan.point("slept", p.sleepers as f64, move |r| {
                 hybrid(r, slept, p.items, p.sleepers)
             });
+        }
+        if let Some(python) = &python {
+            python::add(&mut plan, python, p, worked);
         }
         plan.run()
     }

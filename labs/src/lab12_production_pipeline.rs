@@ -56,7 +56,7 @@
 //! computation does not stop it: the caller goes on, and so does the computation, on a worker that is
 //! now missing. Here the computation itself looks at the clock. And it took a timeout for a failure.
 //! A timeout says that no answer has come, not that nothing was done: with the answers lost, falling
-//! back at once stores each of those items twice.
+//! back at once stores each of those items twice. `--python` runs its two ways in its own language.
 //!
 //! ## In production
 //!
@@ -108,6 +108,7 @@ use tokio::{
 
 mod findings;
 mod kill;
+mod python;
 mod replay;
 pub mod store;
 
@@ -346,6 +347,10 @@ impl Lab for ProductionPipeline {
                 "cargo run --release --bin lab12 -- --synchronous full",
                 "every commit waits for the disk; commits made together make it bearable",
             ),
+            (
+                "cargo run --release --bin lab12 -- --python",
+                "batches and a window in asyncio, with a pool of processes",
+            ),
         ],
         source: include_str!("lab12_production_pipeline.rs"),
         sizes: Sizes {
@@ -448,6 +453,7 @@ impl Lab for ProductionPipeline {
         };
 
         let smoke = session.scale == Scale::Smoke;
+        let python = session.python();
         let mut plan = session.plan();
         for (arm, p, service) in [
             ("faults", p, &constant),
@@ -478,6 +484,9 @@ impl Lab for ProductionPipeline {
             plan.point("locked/writer", 0.0, |r| {
                 rt.block_on(locked(r, p, tools, Store::open))
             });
+        }
+        if let Some(python) = &python {
+            python::add(&mut plan, python, p, rt);
         }
         plan.run()
     }

@@ -3,7 +3,7 @@
 use lab_kit::prelude::*;
 use mock_server::queue::{Admission, Queue};
 
-use super::Params;
+use super::{Params, python};
 
 /// The buffer into which hyper 1 reads first, and the one in which it puts a request's head
 /// together: one of each for every connection (`INIT_BUFFER_SIZE`).
@@ -66,6 +66,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         );
     }
     let figures = [batch_figure(p, &arms, &pace), level_figure(p, &arms)];
+    let mut tables = vec![rates(p, &arms, &pace), share(p, &heaps)];
+    tables.extend(python::table(p, summary, |random, batches| {
+        let batch = batches.then_some(p.batch);
+        let same =
+            |a: &&Measured| a.random == random && a.batch == batch && a.width == p.concurrency;
+        arms.iter().find(same).map(Measured::rate)
+    }));
     Findings {
         headline,
         figures: figures
@@ -73,7 +80,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .flatten()
             .chain(heap_figures(p, &heaps))
             .collect(),
-        tables: vec![rates(p, &arms, &pace), share(p, &heaps)],
+        tables,
         claims,
         answers,
     }

@@ -8,7 +8,7 @@ use lab_kit::theory::{
     simulate::{Station, simulate},
 };
 
-use super::{Params, Work};
+use super::{Params, Work, python};
 
 /// How close a time must be to its theory, as a share of it.
 const CLOSE: f64 = 0.05;
@@ -535,6 +535,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         answers.extend(at_main(arm).and_then(|b| b.gain()).map(|e| (key, e)));
     }
     let scaling = [Arm::Threads, Arm::Hybrid].map(|arm| (arm, widths(arm)));
+    let mut tables = vec![table, ratios(summary, theory), source_table()];
+    tables.extend(python::table(p, summary));
     Findings {
         headline: format!(
             "With p/f = {}, {} and {} fetches at a time the hybrid is {} as fast as one after another, threads only {}, async only {}. It reaches {} of its bound.",
@@ -551,7 +553,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             sweep(p, summary, theory),
             processors(p, &scaling),
         ],
-        tables: vec![table, ratios(summary, theory), source_table()],
+        tables,
         claims,
         answers,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lab_kit::{prelude::*, theory::Stage};
 
 use super::{
-    Params,
+    Params, python,
     replay::{Admission, Replay, Times, replay},
 };
 
@@ -404,6 +404,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         Some(("twice", k.estimate(both)?))
     }));
     let of = |gauge: &str| cell(killed.as_ref().and_then(|k| k.gauge(gauge)), number);
+    let mut tables = vec![fates, table];
+    tables.extend(python::table(summary));
     Findings {
         headline: format!(
             "Killed {} times and resumed, the pipeline has {} items in the database, {} in the fallback file and {} failed: {} twice, {} lost. Batches take {} times as long as a window.",
@@ -416,7 +418,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cell(ratio, number)
         ),
         figures,
-        tables: vec![fates, table],
+        tables,
         claims,
         answers,
     }

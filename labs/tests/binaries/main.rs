@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod ended_early;
 mod misuse;
+mod python;
 mod reference;
 mod results;
 mod run;
