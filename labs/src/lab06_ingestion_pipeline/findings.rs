@@ -59,10 +59,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
     if let Some((texts, heap)) = growth {
         headline += &format!(
-            "{} when the text grows {}-fold, the window's memory grows {}-fold.",
+            "{} when the text grows {}-fold, the window's memory grows {:.2}-fold.",
             if headline.is_empty() { "" } else { ";" },
             number(texts),
-            number(heap)
+            heap
         );
     }
     let figures = [batch_figure(p, &arms, &pace), level_figure(p, &arms)];
@@ -750,11 +750,11 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
     Some(Figure {
         id: "batch".into(),
         title: format!(
-            "Batches of {} instead of {}: {} times as fast with random service, {} times with constant",
+            "Batches of {} instead of {}: {:.2} times as fast with random service, {:.2} with constant",
             last.batch?,
             first.batch?,
-            number(last.rate().value / first.rate().value),
-            number(constant.last()?.rate().value / constant.first()?.rate().value)
+            last.rate().value / first.rate().value,
+            constant.last()?.rate().value / constant.first()?.rate().value
         ),
         subtitle: format!(
             "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the times that were drawn",
@@ -771,7 +771,7 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
                 layers: vec![
                     Layer::Rule {
                         y: n as f64 / without,
-                        label: "without batches: m/s".into(),
+                        label: "without batches".into(),
                     },
                     Layer::Line(Line::theory("", Colour::Muted, theory(&constant))),
                     Layer::Line(Line::theory("", Colour::Muted, theory(&random))),
@@ -876,9 +876,9 @@ fn heap_figures(p: &Params, heaps: &Heaps) -> Vec<Figure> {
         figures.push(Figure {
             id: "size".into(),
             title: format!(
-                "The text grows {}-fold, the window's heap {}-fold; all at once takes {} MB",
+                "The text grows {}-fold, the window's heap {:.2}-fold; all at once takes {} MB",
                 number(texts),
-                number(growth),
+                growth,
                 number(most.1)
             ),
             subtitle: format!(
