@@ -1594,7 +1594,8 @@ mod tests {
     #[test]
     fn only_what_time_can_mend_is_tried_again() {
         use GaveUp::{NotIdempotent, Permanent};
-        let wish = Some(Duration::from_secs(3));
+        let asked = Duration::from_secs(3);
+        let wish = Some(asked);
         for (kind, wish, idempotent, verdict) in [
             (Kind::Timeout, None, true, Retry::Yes),
             (Kind::Timeout, None, false, Retry::No(NotIdempotent)),
@@ -1605,9 +1606,9 @@ mod tests {
             (Kind::Status(500), wish, true, Retry::Yes),
             (Kind::Status(501), None, true, Retry::No(Permanent)),
             (Kind::Status(503), None, true, Retry::Yes),
-            (Kind::Status(503), wish, true, Retry::After(wish.unwrap())),
+            (Kind::Status(503), wish, true, Retry::After(asked)),
             (Kind::Status(503), wish, false, Retry::No(NotIdempotent)),
-            (Kind::Status(429), wish, true, Retry::After(wish.unwrap())),
+            (Kind::Status(429), wish, true, Retry::After(asked)),
             (Kind::Status(404), None, true, Retry::No(Permanent)),
             (Kind::Status(404), None, false, Retry::No(Permanent)),
             (Kind::Invalid, None, true, Retry::No(Permanent)),
