@@ -170,6 +170,15 @@ fn variation(text: &str) -> Result<f64, String> {
 }
 
 impl Params {
+    /// Requests of one trial in which memory is measured.
+    fn heap_requests(&self) -> f64 {
+        let sizes = self.heap_sizes.iter().map(|s| s.f() / self.heap_chunk.f());
+        let levels = self.heap_levels.iter().map(|m| 6.0 * *m as f64);
+        let widest = 3 * self.concurrency.max(self.batch) * self.heap_chunks.len();
+        let batches = self.heap_batches.iter().map(|b| 2.0 * *b as f64);
+        2.0 * (sizes.chain(levels).chain(batches).sum::<f64>() + widest as f64)
+    }
+
     fn spread(&self, mean: Duration) -> ServiceTime {
         match self.random {
             Spread::Exponential => ServiceTime::Exponential { mean },
@@ -276,6 +285,12 @@ impl Lab for IngestionPipeline {
                     .into(),
             );
         }
+        let seconds = p.heap_requests() / p.heap_rate as f64;
+        if seconds > 120.0 {
+            return Err(format!(
+                "measuring memory would take {seconds:.0} s: a larger --heap-rate, or smaller --heap-sizes, --heap-levels and --heap-batches"
+            ));
+        }
         // No batch is slower than one whose every wave waits for its slowest: some ten times the mean.
         let narrowest = p
             .levels
@@ -303,24 +318,13 @@ impl Lab for IngestionPipeline {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let whole = |session: &mut Session, sizes: &[Size]| -> Result<Vec<Size>> {
-            let Some(own) = &p.file else {
-                return Ok(sizes.to_vec());
-            };
-            let length = std::fs::metadata(own)
+        // A text of one's own may be shorter than what memory is to be measured over.
+        let room = match &p.file {
+            None => u64::MAX,
+            Some(own) => std::fs::metadata(own)
                 .with_context(|| format!("cannot read {}", own.display()))?
-                .len();
-            let (fit, more): (Vec<Size>, Vec<Size>) =
-                sizes.iter().partition(|s| s.b() as u64 <= length);
-            if !more.is_empty() {
-                session.note(format!(
-                    "{} has {length} bytes: memory is measured over texts up to that size",
-                    own.display()
-                ));
-            }
-            Ok(fit)
+                .len(),
         };
-        let sizes = whole(session, &p.heap_sizes)?;
         let (levels, heap_levels) = (
             session.levels_that_fit(&p.levels),
             session.levels_that_fit(&p.heap_levels),
@@ -389,8 +393,13 @@ impl Lab for IngestionPipeline {
         runtime.block_on(sweep.run())?;
 
         // How much memory? One at a time, and each on a runtime of its own.
+        let mut left_out = 0;
         let mut plan = session.plan();
         let mut add = |series: &str, x: f64, job: Job, how, width| {
+            if job.bytes > room {
+                left_out += 1;
+                return;
+            }
             let mean = Duration::from_secs_f64(width as f64 / p.heap_rate as f64);
             let service = p.spread(mean.max(Duration::from_micros(1)));
             let arm = Arm {
@@ -400,7 +409,7 @@ impl Lab for IngestionPipeline {
             };
             plan.point(series, x, move |r| memory(r, &job, &arm));
         };
-        for size in sizes {
+        for size in &p.heap_sizes {
             let job = Job {
                 bytes: size.b() as u64,
                 chunk: p.heap_chunk.b(),
@@ -463,7 +472,13 @@ impl Lab for IngestionPipeline {
                 m,
             );
         }
-        plan.run()
+        plan.run()?;
+        if left_out > 0 {
+            session.note(format!(
+                "{left_out} conditions that measure memory need a longer text than these {room} bytes: left out"
+            ));
+        }
+        Ok(())
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {
