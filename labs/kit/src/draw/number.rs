@@ -130,7 +130,12 @@ pub(super) fn duration(seconds: f64) -> String {
 /// Three significant digits, and no decimals where a whole number needs none.
 fn three_digits(v: f64) -> String {
     let size = v.abs();
-    if size != 0.0 && !(1e-3..1e5).contains(&size) {
+    if size >= 1e5 {
+        let last = 10f64.powi(size.log10().floor() as i32 - 2);
+        let rounded = (v / last).round() * last;
+        return si(rounded, rounded);
+    }
+    if size != 0.0 && size < 1e-3 {
         return si(v, v);
     }
     let decimals = match size {
@@ -230,6 +235,9 @@ mod tests {
         assert_eq!(write(1.0), ["1", "1.00 s", "100%", "1×"]);
         assert_eq!(write(12.346), ["12.3", "12.3 s", "1235%", "12.3×"]);
         assert_eq!(write(f64::NAN), ["–"; 4]);
-        assert_eq!(value(2_345_678.0, Unit::Number), "2.346M");
+        assert_eq!(
+            [2_345_678.0, 148_443_000.0, 999_700.0, 100_000.0].map(|v| value(v, Unit::Number)),
+            ["2.35M", "148M", "1M", "100k"]
+        );
     }
 }
