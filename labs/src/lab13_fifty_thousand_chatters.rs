@@ -93,14 +93,16 @@ use std::{
     },
 };
 
-use clap::ValueEnum;
-use lab_kit::{limits, prelude::*};
+use lab_kit::{limits, os, prelude::*};
 use tokio::{net::TcpStream, sync::Notify};
 
+mod arms;
 mod cell;
 mod far;
 mod findings;
 mod holder;
+
+pub use arms::{Arm, Buffer};
 
 /// The constants of the experiment.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -143,42 +145,6 @@ pub struct Params {
     pub far: bool,
 }
 
-/// Sizes of a buffer inside a future: known when the program is compiled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum Buffer {
-    #[value(name = "1KB")]
-    K1,
-    #[default]
-    #[value(name = "4KB")]
-    K4,
-    #[value(name = "8KB")]
-    K8,
-    #[value(name = "32KB")]
-    K32,
-}
-
-/// A way to hold a chatter who says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Arm {
-    /// A task that waits.
-    Task,
-    /// A task that holds a buffer while it waits.
-    Inline,
-    /// A task that makes its buffer when there is something to read.
-    Late,
-    /// A task that has once been deep in its calls.
-    DeepTask,
-    /// A task with a connection.
-    Socket,
-    /// A thread that waits.
-    Thread,
-    /// A thread that has once been deep in its calls.
-    DeepThread,
-    /// Nobody: what the runtime adds to a future.
-    Nobody,
-}
-
 fn many(text: &str) -> Result<usize, String> {
     let number = text.trim().parse().ok();
     let inside = number.filter(|n| (10..=1_000_000).contains(n));
@@ -191,51 +157,6 @@ fn stack(text: &str) -> Result<Size, String> {
     inside
         .then_some(size)
         .ok_or_else(|| "expected a stack from 64KB to 256MB".into())
-}
-
-impl Arm {
-    /// The arms that are tried with several numbers.
-    const LINES: [Arm; 7] = [
-        Arm::Task,
-        Arm::Late,
-        Arm::Inline,
-        Arm::DeepTask,
-        Arm::Socket,
-        Arm::Thread,
-        Arm::DeepThread,
-    ];
-
-    fn series(self) -> &'static str {
-        match self {
-            Arm::Task => "task",
-            Arm::Inline => "task/inline",
-            Arm::Late => "task/late",
-            Arm::DeepTask => "task/deep",
-            Arm::Socket => "socket",
-            Arm::Thread => "thread",
-            Arm::DeepThread => "thread/deep",
-            Arm::Nobody => "nobody",
-        }
-    }
-
-    /// The most that are tried: deep threads take so much that fewer must do.
-    fn most(self, p: &Params) -> usize {
-        match self {
-            Arm::Thread => p.threads,
-            Arm::DeepThread => p.threads.div_ceil(4),
-            Arm::Socket => p.sockets,
-            _ => p.tasks,
-        }
-    }
-
-    /// What limits their number, besides memory.
-    fn limits(self, most: usize) -> Vec<limits::Limit> {
-        match self {
-            Arm::Thread | Arm::DeepThread => limits::for_threads(holder::MAPPINGS),
-            Arm::Socket => limits::for_connections(holder::listeners(most) as u64),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// lab13.
@@ -298,12 +219,11 @@ impl Lab for FiftyThousandChatters {
 
     fn check(p: &Params) -> Result<(), String> {
         const ROOM: usize = 32 << 10;
-        let smallest = p.stacks.iter().chain([&p.stack]).map(|s| s.b()).min();
         if p.depth.b() > 1 << 20 || p.depth.b() + ROOM > p.stack.b() {
             return Err("--depth must be 1MB or less, and 32KB less than --stack".into());
         }
-        let largest = Arm::LINES.iter().map(|arm| arm.most(p)).min();
-        if smallest.is_none() || largest < Some(usize::from(p.steps)) {
+        let fewest = Arm::LINES.iter().map(|arm| arm.most(p)).min();
+        if fewest < Some(usize::from(p.steps)) {
             return Err("more --steps than chatters: fewer steps, or more of everything".into());
         }
         Ok(())
@@ -319,6 +239,9 @@ impl Lab for FiftyThousandChatters {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let stopped = RefCell::new(BTreeSet::new());
+        if os::huge_pages().as_deref() == Some("always") {
+            session.note("huge pages are given unasked here (transparent_hugepage is \"always\"): memory touched once may take 2 MB");
+        }
         let mut conditions = Vec::new();
         for arm in Arm::LINES {
             let mut most = arm.most(p);
@@ -354,7 +277,11 @@ impl Lab for FiftyThousandChatters {
         for stack in stacks.repeat(repeats) {
             let number = p.threads.div_ceil(4);
             plan.point("stack", stack.f(), move |r| {
-                let asked = Params { stack, ..p.clone() };
+                let asked = Params {
+                    stack,
+                    depth: Size::bytes(1),
+                    ..p.clone()
+                };
                 holder::measure(r, &asked, Arm::Thread, number, stopped)
             });
         }

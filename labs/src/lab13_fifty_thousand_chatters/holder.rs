@@ -126,7 +126,7 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
             heap,
             handles: Vec::with_capacity(p.number + warm_up(arm)),
         }),
-        Arm::Socket => Box::new(Connections::open(runtime, room, p, heap)?),
+        Arm::Socket => Box::new(Connections::open(runtime, room, p)?),
         _ => Box::new(Tasks {
             runtime,
             room,
@@ -334,7 +334,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn open(runtime: Runtime, room: Arc<Room>, p: &Params, _heap: Heap) -> Result<Connections> {
+    fn open(runtime: Runtime, room: Arc<Room>, p: &Params) -> Result<Connections> {
         let far = Far::start()?;
         let number = listeners(p.number + warm_up(Arm::Socket));
         let listeners = runtime.block_on(async {
