@@ -75,8 +75,8 @@
 //!
 //! ## Check yourself
 //!
-//! - A future is 300 bytes. What does its task take? And one of 310? (The last claims say what the
-//!   unit is here.)
+//! - A future is 280 bytes. How much heap does its task take? And one of 288? (Header and unit are
+//!   below the first table.)
 //! - Two buffers of 4 KB are used one after the other, each with an `await` while it is held. How
 //!   large must the future be, and how large is it? Try it.
 //! - 2000 threads have served a request each that needed 200 KB of stack, and now wait. What does
@@ -114,7 +114,7 @@ pub struct Params {
     #[arg(long, default_value_t = 4000, value_parser = many)]
     pub threads: usize,
     /// Most connections to try, each with a task
-    #[arg(long, default_value_t = 10_000, value_parser = many)]
+    #[arg(long, default_value_t = 20_000, value_parser = many)]
     pub sockets: usize,
     /// How many numbers of each to try, in equal steps up to the most: a line needs three
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=50))]

@@ -32,7 +32,7 @@ impl Limit {
             String::new()
         };
         Limit {
-            what: format!("{name} is {most} {unit}{takes}"),
+            what: format!("{name} is {most}{unit}{takes}"),
             left: most / each,
         }
     }
@@ -70,7 +70,7 @@ pub fn for_threads(mappings: u64) -> Vec<Limit> {
             "nine tenths of vm.max_map_count",
             most,
             mappings,
-            "mappings of memory",
+            " mappings of memory",
         )
     }));
     limits

@@ -456,7 +456,7 @@ fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {
     for k in kinds {
         let each = |gauge| k.each(gauge).map(|e| e.value);
         let text = |value: Option<f64>| value.map_or("–".into(), bytes);
-        let time = |gauge| k.time(gauge).map_or("–".into(), |e| seconds(e.value));
+        let time = |gauge| k.time(gauge).map_or("–".into(), |e| brief(e.value));
         table.row([
             name(k.arm, p),
             text(k.future()),
@@ -470,6 +470,12 @@ fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {
         ]);
     }
     table.note = "Slopes of lines fitted over the numbers tried. The kernel's share of a thread: its stack there, its page tables, and small objects; of a connection: small objects, for both ends. To start a connection is to open and accept it; to wake all of them a byte goes through each.".into();
+    if let Some((cell, _)) = known {
+        table.note += &format!(
+            " The header that the runtime adds to a future is {} bytes here, the unit {}.",
+            cell.header, cell.unit
+        );
+    }
     table
 }
 
@@ -619,7 +625,6 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
     let n = p.tasks as f64;
     let shown = [Arm::Task, Arm::Inline, Arm::Socket, Arm::Thread];
     let mut layers = Vec::new();
-    let mut ticks: Vec<f64> = Vec::new();
     for arm in shown {
         let k = kind(kinds, arm);
         let (Some(each), Some(most)) = (k.memory(), k.most()) else {
@@ -629,33 +634,31 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
         let kernel = k.kernel().unwrap_or(0.0);
         let mut points = k.points("resident_b");
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let first = points.first().map_or(most, |p| p.0);
-        ticks.push(first);
         let measured = points
             .into_iter()
             .map(|(x, y)| (x, (y + kernel * x) / MB))
             .collect();
-        let line = [first, n.max(most)].map(|x| (x, each * x / MB));
-        layers.push(Layer::Line(Line::theory("", Colour::Muted, line.into())));
-        let label = if most < n { "" } else { &name(arm, p) };
-        layers.push(Layer::Line(Line::measured(label, colour(arm), measured)));
+        let label = name(arm, p);
+        let here = if most < n { "" } else { &label };
+        layers.push(Layer::Line(Line::measured(here, colour(arm), measured)));
         if most < n {
             let ahead = [most, n].map(|x| (x, each * x / MB));
-            let label = format!("{}, extrapolated", name(arm, p));
             layers.push(Layer::Line(Line::theory(&label, colour(arm), ahead.into())));
         }
     }
     let thread = kind(kinds, Arm::Thread);
     let addresses = thread.each("virtual_b").map(|e| e.value);
-    let first = ticks.iter().copied().fold(n, f64::min).max(1.0);
-    if let Some(each) = addresses {
-        let line = [first, n].map(|x| (x, each * x / MB));
-        let label = "addresses of threads";
-        layers.push(Layer::Line(Line::theory(
-            label,
-            Colour::Purple,
-            line.into(),
-        )));
+    if let (Some(each), Some(most)) = (addresses, thread.most()) {
+        let mut points = thread.points("virtual_b");
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let points = points.into_iter().map(|(x, y)| (x, y / MB)).collect();
+        let (label, colour) = ("addresses of threads", Colour::Purple);
+        let here = if most < n { "" } else { label };
+        layers.push(Layer::Line(Line::measured(here, colour, points)));
+        if most < n {
+            let ahead = [most, n].map(|x| (x, each * x / MB));
+            layers.push(Layer::Line(Line::theory(label, colour, ahead.into())));
+        }
     }
     let all = |each: Option<f64>| each.map_or("–".into(), |b| bytes(b * n));
     Figure {
@@ -667,7 +670,7 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
             all(addresses),
             all(kind(kinds, Arm::Task).memory())
         ),
-        subtitle: "Resident memory and the kernel's share, above what the process had before. Dashed: the fitted line, extrapolated where the dots end".into(),
+        subtitle: "Resident memory and the kernel's share, above what the process had before. Dashed, where the dots end: the fitted line, extrapolated".into(),
         desc: "Memory over the number of chatters, both logarithmic: straight lines for tasks, tasks with a buffer, tasks with a connection and threads, far below the address space of the threads.".into(),
         body: Body::Panels(Panels {
             x: Axis::log("chatters, log scale", Unit::Number),
@@ -816,6 +819,15 @@ fn times(p: &Params, kinds: &[Kind]) -> Figure {
                 group("To wake", "all at once, until the last one waits again; a byte for each connection", "wake_each_s"),
             ],
         }),
+    }
+}
+
+/// Seconds as people write them, down to nanoseconds.
+fn brief(value: f64) -> String {
+    match value.abs() {
+        s if s < 1e-6 => format!("{} ns", number((value * 1e9).round())),
+        s if s < 1e-3 => format!("{} µs", number((value * 1e7).round() / 10.0)),
+        _ => seconds(value),
     }
 }
 

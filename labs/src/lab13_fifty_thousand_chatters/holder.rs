@@ -11,7 +11,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Stdio},
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::{Arc, Barrier, atomic::Ordering::SeqCst},
     thread,
 };
 
@@ -103,10 +103,33 @@ fn start(p: &Params, arm: Arm, number: usize) -> Result<Child> {
 
 /// Ends this process when its parent has ended.
 fn end_with_parent() {
-    thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let ready = Arc::new(Barrier::new(2));
+    let here = ready.clone();
+    thread::spawn(move || {
+        // What it will ever allocate it has allocated before anything is measured.
+        let mut input = std::io::stdin().lock();
+        here.wait();
+        while matches!(input.read(&mut [0]), Ok(1..)) {}
         std::process::exit(1);
     });
+    ready.wait();
+}
+
+/// Waits until the kernel has cleared up after the process before: for what it frees late would be
+/// missing from what this one takes.
+fn settle() {
+    const STEP: Duration = Duration::from_millis(15);
+    const STILL: u64 = 64 << 10;
+    let read = || Some(os::slab_bytes()? + os::kernel_stack_bytes()?);
+    let mut last = read();
+    for _ in 0..20 {
+        thread::sleep(STEP);
+        let now = read();
+        if last.zip(now).is_none_or(|(a, b)| a.abs_diff(b) < STILL) {
+            break;
+        }
+        last = now;
+    }
 }
 
 /// The process that holds them.
@@ -140,6 +163,9 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     // The first ones make what all share: queues, the allocator's arenas, pages of code.
     let first = warm_up(arm);
     group.add(first)?;
+    if matches!(arm, Arm::Thread | Arm::DeepThread | Arm::Socket) && p.number >= 100 {
+        settle();
+    }
     let before = Reading::take(heap);
     let (took, stop) = grow(group.as_mut(), first + p.number);
     let after = Reading::take(heap);
