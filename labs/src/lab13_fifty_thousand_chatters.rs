@@ -213,7 +213,7 @@ impl Lab for FiftyThousandChatters {
                 "256KB",
             ],
             full: &["--threads", "16000", "--sockets", "50000"],
-            trials: (1, 2),
+            trials: (1, 3),
         },
     };
 
