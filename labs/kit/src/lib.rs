@@ -21,6 +21,7 @@ pub mod findings;
 pub mod heap;
 pub mod host;
 pub mod lab;
+pub mod limits;
 pub mod load;
 pub mod os;
 pub mod progress;

@@ -85,6 +85,102 @@ pub fn raise_open_file_limit() -> Option<u64> {
     rlimit::increase_nofile_limit(u64::MAX).ok()
 }
 
+/// Resident memory of this process in bytes, counted page by page.
+///
+/// What [`resident_bytes`] reads is kept by the kernel thread by thread and summed up later; of
+/// thousands of threads that touch a few pages each and then sleep, it may miss most.
+pub fn resident_exactly() -> Option<u64> {
+    kilobytes("/proc/self/smaps_rollup", "Rss:")
+        .or_else(resident_bytes)
+        .or_else(|| asked_of_ps("rss="))
+}
+
+/// Address space of this process in bytes.
+pub fn virtual_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmSize:").or_else(|| asked_of_ps("vsz="))
+}
+
+/// A figure in KB that every Unix tells of its processes.
+fn asked_of_ps(column: &str) -> Option<u64> {
+    if !cfg!(unix) {
+        return None;
+    }
+    let process = std::process::id().to_string();
+    let ps = std::process::Command::new("ps")
+        .args(["-o", column, "-p", &process])
+        .output();
+    let text = String::from_utf8(ps.ok()?.stdout).ok()?;
+    text.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Page tables of this process in bytes.
+pub fn page_table_bytes() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmPTE:")
+}
+
+/// Stacks that the kernel keeps for the threads of all processes, in bytes.
+pub fn kernel_stack_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "KernelStack:")
+}
+
+/// Small objects of the kernel (threads, sockets, files, mappings …), of all processes, in bytes.
+pub fn slab_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "Slab:")
+}
+
+/// Memory in bytes that programs may still take without the machine running short of it.
+pub fn available_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// Whether the kernel gives programs huge pages without being asked: "always", "madvise", "never".
+pub fn huge_pages() -> Option<String> {
+    let text = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
+    let chosen = text.split_once('[')?.1.split_once(']')?.0;
+    Some(chosen.to_string())
+}
+
+/// Threads of all processes.
+pub fn threads_of_all() -> Option<u64> {
+    // "0.20 0.18 0.12 1/80 11206" of proc_loadavg(5): 80 are there.
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace()
+        .nth(3)?
+        .split_once('/')?
+        .1
+        .parse()
+        .ok()
+}
+
+/// A number that the kernel shows in a file: "kernel/pid_max".
+pub fn sysctl(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(std::path::Path::new("/proc/sys").join(name)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// First and last port that a connection may go out from.
+pub fn outgoing_ports() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = text.split_whitespace().map(|t| t.parse().ok());
+    Some((ends.next()??, ends.next()??))
+}
+
+/// How many files this process may open.
+pub fn open_file_limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rlimit::Resource::NOFILE.get_soft().ok();
+    #[cfg(not(unix))]
+    None
+}
+
+/// How many threads the processes of this user may have.
+pub fn user_thread_limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rlimit::Resource::NPROC.get_soft().ok();
+    #[cfg(not(unix))]
+    None
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     #[test]
@@ -95,5 +191,14 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(super::context_switches().unwrap().0 > before.0);
         assert!(super::threads() >= Some(1) && super::open_files() >= Some(3));
+        assert!(super::virtual_bytes() >= super::resident_exactly());
+        assert!(super::threads_of_all() >= super::threads().map(|n| n as u64));
+        assert!(super::sysctl("kernel/pid_max").is_some() && super::sysctl("no/such").is_none());
+        let parts = [super::page_table_bytes(), super::kernel_stack_bytes()];
+        let parts = parts
+            .into_iter()
+            .chain([super::slab_bytes(), super::available_bytes()]);
+        assert!(parts.flatten().filter(|b| *b > 0).count() == 4);
+        assert!(super::outgoing_ports().is_some_and(|(first, last)| first < last));
     }
 }

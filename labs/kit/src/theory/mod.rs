@@ -20,6 +20,7 @@
 //! | [`schedule`] | when do jobs end that come one after another and share processors? |
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
+//! | [`trend`] | what does one more cost? |
 
 pub mod amdahl;
 pub mod burst;
@@ -33,6 +34,7 @@ pub mod pipeline;
 pub mod repairman;
 pub mod schedule;
 pub mod simulate;
+pub mod trend;
 pub mod usl;
 
 pub use burst::{Burst, Limited};
@@ -41,6 +43,7 @@ pub use erlang::{MMc, MMcK};
 pub use mdc::MDc;
 pub use pipeline::{Pipeline, Stage};
 pub use simulate::{Run, Station, Usage, simulate};
+pub use trend::Trend;
 pub use usl::{Fit, Usl};
 
 /// A quantity that can be waited for or counted: not negative and not `NaN` (infinity is allowed).
