@@ -220,7 +220,9 @@ impl Lab for ChatRoom {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
         let threads = (host::cores() - 1).max(1);
-        let pool = &Arc::new(ThreadPoolBuilder::new().num_threads(threads).build()?);
+        // Without a handler a panic in the pool would end the whole program.
+        let pool = ThreadPoolBuilder::new().num_threads(threads).panic_handler(|_| {});
+        let pool = &Arc::new(pool.build()?);
         let (block, cost) = (p.block.s(), p.block.duration());
         let levels = session.levels_that_fit(&p.users);
         let smoke = session.scale == Scale::Smoke;

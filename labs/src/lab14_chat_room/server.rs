@@ -327,10 +327,12 @@ impl User {
                 let (solve, outbox) = (self.hall.config.solve.clone(), self.outbox.clone());
                 // A task of its own: its user may go on talking meanwhile. If that is enough to keep
                 // everybody else talking is up to what `solve` does.
+                let solving = tokio::spawn(async move { solve(cost).await });
                 tokio::spawn(async move {
-                    let reply = match solve(cost).await {
-                        Ok(took) => text(&Reply::Solved(took)),
-                        Err(why) => text(&Reply::Failed(&why)),
+                    let reply = match solving.await {
+                        Ok(Ok(took)) => text(&Reply::Solved(took)),
+                        Ok(Err(why)) => text(&Reply::Failed(&why)),
+                        Err(_) => text(&Reply::Failed("it panicked")),
                     };
                     let _ = outbox.send(reply).await;
                 });
@@ -364,5 +366,180 @@ impl User {
             // No place in the queue is for the room to notice.
             let _ = self.outbox.try_send(Message::Ping(payload.into()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio_tungstenite::client_async;
+
+    fn config() -> Config {
+        Config {
+            beat: Duration::from_secs(60),
+            unanswered: 3,
+            outbox: 64,
+            origin: Instant::now(),
+            solve: Arc::new(|cost| async move { Ok(cost) }.boxed()),
+        }
+    }
+
+    /// Runs users against a server.
+    fn against<F: Future<Output = ()>>(config: Config, users: impl FnOnce(Arc<Server>) -> F) {
+        let server = Arc::new(Server::start(config).unwrap());
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(users(server));
+    }
+
+    async fn connect(server: &Server) -> Socket {
+        let stream = TcpStream::connect(server.address()).await.unwrap();
+        client_async("ws://localhost/", stream).await.unwrap().0
+    }
+
+    async fn enter(server: &Server, room: u32) -> (Socket, u64) {
+        let mut socket = connect(server).await;
+        send(&mut socket, Request::Join(room)).await;
+        match Reply::parse(&line(&mut socket).await) {
+            Some(Reply::Welcome(number)) => (socket, number),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn send(socket: &mut Socket, request: Request<'_>) {
+        socket.send(Message::text(request.to_string())).await.unwrap();
+    }
+
+    async fn line(socket: &mut Socket) -> String {
+        loop {
+            if let Message::Text(line) = socket.next().await.unwrap().unwrap() {
+                return line.to_string();
+            }
+        }
+    }
+
+    /// True when nothing more can be read.
+    async fn ended(socket: &mut Socket) -> bool {
+        while let Some(Ok(_)) = socket.next().await {}
+        true
+    }
+
+    async fn until(server: &Server, what: impl Fn(Counted) -> bool) {
+        while !what(server.counted()) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[test]
+    fn what_is_said_in_a_room_is_heard_there_once_and_nowhere_else() {
+        against(config(), |server| async move {
+            let (mut one, first) = enter(&server, 1).await;
+            let (mut two, second) = enter(&server, 1).await;
+            let (mut other, third) = enter(&server, 2).await;
+            for words in ["hello", "", "how are you?"] {
+                send(&mut one, Request::Say(words)).await;
+            }
+            send(&mut other, Request::Say("nobody here")).await;
+            for listener in [&mut one, &mut two] {
+                for words in ["hello", "", "how are you?"] {
+                    assert_eq!(line(listener).await, Reply::Said(first, words).to_string());
+                }
+            }
+            let own = Reply::Said(third, "nobody here").to_string();
+            assert_eq!(line(&mut other).await, own);
+            // Who leaves is reached no more; the others are.
+            drop(one);
+            while server.hall.rooms().members(1) > 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            send(&mut two, Request::Say("bye")).await;
+            let bye = Reply::Said(second, "bye").to_string();
+            assert_eq!(line(&mut two).await, bye);
+            let counted = server.counted();
+            assert_eq!((counted.joined, counted.said, counted.delivered), (3, 5, 8));
+        });
+    }
+
+    #[test]
+    fn a_slow_reader_is_disconnected_and_the_room_goes_on() {
+        against(config(), |server| async move {
+            let (mut speaker, number) = enter(&server, 1).await;
+            let (mut slow, _) = enter(&server, 1).await;
+            // More than the buffers of both ends of a connection hold.
+            let words = "x".repeat(LONGEST / 2);
+            let mut messages = 0;
+            while server.counted().slow == 0 {
+                send(&mut speaker, Request::Say(&words)).await;
+                assert_eq!(line(&mut speaker).await, Reply::Said(number, &words).to_string());
+                messages += 1;
+                assert!(messages < 5000, "it is never shown the door");
+            }
+            assert!(ended(&mut slow).await);
+            send(&mut speaker, Request::Say("alone")).await;
+            assert_eq!(line(&mut speaker).await, Reply::Said(number, "alone").to_string());
+            let counted = server.counted();
+            assert_eq!((counted.slow, counted.said), (1, messages + 1));
+            assert_eq!(server.hall.rooms().members(1), 1);
+        });
+    }
+
+    #[test]
+    fn who_answers_no_heartbeat_is_given_up_and_who_does_is_not() {
+        let beat = Duration::from_millis(10);
+        against(Config { beat, ..config() }, |server| async move {
+            let (mut silent, _) = enter(&server, 1).await;
+            let (mut lively, _) = enter(&server, 1).await;
+            // Reading is what answers pings.
+            let reading = async { while let Some(Ok(_)) = lively.next().await {} };
+            select! {
+                () = until(&server, |c| c.given_up > 0) => {}
+                () = reading => panic!("the lively one was given up"),
+            }
+            assert!(ended(&mut silent).await);
+            assert_eq!(server.counted().given_up, 1);
+        });
+    }
+
+    #[test]
+    fn who_asks_gets_an_answer_whatever_happens() {
+        let solve: Solve = Arc::new(|cost| {
+            async move {
+                match cost.as_micros() {
+                    0 => Err("too easy".to_string()),
+                    1 => panic!("as planned"),
+                    _ => Ok(cost),
+                }
+            }
+            .boxed()
+        });
+        against(Config { solve, ..config() }, |server| async move {
+            let (mut asker, _) = enter(&server, 1).await;
+            for (micros, answer) in [(0, "failed too easy"), (1, "failed it panicked"), (2, "solved 2")] {
+                send(&mut asker, Request::Solve(Duration::from_micros(micros))).await;
+                assert_eq!(line(&mut asker).await, answer);
+            }
+        });
+    }
+
+    #[test]
+    fn nonsense_ends_its_own_connection_only() {
+        against(config(), |server| async move {
+            let (mut good, number) = enter(&server, 1).await;
+            for (i, nonsense) in ["say hello", "shout", ""].into_iter().enumerate() {
+                let mut bad = connect(&server).await;
+                bad.send(Message::text(nonsense)).await.unwrap();
+                assert!(ended(&mut bad).await);
+                until(&server, |c| c.broken == i as u64 + 1).await;
+            }
+            let (mut bad, _) = enter(&server, 1).await;
+            bad.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+            assert!(ended(&mut bad).await);
+            let (mut bad, _) = enter(&server, 1).await;
+            bad.send(Message::text("join 2")).await.unwrap();
+            assert!(ended(&mut bad).await);
+            until(&server, |c| c.broken == 5).await;
+            send(&mut good, Request::Say("still here")).await;
+            assert_eq!(line(&mut good).await, Reply::Said(number, "still here").to_string());
+        });
     }
 }

@@ -238,11 +238,11 @@ impl Crowd {
         let limit = start + self.window + self.patience + 4 * asked + Duration::from_secs(5);
         let done = timeout_at(limit.into(), shared.all_done());
         let _ = load.unless_stopped(done).await;
-        // Everybody has heard itself. The others of its room may be a moment later.
+        // Everybody has heard itself. The others of its room may be a moment later, and so may
+        // those who are about to leave.
         let (all, begun) = (self.deliveries(), Instant::now());
-        while shared.received.load(Ordering::Relaxed) < all
-            && begun.elapsed() < Duration::from_millis(100)
-        {
+        let moment = self.beat + Duration::from_millis(100);
+        while shared.received.load(Ordering::Relaxed) < all && begun.elapsed() < moment {
             sleep(Duration::from_millis(1)).await;
         }
         let took = start.elapsed();
@@ -372,7 +372,8 @@ impl User {
         let speak = sleep_until(start.into());
         let leave = sleep_until((start + crowd.patience).into());
         tokio::pin!(speak, leave);
-        let mut asks = crowd.asks.iter().filter(|_| self.me == 0);
+        let me = self.me;
+        let mut asks = crowd.asks.iter().filter(|_| me == 0);
         let mut ask = asks.next().map(|cost| (crowd.ask_at, *cost));
         if self.finished() {
             self.done();
@@ -570,5 +571,132 @@ impl Heard {
                 r.trace("echoes", origin + self.start + *due, took.as_secs_f64());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab14_chat_room::server::{Config, Server, Solve};
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    fn crowd(users: usize, origin: Instant) -> Crowd {
+        Crowd {
+            users,
+            per_room: 4,
+            rate: 500.0,
+            window: Duration::from_millis(60),
+            beat: Duration::from_millis(10),
+            patience: Duration::from_secs(30),
+            ask_at: Duration::from_millis(10),
+            asks: vec![],
+            origin,
+        }
+    }
+
+    fn server(origin: Instant, solve: Solve) -> Server {
+        let config = Config {
+            beat: Duration::from_millis(10),
+            unanswered: 3000,
+            outbox: 256,
+            origin,
+            solve,
+        };
+        Server::start(config).unwrap()
+    }
+
+    fn solved() -> Solve {
+        Arc::new(|cost| async move { Ok(cost) }.boxed())
+    }
+
+    proptest! {
+        #[test]
+        fn users_take_turns_and_every_message_has_one_speaker(users in 2usize..60, per_room in 2usize..20, rate in 1f64..2000.0, ms in 1u64..500) {
+            let crowd = Crowd { per_room, rate, window: Duration::from_millis(ms), ..crowd(users, Instant::now()) };
+            let mut dues: Vec<Duration> = (0..users).flat_map(|u| (0..crowd.says(u)).filter_map(move |k| Some((u, k)))).filter_map(|(u, k)| crowd.due(u, k)).collect();
+            dues.sort();
+            prop_assert_eq!(dues.len(), crowd.messages());
+            for (turn, due) in dues.iter().enumerate() {
+                prop_assert!((due.as_secs_f64() - turn as f64 / rate).abs() < 1e-8);
+            }
+            prop_assert_eq!(crowd.says(0), 0);
+            // Everybody is in a room, none of which is too large.
+            let mut members = vec![0; crowd.rooms()];
+            (0..users).for_each(|user| members[crowd.room_of(user)] += 1);
+            prop_assert!(members.iter().all(|m| (1..=per_room).contains(m)));
+            let one_room = Crowd { per_room: users, ..crowd };
+            prop_assert_eq!(one_room.deliveries(), one_room.messages() * users);
+        }
+    }
+
+    #[test]
+    fn everybody_hears_everything_once() {
+        let origin = Instant::now();
+        let server = server(origin, solved());
+        let cost = Duration::from_micros(5);
+        let crowd = Crowd { asks: vec![cost, 2 * cost], ..crowd(11, origin) };
+        let (deliveries, messages) = (crowd.deliveries(), crowd.messages());
+        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
+        assert_eq!((heard.received, heard.disorder), (deliveries, 0));
+        assert_eq!((heard.left, heard.disconnected), (0, 0));
+        let books = heard.books();
+        assert!(books.books_close());
+        assert_eq!((books.offered, books.ok), (messages as u64, messages as u64));
+        let results: Vec<_> = heard.answers.iter().map(|a| a.result.clone()).collect();
+        assert_eq!(results, [Ok(cost), Ok(2 * cost)]);
+        let counted = server.counted();
+        assert_eq!((counted.said, counted.delivered), (messages as u64, deliveries as u64));
+        assert_eq!((counted.joined, counted.slow, counted.given_up), (11, 0, 0));
+    }
+
+    #[test]
+    fn a_server_that_is_away_too_long_loses_everybody_and_the_books_close() {
+        let origin = Instant::now();
+        let solve: Solve = Arc::new(|cost| {
+            async move {
+                thread::sleep(cost);
+                Ok(cost)
+            }
+            .boxed()
+        });
+        let server = server(origin, solve);
+        let crowd = Crowd {
+            patience: Duration::from_millis(100),
+            asks: vec![Duration::from_secs(1)],
+            ..crowd(9, origin)
+        };
+        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
+        assert_eq!((heard.left, heard.disconnected), (9, 0));
+        assert!(heard.missed >= 9, "{}", heard.missed);
+        let books = heard.books();
+        assert!(books.books_close() && books.failures.contains_key("left"), "{books:?}");
+        assert_eq!(heard.answers, []);
+    }
+
+    #[test]
+    fn a_server_that_dies_disconnects_everybody_and_the_books_close() {
+        let origin = Instant::now();
+        let server = server(origin, solved());
+        let address = server.address();
+        let window = Duration::from_secs(20);
+        let crowd = Crowd { window, rate: 100.0, ..crowd(9, origin) };
+        let heard = crowd.visit(address, Load::default(), |_| {
+            drop(server);
+            Ok(())
+        });
+        let heard = heard.unwrap();
+        assert_eq!((heard.left, heard.disconnected), (0, 9));
+        let books = heard.books();
+        assert!(books.books_close() && books.never_sent > 1000, "{books:?}");
+    }
+
+    #[test]
+    fn nobody_gets_in_where_there_is_no_server() {
+        let server = server(Instant::now(), solved());
+        let address = server.address();
+        drop(server);
+        let nobody = crowd(3, Instant::now()).visit(address, Load::default(), |_| panic!("begun"));
+        assert!(nobody.is_err());
     }
 }
