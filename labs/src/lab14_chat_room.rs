@@ -59,7 +59,7 @@ pub struct Params {
     #[arg(long, default_value = "500ms")]
     pub patience: Time,
     /// Messages that may wait to be written to a user; who has more of them reads too slowly
-    #[arg(long, default_value_t = 256, value_parser = level)]
+    #[arg(long, default_value_t = 1024, value_parser = level)]
     pub outbox: usize,
     /// Blocks of the event loop to lose users by, in multiples of the patience, with commas
     #[arg(long, value_delimiter = ',', value_parser = multiple, default_value = "0.8,0.95,1.1")]
@@ -166,7 +166,6 @@ impl Lab for ChatRoom {
             ],
             full: &[
                 "--users", "200,5000", "--block", "2s", "--beat", "500ms", "--patience", "3s",
-                "--outbox", "1024",
             ],
             trials: (1, 1),
         },

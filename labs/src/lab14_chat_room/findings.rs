@@ -110,7 +110,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
     // The first message after the loop has stopped comes up to the distance of two later.
     let apart = 1.0 / p.rate as f64;
-    for k in inline.first() {
+    if let Some(k) = inline.first() {
         let (blocked, slowest) = beside(k, |busy| busy - apart, |t| t.latency.max_s());
         claims.push(
             Claim::at_least("mathematics on the event loop: the slowest echo waits for all of it", Basis::Calibrated, blocked, slowest).unit("s"),

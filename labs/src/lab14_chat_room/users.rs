@@ -245,6 +245,9 @@ impl Crowd {
         while shared.received.load(Ordering::Relaxed) < all && begun.elapsed() < moment {
             sleep(Duration::from_millis(1)).await;
         }
+        // One heartbeat more tells those who stay which ones they have missed.
+        let last = start + self.ask_at + asked + self.beat.mul_f64(1.3);
+        let _ = load.unless_stopped(sleep_until(last.into())).await;
         let took = start.elapsed();
         phase.send_replace(Phase::Over);
 
