@@ -36,7 +36,9 @@ fn by_hand() -> Child {
 
 /// Number and time, eight bytes each.
 fn job(number: u64, time: Duration) -> Vec<u8> {
-    [number, time.as_nanos() as u64].map(u64::to_be_bytes).concat()
+    [number, time.as_nanos() as u64]
+        .map(u64::to_be_bytes)
+        .concat()
 }
 
 #[test]

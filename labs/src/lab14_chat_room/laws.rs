@@ -91,9 +91,15 @@ mod tests {
         assert!((AWAY.quantile(0.3, 0.001) - 0.001).abs() < 1e-12);
         assert!((AWAY.missed() - 8.0).abs() < 1e-9);
         assert_eq!((AWAY.leave_share(), AWAY.lost_share()), (0.0, 0.0));
-        let half = Away { patience: 0.425, ..AWAY };
+        let half = Away {
+            patience: 0.425,
+            ..AWAY
+        };
         assert!((half.leave_share() - 0.5).abs() < 1e-9);
-        let gone = Away { patience: 0.3, ..AWAY };
+        let gone = Away {
+            patience: 0.3,
+            ..AWAY
+        };
         assert_eq!(gone.leave_share(), 1.0);
         assert!((gone.missed() - 6.0).abs() < 1e-9);
         assert!((gone.lost_share() - 5.0 / 6.0).abs() < 1e-12);

@@ -129,7 +129,12 @@ mod tests {
             assert_eq!(reached, if message < 4 { 2 } else { 1 });
         }
         // It is told, and what was in its queue is what it could have read: nothing with a gap.
-        assert!(other.shown_out.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+        assert!(
+            other
+                .shown_out
+                .try_recv()
+                .is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
+        );
         let read: Vec<i32> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
         assert_eq!(read, [0, 1, 2, 3]);
         assert_eq!((rooms.slow(), rooms.members(7)), (1, 1));

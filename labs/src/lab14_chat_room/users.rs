@@ -179,12 +179,10 @@ impl Crowd {
         meanwhile: impl FnOnce(Instant) -> Result<()>,
     ) -> Result<Heard> {
         let (tell, begun) = mpsc::channel();
-        let users = thread::Builder::new()
-            .name("users".into())
-            .spawn(move || {
-                let runtime = Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(Arc::new(self).come(address, &load, &tell))
-            })?;
+        let users = thread::Builder::new().name("users".into()).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(Arc::new(self).come(address, &load, &tell))
+        })?;
         // Without a beginning there has been an error, and it is told below.
         let done = begun.recv().map_or(Ok(()), meanwhile);
         let heard = users.join().unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -206,7 +204,9 @@ impl Crowd {
                 let line = Request::Join(self.room_of(*user) as u32).to_string();
                 enter(address, line)
             });
-            let inside = try_join_all(inside).await.context("a user did not get in")?;
+            let inside = try_join_all(inside)
+                .await
+                .context("a user did not get in")?;
             for (user, (socket, number)) in wave.iter().zip(inside) {
                 let one = User {
                     me: *user,
@@ -241,8 +241,7 @@ impl Crowd {
         // Everybody has heard itself. The others of its room may be a moment later, and so may
         // those who are about to leave.
         let (all, begun) = (self.deliveries(), Instant::now());
-        let moment = self.beat + Duration::from_millis(100);
-        while shared.received.load(Ordering::Relaxed) < all && begun.elapsed() < moment {
+        while shared.received.load(Ordering::Relaxed) < all && begun.elapsed() < self.beat {
             sleep(Duration::from_millis(1)).await;
         }
         // One heartbeat more tells those who stay which ones they have missed.
@@ -432,7 +431,11 @@ impl User {
 
     /// Has it heard all it said, and been answered all it asked?
     fn finished(&self) -> bool {
-        let asks = if self.me == 0 { self.crowd.asks.len() } else { 0 };
+        let asks = if self.me == 0 {
+            self.crowd.asks.len()
+        } else {
+            0
+        };
         self.answers.len() == asks && self.echoes.iter().all(Option::is_some)
     }
 
@@ -550,7 +553,11 @@ impl Heard {
     pub fn record(&self, r: &Recorder, origin: Instant) {
         r.books(self.books());
         let (solved, failed) = self.answers.iter().fold((0, 0), |(ok, failed), a| {
-            if a.result.is_ok() { (ok + 1, failed) } else { (ok, failed + 1) }
+            if a.result.is_ok() {
+                (ok + 1, failed)
+            } else {
+                (ok, failed + 1)
+            }
         });
         for (name, value) in [
             ("missed_heartbeats", self.missed as f64),
@@ -638,18 +645,29 @@ mod tests {
         let origin = Instant::now();
         let server = server(origin, solved());
         let cost = Duration::from_micros(5);
-        let crowd = Crowd { asks: vec![cost, 2 * cost], ..crowd(11, origin) };
+        let crowd = Crowd {
+            asks: vec![cost, 2 * cost],
+            ..crowd(11, origin)
+        };
         let (deliveries, messages) = (crowd.deliveries(), crowd.messages());
-        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
+        let heard = crowd
+            .visit(server.address(), Load::default(), |_| Ok(()))
+            .unwrap();
         assert_eq!((heard.received, heard.disorder), (deliveries, 0));
         assert_eq!((heard.left, heard.disconnected), (0, 0));
         let books = heard.books();
         assert!(books.books_close());
-        assert_eq!((books.offered, books.ok), (messages as u64, messages as u64));
+        assert_eq!(
+            (books.offered, books.ok),
+            (messages as u64, messages as u64)
+        );
         let results: Vec<_> = heard.answers.iter().map(|a| a.result.clone()).collect();
         assert_eq!(results, [Ok(cost), Ok(2 * cost)]);
         let counted = server.counted();
-        assert_eq!((counted.said, counted.delivered), (messages as u64, deliveries as u64));
+        assert_eq!(
+            (counted.said, counted.delivered),
+            (messages as u64, deliveries as u64)
+        );
         assert_eq!((counted.joined, counted.slow, counted.given_up), (11, 0, 0));
     }
 
@@ -669,11 +687,16 @@ mod tests {
             asks: vec![Duration::from_secs(1)],
             ..crowd(9, origin)
         };
-        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
+        let heard = crowd
+            .visit(server.address(), Load::default(), |_| Ok(()))
+            .unwrap();
         assert_eq!((heard.left, heard.disconnected), (9, 0));
         assert!(heard.missed >= 9, "{}", heard.missed);
         let books = heard.books();
-        assert!(books.books_close() && books.failures.contains_key("left"), "{books:?}");
+        assert!(
+            books.books_close() && books.failures.contains_key("left"),
+            "{books:?}"
+        );
         assert_eq!(heard.answers, []);
     }
 
@@ -683,7 +706,11 @@ mod tests {
         let server = server(origin, solved());
         let address = server.address();
         let window = Duration::from_secs(20);
-        let crowd = Crowd { window, rate: 100.0, ..crowd(9, origin) };
+        let crowd = Crowd {
+            window,
+            rate: 100.0,
+            ..crowd(9, origin)
+        };
         let heard = crowd.visit(address, Load::default(), |_| {
             drop(server);
             Ok(())

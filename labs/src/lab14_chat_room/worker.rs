@@ -183,7 +183,9 @@ impl Supervisor {
             }
             None => {
                 let how = self.end();
-                Err(WorkerError::Died(how.map_or_else(|| "unknown".into(), |s| s.to_string())))
+                Err(WorkerError::Died(
+                    how.map_or_else(|| "unknown".into(), |s| s.to_string()),
+                ))
             }
         }
     }
@@ -194,7 +196,10 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        self.pipes = child.stdin.take().zip(child.stdout.take().map(BufReader::new));
+        self.pipes = child
+            .stdin
+            .take()
+            .zip(child.stdout.take().map(BufReader::new));
         *locked(&self.process) = Some(child);
         self.started.fetch_add(1, Ordering::Relaxed);
         Ok(())
