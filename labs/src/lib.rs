@@ -24,6 +24,7 @@ pub mod lab10_fan_out_inference;
 pub mod lab11_worker_limits;
 pub mod lab12_production_pipeline;
 pub mod lab13_fifty_thousand_chatters;
+pub mod lab14_chat_room;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -40,6 +41,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab11_worker_limits::WorkerLimits>(),
     entry::<lab12_production_pipeline::ProductionPipeline>(),
     entry::<lab13_fifty_thousand_chatters::FiftyThousandChatters>(),
+    entry::<lab14_chat_room::ChatRoom>(),
 ];
 
 /// What a numbered binary runs.

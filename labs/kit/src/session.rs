@@ -787,6 +787,20 @@ impl Recorder {
         Ok(())
     }
 
+    /// Writes down books that the lab kept itself, of requests to a server of its own. Gauges, spans
+    /// and traces written so far stay.
+    pub fn books(&self, books: Trial) {
+        let mut state = self.state();
+        state.wall = Some(Duration::from_secs_f64(books.wall_s.max(0.0)));
+        let trial = &mut state.trial;
+        *trial = Trial {
+            gauges: std::mem::take(&mut trial.gauges),
+            spans: std::mem::take(&mut trial.spans),
+            traces: std::mem::take(&mut trial.traces),
+            ..books
+        };
+    }
+
     /// Runs a Python script against the upstream and writes down what it says it did, with the books
     /// of the upstream beside its own. `flags` are the script's own, without dashes; how long it may
     /// take at most is `limit`. It ends early when the run is stopped.
