@@ -11,8 +11,8 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 
 use super::{Answer, Arm, Door, Params, Rules, Service, systems::GROUPS, systems::Meter};
 
-/// Services side by side, two in each group.
-const SYSTEMS: usize = 2 * GROUPS;
+/// Services side by side, four in each group.
+const SYSTEMS: usize = 4 * GROUPS;
 
 /// What is done against the storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

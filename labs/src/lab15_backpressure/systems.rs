@@ -19,6 +19,9 @@ use super::{Answer, Arm, Door, Params, Rules, Service};
 /// Groups of services: each gives one value of every figure, and these give the interval.
 pub(super) const GROUPS: usize = 10;
 
+/// From here on an endless queue remembers for longer than a run lasts.
+pub(super) const NEAR: f64 = 0.9;
+
 /// From here on it counts as more than can be done.
 pub(super) const OVERLOAD: f64 = 1.0;
 
@@ -62,7 +65,9 @@ impl Crowd {
     pub(super) fn of(p: &Params, arm: Arm, rho: f64) -> Crowd {
         let window = p.window.duration();
         let systems = match arm {
+            Arm::Unbounded if (NEAR..OVERLOAD).contains(&rho) => 3 * p.systems,
             Arm::Unbounded if rho < OVERLOAD => p.systems,
+            Arm::Waits if rho < OVERLOAD => p.systems / 2,
             Arm::Unbounded | Arm::Shed => p.systems / 4,
             _ => p.systems / 6,
         };
@@ -253,6 +258,10 @@ struct Sums {
     dropped: f64,
     good: f64,
     waits: Vec<f64>,
+    /// Service times of all who came.
+    work: f64,
+    /// How many virtual time answers within the deadline.
+    exact_good: f64,
     /// Waits of those who were served here and in virtual time: here, and there.
     same: (f64, f64, f64),
     /// Sum of the parts of the sojourns inside the service that lie in the window.
@@ -270,6 +279,18 @@ impl Sums {
         let over = from + crowd.window;
         let seconds = |a: Instant, b: Instant| b.saturating_duration_since(a).as_secs_f64();
         let mut sums = Sums::default();
+        for log in &watched.log {
+            if let Some(Answer::Served { due, ended, .. }) = log.answer {
+                sums.late.0 += seconds(due, ended);
+                sums.late.1 += 1.0;
+            }
+        }
+        let late = if sums.late.1 > 0.0 {
+            sums.late.0 / sums.late.1
+        } else {
+            0.0
+        };
+        let in_time = crowd.deadline.as_secs_f64() - late;
         for (log, exact) in watched.log.iter().zip(exact) {
             if let Some(entered) = log.entered {
                 // Whoever had no answer was inside to the end of the window.
@@ -280,14 +301,15 @@ impl Sums {
                 };
                 sums.sojourn += seconds(entered.max(from), left.min(over));
             }
-            if let Some(Answer::Served { due, ended, .. }) = log.answer {
-                sums.late.0 += seconds(due, ended);
-                sums.late.1 += 1.0;
-            }
             if !log.visit.counts {
                 continue;
             }
             sums.offered += 1.0;
+            sums.work += log.visit.service;
+            if let Fate::Served(start) = exact {
+                let took = start + log.visit.service - log.visit.at;
+                sums.exact_good += f64::from(took <= in_time);
+            }
             trial.offered += 1;
             match log.answer {
                 _ if log.refused => {
@@ -330,6 +352,8 @@ impl Sums {
         self.refused += other.refused;
         self.dropped += other.dropped;
         self.good += other.good;
+        self.work += other.work;
+        self.exact_good += other.exact_good;
         self.waits.extend(&other.waits);
         self.same.0 += other.same.0;
         self.same.1 += other.same.1;
@@ -342,16 +366,22 @@ impl Sums {
     }
 
     /// The figures, each with its unit in the name, over so many services.
-    fn figures(&self, crowd: &Crowd, systems: usize) -> [(&'static str, f64); 9] {
+    fn figures(&self, crowd: &Crowd, systems: usize) -> [(&'static str, f64); 13] {
         let time = systems as f64 * crowd.window.as_secs_f64();
-        let capacity = crowd.rules.workers as f64 / crowd.service_s;
+        let service = self.work / self.offered;
+        // What the workers could have done with services of these lengths.
+        let capacity = crowd.rules.workers as f64 / service;
         [
+            ("came_per_s", self.offered / time),
+            ("service_mean_s", service),
             ("wait_mean_s", mean(&self.waits)),
             ("same_wait_s", self.same.0 / self.same.2),
             ("exact_wait_s", self.same.1 / self.same.2),
             ("queued_mean_s", self.queued.0 / self.queued.1),
             ("refused_share", self.refused / self.offered),
             ("dropped_share", self.dropped / self.offered),
+            ("good_share", self.good / self.offered),
+            ("exact_good_share", self.exact_good / self.offered),
             ("good_of_capacity", self.good / time / capacity),
             ("sojourn_rate", self.sojourn / time),
             ("late_mean_s", self.late.0 / self.late.1),

@@ -13,8 +13,8 @@ use super::erlang::{MMc, erlang_b};
 /// The most states that [`states`] computes.
 pub const MAX_STATES: usize = 1_000_000;
 
-/// Steps of the integrals below.
-const STEPS: usize = 2000;
+/// Steps of the integrals below, whose integrands are smooth.
+const STEPS: usize = 400;
 
 /// Steady state of M/M/c with room for `most` in all: the probabilities of 0, 1, … `most` inside
 /// (birth and death equations, Erlang 1917). The list ends early where what is left weighs nothing.
@@ -233,7 +233,7 @@ fn bessel(x: f64) -> f64 {
         let inner: f64 = (1..steps).map(|i| f(i as f64 * h)).sum();
         h * (inner + 0.5 * (f(0.0) + f(end)))
     };
-    part(200) / pi
+    part(64) / pi
 }
 
 /// Simpson's rule over `[0, end]`.
