@@ -25,6 +25,7 @@ pub mod lab11_worker_limits;
 pub mod lab12_production_pipeline;
 pub mod lab13_fifty_thousand_chatters;
 pub mod lab14_chat_room;
+pub mod lab15_backpressure;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -42,6 +43,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab12_production_pipeline::ProductionPipeline>(),
     entry::<lab13_fifty_thousand_chatters::FiftyThousandChatters>(),
     entry::<lab14_chat_room::ChatRoom>(),
+    entry::<lab15_backpressure::Backpressure>(),
 ];
 
 /// What a numbered binary runs.

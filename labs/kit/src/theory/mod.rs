@@ -12,6 +12,7 @@
 //! | [`usl`] | which curve do measured throughputs follow? |
 //! | [`erlang`] | how long do random arrivals wait for a random service? |
 //! | [`mdc`] | and for a constant service? |
+//! | [`overload`] | who is served in time when more comes than can be done? |
 //! | [`burst`] | what becomes of n requests sent at once? |
 //! | [`pipeline`] | how long do n items take through stages in a row? |
 //! | [`simulate`] | and when service times are random and queues short? |
@@ -30,6 +31,7 @@ pub mod event_loop;
 pub mod hedge;
 pub mod little;
 pub mod mdc;
+pub mod overload;
 pub mod pipeline;
 pub mod repairman;
 pub mod schedule;
@@ -41,6 +43,7 @@ pub use burst::{Burst, Limited};
 pub use closed_loop::{Band, ClosedLoop, Prediction};
 pub use erlang::{MMc, MMcK};
 pub use mdc::MDc;
+pub use overload::{Discipline, Fate, Impatient};
 pub use pipeline::{Pipeline, Stage};
 pub use simulate::{Run, Station, Usage, simulate};
 pub use trend::Trend;
