@@ -787,6 +787,18 @@ impl Recorder {
         Ok(())
     }
 
+    /// Writes down the books of things that no [`Load`] sent to an upstream: fates and latencies.
+    pub fn books(&self, books: Trial) {
+        let mut state = self.state();
+        let trial = std::mem::take(&mut state.trial);
+        state.trial = Trial {
+            gauges: trial.gauges,
+            spans: trial.spans,
+            traces: trial.traces,
+            ..books
+        };
+    }
+
     /// Runs a Python script against the upstream and writes down what it says it did, with the books
     /// of the upstream beside its own. `flags` are the script's own, without dashes; how long it may
     /// take at most is `limit`. It ends early when the run is stopped.
