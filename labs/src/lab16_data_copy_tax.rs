@@ -30,19 +30,20 @@ mod segment;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Sizes of the payload, with commas
-    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,4KB,16KB,64KB,256KB,1MB,4MB,16MB,64MB")]
+    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,4KB,16KB,64KB,256KB,1MB,4MB,10MB,64MB")]
     pub sizes: Vec<Size>,
-    /// The size of the bars [default: the one nearest to 16MB]
+    /// The size that the bars and the headline are about [default: the size nearest to 10MB]
     #[arg(long, value_parser = size)]
+    #[serde(default)]
     pub show: Option<Size>,
     /// Ways to hand it over, with commas
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Way::ALL)]
     pub ways: Vec<Way>,
     /// How long to hand over, for each size and way
-    #[arg(long, default_value = "30ms")]
+    #[arg(long, default_value = "20ms")]
     pub window: Time,
     /// Hand-overs for each size and way, however long they take
-    #[arg(long, default_value_t = 5, value_parser = few)]
+    #[arg(long, default_value_t = 4, value_parser = few)]
     pub least: usize,
     /// Keep shared segments in files of this folder [default: in memory where the system can]
     #[arg(long, value_name = "DIR")]
@@ -110,6 +111,11 @@ impl Way {
             Way::Fresh => "fresh",
         }
     }
+
+    /// The name of its hand-overs of next to nothing.
+    fn empty(self) -> String {
+        format!("{}/empty", self.series())
+    }
 }
 
 /// Largest payload.
@@ -136,9 +142,30 @@ impl Params {
     /// The sizes, ascending.
     fn sizes(&self) -> Vec<Size> {
         let mut all = self.sizes.clone();
+        all.extend(self.show);
         all.sort();
         all.dedup();
         all
+    }
+
+    /// The size of the bars.
+    fn show(&self) -> Size {
+        let far = |s: &Size| (s.f().ln() - (10.0 * 1024.0 * 1024.0_f64).ln()).abs();
+        let nearest = self
+            .sizes()
+            .into_iter()
+            .min_by(|a, b| far(a).total_cmp(&far(b)));
+        self.show.or(nearest).unwrap_or(Size::bytes(1))
+    }
+
+    /// Seconds that a trial of everything takes, about, where a payload takes a second a gigabyte.
+    fn total_s(&self) -> f64 {
+        let each = |s: Size| {
+            let one = s.f() / 1e9 + 5e-5;
+            (self.window.s() + one).max((self.least + 2) as f64 * one) + 0.01
+        };
+        let sizes: f64 = self.sizes().into_iter().map(each).sum();
+        sizes * (self.ways.len() + 2) as f64
     }
 }
 
@@ -153,8 +180,40 @@ impl Lab for DataCopyTax {
         name: "data_copy_tax",
         title: "The tax on copies",
         question: "What does it cost to hand 10 MB to another process?",
-        predict: &[],
-        next: &[],
+        predict: &[
+            Question {
+                key: "pipe",
+                ask: "10 MB go through a pipe to another process, which reads all of it: how long until it has answered?",
+                unit: "ms",
+                hint: "0.1 to 100",
+            },
+            Question {
+                key: "kept",
+                ask: "The same 10 MB lie in shared memory that both have open: how long?",
+                unit: "ms",
+                hint: "0.001 to 100",
+            },
+            Question {
+                key: "fresh",
+                ask: "A new shared segment for each 10 MB: how many times as long as in the same one, writing included?",
+                unit: "times",
+                hint: "1 to 50",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab16 -- --ways kept,fresh,pipe --sizes 4KB,32KB,256KB,2MB,16MB,128MB",
+                "where a new segment each time is still better than a pipe, and where it is worse",
+            ),
+            (
+                "cargo run --release --bin lab16 -- --folder /dev/shm",
+                "shared memory with a folder round it: the pages are reserved first, so a new segment costs another pass",
+            ),
+            (
+                "cargo run --release --bin lab16 -- --ways arc,kept --sizes 1B,1KB,1MB,64MB",
+                "one process or two: the border costs two wake-ups, and nothing a byte",
+            ),
+        ],
         source: include_str!("lab16_data_copy_tax.rs"),
         sizes: Sizes {
             smoke: &["--sizes", "1KB,64KB,1MB", "--window", "1ms", "--least", "2"],
@@ -163,6 +222,16 @@ impl Lab for DataCopyTax {
         },
     };
 
+    fn check(p: &Params) -> Result<(), String> {
+        let total = p.total_s();
+        if total > 300.0 {
+            return Err(format!(
+                "one trial would take {total:.0} s or so: fewer or smaller --sizes, fewer --ways, a shorter --window, or a smaller --least"
+            ));
+        }
+        Ok(())
+    }
+
     fn instead(p: &Params) -> Option<Result<()>> {
         let wire = p.consume?;
         Some(child::consume(wire, p.connect, p.segments_in.clone()))
@@ -170,17 +239,27 @@ impl Lab for DataCopyTax {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let home = &Home::new(p.folder.as_deref());
-        let sizes = p.sizes();
+        let sizes = sizes_that_fit(p, session)?;
+        let mut ways = p.ways.clone();
+        if cfg!(not(unix)) && ways.contains(&Way::Unix) {
+            session.note("no Unix socket: the standard library has none on this system");
+            ways.retain(|way| *way != Way::Unix);
+        }
+        let window = p.window.duration().min(Duration::from_millis(100));
         let mut plan = session.plan();
         for size in sizes {
             plan.point("machine", size.f(), move |r| {
-                calibrate::passes(r, home, size.b(), p.window.duration(), p.least)
+                calibrate::passes(r, home, size.b(), window, p.least)
             });
-            for way in p.ways.clone() {
+            for way in ways.clone() {
                 plan.point(way.series(), size.f(), move |r| {
                     hand_over(r, p, home, way, size.b())
                 });
             }
+        }
+        // What a hand-over costs before the first byte.
+        for way in ways {
+            plan.point(&way.empty(), 1.0, move |r| hand_over(r, p, home, way, 1));
         }
         plan.run()
     }
@@ -188,6 +267,22 @@ impl Lab for DataCopyTax {
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
+}
+
+/// The sizes that fit into the memory there is; the others are left out, with a note.
+fn sizes_that_fit(p: &Params, session: &mut Session) -> Result<Vec<Size>> {
+    let room = os::available_bytes().unwrap_or(u64::MAX);
+    let fits = |size: &Size| (size.b() as u64).saturating_mul(AT_A_TIME) <= room;
+    let (fit, too_large): (Vec<Size>, Vec<Size>) = p.sizes().into_iter().partition(fits);
+    let mb = room >> 20;
+    if let Some(first) = too_large.first() {
+        let why = format!(
+            "{mb} MB of memory are available and {AT_A_TIME} payloads are in memory at a time, so payloads of {first} and more do not fit"
+        );
+        ensure!(!fit.is_empty(), "{why}: smaller --sizes");
+        session.note(format!("{why} and were left out"));
+    }
+    Ok(fit)
 }
 
 fn hand_over(r: &Recorder, p: &Params, home: &Home, way: Way, bytes: usize) -> Result<()> {
@@ -262,7 +357,7 @@ struct Streamed {
 
 impl Streamed {
     fn open(wire: Wire, bytes: usize) -> Result<Streamed> {
-        let (consumer, own) = (Consumer::start(wire, "".as_ref())?, vec![0; bytes]);
+        let (consumer, own) = (Consumer::start(wire, None)?, vec![0; bytes]);
         Ok(Streamed { consumer, own })
     }
 }
@@ -297,7 +392,7 @@ struct Kept {
 impl Kept {
     fn open(home: &Home, bytes: usize) -> Result<Kept> {
         let segment = Segment::create(home, bytes)?;
-        let consumer = Consumer::start(Wire::Pipe, &home.base())?;
+        let consumer = Consumer::start(Wire::Pipe, Some(&home.base()))?;
         Ok(Kept { consumer, segment })
     }
 }
@@ -354,7 +449,7 @@ struct Fresh {
 impl Fresh {
     fn open(home: &Home, bytes: usize) -> Result<Fresh> {
         Ok(Fresh {
-            consumer: Consumer::start(Wire::Pipe, &home.base())?,
+            consumer: Consumer::start(Wire::Pipe, Some(&home.base()))?,
             home: home.clone(),
             bytes,
             segment: None,
@@ -481,7 +576,7 @@ fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
     r.gauge("cycle_s", wall.as_secs_f64() / n);
     let (here, there) = (after.0.since(before.0), after.1.since(before.1));
     for (side, spent) in [("producer", here), ("consumer", there)] {
-        let mut each = |what: &str, value: f64| r.gauge(&format!("{side}_{what}"), value / n);
+        let each = |what: &str, value: f64| r.gauge(&format!("{side}_{what}"), value / n);
         each("cpu_s", spent.cpu_ns as f64 / 1e9);
         each("faults", spent.page_faults as f64);
         each("copied_bytes", spent.copied as f64);

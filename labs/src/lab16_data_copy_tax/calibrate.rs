@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use lab_kit::{prelude::*, stats::median};
+use lab_kit::{os, prelude::*, stats::median};
 
 use super::{
     payload::{checksum, fill},
@@ -53,8 +53,8 @@ pub fn passes(
             }
         }
     });
-    let mut times: [Vec<f64>; 5] = Default::default();
-    let [writes, reads, shared, copies, touches] = &mut times;
+    let mut times: [Vec<f64>; 6] = Default::default();
+    let [writes, reads, shared, copies, touches, maps] = &mut times;
     let (start, mut seq) = (Instant::now(), r.seed());
     // The first round makes the pages.
     for round in 0.. {
@@ -83,23 +83,50 @@ pub fn passes(
             shared.push(seen);
             copies.push(copied);
         }
+        // The first rounds are enough: making pages takes long.
         if round <= least.min(5) {
-            let begin = Instant::now();
-            let mut new = Segment::create(home, bytes)?;
-            for page in new.chunks_mut(PAGE) {
-                page[0] = 1;
-            }
-            drop(new);
-            touches.push(begin.elapsed().as_secs_f64());
+            let (touch, map, faults) = first_touch(home, bytes)?;
+            touches.push(touch);
+            maps.push(map);
+            r.gauge("touch_faults", faults);
         }
     }
     drop(ring);
     let _ = other.join();
-    let names = ["write_s", "read_s", "shared_s", "copy_s", "touch_s"];
+    let names = [
+        "write_s", "read_s", "shared_s", "copy_s", "touch_s", "map_s",
+    ];
     for (name, times) in names.into_iter().zip(&times) {
         r.gauge(name, median(times));
     }
     Ok(())
+}
+
+/// What a new segment costs beside the pass that writes it and the one that reads it: seconds to
+/// make it, touch every page of it and give it back; seconds to open it as another process does, touch
+/// every page and let go; and the page faults of the former.
+fn first_touch(home: &Home, bytes: usize) -> Result<(f64, f64, f64)> {
+    let faults = || os::usage().map_or(f64::NAN, |used| used.page_faults as f64);
+    let (before, begin) = (faults(), Instant::now());
+    let mut new = Segment::create(home, bytes)?;
+    for page in new.chunks_mut(PAGE) {
+        page[0] = 1;
+    }
+    let (made, touched) = (begin.elapsed(), faults() - before);
+    let begin = Instant::now();
+    let view = View::open(&home.base(), new.name(), bytes)?;
+    new.opened();
+    black_box(
+        view.chunks(PAGE)
+            .map(|page| u64::from(page[0]))
+            .sum::<u64>(),
+    );
+    drop(view);
+    let mapped = begin.elapsed();
+    let begin = Instant::now();
+    drop(new);
+    let whole = made + begin.elapsed();
+    Ok((whole.as_secs_f64(), mapped.as_secs_f64(), touched))
 }
 
 /// What the other thread does with a buffer.

@@ -73,7 +73,8 @@ pub struct Spent {
 }
 
 const WORDS: usize = 4;
-const FRAME: usize = 8 * WORDS;
+/// Bytes of a ring and of an answer.
+pub const FRAME: usize = 8 * WORDS;
 
 fn frame(words: [u64; WORDS]) -> [u8; FRAME] {
     let mut frame = [0; FRAME];
@@ -193,16 +194,17 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts one. `base` is where it finds segments.
+    /// Starts one. `base` is where it finds segments, if it will need any.
     ///
     /// # Errors
     /// When the program cannot be started again, or has no such connection.
-    pub fn start(wire: Wire, base: &Path) -> Result<Consumer> {
+    pub fn start(wire: Wire, base: Option<&Path>) -> Result<Consumer> {
         let mut command = cli::again(&DataCopyTax::CARD)?;
         let name = format!("{wire:?}").to_lowercase();
-        command
-            .args(["--consume", &name, "--segments-in"])
-            .arg(base);
+        command.args(["--consume", &name]);
+        if let Some(base) = base {
+            command.arg("--segments-in").arg(base);
+        }
         // Ctrl-C is for the producer, which ends its consumer in good order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
