@@ -17,6 +17,7 @@ use anyhow::{anyhow, bail, ensure};
 use clap::ValueEnum;
 use lab_kit::{os, prelude::*, record::Latency, stats::median};
 
+use calibrate::Effort;
 use child::{Answer, Consumer, Ring, Spent, Wire};
 use segment::{Home, Segment};
 
@@ -30,7 +31,7 @@ mod segment;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Sizes of the payload, with commas
-    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,4KB,16KB,64KB,256KB,1MB,4MB,10MB,64MB")]
+    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,16KB,64KB,256KB,1MB,4MB,10MB,64MB")]
     pub sizes: Vec<Size>,
     /// The size that the bars and the headline are about [default: the size nearest to 10MB]
     #[arg(long, value_parser = size)]
@@ -40,11 +41,14 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = Way::ALL)]
     pub ways: Vec<Way>,
     /// How long to hand over, for each size and way
-    #[arg(long, default_value = "20ms")]
+    #[arg(long, default_value = "12ms")]
     pub window: Time,
     /// Hand-overs for each size and way, however long they take
-    #[arg(long, default_value_t = 4, value_parser = few)]
+    #[arg(long, default_value_t = 3, value_parser = few)]
     pub least: usize,
+    /// Bytes that the wide pipe holds
+    #[arg(long, default_value = "1MB", value_parser = size)]
+    pub pipe: Size,
     /// Keep shared segments in files of this folder [default: in memory where the system can]
     #[arg(long, value_name = "DIR")]
     #[serde(default)]
@@ -73,6 +77,8 @@ pub enum Way {
     Arc,
     /// To a process: through a pipe
     Pipe,
+    /// To a process: through a pipe that holds more (Linux)
+    Wide,
     /// To a process: through a Unix socket
     Unix,
     /// To a process: through TCP on loopback
@@ -87,10 +93,11 @@ pub enum Way {
 
 impl Way {
     /// All of them.
-    pub const ALL: [Way; 8] = [
+    pub const ALL: [Way; 9] = [
         Way::Clone,
         Way::Arc,
         Way::Pipe,
+        Way::Wide,
         Way::Unix,
         Way::Tcp,
         Way::Kept,
@@ -104,6 +111,7 @@ impl Way {
             Way::Clone => "clone",
             Way::Arc => "arc",
             Way::Pipe => "pipe",
+            Way::Wide => "wide",
             Way::Unix => "unix",
             Way::Tcp => "tcp",
             Way::Kept => "kept",
@@ -217,8 +225,15 @@ impl Lab for DataCopyTax {
         source: include_str!("lab16_data_copy_tax.rs"),
         sizes: Sizes {
             smoke: &["--sizes", "1KB,64KB,1MB", "--window", "1ms", "--least", "2"],
-            full: &["--window", "200ms", "--least", "15"],
-            trials: (2, 5),
+            full: &[
+                "--window",
+                "40ms",
+                "--least",
+                "5",
+                "--sizes",
+                "1KB,4KB,16KB,64KB,256KB,1MB,2MB,4MB,10MB,16MB,64MB",
+            ],
+            trials: (3, 9),
         },
     };
 
@@ -245,11 +260,19 @@ impl Lab for DataCopyTax {
             session.note("no Unix socket: the standard library has none on this system");
             ways.retain(|way| *way != Way::Unix);
         }
-        let window = p.window.duration().min(Duration::from_millis(100));
+        if cfg!(not(target_os = "linux")) && ways.contains(&Way::Wide) {
+            session.note("no wide pipe: the size of a pipe is fixed on this system");
+            ways.retain(|way| *way != Way::Wide);
+        }
+        // There are four times as many passes as ways.
+        let effort = Effort {
+            window: p.window.duration().min(Duration::from_millis(200)) / 4,
+            least: p.least.min(10),
+        };
         let mut plan = session.plan();
         for size in sizes {
             plan.point("machine", size.f(), move |r| {
-                calibrate::passes(r, home, size.b(), window, p.least)
+                calibrate::passes(r, home, size.b(), effort)
             });
             for way in ways.clone() {
                 plan.point(way.series(), size.f(), move |r| {
@@ -291,6 +314,7 @@ fn hand_over(r: &Recorder, p: &Params, home: &Home, way: Way, bytes: usize) -> R
         Way::Clone => repeat(r, p, Cloned(Room::open(vec![0; bytes])?)),
         Way::Arc => repeat(r, p, Lent(Room::open(Arc::from(vec![0; bytes]))?)),
         Way::Pipe => repeat(r, p, stream(Wire::Pipe)?),
+        Way::Wide => repeat(r, p, Streamed::wide(p.pipe, bytes)?),
         Way::Unix => repeat(r, p, stream(Wire::Unix)?),
         Way::Tcp => repeat(r, p, stream(Wire::Tcp)?),
         Way::Kept => repeat(r, p, Kept::open(home, bytes)?),
@@ -358,6 +382,11 @@ struct Streamed {
 impl Streamed {
     fn open(wire: Wire, bytes: usize) -> Result<Streamed> {
         let (consumer, own) = (Consumer::start(wire, None)?, vec![0; bytes]);
+        Ok(Streamed { consumer, own })
+    }
+
+    fn wide(pipe: Size, bytes: usize) -> Result<Streamed> {
+        let (consumer, own) = (Consumer::at_wide_pipe(pipe.b())?, vec![0; bytes]);
         Ok(Streamed { consumer, own })
     }
 }
@@ -540,9 +569,7 @@ fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
         ))
     };
     // Pages, caches and the other side's buffers are there before the clock starts.
-    for _ in 0..2 {
-        once(&mut way)?;
-    }
+    once(&mut way)?;
     let (mut write, mut handed, mut read) = (Vec::new(), Vec::new(), Vec::new());
     let (mut books, mut latency) = (Trial::default(), Latency::new());
     let before = way.spent()?;

@@ -32,6 +32,47 @@ pub enum Wire {
     Tcp,
 }
 
+/// Both ends of a connection.
+pub type Ends = (Box<dyn Write>, Box<dyn Read>);
+
+impl Wire {
+    /// The gauge of the time that bytes take through it.
+    pub fn through(self) -> &'static str {
+        match self {
+            Wire::Pipe => "through_pipe_s",
+            Wire::Unix => "through_unix_s",
+            Wire::Tcp => "through_tcp_s",
+        }
+    }
+
+    /// Both ends, in this process; `None` where the system has no such connection.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn both_ends(self) -> Result<Option<Ends>> {
+        Ok(match self {
+            Wire::Pipe => {
+                let (from, to) = io::pipe()?;
+                Some((Box::new(to), Box::new(from)))
+            }
+            #[cfg(unix)]
+            Wire::Unix => {
+                let (to, from) = std::os::unix::net::UnixStream::pair()?;
+                Some((Box::new(to), Box::new(from)))
+            }
+            #[cfg(not(unix))]
+            Wire::Unix => None,
+            Wire::Tcp => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let to = TcpStream::connect(listener.local_addr()?)?;
+                to.set_nodelay(true)?;
+                let (from, _) = listener.accept()?;
+                Some((Box::new(to), Box::new(from)))
+            }
+        })
+    }
+}
+
 /// How long a consumer may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -191,6 +232,9 @@ pub struct Consumer {
     child: Child,
     to: Counted<Box<dyn Write>>,
     from: Box<dyn Read>,
+    /// Rings sent, and those among them that only asked what was spent.
+    rings: u64,
+    asked: u64,
 }
 
 impl Consumer {
@@ -199,6 +243,18 @@ impl Consumer {
     /// # Errors
     /// When the program cannot be started again, or has no such connection.
     pub fn start(wire: Wire, base: Option<&Path>) -> Result<Consumer> {
+        Consumer::start_with(wire, None, base)
+    }
+
+    /// Starts one at a pipe that holds so many bytes.
+    ///
+    /// # Errors
+    /// When the system has no such pipe.
+    pub fn at_wide_pipe(holds: usize) -> Result<Consumer> {
+        Consumer::start_with(Wire::Pipe, Some(holds), None)
+    }
+
+    fn start_with(wire: Wire, holds: Option<usize>, base: Option<&Path>) -> Result<Consumer> {
         let mut command = cli::again(&DataCopyTax::CARD)?;
         let name = format!("{wire:?}").to_lowercase();
         command.args(["--consume", &name]);
@@ -214,6 +270,10 @@ impl Consumer {
                 let mut child = start(&mut command)?;
                 let (to, from) = (child.stdin.take(), child.stdout.take());
                 let (to, from) = to.zip(from).context("a pipe was asked for")?;
+                if let Some(holds) = holds {
+                    let wide = widen(&to, holds);
+                    wide.inspect_err(|_| end(&mut child))?;
+                }
                 Ok(Consumer::new(child, to, from))
             }
             Wire::Unix => unix(command),
@@ -236,6 +296,8 @@ impl Consumer {
             child,
             to: Counted::new(Box::new(to)),
             from: Box::new(from),
+            rings: 0,
+            asked: 0,
         }
     }
 
@@ -249,27 +311,31 @@ impl Consumer {
         Ok(Answer { seq, sum, read_ns })
     }
 
-    /// What both sides have spent so far, the bytes copied by the system added up.
+    /// What both sides have spent so far: with bytes of payloads only, and without the calls of this
+    /// question.
     ///
     /// # Errors
     /// When the consumer is no longer there.
     pub fn spent(&mut self) -> Result<(Spent, Spent)> {
+        self.asked += 1;
         let [cpu_ns, page_faults, copied, calls] = self.exchange(Ring::default(), &[])?;
+        let frames = self.rings * FRAME as u64;
         let there = Spent {
             cpu_ns,
             page_faults,
-            copied,
-            calls,
+            copied: copied.saturating_sub(frames),
+            calls: calls.saturating_sub(self.asked),
         };
         let here = Spent {
-            copied: self.to.bytes,
-            calls: self.to.calls,
+            copied: self.to.bytes.saturating_sub(frames),
+            calls: self.to.calls.saturating_sub(self.asked),
             ..Spent::here()
         };
         Ok((here, there))
     }
 
     fn exchange(&mut self, ring: Ring, payload: &[u8]) -> Result<[u64; WORDS]> {
+        self.rings += 1;
         let exchanged = self.send(ring, payload).and_then(|()| {
             let mut answer = [0; FRAME];
             self.from.read_exact(&mut answer)?;
@@ -328,6 +394,23 @@ fn unix(mut command: Command) -> Result<Consumer> {
 #[cfg(not(unix))]
 fn unix(_command: Command) -> Result<Consumer> {
     bail!("the standard library has no Unix sockets on this system")
+}
+
+/// Makes a pipe hold so many bytes.
+#[cfg(target_os = "linux")]
+fn widen(pipe: &impl std::os::fd::AsFd, bytes: usize) -> Result<()> {
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    let size = i32::try_from(bytes)?;
+    fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size)).with_context(|| {
+        format!("the system allows no pipe of {bytes} bytes: a smaller --pipe (see /proc/sys/fs/pipe-max-size), or --ways without wide")
+    })?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen<T>(_pipe: &T, _bytes: usize) -> Result<()> {
+    bail!("the size of a pipe is fixed on this system")
 }
 
 /// The connection of a child that has just been started.
