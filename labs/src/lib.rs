@@ -26,6 +26,7 @@ pub mod lab12_production_pipeline;
 pub mod lab13_fifty_thousand_chatters;
 pub mod lab14_chat_room;
 pub mod lab15_backpressure;
+pub mod lab16_data_copy_tax;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -44,6 +45,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab13_fifty_thousand_chatters::FiftyThousandChatters>(),
     entry::<lab14_chat_room::ChatRoom>(),
     entry::<lab15_backpressure::Backpressure>(),
+    entry::<lab16_data_copy_tax::DataCopyTax>(),
 ];
 
 /// What a numbered binary runs.

@@ -129,6 +129,7 @@ pub fn slab_bytes() -> Option<u64> {
 }
 
 /// Memory in bytes that programs may still take without the machine running short of it.
+/// Memory in bytes that programs may still take before the system must take it from others.
 pub fn available_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:")
 }
@@ -178,11 +179,48 @@ pub fn user_thread_limit() -> Option<u64> {
     #[cfg(unix)]
     return rlimit::Resource::NPROC.get_soft().ok();
     #[cfg(not(unix))]
+/// What this process, with all its threads, has used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Processor seconds, its own and the system's on its behalf, to the microsecond.
+    pub cpu_s: f64,
+    /// Page faults that needed no disk: pages that were touched for the first time.
+    pub page_faults: u64,
+}
+
+/// What this process has used, by getrusage(2).
+#[cfg(unix)]
+pub fn usage() -> Option<Usage> {
+    use nix::sys::{
+        resource::{UsageWho, getrusage},
+        time::TimeValLike,
+    };
+    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let micros = used.user_time().num_microseconds() + used.system_time().num_microseconds();
+    Some(Usage {
+        cpu_s: micros as f64 / 1e6,
+        page_faults: u64::try_from(used.minor_page_faults()).ok()?,
+    })
+}
+
+/// What this process has used: not known here.
+#[cfg(not(unix))]
+pub fn usage() -> Option<Usage> {
     None
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    #[test]
+    fn use_grows_with_work_and_with_pages_touched() {
+        let before = super::usage().unwrap();
+        let pages = std::hint::black_box(vec![1u8; 32 << 20]);
+        std::hint::black_box(&pages);
+        let after = super::usage().unwrap();
+        assert!(after.cpu_s > before.cpu_s && after.page_faults > before.page_faults);
+        assert!(super::available_bytes() < super::memory_bytes());
+    }
+
     #[test]
     fn linux_knows_everything() {
         assert!(super::busy_seconds() >= super::cpu_seconds() && super::cpu_seconds().is_some());

@@ -1,0 +1,613 @@
+//! # The tax on copies
+//!
+//! LESSON
+
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use anyhow::{anyhow, bail, ensure};
+use clap::ValueEnum;
+use lab_kit::{os, prelude::*, record::Latency, stats::median};
+
+use calibrate::Effort;
+use child::{Answer, Consumer, Ring, Spent, Wire};
+use segment::{Home, Segment};
+
+mod calibrate;
+mod child;
+mod findings;
+mod payload;
+mod segment;
+
+/// The constants of the experiment.
+#[derive(Args, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Sizes of the payload, with commas
+    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,16KB,64KB,256KB,1MB,4MB,10MB,64MB")]
+    pub sizes: Vec<Size>,
+    /// The size that the bars and the headline are about [default: the size nearest to 10MB]
+    #[arg(long, value_parser = size)]
+    #[serde(default)]
+    pub show: Option<Size>,
+    /// Ways to hand it over, with commas
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Way::ALL)]
+    pub ways: Vec<Way>,
+    /// How long to hand over, for each size and way
+    #[arg(long, default_value = "12ms")]
+    pub window: Time,
+    /// Hand-overs for each size and way, however long they take
+    #[arg(long, default_value_t = 3, value_parser = few)]
+    pub least: usize,
+    /// Bytes that the wide pipe holds
+    #[arg(long, default_value = "1MB", value_parser = size)]
+    pub pipe: Size,
+    /// Keep shared segments in files of this folder [default: in memory where the system can]
+    #[arg(long, value_name = "DIR")]
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// Do no experiment: consume what another process sends this way
+    #[arg(long, value_enum, hide = true)]
+    #[serde(skip)]
+    pub consume: Option<Wire>,
+    /// With --consume tcp: where the producer listens
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub connect: Option<SocketAddr>,
+    /// With --consume: where the producer's segments are
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub segments_in: Option<PathBuf>,
+}
+
+/// A way to hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// To a thread: a clone
+    Clone,
+    /// To a thread: one more reference to the same bytes
+    Arc,
+    /// To a process: through a pipe
+    Pipe,
+    /// To a process: through a pipe that holds more (Linux)
+    Wide,
+    /// To a process: through a Unix socket
+    Unix,
+    /// To a process: through TCP on loopback
+    Tcp,
+    /// To a process: in shared memory, where it was written, in the same segment every time
+    Kept,
+    /// To a process: in shared memory, copied into the same segment every time
+    Copied,
+    /// To a process: in shared memory, where it was written, in a new segment every time
+    Fresh,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 9] = [
+        Way::Clone,
+        Way::Arc,
+        Way::Pipe,
+        Way::Wide,
+        Way::Unix,
+        Way::Tcp,
+        Way::Kept,
+        Way::Copied,
+        Way::Fresh,
+    ];
+
+    /// Its name in the record.
+    fn series(self) -> &'static str {
+        match self {
+            Way::Clone => "clone",
+            Way::Arc => "arc",
+            Way::Pipe => "pipe",
+            Way::Wide => "wide",
+            Way::Unix => "unix",
+            Way::Tcp => "tcp",
+            Way::Kept => "kept",
+            Way::Copied => "copied",
+            Way::Fresh => "fresh",
+        }
+    }
+
+    /// The name of its hand-overs of next to nothing.
+    fn empty(self) -> String {
+        format!("{}/empty", self.series())
+    }
+}
+
+/// Largest payload.
+const LARGEST: u64 = 1 << 30;
+/// Payloads that are in memory at the same time, at most: the producer's, a segment or a clone, the
+/// consumer's, and one on the way.
+const AT_A_TIME: u64 = 4;
+
+fn size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.b() as u64 > LARGEST {
+        return Err("expected a size up to 1GB".into());
+    }
+    Ok(size)
+}
+
+fn few(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok();
+    let inside = number.filter(|n| (1..=10_000).contains(n));
+    inside.ok_or_else(|| "expected a whole number from 1 to 10000".into())
+}
+
+impl Params {
+    /// The sizes, ascending.
+    fn sizes(&self) -> Vec<Size> {
+        let mut all = self.sizes.clone();
+        all.extend(self.show);
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The size of the bars.
+    fn show(&self) -> Size {
+        let far = |s: &Size| (s.f().ln() - (10.0 * 1024.0 * 1024.0_f64).ln()).abs();
+        let nearest = self
+            .sizes()
+            .into_iter()
+            .min_by(|a, b| far(a).total_cmp(&far(b)));
+        self.show.or(nearest).unwrap_or(Size::bytes(1))
+    }
+
+    /// Seconds that a trial of everything takes, about, where a payload takes a second a gigabyte.
+    fn total_s(&self) -> f64 {
+        let each = |s: Size| {
+            let one = s.f() / 1e9 + 5e-5;
+            (self.window.s() + one).max((self.least + 2) as f64 * one) + 0.01
+        };
+        let sizes: f64 = self.sizes().into_iter().map(each).sum();
+        sizes * (self.ways.len() + 2) as f64
+    }
+}
+
+/// lab16.
+pub struct DataCopyTax;
+
+impl Lab for DataCopyTax {
+    type Params = Params;
+
+    const CARD: Card = Card {
+        number: 16,
+        name: "data_copy_tax",
+        title: "The tax on copies",
+        question: "What does it cost to hand 10 MB to another process?",
+        predict: &[
+            Question {
+                key: "pipe",
+                ask: "10 MB go through a pipe to another process, which reads all of it: how long until it has answered?",
+                unit: "ms",
+                hint: "0.1 to 100",
+            },
+            Question {
+                key: "kept",
+                ask: "The same 10 MB lie in shared memory that both have open: how long?",
+                unit: "ms",
+                hint: "0.001 to 100",
+            },
+            Question {
+                key: "fresh",
+                ask: "A new shared segment for each 10 MB: how many times as long as in the same one, writing included?",
+                unit: "times",
+                hint: "1 to 50",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab16 -- --ways kept,fresh,pipe --sizes 4KB,32KB,256KB,2MB,16MB,128MB",
+                "where a new segment each time is still better than a pipe, and where it is worse",
+            ),
+            (
+                "cargo run --release --bin lab16 -- --folder /dev/shm",
+                "shared memory with a folder round it: the pages are reserved first, so a new segment costs another pass",
+            ),
+            (
+                "cargo run --release --bin lab16 -- --ways arc,kept --sizes 1B,1KB,1MB,64MB",
+                "one process or two: the border costs two wake-ups, and nothing a byte",
+            ),
+        ],
+        source: include_str!("lab16_data_copy_tax.rs"),
+        sizes: Sizes {
+            smoke: &["--sizes", "1KB,64KB,1MB", "--window", "1ms", "--least", "2"],
+            full: &[
+                "--window",
+                "40ms",
+                "--least",
+                "5",
+                "--sizes",
+                "1KB,4KB,16KB,64KB,256KB,1MB,2MB,4MB,10MB,16MB,64MB",
+            ],
+            trials: (3, 9),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        let total = p.total_s();
+        if total > 300.0 {
+            return Err(format!(
+                "one trial would take {total:.0} s or so: fewer or smaller --sizes, fewer --ways, a shorter --window, or a smaller --least"
+            ));
+        }
+        Ok(())
+    }
+
+    fn instead(p: &Params) -> Option<Result<()>> {
+        let wire = p.consume?;
+        Some(child::consume(wire, p.connect, p.segments_in.clone()))
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let home = &Home::new(p.folder.as_deref());
+        let sizes = sizes_that_fit(p, session)?;
+        let mut ways = p.ways.clone();
+        if cfg!(not(unix)) && ways.contains(&Way::Unix) {
+            session.note("no Unix socket: the standard library has none on this system");
+            ways.retain(|way| *way != Way::Unix);
+        }
+        if cfg!(not(target_os = "linux")) && ways.contains(&Way::Wide) {
+            session.note("no wide pipe: the size of a pipe is fixed on this system");
+            ways.retain(|way| *way != Way::Wide);
+        }
+        // There are four times as many passes as ways.
+        let effort = Effort {
+            window: p.window.duration().min(Duration::from_millis(200)) / 4,
+            least: p.least.min(10),
+        };
+        let mut plan = session.plan();
+        for size in sizes {
+            plan.point("machine", size.f(), move |r| {
+                calibrate::passes(r, home, size.b(), effort)
+            });
+            for way in ways.clone() {
+                plan.point(way.series(), size.f(), move |r| {
+                    hand_over(r, p, home, way, size.b())
+                });
+            }
+        }
+        // What a hand-over costs before the first byte.
+        for way in ways {
+            plan.point(&way.empty(), 1.0, move |r| hand_over(r, p, home, way, 1));
+        }
+        plan.run()
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
+
+/// The sizes that fit into the memory there is; the others are left out, with a note.
+fn sizes_that_fit(p: &Params, session: &mut Session) -> Result<Vec<Size>> {
+    let room = os::available_bytes().unwrap_or(u64::MAX);
+    let fits = |size: &Size| (size.b() as u64).saturating_mul(AT_A_TIME) <= room;
+    let (fit, too_large): (Vec<Size>, Vec<Size>) = p.sizes().into_iter().partition(fits);
+    let mb = room >> 20;
+    if let Some(first) = too_large.first() {
+        let why = format!(
+            "{mb} MB of memory are available and {AT_A_TIME} payloads are in memory at a time, so payloads of {first} and more do not fit"
+        );
+        ensure!(!fit.is_empty(), "{why}: smaller --sizes");
+        session.note(format!("{why} and were left out"));
+    }
+    Ok(fit)
+}
+
+fn hand_over(r: &Recorder, p: &Params, home: &Home, way: Way, bytes: usize) -> Result<()> {
+    let stream = |wire| Streamed::open(wire, bytes);
+    match way {
+        Way::Clone => repeat(r, p, Cloned(Room::open(vec![0; bytes])?)),
+        Way::Arc => repeat(r, p, Lent(Room::open(Arc::from(vec![0; bytes]))?)),
+        Way::Pipe => repeat(r, p, stream(Wire::Pipe)?),
+        Way::Wide => repeat(r, p, Streamed::wide(p.pipe, bytes)?),
+        Way::Unix => repeat(r, p, stream(Wire::Unix)?),
+        Way::Tcp => repeat(r, p, stream(Wire::Tcp)?),
+        Way::Kept => repeat(r, p, Kept::open(home, bytes)?),
+        Way::Copied => repeat(r, p, Copied(Kept::open(home, bytes)?, vec![0; bytes])),
+        Way::Fresh => repeat(r, p, Fresh::open(home, bytes)?),
+    }
+}
+
+/// A way to hand payloads to a consumer, one at a time.
+trait HandOver {
+    /// Where the producer writes the next payload. It owns these bytes until it hands them over.
+    fn place(&mut self) -> Result<&mut [u8]>;
+
+    /// Hands over what is there. Returns when the consumer has read all of it and let go of it.
+    fn hand_over(&mut self, seq: u64) -> Result<Answer>;
+
+    /// What producer and consumer have spent so far.
+    fn spent(&mut self) -> Result<(Spent, Spent)>;
+}
+
+/// Inside one process: a clone for the consumer, which drops it.
+struct Cloned(Room<Vec<u8>>);
+
+impl HandOver for Cloned {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        Ok(&mut self.0.own)
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        let payload = self.0.own.clone();
+        self.0.send(seq, payload)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        Ok((Spent::here(), Spent::default()))
+    }
+}
+
+/// Inside one process: the consumer gets a reference. The producer may write again when that is
+/// gone, and `get_mut` makes sure of it.
+struct Lent(Room<Arc<[u8]>>);
+
+impl HandOver for Lent {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        Arc::get_mut(&mut self.0.own).ok_or_else(|| anyhow!("the consumer still reads"))
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        let payload = Arc::clone(&self.0.own);
+        self.0.send(seq, payload)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        Ok((Spent::here(), Spent::default()))
+    }
+}
+
+/// To another process: the system copies the payload into buffers of its own, and from them to the
+/// consumer's.
+struct Streamed {
+    consumer: Consumer,
+    own: Vec<u8>,
+}
+
+impl Streamed {
+    fn open(wire: Wire, bytes: usize) -> Result<Streamed> {
+        let (consumer, own) = (Consumer::start(wire, None)?, vec![0; bytes]);
+        Ok(Streamed { consumer, own })
+    }
+
+    fn wide(pipe: Size, bytes: usize) -> Result<Streamed> {
+        let (consumer, own) = (Consumer::at_wide_pipe(pipe.b())?, vec![0; bytes]);
+        Ok(Streamed { consumer, own })
+    }
+}
+
+impl HandOver for Streamed {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        Ok(&mut self.own)
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        let bytes = self.own.len() as u64;
+        let ring = Ring {
+            seq,
+            bytes,
+            ..Ring::default()
+        };
+        self.consumer.hand_over(ring, &self.own)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        self.consumer.spent()
+    }
+}
+
+/// To another process: both have the same pages. Only a ring goes through a pipe, and its answer,
+/// which gives the pages back.
+struct Kept {
+    consumer: Consumer,
+    segment: Segment,
+}
+
+impl Kept {
+    fn open(home: &Home, bytes: usize) -> Result<Kept> {
+        let segment = Segment::create(home, bytes)?;
+        let consumer = Consumer::start(Wire::Pipe, Some(&home.base()))?;
+        Ok(Kept { consumer, segment })
+    }
+}
+
+impl HandOver for Kept {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        Ok(&mut self.segment)
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        let ring = Ring {
+            seq,
+            bytes: self.segment.len() as u64,
+            segment: self.segment.name(),
+            keep: 1,
+        };
+        let answer = self.consumer.hand_over(ring, &[])?;
+        self.segment.opened();
+        Ok(answer)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        self.consumer.spent()
+    }
+}
+
+/// The same for a producer whose payload is somewhere else: one copy, its own.
+struct Copied(Kept, Vec<u8>);
+
+impl HandOver for Copied {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        Ok(&mut self.1)
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        self.0.segment.copy_from_slice(&self.1);
+        self.0.hand_over(seq)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        self.0.spent()
+    }
+}
+
+/// A segment for each payload: no copy, but the system has to find, clear and map every page, on
+/// both sides, each time, and to take it back.
+struct Fresh {
+    consumer: Consumer,
+    home: Home,
+    bytes: usize,
+    segment: Option<Segment>,
+}
+
+impl Fresh {
+    fn open(home: &Home, bytes: usize) -> Result<Fresh> {
+        Ok(Fresh {
+            consumer: Consumer::start(Wire::Pipe, Some(&home.base()))?,
+            home: home.clone(),
+            bytes,
+            segment: None,
+        })
+    }
+}
+
+impl HandOver for Fresh {
+    fn place(&mut self) -> Result<&mut [u8]> {
+        self.segment = None;
+        let segment = Segment::create(&self.home, self.bytes)?;
+        Ok(self.segment.insert(segment))
+    }
+
+    fn hand_over(&mut self, seq: u64) -> Result<Answer> {
+        let Some(segment) = &self.segment else {
+            bail!("nothing was written");
+        };
+        let ring = Ring {
+            seq,
+            bytes: self.bytes as u64,
+            segment: segment.name(),
+            keep: 0,
+        };
+        let answer = self.consumer.hand_over(ring, &[])?;
+        segment.opened();
+        Ok(answer)
+    }
+
+    fn spent(&mut self) -> Result<(Spent, Spent)> {
+        self.consumer.spent()
+    }
+}
+
+/// A consumer on a thread of this process, and the producer's bytes.
+struct Room<T> {
+    own: T,
+    to: Sender<(u64, T)>,
+    from: Receiver<Answer>,
+}
+
+impl<T: Deref<Target = [u8]> + Send + 'static> Room<T> {
+    fn open(own: T) -> Result<Room<T>> {
+        let (to, payloads) = channel::<(u64, T)>();
+        let (answers, from) = channel();
+        let consume = move || {
+            for (seq, payload) in payloads {
+                let answer = Answer::to(seq, &payload);
+                // Let go of it first: the answer says that it is the producer's again.
+                drop(payload);
+                if answers.send(answer).is_err() {
+                    break;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("consumer".into());
+        thread.spawn(consume)?;
+        Ok(Room { own, to, from })
+    }
+
+    fn send(&self, seq: u64, payload: T) -> Result<Answer> {
+        let gone = |_| anyhow!("the consumer's thread is gone");
+        self.to
+            .send((seq, payload))
+            .map_err(|_| anyhow!("the consumer's thread is gone"))?;
+        self.from.recv().map_err(gone)
+    }
+}
+
+/// Writes a payload and hands it over, again and again, and looks at every answer.
+fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
+    // Numbers that no other trial has: what an earlier one left behind is seen.
+    let mut seq = r.seed() | 1;
+    let mut once = |way: &mut dyn HandOver| {
+        seq = seq.wrapping_add(1).max(1);
+        let start = Instant::now();
+        let place = way.place()?;
+        let sum = payload::fill(place, seq);
+        let ready = Instant::now();
+        let answer = way.hand_over(seq)?;
+        let end = Instant::now();
+        ensure!(answer.seq == seq, "the consumer answered another hand-over");
+        Ok((
+            ready - start,
+            end - ready,
+            answer.read_ns,
+            answer.sum == sum,
+        ))
+    };
+    // Pages, caches and the other side's buffers are there before the clock starts.
+    once(&mut way)?;
+    let (mut write, mut handed, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut books, mut latency) = (Trial::default(), Latency::new());
+    let before = way.spent()?;
+    let start = Instant::now();
+    while books.offered < p.least as u64
+        || (start.elapsed() < p.window.duration() && books.offered < 1_000_000)
+    {
+        let (wrote, took, read_ns, right) = once(&mut way)?;
+        books.offered += 1;
+        books.ok += u64::from(right);
+        if right {
+            latency.record(took);
+        }
+        write.push(wrote.as_secs_f64());
+        handed.push(took.as_secs_f64());
+        read.push(read_ns as f64 / 1e9);
+    }
+    let wall = start.elapsed();
+    let after = way.spent()?;
+    let n = books.offered as f64;
+    books.failed = books.offered - books.ok;
+    if books.failed > 0 {
+        books.failures.insert("checksum".into(), books.failed);
+    }
+    books.latency = latency;
+    r.books(books);
+    r.wall(wall);
+    r.gauge("hand_over_s", median(&handed));
+    r.gauge("produce_s", median(&write));
+    r.gauge("read_s", median(&read));
+    r.gauge("cycle_s", wall.as_secs_f64() / n);
+    let (here, there) = (after.0.since(before.0), after.1.since(before.1));
+    for (side, spent) in [("producer", here), ("consumer", there)] {
+        let each = |what: &str, value: f64| r.gauge(&format!("{side}_{what}"), value / n);
+        each("cpu_s", spent.cpu_ns as f64 / 1e9);
+        each("faults", spent.page_faults as f64);
+        each("copied_bytes", spent.copied as f64);
+        each("calls", spent.calls as f64);
+    }
+    Ok(())
+}
