@@ -23,6 +23,7 @@ pub mod lab09_bottleneck;
 pub mod lab10_fan_out_inference;
 pub mod lab11_worker_limits;
 pub mod lab12_production_pipeline;
+pub mod lab17_shared_state;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -38,6 +39,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab10_fan_out_inference::FanOutInference>(),
     entry::<lab11_worker_limits::WorkerLimits>(),
     entry::<lab12_production_pipeline::ProductionPipeline>(),
+    entry::<lab17_shared_state::SharedState>(),
 ];
 
 /// What a numbered binary runs.
