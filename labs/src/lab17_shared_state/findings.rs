@@ -232,8 +232,14 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "counters side by side in one cache line are no better (false sharing)",
             adjacent,
         ),
-        ("nor is a Mutex round nothing but the addition", mutex),
-        ("nor is an RwLock", rwlock),
+        (
+            "a Mutex round nothing but an addition is no faster on more threads than on one",
+            mutex,
+        ),
+        (
+            "an RwLock that everybody writes is no faster on more threads than on one",
+            rwlock,
+        ),
     ] {
         claims.push(no_faster(text, way));
     }
@@ -347,8 +353,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             &format!("{most} threads"),
             "times one thread",
             "theory",
-            "lost",
-            "of updates",
+            "lost there",
+            "updates in all",
             "fit: σ",
             "κ",
             "R²",
@@ -356,7 +362,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
     for way in &ways {
         let at = way.at(most);
-        let fit = fits(&fitted_to(&way.points, cores), |t| gauge(t, "per_s"));
+        let fit = match way.name {
+            "load then store" => Vec::new(),
+            _ => fits(&fitted_to(&way.points, cores), |t| gauge(t, "per_s")),
+        };
         let theory = match way.name {
             "padded" => number(width(most as f64)),
             "messages" | "load then store" => "–".into(),
@@ -368,8 +377,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             cell(at.and_then(|k| k.gauge("per_s")), millions),
             cell(at.and_then(Way::speed_up), number),
             theory,
-            way.lost()
-                .map_or("–".into(), |lost| percent(lost / way.made())),
+            cell(at.and_then(share_lost), |v| percent(v / 100.0)),
             millions(way.made()),
             cell(over(&fit, |f| f.usl.sigma), number),
             cell(over(&fit, |f| f.usl.kappa), number),
@@ -465,6 +473,12 @@ fn millions(value: f64) -> String {
     }
 }
 
+/// To three digits.
+fn round(value: f64) -> f64 {
+    let unit = 10_f64.powf(value.abs().max(1.0).log10().floor() - 2.0);
+    (value / unit).round() * unit
+}
+
 /// What those who had not ended did when it was all over.
 fn last_words(trial: &Trial) -> String {
     let end = trial.spans.iter().map(|s| s.end_s).fold(0.0, f64::max);
@@ -477,13 +491,15 @@ fn last_words(trial: &Trial) -> String {
 fn rates(ways: &[Way], most: usize, lost: Option<Estimate>) -> Figure {
     let bar = |way: &Way, at: Option<Estimate>| {
         let e = at?;
+        // A logarithmic axis has no zero.
+        let interval = e.ci95.map(|(low, high)| (low.max(0.1 * e.value), high));
         let wrong = way.name == "load then store" && lost.is_some();
         let name = if wrong {
             "load then store (wrong)"
         } else {
             way.name
         };
-        Some(ValueBar::measured(name, way.colour, e.value).with_interval(e.ci95))
+        Some(ValueBar::measured(name, way.colour, round(e.value)).with_interval(interval))
     };
     let together = |way: &Way| bar(way, way.at(most).and_then(|k| k.gauge("per_s")));
     Figure {
@@ -533,14 +549,13 @@ fn scaling(
         .collect();
     let mut together: Vec<Layer> = Vec::new();
     for way in shared {
-        let fit = fits(&fitted_to(&way.points, cores), faster);
-        if let Some(first) = fit.first() {
-            let curve = way.points.iter().map(|k| (k.x(), first.usl.at(k.x())));
-            together.push(Layer::Line(Line::theory(
-                "",
-                Colour::Muted,
-                curve.collect(),
-            )));
+        let means = fitted_to(&way.points, cores);
+        let means = means
+            .iter()
+            .filter_map(|k| Some((k.x(), Way::speed_up(k)?.value)));
+        if let Some(fit) = Usl::fit(&means.collect::<Vec<_>>()) {
+            let curve = way.points.iter().map(|k| (k.x(), fit.usl.at(k.x())));
+            together.push(Layer::Line(Line::theory("", way.colour, curve.collect())));
         }
     }
     together.extend(shared.map(line));
@@ -718,6 +733,8 @@ mod tests {
         assert_eq!(millions(57.2e6), "57.2 M");
         assert_eq!(millions(2.88e9), "2.88 G");
         assert_eq!(millions(20_000.0), "20 k");
+        assert_eq!(round(151_304_112.0), 151e6);
+        assert_eq!(round(2.803e9), 2.8e9);
     }
 
     #[test]

@@ -121,13 +121,13 @@ impl Program {
                 helper.ends();
             });
             let answer = async { helper.await.map_or(0, |()| 1) };
-            let main = Witness::new("main".into());
+            let holder = Witness::new("holder".into());
             match self {
-                HeldCurrent | HeldMulti => held_across_await(&main, &count, answer).await,
-                ScopedCurrent | ScopedMulti => awaited_before(&main, &count, answer).await,
-                _ => async_lock(&main, &async_count, answer).await,
+                HeldCurrent | HeldMulti => held_across_await(&holder, &count, answer).await,
+                ScopedCurrent | ScopedMulti => awaited_before(&holder, &count, answer).await,
+                _ => async_lock(&holder, &async_count, answer).await,
             }
-            main.ends();
+            holder.ends();
             requests.join_all().await;
         });
         Ok(())

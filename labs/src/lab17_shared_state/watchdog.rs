@@ -49,7 +49,7 @@ impl Witness {
     pub(super) fn says(&self, does: &str) {
         let has = self.has.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = std::thread::current();
-        let thread = thread.name().unwrap_or("a thread of its own");
+        let thread = thread.name().unwrap_or_default();
         let line = format!("{}\t{}\t{does}\t{thread}\n", self.name, has.join(" and "));
         // In one piece, or lines of several threads would mix. Who no longer listens has left.
         let _ = std::io::stdout().write_all(line.as_bytes());
@@ -218,10 +218,10 @@ impl Board {
             let Some((_, word)) = words.last().filter(|(_, w)| w.does != ENDS) else {
                 continue;
             };
-            // Which thread matters where it is stopped, too.
-            let stopped = word.does.starts_with("waits for");
-            let told = match stopped {
-                true => format!("{} and stops {}", word.tell(), word.thread),
+            // Who waits for a lock stops a thread, which may be one that others need.
+            let stops = word.does.starts_with("waits for") && !word.thread.is_empty();
+            let told = match stops {
+                true => format!("{}, which stops {}", word.tell(), word.thread),
                 false => word.tell(),
             };
             match last.iter_mut().find(|(other, _)| *other == told) {
@@ -260,8 +260,8 @@ mod tests {
         ]);
         assert_eq!(
             hung.describe(),
-            "thread 1: has account 1, waits for account 2 and stops worker 1; \
-             thread 2: has account 2, waits for account 1 and stops worker 2"
+            "thread 1: has account 1, waits for account 2, which stops worker 1; \
+             thread 2: has account 2, waits for account 1, which stops worker 2"
         );
     }
 
