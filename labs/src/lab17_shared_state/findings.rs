@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use lab_kit::prelude::*;
-use lab_kit::theory::usl::{Fit, Usl};
+use lab_kit::theory::{Fit, Usl, amdahl::amdahl};
 
 use super::{Params, bound, programs::Program};
 
@@ -40,10 +40,6 @@ fn lost(trial: &Trial) -> Option<(f64, f64)> {
     ))
 }
 
-fn faster(trial: &Trial) -> Option<f64> {
-    Some(gauge(trial, "per_s")? / gauge(trial, "alone_per_s")?)
-}
-
 impl<'a> Way<'a> {
     fn at(&self, threads: usize) -> Option<&Condition<'a>> {
         self.points.iter().find(|k| k.x() == threads as f64)
@@ -54,8 +50,16 @@ impl<'a> Way<'a> {
     }
 
     /// Over one thread alone, from the same trials.
-    fn speed_up(k: &Condition) -> Option<Estimate> {
-        k.estimate(faster)
+    fn speed_up(&self, k: &Condition) -> Option<Estimate> {
+        k.estimate(|t| self.faster(t))
+    }
+
+    /// Where nobody meets anybody, the best slice of all threads is compared with the best of one:
+    /// what disturbs either makes it slower.
+    fn faster(&self, trial: &Trial) -> Option<f64> {
+        let apart = self.name == "padded";
+        let rate = if apart { "best_per_s" } else { "per_s" };
+        Some(gauge(trial, rate)? / gauge(trial, "alone_per_s")?)
     }
 
     /// Updates a second of one thread.
@@ -84,7 +88,7 @@ impl<'a> Way<'a> {
     /// The condition of two threads or more with the largest speed-up, as far as can be told.
     fn best(&self) -> Option<(Estimate, f64)> {
         let several = self.points.iter().filter(|k| k.x() > 1.0);
-        let known = several.filter_map(|k| Some((Way::speed_up(k)?, k.x())));
+        let known = several.filter_map(|k| Some((self.speed_up(k)?, k.x())));
         let top = |e: &Estimate| e.ci95.map_or(e.value, |(_, high)| high);
         known.max_by(|a, b| top(&a.0).total_cmp(&top(&b.0)))
     }
@@ -209,7 +213,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 .map(|k| Case {
                     name: named(k),
                     predicted: width(k.x()),
-                    measured: Way::speed_up(k),
+                    measured: padded.speed_up(k),
                     tolerance: DRIFT * width(k.x()),
                 })
                 .collect(),
@@ -261,11 +265,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
     let shares = summary.series("locked/share");
     let speed_up = |k: &Condition| k.gauge("speed_up");
-    let case = |name: String, k: &Condition, share: f64, n: f64| Case {
-        name,
-        predicted: bound(width(n), share),
-        measured: speed_up(k),
-        tolerance: DRIFT * bound(width(n), share),
+    let case = |name: String, k: &Condition, share: f64, n: f64| {
+        let (least, most) = (amdahl(1.0 - share, width(n)), bound(width(n), share));
+        let middle = (least + most) / 2.0;
+        Case {
+            name,
+            predicted: middle,
+            measured: speed_up(k),
+            tolerance: (most - least) / 2.0 + DRIFT * middle,
+        }
     };
     let mut cases = Vec::new();
     for (points, share) in [(&addition, 0.0), (&everything, 1.0)] {
@@ -286,7 +294,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
     claims.push(
         Claim::at_every(
-            "with a share s of each item inside a lock the speed-up is min(P, 1/s)",
+            "with a share s of each item inside a lock the speed-up lies between Amdahl's law and min(P, 1/s), which meet at s = 0 and s = 1",
             Basis::Calibrated,
             cases,
         )
@@ -295,12 +303,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let of_queue = fits(&everything, |t| gauge(t, "speed_up"));
     claims.push(
         Claim::near(
-            "the scalability law fitted to a lock held for everything finds that all of it is serial: σ = 1",
+            "the scalability law fitted to a lock held for everything promises one thread's speed to any number of them",
             Basis::Fitted,
             1.0,
-            over(&of_queue, |f| f.usl.sigma),
+            over(&of_queue, |f| f.usl.capacity_limit() / f.usl.lambda),
             DRIFT,
-        ),
+        )
+        .unit("times one thread"),
     );
 
     // Programs that hang.
@@ -375,7 +384,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             way.name.into(),
             cell(way.alone(), millions),
             cell(at.and_then(|k| k.gauge("per_s")), millions),
-            cell(at.and_then(Way::speed_up), number),
+            cell(at.and_then(|k| way.speed_up(k)), number),
             theory,
             cell(at.and_then(share_lost), |v| percent(v / 100.0)),
             millions(way.made()),
@@ -400,7 +409,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut second = Table::new(
         "Real work and a lock",
-        &["share inside", "threads", "speed-up", "theory"],
+        &[
+            "share inside",
+            "threads",
+            "speed-up",
+            "Amdahl",
+            "min(P, 1/s)",
+        ],
     );
     let all = addition.iter().map(|k| (0.0, k.x(), k));
     let all = all.chain(shares.iter().map(|k| (k.x(), most as f64, k)));
@@ -409,6 +424,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             number(share),
             number(n),
             cell(speed_up(k), number),
+            number(amdahl(1.0 - share, width(n))),
             number(bound(width(n), share)),
         ]);
     }
@@ -538,7 +554,7 @@ fn scaling(
     cores: usize,
 ) -> Figure {
     let line = |way: &Way| {
-        let value = |k: &Condition| Some((k.x(), Way::speed_up(k)?.value));
+        let value = |k: &Condition| Some((k.x(), way.speed_up(k)?.value));
         let points = way.points.iter().filter_map(value).collect();
         Layer::Line(Line::measured(way.name, way.colour, points))
     };
@@ -552,7 +568,7 @@ fn scaling(
         let means = fitted_to(&way.points, cores);
         let means = means
             .iter()
-            .filter_map(|k| Some((k.x(), Way::speed_up(k)?.value)));
+            .filter_map(|k| Some((k.x(), way.speed_up(k)?.value)));
         if let Some(fit) = Usl::fit(&means.collect::<Vec<_>>()) {
             let curve = way.points.iter().map(|k| (k.x(), fit.usl.at(k.x())));
             together.push(Layer::Line(Line::theory("", way.colour, curve.collect())));
@@ -615,8 +631,10 @@ fn inside(
         .iter()
         .filter_map(|k| Some((k.x(), k.gauge("speed_up")?.value)));
     let measured: Vec<(f64, f64)> = none.into_iter().chain(some).chain(all).collect();
-    let law = (0..=100).map(|i| f64::from(i) / 100.0);
-    let law = law.map(|s| (s, bound(width(most as f64), s))).collect();
+    let shares = || (0..=100).map(|i| f64::from(i) / 100.0);
+    let width = width(most as f64);
+    let most_law = shares().map(|s| (s, bound(width, s))).collect();
+    let least_law = shares().map(|s| (s, amdahl(1.0 - s, width))).collect();
     let times = |point: Option<(f64, f64)>| point.map_or("–".into(), |(_, v)| number(v));
     Figure {
         id: "inside".into(),
@@ -626,7 +644,7 @@ fn inside(
             times(all)
         ),
         subtitle: format!(
-            "{most} threads, items of {} of computation. Dashed: min(P, 1/s)",
+            "{most} threads, items of {} of computation. Dashed: min(P, 1/s) and, below it, Amdahl's law",
             seconds(p.item.s())
         ),
         desc: "Speed-up over the share of an item's work that is done inside a lock.".into(),
@@ -637,7 +655,8 @@ fn inside(
                 note: "times one thread".into(),
                 y: Axis::linear("", Unit::Factor),
                 layers: vec![
-                    Layer::Line(Line::theory("", Colour::Muted, law)),
+                    Layer::Line(Line::theory("", Colour::Muted, most_law)),
+                    Layer::Line(Line::theory("", Colour::Sky, least_law)),
                     Layer::Line(Line::measured("measured", Colour::Blue, measured)),
                 ],
                 height: 1.4,
