@@ -27,6 +27,7 @@ pub mod lab13_fifty_thousand_chatters;
 pub mod lab14_chat_room;
 pub mod lab15_backpressure;
 pub mod lab16_data_copy_tax;
+pub mod lab17_shared_state;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -46,6 +47,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab14_chat_room::ChatRoom>(),
     entry::<lab15_backpressure::Backpressure>(),
     entry::<lab16_data_copy_tax::DataCopyTax>(),
+    entry::<lab17_shared_state::SharedState>(),
 ];
 
 /// What a numbered binary runs.
