@@ -128,7 +128,6 @@ pub fn slab_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "Slab:")
 }
 
-/// Memory in bytes that programs may still take without the machine running short of it.
 /// Memory in bytes that programs may still take before the system must take it from others.
 pub fn available_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:")
@@ -179,6 +178,9 @@ pub fn user_thread_limit() -> Option<u64> {
     #[cfg(unix)]
     return rlimit::Resource::NPROC.get_soft().ok();
     #[cfg(not(unix))]
+    None
+}
+
 /// What this process, with all its threads, has used since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {

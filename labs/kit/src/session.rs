@@ -787,26 +787,19 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes down books that the lab kept itself, of requests to a server of its own. Gauges, spans
-    /// and traces written so far stay.
+    /// Writes down books that the lab kept itself, of what no [`Load`] sent to an upstream: fates,
+    /// latencies, and how long it took if they say so. Gauges, spans and traces written so far stay.
     pub fn books(&self, books: Trial) {
         let mut state = self.state();
-        state.wall = Some(Duration::from_secs_f64(books.wall_s.max(0.0)));
+        if books.wall_s > 0.0 {
+            state.wall = Some(Duration::from_secs_f64(books.wall_s));
+        }
+        let noted = std::mem::take(&mut state.trial);
         let trial = &mut state.trial;
-        *trial = Trial {
-            gauges: std::mem::take(&mut trial.gauges),
-            spans: std::mem::take(&mut trial.spans),
-            traces: std::mem::take(&mut trial.traces),
-    /// Writes down the books of things that no [`Load`] sent to an upstream: fates and latencies.
-    pub fn books(&self, books: Trial) {
-        let mut state = self.state();
-        let trial = std::mem::take(&mut state.trial);
-        state.trial = Trial {
-            gauges: trial.gauges,
-            spans: trial.spans,
-            traces: trial.traces,
-            ..books
-        };
+        *trial = books;
+        trial.gauges.extend(noted.gauges);
+        trial.spans.extend(noted.spans);
+        trial.traces.extend(noted.traces);
     }
 
     /// Runs a Python script against the upstream and writes down what it says it did, with the books
@@ -904,28 +897,6 @@ impl Recorder {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Recorder {
-    /// Writes down the books of an experiment that keeps its own and has no upstream: counts,
-    /// latencies and the length of the measured part. What was recorded besides them is kept.
-    pub fn counted(&self, books: Trial) {
-        let mut state = self.state();
-        state.wall = Some(Duration::from_secs_f64(books.wall_s.max(0.0)));
-        let trial = &mut state.trial;
-        let mut gauges = std::mem::take(&mut trial.gauges);
-        gauges.extend(books.gauges);
-        let mut traces = std::mem::take(&mut trial.traces);
-        traces.extend(books.traces);
-        let mut spans = std::mem::take(&mut trial.spans);
-        spans.extend(books.spans);
-        *trial = Trial {
-            gauges,
-            traces,
-            spans,
-            ..books
-        };
     }
 }
 

@@ -174,6 +174,6 @@ where
         books.latency.record(took);
         books.attempt_latency.record(took);
     }
-    r.counted(books);
+    r.books(books);
     Ok(())
 }

@@ -205,7 +205,7 @@ pub(super) async fn run(r: Recorder, storm: Storm, remedy: Remedy) -> Result<()>
         done
     };
     if let Some(done) = r.load().unless_stopped(systems).await {
-        r.counted(books(&storm, &done));
+        r.books(books(&storm, &done));
     }
     Ok(())
 }

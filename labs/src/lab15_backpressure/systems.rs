@@ -175,7 +175,7 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
     // A run that is stopped has no books.
     if let Some(done) = r.load().unless_stopped(all).await {
         let systems: Vec<Watched> = done.into_iter().map(|(_, watched)| watched).collect();
-        r.counted(books(&crowd, begin, &systems));
+        r.books(books(&crowd, begin, &systems));
     }
     Ok(())
 }
