@@ -166,6 +166,7 @@ impl Params {
             window: 1.5 * block,
             beat: self.beat.s(),
             patience: self.patience.s(),
+            after: 0.0,
         }
     }
 
@@ -223,7 +224,7 @@ impl Lab for ChatRoom {
         ],
         next: &[
             (
-                "cargo run --release --bin lab14 -- --block 2s --patience 3s --beat 200ms",
+                "cargo run --release --bin lab14 -- --block 2s --patience 3s --beat 200ms --losses 1.1",
                 "the source's two seconds",
             ),
             (

@@ -75,9 +75,20 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let (block, beat) = (p.block.s(), p.beat.s());
     let quiet = |users: f64, q: f64| summary.at("quiet", users)?.latency(q);
     let calm = |users: f64| quiet(users, 0.5).map_or(LATE, |e| e.value);
+    // How long the server then needs to see to every connection once: to read what it has said and
+    // to write what waits for it, which costs what it costs when nobody asks.
+    let after = |users: f64| {
+        let event = summary.at("quiet", users)?.estimate(|t| {
+            let messages = gauge(t, "messages_meant")? + t.offered as f64;
+            let heartbeats = 2.0 * users * t.wall_s / beat;
+            Some(gauge(t, "server_busy_share")? * t.wall_s / (messages + heartbeats))
+        })?;
+        Some(2.0 * users * event.value)
+    };
     // The conversation goes by the flags; the block is as long as it really was.
-    let away = |asked: f64, busy: f64| Away {
+    let away = |asked: f64, busy: f64, users: f64| Away {
         block: busy,
+        after: after(users).unwrap_or(0.0),
         ..p.away(asked)
     };
     let crowd = |k: &Condition| format!("{} users", k.x());
@@ -90,16 +101,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let alone = (summary.host().cores < 2)
         .then(|| "there is one processor only: none is free while somebody computes".to_string());
 
+    let late = |users: f64| LATE + after(users).unwrap_or(0.0) / 2.0;
+    // Between two messages. The first one after the loop has stopped comes up to this later.
+    let apart = 1.0 / p.rate as f64;
+
     let mut claims = Vec::new();
     let cases = inline.iter().flat_map(|k| {
         QUANTILES.map(|(q, name)| {
-            let theory = |busy| away(block, busy).quantile(q, calm(k.x()));
+            let theory = |busy| away(block, busy, k.x()).quantile(q, calm(k.x()));
             let (predicted, measured) = beside(k, theory, |t| t.latency.quantile_s(q));
             Case {
                 name: format!("{name}, {}", crowd(k)),
                 predicted,
                 measured,
-                tolerance: LATE + 0.05 * block,
+                // A message more or less beyond a quantile moves it by their distance.
+                tolerance: late(k.x()) + apart + 0.02 * block,
             }
         })
     });
@@ -108,9 +124,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .unit("s")
             .excused(stalled(&["inline"], beat)),
     );
-    // The first message after the loop has stopped comes up to the distance of two later.
-    let apart = 1.0 / p.rate as f64;
-    if let Some(k) = inline.first() {
+    // Where users leave, who speaks first may be one of them.
+    let first = inline.first();
+    if let Some(k) = first.filter(|k| away(block, block, k.x()).leave_share() == 0.0) {
         let (blocked, slowest) = beside(k, |busy| busy - apart, |t| t.latency.max_s());
         claims.push(
             Claim::at_least(
@@ -123,14 +139,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         );
     }
     let cases = inline.iter().map(|k| {
-        let theory = |busy| k.x() * away(block, busy).missed();
+        let theory = |busy| k.x() * away(block, busy, k.x()).missed();
         let (predicted, measured) = beside(k, theory, |t| gauge(t, "missed_heartbeats"));
         Case {
             name: crowd(k),
             predicted,
             measured,
-            // As many as fall due in the time by which the block and a heartbeat may be late.
-            tolerance: k.x() * 2.0 * LATE / beat,
+            // As many as fall due in the time by which a heartbeat may be late, and some because
+            // users are whole and their phases not random.
+            tolerance: k.x() * late(k.x()) / beat + 3.0,
         }
     });
     claims.push(
@@ -145,13 +162,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         } else {
             users
         };
-        let theory = |busy| away(asked, busy).leave_share();
+        let theory = |busy| away(asked, busy, users).leave_share();
         let (predicted, measured) = beside(k, theory, |t| Some(gone(t)? / users));
         Case {
             name: format!("a block of {}", seconds(asked)),
             predicted,
             measured,
-            tolerance: 2.0 * LATE / beat,
+            tolerance: late(users) / beat + 1.5 / users,
         }
     };
     let on_the_loop = inline.iter().map(|k| share(k, block));
@@ -283,7 +300,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .chain(ELSEWHERE.map(|(series, name, _)| (series, name)));
     for (series, name) in rows.chain([("killed", "another process, killed")]) {
         for k in summary.series(series) {
-            let law = |busy| away(block, busy).quantile(0.99, calm(k.x()));
+            let law = |busy| away(block, busy, k.x()).quantile(0.99, calm(k.x()));
             table.row([
                 name.into(),
                 number(k.x()),
@@ -316,7 +333,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ("killed", lost),
     ];
     let figures = [
-        echoes(p, summary, &away),
+        echoes(p, summary),
         quantiles(summary, block, &away, &calm),
         leavers(p, summary),
     ];
@@ -353,7 +370,7 @@ fn arms() -> [(&'static str, &'static str, Colour); 4] {
 }
 
 /// Each echo as a dot, over the instant at which it was due.
-fn echoes(p: &Params, summary: &Summary, away: &impl Fn(f64, f64) -> Away) -> Option<Figure> {
+fn echoes(p: &Params, summary: &Summary) -> Option<Figure> {
     let slowest = |t: &Trial| t.latency.max_s().unwrap_or(f64::NAN);
     let typical = |series: &str| summary.only(series)?.typical(slowest);
     let inline = typical("inline")?;
@@ -419,7 +436,7 @@ fn echoes(p: &Params, summary: &Summary, away: &impl Fn(f64, f64) -> Away) -> Op
         desc: "Latency of echoes over time, a panel for each place where the mathematics is done. On the event loop it jumps to the length of the block and falls evenly to nothing; elsewhere it stays flat.".into(),
         body: Body::Panels(Panels {
             x: Axis::linear("since the beginning", Unit::Seconds)
-                .with_range(0.0, away(p.block.s(), p.block.s()).window),
+                .with_range(0.0, p.away(p.block.s()).window),
             panels: panels.collect(),
             marks: vec![],
         }),
@@ -430,7 +447,7 @@ fn echoes(p: &Params, summary: &Summary, away: &impl Fn(f64, f64) -> Away) -> Op
 fn quantiles(
     summary: &Summary,
     block: f64,
-    away: &impl Fn(f64, f64) -> Away,
+    away: &impl Fn(f64, f64, f64) -> Away,
     calm: &impl Fn(f64) -> f64,
 ) -> Option<Figure> {
     let quiet = [("quiet", "Nobody asks", Colour::Muted)];
@@ -445,7 +462,7 @@ fn quantiles(
                     let e = k.latency(q);
                     let bar = ValueBar::measured(name, colour, e.map_or(f64::NAN, |e| e.value))
                         .with_interval(e.and_then(|e| e.ci95).filter(|(low, _)| *low > 0.0));
-                    let law = |busy| away(block, busy).quantile(q, calm(k.x()));
+                    let law = |busy| away(block, busy, k.x()).quantile(q, calm(k.x()));
                     match series {
                         "inline" => bar.with_theory(beside(&k, law, |_| None).0),
                         _ => bar,

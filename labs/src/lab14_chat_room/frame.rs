@@ -95,7 +95,7 @@ mod tests {
             let bytes = written(&messages);
             let mut pieces = Pieces { bytes: &bytes, sizes: &sizes, turn: 0 };
             for message in &messages {
-                prop_assert_eq!(read_frame(&mut pieces).unwrap().as_ref(), Some(message));
+                prop_assert_eq!(read_frame(&mut pieces).unwrap(), Some(message.clone()));
             }
             prop_assert_eq!(read_frame(&mut pieces).unwrap(), None);
         }

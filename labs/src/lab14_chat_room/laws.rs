@@ -14,6 +14,8 @@ pub struct Away {
     pub beat: f64,
     /// Silence after which a user leaves.
     pub patience: f64,
+    /// How long the loop then needs to see to every connection once.
+    pub after: f64,
 }
 
 impl Away {
@@ -24,7 +26,13 @@ impl Away {
     /// longer than the patience end with the user gone: all of them or none, unless the block is
     /// less than a beat shorter than the patience.
     pub fn leave_share(&self) -> f64 {
-        ((self.block + self.beat - self.patience) / self.beat).clamp(0.0, 1.0)
+        ((self.silence() + self.beat - self.patience) / self.beat).clamp(0.0, 1.0)
+    }
+
+    /// From the stop until a heartbeat comes again: users have their turn one after another, on
+    /// average in the middle of the round.
+    fn silence(&self) -> f64 {
+        self.block + self.after / 2.0
     }
 
     /// Heartbeats missed, for each user on average: those that fell due while the loop was away, and
@@ -34,7 +42,7 @@ impl Away {
         const USERS: usize = 1000;
         let of = |user: usize| {
             let before = (user as f64 + 0.5) / USERS as f64 * self.beat;
-            beats((self.block + before).min(self.patience))
+            beats((self.silence() + before).min(self.patience))
         };
         (0..USERS).map(of).sum::<f64>() / USERS as f64
     }
@@ -52,7 +60,8 @@ impl Away {
     /// An echo due so long after the loop stopped waits for the rest of the block: the waits fall
     /// evenly from `block` to nothing (or to what is left at the end of the window). With the share
     /// f of the echoes in the block, the slowest share 1 − q of all is the slowest (1 − q)/f of
-    /// those.
+    /// those. On top comes the round in which the loop sees to everybody once: only at its end has a
+    /// room heard all that was said in it.
     pub fn quantile(&self, q: f64, calm: f64) -> f64 {
         let slower = 1.0 - q;
         let share = self.share();
@@ -60,7 +69,7 @@ impl Away {
             return calm;
         }
         let seen = self.block.min(self.window - self.at);
-        calm + self.block - seen * slower / share
+        self.after.max(calm) + self.block - seen * slower / share
     }
 
     /// Share of the messages that are not heard, or never said, because their speakers leave.
@@ -80,6 +89,7 @@ mod tests {
         window: 0.6,
         beat: 0.05,
         patience: 1.0,
+        after: 0.0,
     };
 
     #[test]
@@ -103,6 +113,22 @@ mod tests {
         assert_eq!(gone.leave_share(), 1.0);
         assert!((gone.missed() - 6.0).abs() < 1e-9);
         assert!((gone.lost_share() - 5.0 / 6.0).abs() < 1e-12);
+        // A round of 10 ms: the silence is 5 ms longer, the echoes come 10 ms later.
+        let round = Away {
+            after: 0.01,
+            ..half
+        };
+        assert!((round.leave_share() - 0.6).abs() < 1e-9);
+        assert!(
+            (Away {
+                after: 0.01,
+                ..AWAY
+            }
+            .quantile(0.5, 0.001)
+                - 0.11)
+                .abs()
+                < 1e-12
+        );
         // Who is left has heard nothing late.
         assert_eq!(gone.quantile(1.0, 0.001), 0.001);
     }
@@ -115,7 +141,7 @@ mod tests {
         ) {
             const USERS: usize = 400;
             const MESSAGES: usize = 20_000;
-            let away = Away { at, block, window: at + block + after, beat: block / beats, patience: patience * block };
+            let away = Away { at, block, window: at + block + after, beat: block / beats, patience: patience * block, after: 0.0 };
             let silence = |user: usize| away.block + (user as f64 + 0.5) / USERS as f64 * away.beat;
             let leaves = |user: usize| silence(user) > away.patience;
             let gone = (0..USERS).filter(|u| leaves(*u)).count() as f64 / USERS as f64;
