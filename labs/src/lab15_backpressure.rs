@@ -158,7 +158,7 @@ pub struct Params {
     #[arg(long, default_value_t = 2.5, value_parser = load)]
     pub surge: f64,
     /// How long the surge lasts
-    #[arg(long, default_value = "500ms")]
+    #[arg(long, default_value = "450ms")]
     pub surge_for: Time,
     /// Retries of a request that is not answered in time: n
     #[arg(long, default_value_t = 2, value_parser = retries)]
@@ -235,19 +235,19 @@ impl Lab for Backpressure {
                 "--service",
                 "4ms",
                 "--deadline",
-                "25ms",
+                "20ms",
                 "--margin",
-                "10ms",
+                "8ms",
                 "--loads",
                 "0.5,0.8,1.5",
                 "--window",
-                "200ms",
+                "160ms",
                 "--systems",
                 "10",
                 "--freeze",
-                "50ms",
+                "40ms",
                 "--surge-for",
-                "50ms",
+                "30ms",
                 "--retries",
                 "1",
             ],
@@ -275,7 +275,7 @@ impl Lab for Backpressure {
                 "this would be {rate:.0} requests a second: fewer --systems or --loads, or a longer --service"
             ));
         }
-        let lasts = p.window.s().max(Storm::of(p).lasts());
+        let lasts = p.lasts();
         if lasts > 300.0 || rate * lasts > 2e7 {
             return Err(format!(
                 "this would take {lasts:.0} s and {:.0} million requests: a shorter --window, --deadline or --surge-for, or fewer --systems",
@@ -320,6 +320,12 @@ impl Lab for Backpressure {
 }
 
 impl Params {
+    /// Seconds until every queue that ever empties should have done so, and the storm is over.
+    fn lasts(&self) -> f64 {
+        let drained = self.window.s() + self.deadline.s() + 40.0 * self.service.s();
+        drained.max(Storm::of(self).lasts())
+    }
+
     /// Requests per second over everything that runs side by side.
     fn arrivals_per_s(&self) -> f64 {
         let capacity = self.workers as f64 / self.service.s();

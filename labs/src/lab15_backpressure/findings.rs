@@ -665,7 +665,7 @@ fn sweep(p: &Params, all: &[Point], last: f64, unbounded: f64, shed: f64) -> Fig
     Figure {
         id: "load".into(),
         title: format!(
-            "At {} times the capacity a queue without bound gives {} of it in time, refusing gives {}",
+            "At {}× the capacity an unbounded queue gives {} of it in time, refusing {}",
             number(last),
             percent(unbounded),
             percent(shed)

@@ -88,7 +88,7 @@ impl Storm {
             p: p.clone(),
             surge,
             away,
-            end: away.1 + 3.0 * t,
+            end: away.1 + 5.0 * t,
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Crowd {
     /// find it here.
     warm_up: Duration,
     window: Duration,
+    /// When nothing runs beside it any more.
+    quiet: Duration,
     /// How many services.
     pub(super) systems: usize,
 }
@@ -81,6 +83,7 @@ impl Crowd {
                 _ => Duration::ZERO,
             },
             window,
+            quiet: Duration::from_secs_f64(p.lasts()),
             systems: systems.div_ceil(GROUPS).max(1) * GROUPS,
         }
     }
@@ -106,7 +109,11 @@ impl Crowd {
     fn at_first(&self, random: f64) -> usize {
         let (c, load) = (self.rules.workers, self.rho * self.rules.workers as f64);
         let room = match self.rules.arm {
-            Arm::Deadline | Arm::Expired => return 0,
+            // Near enough to the steady state: the warm-up does the rest.
+            Arm::Deadline | Arm::Expired => {
+                let patience = self.rules.patience.unwrap_or_default();
+                c + (patience.as_secs_f64() * c as f64 / self.service_s) as usize
+            }
             Arm::Shed => c + self.rules.places,
             _ if self.rho >= OVERLOAD => {
                 // As deep as if it had lasted as long as it will now be watched.
@@ -170,6 +177,8 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
         }
         let mut done = running.join_all().await;
         done.sort_by_key(|(system, _)| *system);
+        // Making the books is work, and would make the timers of those late who still run.
+        sleep_until((begin + crowd.quiet).into()).await;
         done
     };
     // A run that is stopped has no books.
