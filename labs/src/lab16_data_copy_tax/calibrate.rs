@@ -2,14 +2,12 @@
 //!
 //! A buffer of 16 KB is in a processor's first cache, one of 64 MB in none, and bytes that another
 //! processor has just written must come from there. So there is not one bandwidth but one for each
-//! size and kind of access, measured as the lab uses it: one thread writes a buffer, another passes
-//! over it, and only the pass is timed. What the system itself takes to pass bytes on, with its two
-//! copies, is measured by a single thread that writes and reads in turn: nobody has to be woken.
+//! size and kind of access, measured as the lab uses it: one thread (or process) writes a buffer,
+//! another passes over it, and only the pass is timed, not the wait before it. The same for what the
+//! system takes to copy bytes in and out: one side writes what surely fits, then the other reads it.
 
 use std::{
     hint::black_box,
-    io::{Read, Write},
-    ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError, mpsc::channel},
     thread,
 };
@@ -17,7 +15,8 @@ use std::{
 use lab_kit::{os, prelude::*, stats::median};
 
 use super::{
-    child::Wire,
+    HandOver, Kept,
+    child::{Ends, Wire},
     payload::{checksum, fill},
     segment::{Home, Segment, View},
 };
@@ -26,6 +25,10 @@ use super::{
 const PAGE: usize = 4096;
 /// Bytes that any connection takes without anybody reading.
 const CHUNK: usize = 32 << 10;
+
+/// Chunks that stand for a payload, and how often they go through.
+const CHUNKS: usize = 16;
+const ROUNDS: usize = 4;
 
 /// How often to measure: for so long, but at least and at most so often.
 #[derive(Clone, Copy)]
@@ -72,13 +75,14 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
     })?;
     r.gauge("copy_s", copied);
 
-    let segment = Segment::create(home, bytes)?;
-    let view = View::open(&home.base(), segment.name(), bytes)?;
-    segment.opened();
-    let (own, _) = lent(segment);
-    let [_, shared] = written_and(own, effort, seq, move || {
-        black_box(checksum(&view));
+    // As the consumer has it: in a process and with page tables of its own.
+    let mut kept = Kept::open(home, bytes)?;
+    let shared = effort.median(|| {
+        *seq = seq.wrapping_add(1).max(1);
+        black_box(fill(kept.place()?, *seq));
+        Ok(kept.hand_over(*seq)?.read_ns as f64 / 1e9)
     })?;
+    drop(kept);
     r.gauge("shared_s", shared);
 
     let (mut made, mut mapped) = (Vec::new(), Vec::new());
@@ -91,27 +95,28 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
     r.gauge("touch_s", median(&made));
     r.gauge("map_s", median(&mapped));
 
-    let (from, mut into) = (vec![1u8; bytes], vec![0u8; bytes]);
+    let from = vec![1u8; bytes];
     for wire in [Wire::Pipe, Wire::Unix, Wire::Tcp] {
-        if let Some((mut to, mut back)) = wire.both_ends()? {
-            let seconds = effort.median(|| through(&mut to, &mut back, &from, &mut into))?;
-            r.gauge(wire.through(), seconds);
+        if let Some(ends) = wire.both_ends()? {
+            let (there, back) = through(ends, &from)?;
+            r.gauge(wire.there(), there);
+            r.gauge(wire.back(), back);
         }
     }
     Ok(())
 }
 
 /// A buffer that one side writes and the other reads, and never both.
-type Lent<T> = Arc<Mutex<T>>;
+type Lent = Arc<Mutex<Vec<u8>>>;
 
-fn lent<T>(buffer: T) -> (Lent<T>, Lent<T>) {
+fn lent(buffer: Vec<u8>) -> (Lent, Lent) {
     let own = Arc::new(Mutex::new(buffer));
     (own.clone(), own)
 }
 
 /// Median seconds that this thread takes to write a buffer, and another thread for `pass` after it.
-fn written_and<T: Deref<Target = [u8]> + DerefMut>(
-    buffer: Lent<T>,
+fn written_and(
+    buffer: Lent,
     effort: Effort,
     seq: &mut u64,
     mut pass: impl FnMut() + Send + 'static,
@@ -171,13 +176,48 @@ fn first_touch(home: &Home, bytes: usize) -> Result<(f64, f64, f64)> {
     Ok((whole.as_secs_f64(), mapped.as_secs_f64(), touched))
 }
 
-/// Seconds to write bytes into a connection and read them from its other end, a little at a time.
-fn through(to: &mut impl Write, back: &mut impl Read, from: &[u8], into: &mut [u8]) -> Result<f64> {
-    let start = Instant::now();
-    for (there, here) in from.chunks(CHUNK).zip(into.chunks_mut(CHUNK)) {
-        to.write_all(there)?;
-        back.read_exact(here)?;
+/// Seconds that it takes to write bytes into a connection, and seconds to read them on another
+/// thread. A few chunks stand for all: two threads that wait for each other take long.
+fn through((mut to, mut back): Ends, from: &[u8]) -> Result<(f64, f64)> {
+    let chunks: Vec<&[u8]> = from.chunks(CHUNK).collect();
+    let every = chunks.len().div_ceil(CHUNKS);
+    let (ring, rings) = channel::<(usize, usize)>();
+    let (answer, answers) = channel();
+    let bytes = from.len();
+    let other = thread::spawn(move || {
+        let mut into = vec![1u8; bytes];
+        // The first answer says that there is a buffer.
+        let mut took = Ok(0.0);
+        loop {
+            if answer.send(took).is_err() {
+                break;
+            }
+            let Ok((at, length)) = rings.recv() else {
+                break;
+            };
+            let start = Instant::now();
+            let read = back.read_exact(&mut into[at..at + length]);
+            took = read.map(|()| start.elapsed().as_secs_f64());
+            black_box(&into);
+        }
+    });
+    answers.recv()??;
+    let (mut wrote, mut read, mut passed) = (0.0, 0.0, 0);
+    for round in 0..ROUNDS {
+        for (i, chunk) in chunks.iter().enumerate().skip(round % every).step_by(every) {
+            let start = Instant::now();
+            to.write_all(chunk)?;
+            let took = start.elapsed().as_secs_f64();
+            ring.send((i * CHUNK, chunk.len()))?;
+            let back = answers.recv()??;
+            // The first round is a warm-up.
+            if round > 0 {
+                (wrote, read, passed) = (wrote + took, read + back, passed + chunk.len());
+            }
+        }
     }
-    black_box(&into);
-    Ok(start.elapsed().as_secs_f64())
+    drop(ring);
+    let _ = other.join();
+    let all = bytes as f64 / passed as f64;
+    Ok((wrote * all, read * all))
 }

@@ -33,15 +33,24 @@ pub enum Wire {
 }
 
 /// Both ends of a connection.
-pub type Ends = (Box<dyn Write>, Box<dyn Read>);
+pub type Ends = (Box<dyn Write + Send>, Box<dyn Read + Send>);
 
 impl Wire {
-    /// The gauge of the time that bytes take through it.
-    pub fn through(self) -> &'static str {
+    /// The gauge of the time that the system takes to copy bytes in.
+    pub fn there(self) -> &'static str {
         match self {
-            Wire::Pipe => "through_pipe_s",
-            Wire::Unix => "through_unix_s",
-            Wire::Tcp => "through_tcp_s",
+            Wire::Pipe => "pipe_there_s",
+            Wire::Unix => "unix_there_s",
+            Wire::Tcp => "tcp_there_s",
+        }
+    }
+
+    /// The gauge of the time that it takes to copy them out.
+    pub fn back(self) -> &'static str {
+        match self {
+            Wire::Pipe => "pipe_back_s",
+            Wire::Unix => "unix_back_s",
+            Wire::Tcp => "tcp_back_s",
         }
     }
 
