@@ -45,25 +45,25 @@
 //! processors. The universal scalability law puts numbers to the curves: `σ ≥ 1` says that already
 //! the second thread costs more than it brings. It is a fit, and of few points: it describes.
 //!
-//! With real work the time inside the lock decides. With a share `s` of each item inside, at most
-//! `1/s` items are under way: speed-up `min(P, 1/s)`, if whoever is outside computes all the
-//! while. Amdahl's law, `1/(s + (1 - s)/P)`, is the other end: nobody is outside while another is
-//! inside. What was measured lies between. A thread that waits for a lock sleeps, and where a
-//! scheduler puts it when it wakes is its own affair; behind the thread that just let go of the lock is
-//! a likely place, on which nothing overlaps (nothing here isolates it). At `s = 1` both ends are one:
-//! a lock held for everything is a queue with one server, however many threads.
+//! With real work the time inside the lock decides. With a share `s` of each item inside, the lock
+//! lets one item pass in `s` times its time: speed-up at most `min(P, 1/s)`, if whoever is outside
+//! computes all the while. Amdahl's law, `1/(s + (1 - s)/P)`, is the other end: nobody is outside
+//! while another is inside. What was measured lies between. A thread that waits for a lock sleeps, and
+//! it is up to the scheduler where it wakes; behind the thread that has just let go of the lock is a
+//! likely place, and then nothing overlaps (nothing here isolates it). At `s = 1` both ends are one: a
+//! lock held for everything is a queue with one server, however many threads.
 //!
 //! A hung program is silent and idle; it looks like one that waits for the network. The guard held
-//! across an `.await` blocks the next task's *thread*, the very one which the first task would need to go
-//! on. On a runtime of many threads it takes as many such tasks as threads, so it appears
-//! under load.
+//! across an `.await` blocks the next task's *thread*, the very one that the first task would need to
+//! go on. On a runtime of many threads it takes as many such tasks as threads, so it appears under
+//! load.
 //!
 //! ## Where the source was misled
 //!
-//! The material this lab goes back to names race conditions and deadlocks as the risks of threads
-//! and shows neither, which leaves two wrong impressions. One is that a race shows when it is run:
-//! a run that loses nothing proves nothing, which is why the model checker is here. The other is that
-//! a lock round each access is enough: read under one lock and write under the next is the first
+//! The material this lab goes back to names race conditions and deadlocks as the risks of threads.
+//! Two things often concluded from that do not hold. One is that a race shows when it is run: a run
+//! that loses nothing proves nothing, which is why the model checker is here. The other is that a
+//! lock round each access is enough: read under one lock and write under the next is the first
 //! counter again. Nor does an event loop do away with it: at every `.await` others move, and what was
 //! read before it may be old.
 //!
