@@ -143,7 +143,7 @@ pub struct Params {
     #[arg(long, default_value_t = 1024, value_parser = level)]
     pub outbox: usize,
     /// Blocks of the event loop to lose users by, in multiples of the patience, with commas
-    #[arg(long, value_delimiter = ',', value_parser = multiple, default_value = "0.8,0.95,1.1")]
+    #[arg(long, value_delimiter = ',', value_parser = multiple, default_value = "0.95,1.1")]
     pub losses: Vec<f64>,
     /// Be the process that computes
     #[arg(long, hide = true)]
@@ -332,13 +332,19 @@ impl Lab for ChatRoom {
         let pool = &Arc::new(pool.build()?);
         let (block, cost) = (p.block.s(), p.block.duration());
         let levels = session.levels_that_fit(&p.users);
-        let smoke = session.scale == Scale::Smoke;
+        // What is away for so long is not always so for exactly as long.
+        let (blocked, elsewhere) = match session.scale {
+            Scale::Smoke => (1, 1),
+            Scale::Quick => (5, 2),
+            Scale::Full => (3, 1),
+        };
 
         let mut plan = session.plan();
         for (i, users) in levels.iter().copied().enumerate() {
             let x = users as f64;
-            // A bound on one crowd needs an interval; several crowds lend each other theirs.
-            let often = |times: usize| 0..if smoke || i > 0 { 1 } else { times };
+            // The first crowd is the one that is looked at closely.
+            let often =
+                |times: usize, later: usize| 0..if i == 0 { times } else { later.min(times) };
             let visit = move |r: &Recorder, asks: &[Duration], solve: Solve| {
                 visit(r, p, p.crowd(r, users, block, asks.to_vec()), solve, |_| {
                     Ok(())
@@ -347,12 +353,12 @@ impl Lab for ChatRoom {
             plan.point("quiet", x, move |r| {
                 visit(r, &[], solver(r, move |cost| on_the_loop(kernel, cost)))
             });
-            for _ in often(3) {
+            for _ in often(blocked, 3) {
                 plan.point("inline", x, move |r| {
                     visit(r, &[cost], solver(r, move |cost| on_the_loop(kernel, cost)))
                 });
             }
-            for _ in often(2) {
+            for _ in often(elsewhere, 1) {
                 plan.point("spawn_blocking", x, move |r| {
                     visit(r, &[cost], solver(r, move |cost| on_a_thread(kernel, cost)))
                 });
@@ -373,7 +379,7 @@ impl Lab for ChatRoom {
             for long in p.long_blocks() {
                 // All or none is the same every time; what lies between is not.
                 let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
-                for _ in 0..if smoke || certain { 1 } else { 3 } {
+                for _ in 0..if certain { 1 } else { blocked.min(3) } {
                     plan.point("losses", long, move |r| {
                         let asks = vec![Duration::from_secs_f64(long)];
                         let way = move |cost| on_the_loop(kernel, cost);

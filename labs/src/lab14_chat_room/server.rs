@@ -356,8 +356,8 @@ impl User {
         // Spread over the beat by the golden ratio, so that a thousand users are not a thousand
         // heartbeats at one instant.
         let phase = beat.mul_f64((self.number as f64 * 0.618_033_988_749_894_9).fract());
-        let passed = origin.elapsed().saturating_sub(phase).as_secs_f64() / beat.as_secs_f64();
-        let first = origin + phase + beat.mul_f64(passed.floor() + 1.0);
+        let passed = (origin.elapsed().as_secs_f64() - phase.as_secs_f64()) / beat.as_secs_f64();
+        let first = origin + phase + beat.mul_f64(passed.ceil().max(0.0));
         let mut timer = interval_at(first.into(), beat);
         // Those that fell due while the loop was away are left out: nobody needs six at once.
         timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
