@@ -85,36 +85,33 @@
 //!   if each copy runs at 8 GB/s? What if both sides share one processor?
 //! - A colleague's consumer "reads" 10 MB in 5 µs. What does it do?
 
-use std::{
-    net::SocketAddr,
-    ops::Deref,
-    path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{anyhow, bail, ensure};
 use clap::ValueEnum;
-use lab_kit::{os, prelude::*, record::Latency, stats::median};
+use lab_kit::{os, prelude::*};
 
 use calibrate::Effort;
 use child::{Answer, Consumer, Ring, Spent, Wire};
+use room::Room;
+use rounds::repeat;
+use seats::{Seats, sit};
 use segment::{Home, Segment};
 
 mod calibrate;
 mod child;
 mod findings;
 mod payload;
+mod room;
+mod rounds;
+mod seats;
 mod segment;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Sizes of the payload, with commas
-    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,16KB,64KB,256KB,1MB,4MB,10MB,64MB")]
+    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,8KB,64KB,256KB,1MB,2MB,4MB,10MB,64MB")]
     pub sizes: Vec<Size>,
     /// The size that the bars and the headline are about [default: the size nearest to 10MB]
     #[arg(long, value_parser = size)]
@@ -136,6 +133,10 @@ pub struct Params {
     #[arg(long, value_name = "DIR")]
     #[serde(default)]
     pub folder: Option<PathBuf>,
+    /// Let the system choose the processors, which may be one for both sides
+    #[arg(long)]
+    #[serde(default)]
+    pub unseated: bool,
     /// Do no experiment: consume what another process sends this way
     #[arg(long, value_enum, hide = true)]
     #[serde(skip)]
@@ -144,6 +145,10 @@ pub struct Params {
     #[arg(long, hide = true)]
     #[serde(skip)]
     pub connect: Option<SocketAddr>,
+    /// With --consume: on which processor
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub seat: Option<usize>,
     /// With --consume: where the producer's segments are
     #[arg(long, hide = true)]
     #[serde(skip)]
@@ -307,6 +312,10 @@ impl Lab for DataCopyTax {
                 "cargo run --release --bin lab16 -- --ways arc,kept --sizes 1B,1KB,1MB,64MB",
                 "one process or two: the border costs two wake-ups, and nothing a byte",
             ),
+            (
+                "cargo run --release --bin lab16 -- --unseated",
+                "the system chooses the processors: times vary with whether both sides share one",
+            ),
         ],
         source: include_str!("lab16_data_copy_tax.rs"),
         sizes: Sizes {
@@ -335,11 +344,19 @@ impl Lab for DataCopyTax {
 
     fn instead(p: &Params) -> Option<Result<()>> {
         let wire = p.consume?;
+        let _seated = sit(p.seat);
         Some(child::consume(wire, p.connect, p.segments_in.clone()))
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let home = &Home::new(p.folder.as_deref());
+        let setting = &Setting {
+            home: Home::new(p.folder.as_deref()),
+            seats: if p.unseated {
+                Seats::default()
+            } else {
+                Seats::find()
+            },
+        };
         let sizes = sizes_that_fit(p, session)?;
         let mut ways = p.ways.clone();
         if cfg!(not(unix)) && ways.contains(&Way::Unix) {
@@ -361,14 +378,14 @@ impl Lab for DataCopyTax {
         };
         let mut plan = session.plan();
         for size in sizes {
-            let machine = move |r: &Recorder| calibrate::passes(r, home, size.b(), effort);
+            let machine = move |r: &Recorder| calibrate::passes(r, setting, size.b(), effort);
             (0..repeats).for_each(|_| plan.point("machine", size.f(), machine));
             for way in ways.clone() {
                 // The largest take long, and most of the laws stand on the other sizes as well.
                 let once = size.b() > LONG && ![Way::Kept, Way::Pipe].contains(&way);
                 for _ in 0..if once { 1 } else { repeats } {
                     plan.point(way.series(), size.f(), move |r| {
-                        hand_over(r, p, home, way, size.b())
+                        hand_over(r, p, setting, way, size.b())
                     });
                 }
             }
@@ -376,7 +393,7 @@ impl Lab for DataCopyTax {
         // What a hand-over costs before the first byte.
         for way in ways {
             for _ in 0..repeats {
-                plan.point(&way.empty(), 1.0, move |r| hand_over(r, p, home, way, 1));
+                plan.point(&way.empty(), 1.0, move |r| hand_over(r, p, setting, way, 1));
             }
         }
         plan.run()
@@ -403,18 +420,28 @@ fn sizes_that_fit(p: &Params, session: &mut Session) -> Result<Vec<Size>> {
     Ok(fit)
 }
 
-fn hand_over(r: &Recorder, p: &Params, home: &Home, way: Way, bytes: usize) -> Result<()> {
-    let stream = |wire| Streamed::open(wire, bytes);
+/// Where the experiment takes place.
+struct Setting {
+    /// Where segments are kept.
+    home: Home,
+    /// Where the two sides run.
+    seats: Seats,
+}
+
+fn hand_over(r: &Recorder, p: &Params, on: &Setting, way: Way, bytes: usize) -> Result<()> {
+    let _seated = sit(on.seats.producer);
+    let seat = on.seats.consumer;
+    let stream = |wire| Streamed::open(wire, seat, bytes);
     match way {
-        Way::Clone => repeat(r, p, Cloned(Room::open(vec![0; bytes])?)),
-        Way::Arc => repeat(r, p, Lent(Room::open(Arc::from(vec![0; bytes]))?)),
+        Way::Clone => repeat(r, p, Cloned(Room::open(vec![0; bytes], seat)?)),
+        Way::Arc => repeat(r, p, Lent(Room::open(Arc::from(vec![0; bytes]), seat)?)),
         Way::Pipe => repeat(r, p, stream(Wire::Pipe)?),
-        Way::Wide => repeat(r, p, Streamed::wide(p.pipe, bytes)?),
+        Way::Wide => repeat(r, p, Streamed::wide(p.pipe, seat, bytes)?),
         Way::Unix => repeat(r, p, stream(Wire::Unix)?),
         Way::Tcp => repeat(r, p, stream(Wire::Tcp)?),
-        Way::Kept => repeat(r, p, Kept::open(home, bytes)?),
-        Way::Copied => repeat(r, p, Copied(Kept::open(home, bytes)?, vec![0; bytes])),
-        Way::Fresh => repeat(r, p, Fresh::open(home, bytes)?),
+        Way::Kept => repeat(r, p, Kept::open(on, bytes)?),
+        Way::Copied => repeat(r, p, Copied(Kept::open(on, bytes)?, vec![0; bytes])),
+        Way::Fresh => repeat(r, p, Fresh::open(on, bytes)?),
     }
 }
 
@@ -475,13 +502,13 @@ struct Streamed {
 }
 
 impl Streamed {
-    fn open(wire: Wire, bytes: usize) -> Result<Streamed> {
-        let (consumer, own) = (Consumer::start(wire, None)?, vec![0; bytes]);
+    fn open(wire: Wire, seat: Option<usize>, bytes: usize) -> Result<Streamed> {
+        let (consumer, own) = (Consumer::start(wire, seat, None)?, vec![0; bytes]);
         Ok(Streamed { consumer, own })
     }
 
-    fn wide(pipe: Size, bytes: usize) -> Result<Streamed> {
-        let (consumer, own) = (Consumer::at_wide_pipe(pipe.b())?, vec![0; bytes]);
+    fn wide(pipe: Size, seat: Option<usize>, bytes: usize) -> Result<Streamed> {
+        let (consumer, own) = (Consumer::at_wide_pipe(pipe.b(), seat)?, vec![0; bytes]);
         Ok(Streamed { consumer, own })
     }
 }
@@ -514,9 +541,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn open(home: &Home, bytes: usize) -> Result<Kept> {
-        let segment = Segment::create(home, bytes)?;
-        let consumer = Consumer::start(Wire::Pipe, Some(&home.base()))?;
+    fn open(on: &Setting, bytes: usize) -> Result<Kept> {
+        let segment = Segment::create(&on.home, bytes)?;
+        let consumer = Consumer::start(Wire::Pipe, on.seats.consumer, Some(&on.home.base()))?;
         Ok(Kept { consumer, segment })
     }
 }
@@ -571,10 +598,10 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn open(home: &Home, bytes: usize) -> Result<Fresh> {
+    fn open(on: &Setting, bytes: usize) -> Result<Fresh> {
         Ok(Fresh {
-            consumer: Consumer::start(Wire::Pipe, Some(&home.base()))?,
-            home: home.clone(),
+            consumer: Consumer::start(Wire::Pipe, on.seats.consumer, Some(&on.home.base()))?,
+            home: on.home.clone(),
             bytes,
             segment: None,
         })
@@ -606,103 +633,4 @@ impl HandOver for Fresh {
     fn spent(&mut self) -> Result<(Spent, Spent)> {
         self.consumer.spent()
     }
-}
-
-/// A consumer on a thread of this process, and the producer's bytes.
-struct Room<T> {
-    own: T,
-    to: Sender<(u64, T)>,
-    from: Receiver<Answer>,
-}
-
-impl<T: Deref<Target = [u8]> + Send + 'static> Room<T> {
-    fn open(own: T) -> Result<Room<T>> {
-        let (to, payloads) = channel::<(u64, T)>();
-        let (answers, from) = channel();
-        let consume = move || {
-            for (seq, payload) in payloads {
-                let answer = Answer::to(seq, &payload);
-                // Let go of it first: the answer says that it is the producer's again.
-                drop(payload);
-                if answers.send(answer).is_err() {
-                    break;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("consumer".into());
-        thread.spawn(consume)?;
-        Ok(Room { own, to, from })
-    }
-
-    fn send(&self, seq: u64, payload: T) -> Result<Answer> {
-        let gone = |_| anyhow!("the consumer's thread is gone");
-        self.to
-            .send((seq, payload))
-            .map_err(|_| anyhow!("the consumer's thread is gone"))?;
-        self.from.recv().map_err(gone)
-    }
-}
-
-/// Writes a payload and hands it over, again and again, and looks at every answer.
-fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
-    // Numbers that no other trial has: what an earlier one left behind is seen.
-    let mut seq = r.seed() | 1;
-    let mut once = |way: &mut dyn HandOver| {
-        seq = seq.wrapping_add(1).max(1);
-        let start = Instant::now();
-        let place = way.place()?;
-        let sum = payload::fill(place, seq);
-        let ready = Instant::now();
-        let answer = way.hand_over(seq)?;
-        let end = Instant::now();
-        ensure!(answer.seq == seq, "the consumer answered another hand-over");
-        Ok((
-            ready - start,
-            end - ready,
-            answer.read_ns,
-            answer.sum == sum,
-        ))
-    };
-    // Pages, caches and the other side's buffers are there before the clock starts.
-    once(&mut way)?;
-    let (mut write, mut handed, mut read) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut books, mut latency) = (Trial::default(), Latency::new());
-    let before = way.spent()?;
-    let start = Instant::now();
-    while books.offered < p.least as u64
-        || (start.elapsed() < p.window.duration() && books.offered < 1_000_000)
-    {
-        let (wrote, took, read_ns, right) = once(&mut way)?;
-        books.offered += 1;
-        books.ok += u64::from(right);
-        if right {
-            latency.record(took);
-        }
-        write.push(wrote.as_secs_f64());
-        handed.push(took.as_secs_f64());
-        read.push(read_ns as f64 / 1e9);
-    }
-    let wall = start.elapsed();
-    let after = way.spent()?;
-    let n = books.offered as f64;
-    books.failed = books.offered - books.ok;
-    if books.failed > 0 {
-        books.failures.insert("checksum".into(), books.failed);
-    }
-    books.latency = latency;
-    r.books(books);
-    r.wall(wall);
-    r.gauge("hand_over_s", median(&handed));
-    r.gauge("produce_s", median(&write));
-    r.gauge("read_s", median(&read));
-    r.gauge("cycle_s", wall.as_secs_f64() / n);
-    let (here, there) = (after.0.since(before.0), after.1.since(before.1));
-    for (side, spent) in [("producer", here), ("consumer", there)] {
-        let each = |what: &str, value: f64| r.gauge(&format!("{side}_{what}"), value / n);
-        each("cpu_s", spent.cpu_ns as f64 / 1e9);
-        each("faults", spent.page_faults as f64);
-        each("copied_bytes", spent.copied as f64);
-        each("calls", spent.calls as f64);
-    }
-    Ok(())
 }

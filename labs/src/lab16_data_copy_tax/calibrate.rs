@@ -15,9 +15,10 @@ use std::{
 use lab_kit::{os, prelude::*, stats::median};
 
 use super::{
-    HandOver, Kept,
+    HandOver, Kept, Setting,
     child::{Ends, Wire},
     payload::{checksum, fill},
+    seats::sit,
     segment::{Home, Segment, View},
 };
 
@@ -54,10 +55,12 @@ impl Effort {
 /// Writes down, for so many bytes: seconds of one pass that writes them, reads them, reads them in a
 /// segment, copies them; seconds to make the pages of a new segment, on both sides; seconds through
 /// each connection.
-pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result<()> {
+pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Result<()> {
+    let _seated = sit(on.seats.producer);
+    let seat = on.seats.consumer;
     let seq = &mut r.seed();
     let (own, buffer) = lent(vec![0u8; bytes]);
-    let [write, read] = written_and(own, effort, seq, move || {
+    let [write, read] = written_and(own, effort, seq, seat, move || {
         black_box(checksum(
             &buffer.lock().unwrap_or_else(PoisonError::into_inner),
         ));
@@ -67,7 +70,7 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
 
     let (own, buffer) = lent(vec![0u8; bytes]);
     let mut copy = vec![0u8; bytes];
-    let [_, copied] = written_and(own, effort, seq, move || {
+    let [_, copied] = written_and(own, effort, seq, seat, move || {
         copy.copy_from_slice(black_box(
             &buffer.lock().unwrap_or_else(PoisonError::into_inner),
         ));
@@ -76,7 +79,7 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
     r.gauge("copy_s", copied);
 
     // As the consumer has it: in a process and with page tables of its own.
-    let mut kept = Kept::open(home, bytes)?;
+    let mut kept = Kept::open(on, bytes)?;
     let shared = effort.median(|| {
         *seq = seq.wrapping_add(1).max(1);
         black_box(fill(kept.place()?, *seq));
@@ -87,7 +90,7 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
 
     let (mut made, mut mapped) = (Vec::new(), Vec::new());
     for _ in 0..effort.least.min(5) {
-        let (making, mapping, faults) = first_touch(home, bytes)?;
+        let (making, mapping, faults) = first_touch(&on.home, bytes)?;
         made.push(making);
         mapped.push(mapping);
         r.gauge("touch_faults", faults);
@@ -98,7 +101,7 @@ pub fn passes(r: &Recorder, home: &Home, bytes: usize, effort: Effort) -> Result
     let from = vec![1u8; bytes];
     for wire in [Wire::Pipe, Wire::Unix, Wire::Tcp] {
         if let Some(ends) = wire.both_ends()? {
-            let (there, back) = through(ends, &from)?;
+            let (there, back) = through(ends, &from, seat)?;
             r.gauge(wire.there(), there);
             r.gauge(wire.back(), back);
         }
@@ -119,11 +122,13 @@ fn written_and(
     buffer: Lent,
     effort: Effort,
     seq: &mut u64,
+    seat: Option<usize>,
     mut pass: impl FnMut() + Send + 'static,
 ) -> Result<[f64; 2]> {
     let (ring, rings) = channel::<()>();
     let (answer, answers) = channel::<f64>();
     let other = thread::spawn(move || {
+        let _seated = sit(seat);
         for () in rings {
             let start = Instant::now();
             pass();
@@ -178,13 +183,14 @@ fn first_touch(home: &Home, bytes: usize) -> Result<(f64, f64, f64)> {
 
 /// Seconds that it takes to write bytes into a connection, and seconds to read them on another
 /// thread. A few chunks stand for all: two threads that wait for each other take long.
-fn through((mut to, mut back): Ends, from: &[u8]) -> Result<(f64, f64)> {
+fn through((mut to, mut back): Ends, from: &[u8], seat: Option<usize>) -> Result<(f64, f64)> {
     let chunks: Vec<&[u8]> = from.chunks(CHUNK).collect();
     let every = chunks.len().div_ceil(CHUNKS);
     let (ring, rings) = channel::<(usize, usize)>();
     let (answer, answers) = channel();
     let bytes = from.len();
     let other = thread::spawn(move || {
+        let _seated = sit(seat);
         let mut into = vec![1u8; bytes];
         // The first answer says that there is a buffer.
         let mut took = Ok(0.0);

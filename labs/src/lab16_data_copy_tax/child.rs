@@ -247,26 +247,34 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts one. `base` is where it finds segments, if it will need any.
+    /// Starts one on a processor. `base` is where it finds segments, if it will need any.
     ///
     /// # Errors
     /// When the program cannot be started again, or has no such connection.
-    pub fn start(wire: Wire, base: Option<&Path>) -> Result<Consumer> {
-        Consumer::start_with(wire, None, base)
+    pub fn start(wire: Wire, seat: Option<usize>, base: Option<&Path>) -> Result<Consumer> {
+        Consumer::start_with(wire, None, seat, base)
     }
 
     /// Starts one at a pipe that holds so many bytes.
     ///
     /// # Errors
     /// When the system has no such pipe.
-    pub fn at_wide_pipe(holds: usize) -> Result<Consumer> {
-        Consumer::start_with(Wire::Pipe, Some(holds), None)
+    pub fn at_wide_pipe(holds: usize, seat: Option<usize>) -> Result<Consumer> {
+        Consumer::start_with(Wire::Pipe, Some(holds), seat, None)
     }
 
-    fn start_with(wire: Wire, holds: Option<usize>, base: Option<&Path>) -> Result<Consumer> {
+    fn start_with(
+        wire: Wire,
+        holds: Option<usize>,
+        seat: Option<usize>,
+        base: Option<&Path>,
+    ) -> Result<Consumer> {
         let mut command = cli::again(&DataCopyTax::CARD)?;
         let name = format!("{wire:?}").to_lowercase();
         command.args(["--consume", &name]);
+        if let Some(seat) = seat {
+            command.arg("--seat").arg(seat.to_string());
+        }
         if let Some(base) = base {
             command.arg("--segments-in").arg(base);
         }

@@ -1,6 +1,6 @@
 //! Theory beside measurement for lab16.
 
-use lab_kit::prelude::*;
+use lab_kit::{prelude::*, stats::median};
 
 use super::{Params, Way, child::Wire};
 
@@ -92,12 +92,18 @@ struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     fn at(summary: &Summary<'a>, way: Way, x: f64) -> Option<Beside<'a>> {
-        let empty = summary.only(&way.empty())?.gauge("hand_over_s")?;
+        // The median: in which company a trial was woken is not always the same.
+        let empty = summary.only(&way.empty())?;
+        let empty = empty
+            .trials()
+            .iter()
+            .filter_map(|t| gauge(t, "hand_over_s"));
+        let empty: Vec<f64> = empty.collect();
         Some(Beside {
             way,
             k: summary.at(way.series(), x)?,
             machine: summary.at("machine", x)?,
-            empty: empty.value,
+            empty: median(&empty),
         })
     }
 
@@ -191,7 +197,7 @@ struct Fit {
 
 /// Least squares over all sizes, each weighed by its own time: `T = latency + copies·copy + pass`.
 fn fit(points: &[Beside]) -> Option<Fit> {
-    let rounds = points.iter().map(|b| b.k.trials().len()).min()?;
+    let rounds = points.iter().map(|b| b.k.trials().len()).max()?;
     let line = |round: usize| {
         // (copy, the time without the pass, weight)
         let rows: Vec<(f64, f64, f64)> = points
