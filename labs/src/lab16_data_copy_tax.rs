@@ -111,7 +111,7 @@ mod segment;
 #[derive(Args, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Sizes of the payload, with commas
-    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,8KB,64KB,256KB,1MB,2MB,4MB,10MB,64MB")]
+    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "1KB,16KB,64KB,256KB,1MB,2MB,4MB,10MB,64MB")]
     pub sizes: Vec<Size>,
     /// The size that the bars and the headline are about [default: the size nearest to 10MB]
     #[arg(long, value_parser = size)]

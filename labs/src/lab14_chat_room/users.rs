@@ -624,7 +624,8 @@ mod tests {
         #[test]
         fn users_take_turns_and_every_message_has_one_speaker(users in 2usize..60, per_room in 2usize..20, rate in 1f64..2000.0, ms in 1u64..500) {
             let crowd = Crowd { per_room, rate, window: Duration::from_millis(ms), ..crowd(users, Instant::now()) };
-            let mut dues: Vec<Duration> = (0..users).flat_map(|u| (0..crowd.says(u)).filter_map(move |k| Some((u, k)))).filter_map(|(u, k)| crowd.due(u, k)).collect();
+            let said = (0..users).flat_map(|u| (0..crowd.says(u)).map(move |k| (u, k)));
+            let mut dues: Vec<Duration> = said.filter_map(|(u, k)| crowd.due(u, k)).collect();
             dues.sort();
             prop_assert_eq!(dues.len(), crowd.messages());
             for (turn, due) in dues.iter().enumerate() {

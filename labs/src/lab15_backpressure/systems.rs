@@ -197,13 +197,16 @@ struct Watched {
     deepest: usize,
 }
 
+/// What came of going in, and where the answer will come from.
+type Entered = (Door, Receiver<Answer>);
+
 async fn one(crowd: Crowd, visits: Vec<Visit>, begin: Instant) -> Watched {
     let from = begin + crowd.warm_up;
     let over = from + crowd.window;
     let (service, _workers) = Service::open(crowd.rules, Meter::new(from, over), None);
     // Nothing that arrives before `over` can be in time after this.
     let last = over + crowd.deadline;
-    let mut asked: Vec<(Visit, Option<(Door, Receiver<Answer>)>)> = Vec::new();
+    let mut asked = Vec::<(Visit, Option<Entered>)>::new();
     for visit in visits {
         let arrived = begin + Duration::from_secs_f64(visit.at);
         if arrived > Instant::now() {

@@ -77,7 +77,10 @@ fn gauge(trial: &Trial, name: &str) -> Option<f64> {
 }
 
 fn size(x: f64) -> String {
-    Size::bytes(x as u64).to_string()
+    let text = Size::bytes(x as u64).to_string();
+    let unit = text.find(|c: char| c.is_ascii_alphabetic());
+    let (value, unit) = text.split_at(unit.unwrap_or(text.len()));
+    format!("{value} {unit}")
 }
 
 /// One way at one size, beside the passes measured for it.
@@ -371,7 +374,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         )
         .unit("of theory's time"),
     );
-    let turns = points(Way::Pipe).iter().filter(|b| b.is_long());
+    let pipes = [Way::Pipe, Way::Wide].into_iter().flat_map(points);
+    let turns = pipes.filter(|b| b.is_long());
     let turns = turns.flat_map(|b| b.shares(|m, t| b.in_turn(m, t), "hand_over_s"));
     claims.push(typical(
         "in a pipe the two sides take turns: both copies one after another, and a hand-over's wake-ups for each time it is full",
@@ -449,6 +453,7 @@ fn predicted(b: &Beside, fits: &[(Way, Fit)]) -> Option<f64> {
     let fitted = fits.iter().find(|(way, _)| *way == b.way);
     let e = match (b.way.copies(), fitted) {
         (Some(copies), _) => b.machine.paired(&b.k, |m, t| b.theory(m, t, copies)),
+        _ if b.way.wire() == Some(Wire::Pipe) => b.machine.paired(&b.k, |m, t| b.in_turn(m, t)),
         (None, Some((_, fit))) => b
             .machine
             .estimate(|m| Some(fit.latency + b.passes(m, fit.copies.value)?)),
@@ -478,22 +483,28 @@ fn curve(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)]) -> Figure {
         )));
     }
     let crossings = [
-        (Way::Kept, Way::Pipe, Colour::Green),
-        (Way::Arc, Way::Clone, Colour::Ink),
+        (
+            Way::Kept,
+            Way::Pipe,
+            "shared memory ahead of the pipe",
+            Colour::Vermilion,
+        ),
+        (
+            Way::Kept,
+            Way::Unix,
+            "and of the Unix socket",
+            Colour::Orange,
+        ),
+        (Way::Arc, Way::Clone, "Arc ahead of a clone", Colour::Ink),
     ];
     let marks: Vec<Mark> = crossings
         .into_iter()
-        .filter_map(|(one, other, colour)| {
+        .filter_map(|(one, other, text, colour)| {
             let x = overtakes(&measured(one), &measured(other))?;
             Some(Mark {
                 x,
                 interval: None,
-                label: format!(
-                    "{} ahead of {} from {}",
-                    one.name(),
-                    other.name(),
-                    about(x * 1024.0)
-                ),
+                label: format!("{text}: {}", about(x * 1024.0)),
                 colour,
             })
         })
@@ -512,7 +523,7 @@ fn curve(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)]) -> Figure {
     Figure {
         id: "sizes".into(),
         title,
-        subtitle: "Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory".into(),
+        subtitle: "Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory, for sockets fitted".into(),
         desc: "Time of a hand-over over the size of the payload, for each way, on two logarithmic axes: flat for small payloads, then proportional to the size; shared memory and Arc lowest.".into(),
         body: Body::Panels(Panels {
             x: Axis::log("payload in KB, log scale", Unit::Number).with_ticks(ticks.collect::<Vec<_>>()),
@@ -671,7 +682,7 @@ fn size_table(p: &Params, ways: &[(Way, Vec<Beside>)]) -> Table {
             let b = at.iter().find(|b| b.bytes() == s.f());
             cell(b.and_then(|b| b.hand_over()), seconds)
         };
-        table.row(std::iter::once(s.to_string()).chain(known().map(|w| time(&w.1))));
+        table.row(std::iter::once(size(s.f())).chain(known().map(|w| time(&w.1))));
     }
     table
 }
@@ -703,7 +714,7 @@ fn machine_table(p: &Params, summary: &Summary) -> Table {
         };
         let page = k.estimate(|t| Some(gauge(t, "touch_s")? / gauge(t, "touch_faults")?));
         table.row([
-            s.to_string(),
+            size(s.f()),
             speed("write_s"),
             speed("read_s"),
             speed("shared_s"),

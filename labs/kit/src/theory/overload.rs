@@ -236,11 +236,17 @@ fn bessel(x: f64) -> f64 {
     part(64) / pi
 }
 
-/// Simpson's rule over `[0, end]`.
+/// Simpson's rule over `[0, end]`, with points that crowd at both ends (Perlin's smootherstep), where
+/// the integrands change within a fraction of a service time however long the whole is.
 fn simpson(end: f64, f: impl Fn(f64) -> f64) -> f64 {
-    let h = end / STEPS as f64;
-    let inner = (1..STEPS).map(|i| if i % 2 == 1 { 4.0 } else { 2.0 } * f(i as f64 * h));
-    h / 3.0 * (f(0.0) + inner.sum::<f64>() + f(end))
+    let h = 1.0 / STEPS as f64;
+    let at = |i: usize| {
+        let u = i as f64 * h;
+        let v = end * u * u * u * (10.0 + u * (6.0 * u - 15.0));
+        f(v) * end * 30.0 * (u * (1.0 - u)).powi(2)
+    };
+    let inner = (1..STEPS).map(|i| if i % 2 == 1 { 4.0 } else { 2.0 } * at(i));
+    h / 3.0 * inner.sum::<f64>()
 }
 
 /// What c servers do with those who find all of them busy.
