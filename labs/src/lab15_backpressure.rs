@@ -322,7 +322,7 @@ impl Lab for Backpressure {
 impl Params {
     /// Seconds until every queue that ever empties should have done so, and the storm is over.
     fn lasts(&self) -> f64 {
-        let drained = self.window.s() + self.deadline.s() + 40.0 * self.service.s();
+        let drained = 1.25 * self.window.s() + self.deadline.s() + 40.0 * self.service.s();
         drained.max(Storm::of(self).lasts())
     }
 

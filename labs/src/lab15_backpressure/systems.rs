@@ -36,6 +36,8 @@ pub(super) struct Crowd {
     /// Arrivals in this time are not counted: those arms that do not begin in their steady state
     /// find it here.
     warm_up: Duration,
+    /// How much later than others it opens, so that all windows are the same.
+    late_start: Duration,
     window: Duration,
     /// When nothing runs beside it any more.
     quiet: Duration,
@@ -73,15 +75,17 @@ impl Crowd {
             Arm::Unbounded | Arm::Shed => p.systems / 4,
             _ => p.systems / 6,
         };
+        let warm_up = match arm {
+            Arm::Deadline | Arm::Expired => window / 4,
+            _ => Duration::ZERO,
+        };
         Crowd {
             rules: Rules::of(p, arm),
             rho,
             service_s: p.service.s(),
             deadline: p.deadline.duration(),
-            warm_up: match arm {
-                Arm::Deadline | Arm::Expired => window / 4,
-                _ => Duration::ZERO,
-            },
+            warm_up,
+            late_start: window / 4 - warm_up,
             window,
             quiet: Duration::from_secs_f64(p.lasts()),
             systems: systems.div_ceil(GROUPS).max(1) * GROUPS,
@@ -166,8 +170,10 @@ impl Crowd {
 
 /// Runs one condition.
 pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
-    // All open together, when all are ready.
-    let begin = Instant::now() + Duration::from_millis(50);
+    // All watch together, when all are ready. Who needs no warm-up opens later: to close a service
+    // with thousands in its line is work, and would make the timers of those late who still run.
+    let opened = Instant::now() + Duration::from_millis(50);
+    let begin = opened + crowd.late_start;
     let seed = r.seed();
     let all = async {
         let mut running = JoinSet::new();
@@ -178,7 +184,7 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
         let mut done = running.join_all().await;
         done.sort_by_key(|(system, _)| *system);
         // Making the books is work, and would make the timers of those late who still run.
-        sleep_until((begin + crowd.quiet).into()).await;
+        sleep_until((opened + crowd.quiet).into()).await;
         done
     };
     // A run that is stopped has no books.
