@@ -11,12 +11,10 @@ use lab_kit::{heap::Heap, prelude::*};
 use tokio::{net::TcpListener, runtime::Runtime, task::yield_now};
 
 /// Futures beyond this many bytes are put into a block of their own (tokio 1.54, `runtime/mod.rs`):
-/// 16 KB, and 2 KB in a debug build.
-const BOXED: f64 = if cfg!(debug_assertions) {
-    2048.0
-} else {
-    16384.0
-};
+/// 16 KB, and 2 KB in a debug build. Which one it was is the record's to say.
+pub(super) fn boxed_beyond(build: &str) -> f64 {
+    if build == "debug" { 2048.0 } else { 16384.0 }
+}
 
 /// What tokio adds to a future, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,24 +22,27 @@ pub(super) struct Cell {
     pub(super) header: f64,
     /// The block is a multiple of it.
     pub(super) unit: f64,
+    /// A larger future has a block of its own.
+    pub(super) boxed_beyond: f64,
 }
 
 impl Cell {
     /// From the sizes of futures, ascending, and of the blocks their tasks were given. `None`
     /// unless the block jumped twice.
-    pub(super) fn of(probes: &[(usize, i64)]) -> Option<Cell> {
+    pub(super) fn of(probes: &[(usize, i64)], build: &str) -> Option<Cell> {
         let mut jumps = probes.windows(2).filter(|w| w[1].1 > w[0].1);
         let (first, second) = (jumps.next()?, jumps.next()?);
         Some(Cell {
             header: first[0].1 as f64 - first[0].0 as f64,
             unit: (second[0].1 - first[0].1) as f64,
+            boxed_beyond: boxed_beyond(build),
         })
     }
 
     /// Heap of a parked task, from the size of its future.
     pub(super) fn heap(&self, future: f64) -> f64 {
         let block = |inside: f64| ((inside + self.header) / self.unit).ceil() * self.unit;
-        if future > BOXED {
+        if future > self.boxed_beyond {
             future + block(size_of::<usize>() as f64)
         } else {
             block(future)
@@ -96,15 +97,24 @@ mod tests {
         let cell = Cell {
             header: 88.0,
             unit: 128.0,
+            boxed_beyond: boxed_beyond("release"),
         };
         let probes: Vec<(usize, i64)> = (2..40)
             .map(|w| (8 * w, cell.heap(8.0 * w as f64) as i64))
             .collect();
-        assert_eq!(Cell::of(&probes), Some(cell));
-        assert_eq!(Cell::of(&probes[..10]), None);
-        assert_eq!(Cell::of(&[]), None);
+        assert_eq!(Cell::of(&probes, "release"), Some(cell));
+        assert_eq!(Cell::of(&probes[..10], "release"), None);
+        assert_eq!(Cell::of(&[], "release"), None);
         assert_eq!((cell.heap(40.0), cell.heap(41.0)), (128.0, 256.0));
         assert_eq!(cell.heap(40_000.0), 40_000.0 + 128.0);
+        let debug = Cell {
+            boxed_beyond: boxed_beyond("debug"),
+            ..cell
+        };
+        assert_eq!(
+            (debug.heap(4104.0), cell.heap(4104.0)),
+            (4104.0 + 128.0, 4224.0)
+        );
     }
 
     #[test]
@@ -115,7 +125,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        let cell = Cell::of(&probes(&runtime, heap)).expect("two jumps");
+        let cell = Cell::of(&probes(&runtime, heap), "release").expect("two jumps");
         assert!(cell.header > 0.0 && cell.unit >= 8.0, "{cell:?}");
         assert!(registration(&runtime, heap).unwrap() > 0.0);
         drop(counted);

@@ -2,7 +2,10 @@
 
 use lab_kit::{prelude::*, theory::Trend};
 
-use super::{Arm, Params, cell::Cell};
+use super::{
+    Arm, Params,
+    cell::{Cell, boxed_beyond},
+};
 
 /// A page of memory, and what a page of a page table covers: 512 of them.
 const PAGE: f64 = 4096.0;
@@ -134,6 +137,7 @@ fn calibrated(summary: &Summary) -> Option<(Cell, f64)> {
     let cell = Cell {
         header: value("header_b")?,
         unit: value("unit_b")?,
+        boxed_beyond: boxed_beyond(&summary.host().build),
     };
     Some((cell, value("registration_b").unwrap_or(0.0)))
 }
