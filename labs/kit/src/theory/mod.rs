@@ -15,7 +15,7 @@
 //! | [`overload`] | who is served in time when more comes than can be done? |
 //! | [`burst`] | what becomes of n requests sent at once? |
 //! | [`pipeline`] | how long do n items take through stages in a row? |
-//! | [`simulate`] | and when service times are random and queues short? |
+//! | [`mod@simulate`] | and when service times are random and queues short? |
 //! | [`event_loop`] | and when one event loop fetches and computes? |
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
 //! | [`schedule`] | when do jobs end that come one after another and share processors? |
