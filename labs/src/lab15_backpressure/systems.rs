@@ -120,8 +120,9 @@ impl Crowd {
             }
             Arm::Shed => c + self.rules.places,
             _ if self.rho >= OVERLOAD => {
-                // As deep as if it had lasted as long as it will now be watched.
-                let more = (self.rho - 1.0) * c as f64 / self.service_s;
+                // As deep as if it had lasted as long as it will now be watched; but no deeper than
+                // half of that takes to serve, or nobody who counts would be let in meanwhile.
+                let more = (self.rho - 1.0).min(0.5) * c as f64 / self.service_s;
                 return c + (more * self.window.as_secs_f64()) as usize;
             }
             _ => 100_000,

@@ -154,10 +154,19 @@ impl<'a> Beside<'a> {
 
     /// Where bytes matter more than waking up, so that their law can be seen.
     fn is_long(&self) -> bool {
+        self.outweighs(1.0)
+    }
+
+    /// Where waking up is no tenth of it.
+    fn is_all_bytes(&self) -> bool {
+        self.outweighs(10.0)
+    }
+
+    fn outweighs(&self, times: f64) -> bool {
         let passes = self
             .machine
             .estimate(|m| self.passes(m, self.way.copies().unwrap_or(1.0)));
-        passes.is_some_and(|e| e.value > self.empty)
+        passes.is_some_and(|e| e.value > times * self.empty)
     }
 
     /// Seconds that the system takes to copy a stream's bytes in, and out.
@@ -328,7 +337,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         "a new segment each time costs the making of its pages on top, on both sides",
         Estimate::of(&new.collect::<Vec<_>>()),
     ));
-    let whole = largest(Way::Kept);
+    let whole = largest(Way::Kept).filter(|b| b.is_all_bytes());
     let pass = whole.map(|b| b.shares(|m, _| gauge(m, "shared_s"), "hand_over_s"));
     claims.push(typical(
         "kept shared memory at the largest size: no more than the consumer's pass",
@@ -400,7 +409,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Some(gauge(a, figure)? / gauge(b, figure)?)
         })
     };
-    let gain = ratio(largest(Way::Pipe), largest(Way::Kept), "hand_over_s");
+    let piped = largest(Way::Pipe).filter(|b| b.is_all_bytes());
+    let gain = ratio(piped, largest(Way::Kept), "hand_over_s");
     claims.push(
         Claim::at_least(
             "at the largest size kept shared memory is at least twice as fast as the pipe",
