@@ -99,9 +99,7 @@ pub struct Params {
 const MOST: usize = 256;
 
 fn few(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=MOST).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+    whole(text, 1..=MOST)
 }
 
 fn units(text: &str) -> Result<f64, String> {

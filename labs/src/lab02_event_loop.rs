@@ -137,9 +137,7 @@ fn tasks(text: &str) -> Result<usize, String> {
 }
 
 fn within(text: &str, most: usize) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=most).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {most}"))
+    whole(text, 1..=most)
 }
 
 impl Params {

@@ -147,9 +147,7 @@ pub enum Work {
 const MOST: usize = 64;
 
 fn width(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=MOST).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+    whole(text, 1..=MOST)
 }
 
 fn variation(text: &str) -> Result<f64, String> {

@@ -166,9 +166,7 @@ pub enum Which {
 const MOST_WORKERS: usize = 256;
 
 fn workers(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=MOST_WORKERS).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {MOST_WORKERS}"))
+    whole(text, 1..=MOST_WORKERS)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -189,9 +189,7 @@ pub struct Params {
 }
 
 fn few(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=256).contains(n));
-    inside.ok_or_else(|| "expected a whole number from 1 to 256".into())
+    whole(text, 1..=256)
 }
 
 /// What the flags say will become of the items: exact.

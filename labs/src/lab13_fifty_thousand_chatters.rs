@@ -148,9 +148,7 @@ pub struct Params {
 }
 
 fn many(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (10..=1_000_000).contains(n));
-    inside.ok_or_else(|| "expected a whole number from 10 to 1000000".into())
+    whole(text, 10..=1_000_000)
 }
 
 fn stack(text: &str) -> Result<Size, String> {

@@ -232,9 +232,7 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 fn few(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=10_000).contains(n));
-    inside.ok_or_else(|| "expected a whole number from 1 to 10000".into())
+    whole(text, 1..=10_000)
 }
 
 impl Params {

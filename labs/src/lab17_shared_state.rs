@@ -160,15 +160,11 @@ const SLICES: u32 = 4;
 /// Windows after which a way to count need not reach its number of updates.
 const LONGEST: u32 = 40;
 fn threads(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=MOST).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+    whole(text, 1..=MOST)
 }
 
 fn updates(text: &str) -> Result<u64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=1_000_000_000).contains(n));
-    inside.ok_or_else(|| "expected a whole number from 1 to 1000000000".into())
+    whole(text, 1..=1_000_000_000)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -1,6 +1,6 @@
 //! Values of flags: times with units, levels, levels that make sense.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -158,15 +158,26 @@ impl From<Size> for String {
     }
 }
 
+/// Parses a whole number within bounds.
+///
+/// # Errors
+/// With the sentence that clap shows.
+pub fn whole<N>(text: &str, bounds: RangeInclusive<N>) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + fmt::Display,
+{
+    let number = text.trim().parse().ok();
+    let inside = number.filter(|n| bounds.contains(n));
+    let (from, to) = bounds.into_inner();
+    inside.ok_or_else(|| format!("expected a whole number from {from} to {to}"))
+}
+
 /// Parses a level of concurrency: 1 to 20,000.
 ///
 /// # Errors
 /// With the sentence that clap shows.
 pub fn level(text: &str) -> Result<usize, String> {
-    match text.trim().parse::<usize>() {
-        Ok(n) if (1..=20_000).contains(&n) => Ok(n),
-        _ => Err("expected a whole number from 1 to 20000".into()),
-    }
+    whole(text, 1..=20_000)
 }
 
 /// Parses a count of at least one and at most a million.
@@ -174,10 +185,7 @@ pub fn level(text: &str) -> Result<usize, String> {
 /// # Errors
 /// With the sentence that clap shows.
 pub fn count(text: &str) -> Result<usize, String> {
-    match text.trim().parse::<usize>() {
-        Ok(n) if (1..=1_000_000).contains(&n) => Ok(n),
-        _ => Err("expected a whole number from 1 to 1000000".into()),
-    }
+    whole(text, 1..=1_000_000)
 }
 
 #[cfg(test)]

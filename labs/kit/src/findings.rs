@@ -181,6 +181,11 @@ impl Claim {
         Claim::new(text.into(), basis, bound, measured, Relation::AtLeast)
     }
 
+    /// [`Self::at_every`], if there is a condition to hold it against.
+    pub fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
+        (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
+    }
+
     /// A law that holds at every one of several conditions: judged where measurement and
     /// prediction lie farthest apart, measured in tolerances.
     ///

@@ -51,7 +51,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         measured: goodput(k),
         tolerance: 0.02 * of(Limited::goodput)(k),
     });
-    claims.extend(law("the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T", Basis::Calibrated, rates.collect(), "requests/s"));
+    claims.extend(Claim::law("the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T", Basis::Calibrated, rates.collect(), "requests/s"));
     let luck = late_last_wave.then(|| {
         "T is a multiple of s: whether the last wave is in time is a coin toss".to_string()
     });
@@ -76,7 +76,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         }));
     }
     claims.extend(
-        law("every request succeeds while m is at most c times the waves that fit into T; a larger limit, none, or one made inside the function protects nobody", Basis::Predicted, shares, "%")
+        Claim::law("every request succeeds while m is at most c times the waves that fit into T; a larger limit, none, or one made inside the function protects nobody", Basis::Predicted, shares, "%")
             .map(|claim| claim.unless(luck)),
     );
     // Little: the smallest limit tried that reaches the plateau is the smallest not below c.
@@ -105,7 +105,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         measured: k.estimate(|trial| trial.latency.mean_s()),
         tolerance: 0.02 * theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN) + 3e-3,
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "measured from arrival, the mean wait is that of the waves of answers",
         Basis::Predicted,
         waits.collect(),
@@ -117,7 +117,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         measured: k.estimate(settled_limit),
         tolerance: 0.25 * c,
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "the adaptive limit settles within 25 % of c, from wherever it starts",
         Basis::Predicted,
         settled.collect(),
@@ -353,11 +353,6 @@ fn beside_python(summary: &Summary) -> Option<Table> {
     }
     table.note = "The pool of 100 is aiohttp's default. It limits what the upstream sees and protects nobody: the clock of the timeout runs while a request waits for a connection; with a semaphore it starts at the permit. Python busy: processor time of its process over the time of the burst.".into();
     (!table.rows.is_empty()).then_some(table)
-}
-
-/// A law's claim, if there is a condition to hold it against.
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
 }
 
 /// Mean of the limit over the second half of the requests.

@@ -206,14 +206,14 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let mut claims = Vec::new();
     claims.extend(sent_once(&failing, &down, &kept, &given));
     let cases = failing.iter().filter(|f| believable(p, f));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "n attempts of which each fails with probability q succeed with 1 − qⁿ, whatever the back-off; where the budget is used up, each of the attempts it grants with 1 − q",
         Basis::Predicted,
         cases.map(|f| f.success.scaled(100.0).case(f.name())).collect(),
         "%",
     ));
     let cases = failing.iter().filter(|f| believable(p, f));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "they cost (1 − qⁿ)/(1 − q) attempts a call, and no more than the budget grants",
         Basis::Predicted,
         cases.map(|f| f.attempts.case(f.name())).collect(),
@@ -222,7 +222,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let luck = down.iter().find_map(|d| d.luck.clone());
     let theories = || down.iter().filter_map(|d| Some((d, d.theory.as_ref()?)));
     claims.extend(
-        law(
+        Claim::law(
             "in the outage each call sends the attempts that its back-off makes due",
             Basis::Predicted,
             theories()
@@ -233,7 +233,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .map(|claim| claim.excused(luck.clone())),
     );
     claims.extend(
-        law(
+        Claim::law(
             "an outage's call is saved if its back-off outlasts the outage: a fixed number of retries runs out sooner with jitter, the deadline does not",
             Basis::Predicted,
             theories()
@@ -253,7 +253,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .flat_map(|(kept, ks)| ks.iter().map(move |k| (kept, *k)))
         .map(|(kept, k)| Permit::of(p, kept, k))
         .collect();
-    claims.extend(law(
+    claims.extend(Claim::law(
         "a permit that is kept while its holder sleeps costs N·(A − 1)·b/m on top of the N·A·s/m of one that is given back (s as measured)",
         Basis::Calibrated,
         permits.iter().map(|k| k.case(p)).collect(),
@@ -301,11 +301,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 }
 
-/// A law's claim, if there is a condition to hold it against.
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
-}
-
 /// Whether the formulas of (a) apply: the breaker does not open by bad luck, and the deadline leaves
 /// room for the attempts.
 fn believable(p: &Params, f: &Failing) -> bool {
@@ -339,7 +334,7 @@ fn sent_once(
     let outages = down.iter().map(|d| case(d.label.into(), &d.condition));
     let permits = kept.iter().chain(given);
     let permits = permits.map(|k| case(format!("back-off {}", seconds(k.x())), k));
-    law(
+    Claim::law(
         "the service sees each attempt of the client's books, and no other",
         Basis::Predicted,
         random.chain(outages).chain(permits).collect(),

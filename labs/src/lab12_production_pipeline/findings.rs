@@ -176,7 +176,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         (longest > slack / 2.0).then(|| format!("the machine stood still for {}", seconds(longest)))
     });
     claims.extend(
-        law(
+        Claim::law(
             "each item is in the database, in the fallback file or failed, as the pattern of faults says, however they are let in and however often the process is killed",
             Basis::Predicted,
             fates.collect(),
@@ -187,7 +187,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let wrong = kept.iter().flat_map(|(arm, k)| {
         ["twice", "lost"].map(|gauge| exact(format!("{arm}, {gauge}"), k, gauge, 0))
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "no item is stored twice and none is lost",
         Basis::Predicted,
         wrong.collect(),
@@ -214,7 +214,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             expected.requests,
         )
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "retries of answers that are always 500 save nobody and cost one request each",
         Basis::Predicted,
         asked.collect(),
@@ -238,7 +238,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             tolerance: 0.05 * predicted,
         }
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "from what each item took at each stage: batches take the sum of their slowest items, a window what its schedule says",
         Basis::Calibrated,
         times.collect(),
@@ -260,7 +260,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             tolerance: 0.07 * predicted,
         })
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "the barrier costs what the two schedules differ by, from the mean times of the stages",
         Basis::Calibrated,
         prices.collect(),
@@ -273,7 +273,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         measured: s.busy.map(|e| e.scaled(100.0)),
         tolerance: 5.0,
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "each stage of the window is busy for its share of the time",
         Basis::Calibrated,
         shares.collect(),
@@ -287,7 +287,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     ]
     .into_iter()
     .filter_map(|(name, k, n)| Some(exact(name.into(), k.as_ref()?, "twice", n)));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "when the write is done and its answer lost, who falls back at once stores those items twice, and who asks first none",
         Basis::Predicted,
         answers.collect(),
@@ -422,10 +422,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         claims,
         answers,
     }
-}
-
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
 }
 
 /// A count is exact: one trial that is off is one too many.

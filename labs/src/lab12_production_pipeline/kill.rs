@@ -21,7 +21,7 @@ pub(super) fn until_done(r: &Recorder, p: &Params, url: &str, state: &Path) -> R
     let (mut done, mut kills, start) = (0usize, 0usize, Instant::now());
     r.trace("done", start, 0.0);
     for round in 0..=p.kills {
-        let mut child = Ended(start_child(p, url, state)?);
+        let mut child = cli::Ended(start_child(p, url, state)?);
         let last = round == p.kills;
         let until = if last {
             u64::MAX
@@ -62,16 +62,6 @@ pub(super) fn until_done(r: &Recorder, p: &Params, url: &str, state: &Path) -> R
     r.wall(start.elapsed());
     r.gauge("kills", kills as f64);
     Ok(Books::read(state)?)
-}
-
-/// A child that does not outlive an error here.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn start_child(p: &Params, url: &str, state: &Path) -> Result<Child> {

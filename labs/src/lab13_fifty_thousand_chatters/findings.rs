@@ -456,7 +456,7 @@ fn lines(p: &Params, kinds: &[Kind], tasks: &[&Kind]) -> Vec<Claim> {
 /// A law over conditions, if there are any.
 fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
     let cases: Vec<Case> = cases.into_iter().filter(|c| c.measured.is_some()).collect();
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
+    Claim::law(text, basis, cases, unit)
 }
 
 fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {

@@ -46,7 +46,7 @@ pub(super) fn measure(
     number: usize,
     stopped: &RefCell<BTreeSet<String>>,
 ) -> Result<()> {
-    let mut child = Ended(start(p, arm, number)?);
+    let mut child = cli::Ended(start(p, arm, number)?);
     let output = child.0.stdout.take().context("its output was asked for")?;
     let began = Instant::now();
     for line in BufReader::new(output).lines() {
@@ -67,16 +67,6 @@ pub(super) fn measure(
     }
     r.wall(began.elapsed());
     Ok(())
-}
-
-/// A child that does not outlive an error here.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn start(p: &Params, arm: Arm, number: usize) -> Result<Child> {

@@ -228,10 +228,6 @@ fn by_group(
     Estimate::of(&groups)
 }
 
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
-}
-
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let all: Vec<Point> = Arm::ALL
         .into_iter()
@@ -319,13 +315,13 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         });
         cases.collect::<Vec<_>>()
     };
-    claims.extend(law(
+    claims.extend(Claim::law(
         "every service's requests wait as long as its very own arrivals and service times prescribe, event by event in virtual time",
         Basis::Calibrated,
         exact_waits(|arm| !matches!(arm, Arm::Waits | Arm::Newest)),
         "s",
     ));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "producer waits: from when they were due, requests wait exactly as long as in an unbounded queue with the same arrivals",
         Basis::Calibrated,
         exact_waits(|arm| arm == Arm::Waits),
@@ -337,7 +333,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         let measured = shifted(beside, exact).scaled(100.0);
         Some(k.case(100.0 * exact, Some(measured), 2.0))
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "and as many are answered in time",
         Basis::Calibrated,
         exact_good.collect(),
@@ -353,7 +349,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         let tolerance = 1e-3 + 0.2 * (wait - k.theory.late);
         k.case(wait, k.of("wait_mean_s"), tolerance)
     };
-    claims.extend(law(
+    claims.extend(Claim::law(
         "unbounded queue: the mean wait below saturation is Erlang's",
         Basis::Calibrated,
         steady(&[Arm::Unbounded]).map(wait).collect(),
@@ -362,7 +358,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
     let shed = all.iter().filter(|k| k.theory.arm == Arm::Shed);
     let shed =
         shed.filter_map(|k| k.as_came("wait_mean_s", |t| t.wait(), |wait| 1e-3 + 0.1 * wait, 1.0));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "shedding: the mean wait of those let in is that of M/M/c/K",
         Basis::Calibrated,
         shed.collect(),
@@ -373,7 +369,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         let predicted = k.theory.inside();
         k.case(predicted, k.of("queued_mean_s"), 1e-3 + 0.2 * predicted)
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "producer waits: the service's own clock sees only the wait inside, at most K·s/c",
         Basis::Predicted,
         inside.collect(),
@@ -386,7 +382,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         let name = k.turned_away_name();
         k.as_came(name, |t| t.turned_away(), |_| 2.0, 100.0)
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "the share turned away is that of M/M/c/K when a full queue refuses and that of M/M/c+D when workers drop",
         Basis::Calibrated,
         away.collect(),
@@ -398,7 +394,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         k.theory.settled() && !near
     });
     let good = good.filter_map(|k| k.as_came("good_of_capacity", |t| t.good(), |_| 5.0, 100.0));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "the goodput within the deadline follows from the waits of each discipline",
         Basis::Calibrated,
         good.collect(),
@@ -408,7 +404,7 @@ fn claims_of_sweep(p: &Params, all: &[Point]) -> Vec<Claim> {
         let inside = k.gauge("inside_mean")?;
         Some(k.case(inside, k.k.gauge("sojourn_rate"), 0.02 + 0.01 * inside))
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "Little's law: the mean number inside that the service integrates is λ·W by its clients' clocks",
         Basis::Predicted,
         little.collect(),
@@ -517,7 +513,7 @@ fn claims_of_freeze(p: &Params, summary: &Summary) -> Vec<Claim> {
             measured: p95(series, clock),
             tolerance: 0.12 * open,
         });
-        claims.extend(law(
+        claims.extend(Claim::law(
             "a freeze of F in a window D: the 95th percentile of what was due is F - 0.05·(1 - ρ)·D, whoever sends",
             Basis::Predicted,
             cases.collect(),
@@ -571,7 +567,7 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
         );
         let sent = [Remedy::None, Remedy::Away]
             .map(|remedy| case(remedy, "attempts_down", (1 + p.retries) as f64, 0.1, 1.0));
-        claims.extend(law(
+        claims.extend(Claim::law(
             "while it is down every request is sent 1 + n times",
             Basis::Predicted,
             sent.to_vec(),
@@ -595,7 +591,7 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
     };
     let back = Remedy::ALL.into_iter().filter(comes_back);
     let back = back.map(|remedy| case(remedy, "good_end", 100.0, 10.0, 100.0));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "what breaks the loop brings the service back",
         Basis::Predicted,
         back.collect(),

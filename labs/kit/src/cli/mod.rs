@@ -236,6 +236,16 @@ pub fn again(card: &Card) -> std::io::Result<std::process::Command> {
     Ok(command)
 }
 
+/// A child process that does not outlive an error of its parent's: it is killed when this is dropped.
+pub struct Ended(pub std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn usage(error: &clap::Error) -> ExitCode {
     // Help and version are no errors and go to stdout.
     let _ = error.print();
