@@ -28,6 +28,7 @@ pub mod lab14_chat_room;
 pub mod lab15_backpressure;
 pub mod lab16_data_copy_tax;
 pub mod lab17_shared_state;
+pub mod lab18_map_reduce;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -48,6 +49,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab15_backpressure::Backpressure>(),
     entry::<lab16_data_copy_tax::DataCopyTax>(),
     entry::<lab17_shared_state::SharedState>(),
+    entry::<lab18_map_reduce::MapReduce>(),
 ];
 
 /// What a numbered binary runs.

@@ -1,0 +1,196 @@
+//! How an arm is measured: what comes before the clock, what the clock is round, and whether the counts
+//! are right.
+
+use std::{collections::BTreeMap, ops::Add, path::PathBuf};
+
+use anyhow::{Context, ensure};
+use lab_kit::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{
+    Params,
+    corpus::Source,
+    count::{Digest, one_thread},
+    dataflow::{self, Job, Way},
+    processes::{Group, Report, Shape},
+};
+
+/// What all arms share: the text, what is to come out, and a pool.
+pub(super) struct Bench {
+    _folder: tempfile::TempDir,
+    pub file: PathBuf,
+    /// What the counts of a text of so many bytes come to.
+    right: BTreeMap<Size, Digest>,
+    pub pool: ThreadPool,
+    rounds: usize,
+    whole: Size,
+}
+
+impl Bench {
+    pub fn new(p: &Params, seed: u64) -> Result<Bench> {
+        let folder = tempfile::tempdir().context("no temporary folder for the text")?;
+        let file = folder.path().join("text");
+        let written = p.law().write(&file, p.bytes.b() as u64, seed);
+        written.context("cannot write the text")?;
+        let bench = Bench {
+            _folder: folder,
+            file,
+            right: BTreeMap::new(),
+            pool: ThreadPoolBuilder::new().num_threads(p.threads).build()?,
+            rounds: p.rounds,
+            whole: p.bytes,
+        };
+        let right = p.all_sizes().into_iter().map(|size| {
+            let (_, digest) = one_thread(&bench.source(size))?;
+            Ok((size, digest))
+        });
+        let right = right.collect::<Result<_>>()?;
+        Ok(Bench { right, ..bench })
+    }
+
+    fn source(&self, size: Size) -> Source {
+        Source {
+            file: self.file.clone(),
+            bytes: size.b() as u64,
+        }
+    }
+
+    /// The counts must be right in every arm: anything else is no result.
+    pub fn check(&self, r: &Recorder, size: Size, digest: Digest) -> Result<()> {
+        let right = self.right[&size];
+        r.gauge("wrong", f64::from(u8::from(digest != right)));
+        r.gauge("words", right.words as f64);
+        r.gauge("distinct", right.distinct as f64);
+        ensure!(digest == right, "counted {digest:?} instead of {right:?}");
+        Ok(())
+    }
+
+    /// An arm in this process: once to warm up, then the mean of some rounds.
+    pub fn inside(
+        &self,
+        r: &Recorder,
+        size: Size,
+        mut run: impl FnMut(&Source) -> Result<(Duration, Digest)>,
+    ) -> Result<()> {
+        let source = self.source(size);
+        run(&source)?;
+        let mut whole = Duration::ZERO;
+        for _ in 0..self.rounds {
+            let (took, digest) = run(&source)?;
+            self.check(r, size, digest)?;
+            whole += took;
+        }
+        r.wall(whole / self.rounds as u32);
+        Ok(())
+    }
+
+    /// What it takes to write messages as bytes and to read them again, where nobody sends them.
+    pub fn on_paper(&self, r: &Recorder, way: Way) -> Result<()> {
+        // Of every word a part is enough.
+        let source = match way {
+            Way::Raw => Source {
+                bytes: self.whole.b() as u64 / 4,
+                ..self.source(self.whole)
+            },
+            _ => self.source(self.whole),
+        };
+        dataflow::on_paper(&source, way)?;
+        let paper = dataflow::on_paper(&source, way)?;
+        r.gauge("serialize_s", paper.serialize.as_secs_f64());
+        r.gauge("discard_s", paper.discard.as_secs_f64());
+        r.gauge("deserialize_s", paper.deserialize.as_secs_f64());
+        r.gauge("bytes", paper.bytes as f64);
+        r.gauge("pairs", paper.pairs as f64);
+        Ok(())
+    }
+
+    /// An arm with processes. They start, find each other, do a job without text and one to warm up:
+    /// all that is written down apart. Then the clock of a job runs from the order, with the text in a
+    /// file that is in the memory of the system, until the last process has said that it is done.
+    pub fn group(&self, r: &Recorder, shape: Shape, way: Way, size: Size) -> Result<()> {
+        let mut group = Group::start(shape)?;
+        r.gauge("start_s", group.start.as_secs_f64());
+        r.gauge("connect_s", group.connect.as_secs_f64());
+        let job = |size: Option<Size>| Job {
+            way,
+            source: Source {
+                bytes: size.map_or(0, |s| s.b() as u64),
+                ..self.source(self.whole)
+            },
+            output: None,
+        };
+        group.run(&job(None))?;
+        let (empty, _) = group.run(&job(None))?;
+        r.gauge("empty_s", empty.as_secs_f64());
+        group.run(&job(Some(size)))?;
+        let mut whole = Duration::ZERO;
+        for _ in 0..self.rounds {
+            let (took, reports) = group.run(&job(Some(size)))?;
+            whole += took;
+            self.check(r, size, written_down(r, &reports))?;
+        }
+        r.wall(whole / self.rounds as u32);
+        group.end()
+    }
+
+    /// A process is killed at some moment of a job that is to write a file; then the job runs again.
+    pub fn killed(&self, r: &Recorder, shape: Shape) -> Result<()> {
+        let (folder, size) = (r.folder()?, self.whole);
+        let output = folder.path().join("counts");
+        let job = Job {
+            way: Way::Raw,
+            source: self.source(size),
+            output: Some(output.clone()),
+        };
+        let quiet = Shape {
+            quiet: true,
+            ..shape
+        };
+        let (alone, _) = one_thread(&job.source)?;
+        let mut group = Group::start(quiet)?;
+        group.order(&job)?;
+        // Within the time in which one thread would count: every word on the wire takes longer.
+        let share = (r.seed() >> 11) as f64 / (1_u64 << 53) as f64;
+        std::thread::sleep(alone.mul_f64(share));
+        let (stopped, failed) = group.kill(shape.processes - 1)?;
+        r.gauge("stopped_s", stopped.as_secs_f64());
+        r.gauge("others_failed", failed as f64);
+        let left = dataflow::read_output(&output)?;
+        let broken = left.is_some_and(|digest| digest != self.right[&size]);
+        r.gauge("broken_outputs", f64::from(u8::from(broken)));
+        r.gauge("absent", f64::from(u8::from(left.is_none())));
+
+        let start = Instant::now();
+        let mut group = Group::start(shape)?;
+        group.run(&job)?;
+        r.wall(start.elapsed());
+        group.end()?;
+        let counted = dataflow::read_output(&output)?.context("the output is missing")?;
+        self.check(r, size, counted)
+    }
+}
+
+/// Writes down what the processes say they did: means over the workers, and sums for what was sent.
+fn written_down(r: &Recorder, reports: &[Report]) -> Digest {
+    let workers: Vec<_> = reports.iter().flat_map(|report| &report.workers).collect();
+    for done in &workers {
+        r.sample("read_s", done.read_s);
+        r.sample("map_s", done.map_s);
+        r.sample("pack_s", done.pack_s);
+        r.sample("serialize_s", done.serialize_s);
+        r.sample("deserialize_s", done.deserialize_s);
+        r.sample("reduce_s", done.reduce_s);
+        r.sample("worker_s", done.whole_s);
+    }
+    for report in reports {
+        r.sample("sending_s", report.sending_s);
+    }
+    let pairs: u64 = workers.iter().map(|done| done.pairs).sum();
+    let away: u64 = workers.iter().map(|done| done.away).sum();
+    let sent: u64 = reports.iter().map(|report| report.sent).sum();
+    for (name, value) in [("pairs", pairs), ("pairs_away", away), ("wire_bytes", sent)] {
+        r.gauge(name, value as f64);
+    }
+    let digests = workers.iter().map(|done| done.digest);
+    digests.fold(Digest::default(), Add::add)
+}

@@ -1,0 +1,211 @@
+//! The text: words whose frequencies follow Zipf's law, made from a seed, so that every host can make
+//! the same; and pieces of a text file, cut at the ends of lines.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use rand::SeedableRng;
+use rand_distr::{Distribution, Zipf};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+/// Words on a line.
+const WORDS_A_LINE: usize = 12;
+
+/// How a text is made: the word of rank r comes up with probability proportional to `r^-exponent`
+/// (Zipf 1949).
+#[derive(Clone, Copy, Debug)]
+pub struct Law {
+    /// Different words there are.
+    pub vocabulary: usize,
+    /// How uneven their frequencies are; 1 is about that of languages.
+    pub exponent: f64,
+}
+
+impl Law {
+    /// Probability of each rank, the most frequent first.
+    fn probabilities(&self) -> Vec<f64> {
+        let weight = |rank: usize| (rank as f64).powf(-self.exponent);
+        let weights: Vec<f64> = (1..=self.vocabulary).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|w| w / sum).collect()
+    }
+
+    /// How many different words are expected among so many: each word is missing with probability
+    /// `(1 - p)^words`.
+    pub fn distinct(&self, words: f64) -> f64 {
+        let there = |p: f64| -(words * (-p).ln_1p()).exp_m1();
+        self.probabilities().into_iter().map(there).sum()
+    }
+
+    /// Bytes of a word with the blank after it: of one of the text, and of one of its different
+    /// words, for a text of so many words.
+    pub fn word_bytes(&self, words: f64) -> (f64, f64) {
+        let (mut each, mut different, mut count) = (0.0, 0.0, 0.0);
+        for (i, p) in self.probabilities().into_iter().enumerate() {
+            let length = word(i).len() as f64 + 1.0;
+            let there = -(words * (-p).ln_1p()).exp_m1();
+            (each, different, count) =
+                (each + p * length, different + there * length, count + there);
+        }
+        (each, different / count)
+    }
+
+    /// Writes a text of at least so many bytes, in whole lines.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
+        let law = Zipf::new(self.vocabulary as f64, self.exponent).map_err(io::Error::other)?;
+        let words: Vec<String> = (0..self.vocabulary).map(word).collect();
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let mut file = BufWriter::with_capacity(1 << 16, File::create(path)?);
+        let mut written = 0;
+        while written < bytes {
+            for at in 1..=WORDS_A_LINE {
+                let rank = law.sample(&mut rng) as usize;
+                let word = &words[rank.clamp(1, self.vocabulary) - 1];
+                file.write_all(word.as_bytes())?;
+                file.write_all(if at == WORDS_A_LINE { b"\n" } else { b" " })?;
+                written += word.len() as u64 + 1;
+            }
+        }
+        file.flush()
+    }
+}
+
+/// The word of a rank, from 0: syllables of two letters, fewer for the more frequent words.
+fn word(rank: usize) -> String {
+    const CONSONANTS: &[u8; 20] = b"bcdfghjklmnpqrstvwxz";
+    const VOWELS: &[u8; 5] = b"aeiou";
+    let (mut rest, mut text) = (rank + 1, Vec::new());
+    while rest > 0 {
+        // Digits from 1 to 100, so that no two ranks are written alike.
+        let digit = (rest - 1) % 100;
+        rest = (rest - 1) / 100;
+        text.extend([
+            char::from(CONSONANTS[digit / 5]),
+            char::from(VOWELS[digit % 5]),
+        ]);
+    }
+    text.into_iter().collect()
+}
+
+/// The beginning of a text file, up to the line in which the last of so many bytes is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
+impl Source {
+    /// The `i`-th of `n` pieces of about the same size: the lines that begin in it. Every line is in
+    /// exactly one piece.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not UTF-8.
+    pub fn piece(&self, i: usize, n: usize) -> io::Result<String> {
+        let mut file = File::open(&self.file)?;
+        let whole = self.bytes.min(file.metadata()?.len());
+        let cut = |i: usize| (u128::from(whole) * i as u128 / n as u128) as u64;
+        let (start, end) = (cut(i), cut(i + 1));
+        if start == end {
+            return Ok(String::new());
+        }
+        // From the byte before on: a line begins after a line feed.
+        let from = start.saturating_sub(1);
+        file.seek(SeekFrom::Start(from))?;
+        let mut text = vec![0; (end - from) as usize];
+        file.read_exact(&mut text)?;
+        if start > 0 {
+            let before = text[..text.len() - 1].iter().position(|b| *b == b'\n');
+            let Some(line_feed) = before else {
+                return Ok(String::new());
+            };
+            text.drain(..=line_feed);
+        }
+        // To the end of the last line that has begun.
+        while text.last() != Some(&b'\n') {
+            let mut more = [0; 4096];
+            let read = file.read(&mut more)?;
+            let until = more[..read].iter().position(|b| *b == b'\n');
+            text.extend(&more[..until.map_or(read, |at| at + 1)]);
+            if read == 0 || until.is_some() {
+                break;
+            }
+        }
+        String::from_utf8(text).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    const LAW: Law = Law {
+        vocabulary: 5000,
+        exponent: 1.0,
+    };
+
+    #[test]
+    fn no_two_ranks_have_the_same_word() {
+        let words: HashSet<String> = (0..100_000).map(word).collect();
+        assert_eq!(words.len(), 100_000);
+        assert_eq!(
+            (word(0).len(), word(100).len(), word(10_100).len()),
+            (2, 4, 6)
+        );
+    }
+
+    #[test]
+    fn a_text_follows_its_law_and_its_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, seed| {
+            let path = folder.path().join(name);
+            LAW.write(&path, 200_000, seed).unwrap();
+            std::fs::read_to_string(path).unwrap()
+        };
+        let text = make("a", 1);
+        assert_eq!(text, make("b", 1));
+        assert_ne!(text, make("c", 2));
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let different: HashSet<&str> = words.iter().copied().collect();
+        let expected = LAW.distinct(words.len() as f64);
+        // Three standard deviations are less than 3 % here.
+        assert!(
+            (different.len() as f64 / expected - 1.0).abs() < 0.03,
+            "{expected}"
+        );
+        let (each, long) = LAW.word_bytes(words.len() as f64);
+        let mean = different.iter().map(|w| w.len() + 1).sum::<usize>() as f64;
+        assert!((text.len() as f64 / words.len() as f64 / each - 1.0).abs() < 0.01);
+        assert!((mean / different.len() as f64 / long - 1.0).abs() < 0.01);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_text(lines in prop::collection::vec("[ab ]{0,9}", 0..20), last in "[ab]{0,3}", n in 1usize..9, bytes in 0u64..200) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("text");
+            let text: String = lines.iter().map(|l| format!("{l}\n")).chain([last]).collect();
+            std::fs::write(&file, &text).unwrap();
+            let all = |source: &Source| {
+                (0..n).map(|i| source.piece(i, n).unwrap()).collect::<String>()
+            };
+            let whole = Source { file, bytes: u64::MAX };
+            prop_assert_eq!(all(&whole), text.clone());
+            // A beginning is the lines that begin in it, however it is cut.
+            let part = Source { bytes, ..whole };
+            prop_assert_eq!(all(&part), part.piece(0, 1).unwrap());
+            prop_assert!(text.starts_with(&part.piece(0, 1).unwrap()));
+        }
+    }
+}
