@@ -11,6 +11,7 @@ static ALLOCATOR: Counting = Counting;
 
 pub mod bridge;
 pub mod client;
+pub mod crawl;
 pub mod lab01_waiting_and_working;
 pub mod lab02_event_loop;
 pub mod lab03_concurrency_trap;
@@ -29,6 +30,7 @@ pub mod lab15_backpressure;
 pub mod lab16_data_copy_tax;
 pub mod lab17_shared_state;
 pub mod lab18_map_reduce;
+pub mod lab19_web_scraper;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
@@ -50,6 +52,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab16_data_copy_tax::DataCopyTax>(),
     entry::<lab17_shared_state::SharedState>(),
     entry::<lab18_map_reduce::MapReduce>(),
+    entry::<lab19_web_scraper::WebScraper>(),
 ];
 
 /// What a numbered binary runs.

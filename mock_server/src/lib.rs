@@ -5,6 +5,7 @@
 //! - [`queue`]: c slots and K waiting places in virtual time. No sockets, no clock; simulations use it too.
 //! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
 //! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own.
+//! - [`site`]: a shop of generated pages, to be crawled.
 //! - [`Upstream`]: one upstream, running on a thread and a port of its own.
 //!
 //! ```
@@ -27,10 +28,12 @@
 mod fault;
 pub mod queue;
 mod service;
+pub mod site;
 mod spec;
 mod upstream;
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
 pub use service::{ParseError, Sampler, Service};
+pub use site::Site;
 pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, MAX_TIME, Make, Route, Slots, Spec};
 pub use upstream::{Counters, Upstream};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use mock_server::{
-    Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Spec, Tail,
+    Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Site, Spec, Tail,
     Upstream,
 };
 use tokio::sync::mpsc;
@@ -34,12 +34,15 @@ struct Args {
     /// Seed of service times and faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What a refusal asks the client to wait; sent in whole seconds, rounded up; 0s sends nothing
+    /// What a refusal or a 429 asks the client to wait; sent in whole seconds, rounded up; 0s sends nothing
     #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     retry_after: Duration,
     /// A path with a service of its own, e.g. /weather=300ms, /news=exp:400ms@20 or /news=400ms@20:80
     #[arg(long = "route", value_name = "PATH=SERVICE[@SLOTS[:QUEUE]]")]
     routes: Vec<Route>,
+    /// A shop to crawl, with so many products, in place of the same bytes for every path
+    #[arg(long, value_name = "PRODUCTS")]
+    site: Option<u64>,
     /// Fail by chance, e.g. 0.05:500
     #[arg(long = "fail", value_name = "PROBABILITY:STATUS")]
     statuses: Vec<Chance>,
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         seed: args.seed,
         retry_after: args.retry_after,
         routes: args.routes,
+        site: args.site.map(|products| Site::new(args.seed, products)),
         faults: Faults {
             statuses: args.statuses,
             every: args.every,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::{ParseError, number};
-use crate::{Faults, Service};
+use crate::{Faults, Service, Site};
 
 /// The body of every answer unless a [`Spec`] or [`Route`] says otherwise: 256 bytes, so that a client can tell a
 /// whole answer from a broken one.
@@ -52,13 +52,15 @@ pub struct Spec {
     pub seed: u64,
     /// What goes wrong.
     pub faults: Faults,
-    /// What a refusal (503) asks the client to wait, up to [`MAX_TIME`]. Sent as the header `Retry-After` in whole
-    /// seconds, rounded up; zero sends no header.
+    /// What a refusal (503) and a 429 ask the client to wait, up to [`MAX_TIME`]. Sent as the header `Retry-After` in
+    /// whole seconds, rounded up; zero sends no header.
     pub retry_after: Duration,
     /// The body of answers on no route.
     pub body: Body,
     /// Paths with a service of their own. The longest prefix wins; on none the fields above hold.
     pub routes: Vec<Route>,
+    /// Pages in place of the body, on no route.
+    pub site: Option<Site>,
 }
 
 impl Spec {
@@ -74,6 +76,7 @@ impl Spec {
             retry_after: Duration::from_secs(1),
             body: Body::default(),
             routes: Vec::new(),
+            site: None,
         }
     }
 
@@ -98,7 +101,7 @@ impl Spec {
         for route in &self.routes {
             route.check()?;
         }
-        Ok(())
+        self.site.map_or(Ok(()), |site| site.check())
     }
 }
 

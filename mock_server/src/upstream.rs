@@ -452,6 +452,7 @@ enum Verdict {
         /// In virtual time.
         finish: u64,
         status: u16,
+        retry_after: Option<u64>,
         truncated: bool,
         body: Body,
         tally: Arc<Tally>,
@@ -510,6 +511,8 @@ impl Epoch {
             .filter(|(_, route)| route.covers(path))
             .max_by_key(|(_, route)| route.path_prefix.len());
         let (lane, body) = route.map_or((0, &self.spec.body), |(i, r)| (i + 1, &r.body));
+        let site = self.spec.site.filter(|_| lane == 0);
+        let reply = site.map(|site| site.reply(path, failure));
         let (sampler, queue) = &mut self.lanes[lane];
         if *queue == 0 {
             self.first.get_or_insert(now);
@@ -522,21 +525,26 @@ impl Epoch {
             service = Duration::try_from_secs_f64(service.as_secs_f64() * slow.factor)
                 .unwrap_or(Duration::MAX);
         }
+        if let Some(reply) = reply.filter(|reply| reply.factor != 1.0) {
+            service = service.mul_f64(reply.factor);
+        }
+        let wait = self.spec.retry_after;
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let retry_after = (seconds > 0).then_some(seconds);
         let finish = match self.queues[*queue].arrive(now, nanos(service)) {
             Admission::Admitted { finish, .. } => finish,
             Admission::Refused { .. } => {
                 self.counters.refused += 1;
-                let wait = self.spec.retry_after;
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 return Verdict::Refuse {
                     status: 503,
-                    retry_after: (seconds > 0).then_some(seconds),
+                    retry_after,
                 };
             }
         };
         self.counters.admitted += 1;
         let by_number = faults.by_number(number, path);
-        let failed = by_number.or_else(|| faults.by_chance(failure));
+        let busy = reply.map(|r| r.status).filter(|status| *status == 429);
+        let failed = by_number.or_else(|| faults.by_chance(failure)).or(busy);
         let truncated = failed.is_none() && truncate < faults.truncate;
         if failed.is_some() || truncated {
             self.counters.faulted += 1;
@@ -544,9 +552,11 @@ impl Epoch {
         Verdict::Serve {
             number,
             finish,
-            status: failed.unwrap_or(200),
+            // A page that is not there is no fault.
+            status: failed.unwrap_or(reply.map_or(200, |r| r.status)),
+            retry_after,
             truncated,
-            body: body.clone(),
+            body: site.map_or_else(|| body.clone(), |site| site.body(path)),
             tally: Arc::clone(&self.tally),
         }
     }
@@ -606,6 +616,7 @@ impl Respond for Answer {
                 number,
                 finish,
                 status,
+                retry_after,
                 truncated,
                 body,
                 tally,
@@ -626,6 +637,9 @@ impl Respond for Answer {
                             .insert_header("connection", "close");
                     }
                     answer = answer.set_body_raw(bytes, body.mime());
+                }
+                if let Some(seconds) = retry_after.filter(|_| status == 429) {
+                    answer = answer.insert_header("retry-after", seconds.to_string());
                 }
                 let now = Instant::now();
                 let wait = Duration::from_nanos(finish)

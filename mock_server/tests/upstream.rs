@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mock_server::{BODY, Body, Faults, Outage, Route, Service, Slots, Spec, Upstream};
+use mock_server::{BODY, Body, Faults, Outage, Route, Service, Site, Slots, Spec, Upstream};
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinSet;
 
@@ -307,4 +307,44 @@ async fn forgetting_goes_unnoticed_under_load() {
     }
     assert_eq!(tasks.join_all().await.iter().sum::<u64>(), 16 * EACH);
     assert_eq!(upstream.counters().served, 16 * EACH);
+}
+
+#[tokio::test]
+async fn a_site_has_pages_and_manners() {
+    let site = Site {
+        busy: 0.5,
+        ..Site::new(3, 50)
+    };
+    let spec = Spec {
+        site: Some(site),
+        retry_after: Duration::from_millis(1500),
+        routes: vec!["/weather=0ms".parse().unwrap()],
+        ..spec(5, MS)
+    };
+    let (upstream, client) = (Upstream::start(spec).await.unwrap(), client());
+    let get = async |path: &str| {
+        let answer = client.get(format!("{}{path}", upstream.url())).send().await;
+        answer.unwrap()
+    };
+    let mut busy = 0;
+    for product in 0..50 {
+        let path = format!("/p/{product}");
+        let answer = get(&path).await;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(answer.headers()["retry-after"], "2");
+            busy += 1;
+            continue;
+        }
+        assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+        assert_eq!(answer.text().await.unwrap(), site.page(&path));
+    }
+    assert!((5..45).contains(&busy), "{busy}");
+    assert_eq!(upstream.counters().faulted, busy);
+    assert_eq!(get("/gone/3").await.status(), StatusCode::NOT_FOUND);
+    let robots = get("/robots.txt").await;
+    assert_eq!(robots.headers()["content-type"], "text/plain");
+    assert!(robots.text().await.unwrap().contains("Disallow: /cart/"));
+    // A route of its own goes before.
+    assert_eq!(get("/weather").await.bytes().await.unwrap(), BODY);
+    assert_eq!(upstream.counters().faulted, busy);
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     lab::{Card, Experiment},
@@ -173,8 +173,16 @@ fn prediction(text: &str) -> Result<(String, f64), String> {
     }
 }
 
+/// A command that the umbrella has beside those of the kit.
+pub struct Extra {
+    /// Its name, its flags and its help.
+    pub command: fn() -> clap::Command,
+    /// Runs it with its flags.
+    pub run: fn(&ArgMatches) -> Result<(), Failed>,
+}
+
 /// How a command ended, if not well.
-pub(crate) enum Failed {
+pub enum Failed {
     /// Exit code 1.
     Error(anyhow::Error),
     /// Exit code 2.
@@ -193,10 +201,20 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 
 type Outcome = Result<(), Failed>;
 
-/// The umbrella command.
-pub fn main(syllabus: &[&'static dyn Experiment]) -> ExitCode {
+/// The umbrella command, with commands of its own.
+pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode {
+    let known = extras.iter().map(|extra| (extra.command)());
+    let command = Cli::command().subcommands(known);
     // A `run` with help asked before any lab shows the general options.
-    let cli = match Cli::try_parse() {
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let is_asked = |extra: &&Extra| matches.subcommand_name() == Some((extra.command)().get_name());
+    if let (Some(extra), Some((_, flags))) = (extras.iter().find(is_asked), matches.subcommand()) {
+        return exit((extra.run)(flags));
+    }
+    let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -282,7 +300,10 @@ impl std::fmt::Display for NobodyReads {
 impl std::error::Error for NobodyReads {}
 
 /// Writes to stdout.
-fn print(text: impl AsRef<str>) -> Result<()> {
+///
+/// # Errors
+/// When that does not work; a reader that is gone is no error of the command's.
+pub fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out
         .write_all(text.as_ref().as_bytes())
@@ -293,7 +314,11 @@ fn print(text: impl AsRef<str>) -> Result<()> {
     }
 }
 
-fn pretty(value: &impl serde::Serialize) -> Outcome {
+/// Writes JSON to stdout.
+///
+/// # Errors
+/// As [`print`].
+pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
     Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
 }
 
