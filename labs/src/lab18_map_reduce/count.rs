@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn owners_are_shared_out_evenly() {
         for workers in [1, 2, 3, 7] {
-            let mut share = vec![0; workers];
+            let mut share = vec![0_usize; workers];
             (0..10_000).for_each(|i| share[owner(&format!("word{i}"), workers)] += 1);
             let even = 10_000 / workers;
             assert!(
