@@ -95,8 +95,9 @@ use calibrate::Effort;
 use child::{Answer, Consumer, Ring, Spent, Wire};
 use room::Room;
 use rounds::repeat;
-use seats::{Seats, sit};
 use segment::{Home, Segment};
+
+use crate::seats::{seats, sit};
 
 mod calibrate;
 mod child;
@@ -104,7 +105,6 @@ mod findings;
 mod payload;
 mod room;
 mod rounds;
-mod seats;
 mod segment;
 
 /// The constants of the experiment.
@@ -352,7 +352,7 @@ impl Lab for DataCopyTax {
             seats: if p.unseated {
                 Seats::default()
             } else {
-                Seats::find()
+                Seats::two()
             },
         };
         let sizes = sizes_that_fit(p, session)?;
@@ -424,6 +424,25 @@ struct Setting {
     home: Home,
     /// Where the two sides run.
     seats: Seats,
+}
+
+/// The processors of the two sides; `None` where each may be anywhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seats {
+    producer: Option<usize>,
+    consumer: Option<usize>,
+}
+
+impl Seats {
+    fn two() -> Seats {
+        match seats().as_slice() {
+            [producer, consumer, ..] => Seats {
+                producer: Some(*producer),
+                consumer: Some(*consumer),
+            },
+            _ => Seats::default(),
+        }
+    }
 }
 
 fn hand_over(r: &Recorder, p: &Params, on: &Setting, way: Way, bytes: usize) -> Result<()> {

@@ -43,7 +43,8 @@
 //! them.
 //!
 //! The crawler's memory does not know how large the shop is. What it has in hand is bounded, and what
-//! it has seen is in the table of the frontier, on the disk. An unbounded queue holds whatever the
+//! it has seen is in the table of the frontier, on the disk. It grows for a while nevertheless: the
+//! buffers of each connection do, for its first hundred pages or so (lab06), and then no more. An unbounded queue holds whatever the
 //! fetches are ahead of the computation, which is a share of all pages.
 //!
 //! Killed between storing a page and reporting it finished, the crawler fetches that page again and
@@ -88,7 +89,7 @@
 //! - `--samples 8`: what becomes of the accuracy, and of the best one possible?
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -99,7 +100,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lab_kit::{heap::Heap, host, prelude::*};
-use mock_server::{Site, Upstream};
+use mock_server::Site;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::{
     runtime::Builder,
@@ -110,11 +111,12 @@ use crate::{
     client::{Client, FetchError, Request},
     crawl::{
         Task, TaskQueue,
-        embedded::{Books, Embedded, Options},
+        embedded::{Embedded, Options},
         worker::{self, Burden, Crawler, Meter, Settings},
     },
 };
 
+mod alone;
 mod findings;
 mod kill;
 mod watch;
@@ -156,13 +158,13 @@ pub struct Params {
     #[arg(long, default_value_t = (host::cores() - 1).clamp(1, 64), hide_default_value = true, value_parser = level)]
     pub workers: usize,
     /// Limits for the host, with one thread that computes
-    #[arg(long, value_delimiter = ',', default_value = "2,4,8,16", value_parser = level)]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6,8", value_parser = level)]
     pub limits: Vec<usize>,
     /// What a page costs that thread
-    #[arg(long, default_value = "4ms")]
+    #[arg(long, default_value = "5ms")]
     pub burden: Time,
     /// Pages for each of those limits
-    #[arg(long, default_value_t = 80, value_parser = level)]
+    #[arg(long, default_value_t = 50, value_parser = level)]
     pub listed: usize,
     /// How often the crawler is killed on its way
     #[arg(long, default_value_t = 2, value_parser = level)]
@@ -180,8 +182,11 @@ pub struct Params {
     #[arg(long, default_value_t = 8, value_parser = level)]
     pub places: usize,
     /// Pages fetched with a client for each, or with one for all
-    #[arg(long, default_value_t = 400, value_parser = level)]
+    #[arg(long, default_value_t = 800, value_parser = level)]
     pub sessions: usize,
+    /// Time an answer takes there: so short that the client is what takes the time
+    #[arg(long, default_value = "1ms")]
+    pub session_fetch: Time,
     /// Pages fetched before a slow computation
     #[arg(long, value_delimiter = ',', default_value = "100,200,300", value_parser = level)]
     pub backlogs: Vec<usize>,
@@ -207,9 +212,6 @@ fn share(text: &str) -> Result<f64, String> {
     let inside = number.filter(|n| (0.0..=0.9).contains(n));
     inside.ok_or_else(|| "expected a share from 0 to 0.9".into())
 }
-
-/// Seed of the shop of a crawl that runs by itself: the same whenever it is started again.
-const OWN_SEED: u64 = 19;
 
 impl Params {
     fn every() -> Time {
@@ -247,21 +249,6 @@ impl Params {
             retry_after: Duration::from_secs(self.retry_after),
             ..Spec::new(limit, ServiceTime::Constant(self.fetch.duration()))
         }
-    }
-
-    /// The flags of a crawl that runs by itself.
-    fn of_the_crawl(&self) -> Vec<String> {
-        let flags = [
-            ("limit", self.limit.to_string()),
-            ("samples", self.samples.to_string()),
-            ("workers", self.workers.to_string()),
-            ("fetch", self.fetch.to_string()),
-            ("slow-factor", self.slow_factor.to_string()),
-            ("retry-after", self.retry_after.to_string()),
-            ("every", "5ms".to_string()),
-        ];
-        let words = flags.map(|(name, value)| [format!("--{name}"), value]);
-        words.concat()
     }
 }
 
@@ -393,7 +380,9 @@ impl Lab for WebScraper {
             ));
         }
         if p.stall.s() < 4.0 * p.beat.s() {
-            return Err("--stall is shorter than four --beat: such a gap could be a late timer".into());
+            return Err(
+                "--stall is shorter than four --beat: such a gap could be a late timer".into(),
+            );
         }
         let theory = findings::takes(p);
         if theory > 120.0 {
@@ -405,7 +394,7 @@ impl Lab for WebScraper {
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {
-        p.state.as_deref().map(|dir| by_itself(p, dir))
+        p.state.as_deref().map(|dir| alone::run(p, dir))
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
@@ -413,8 +402,8 @@ impl Lab for WebScraper {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (rt, kernel) = (&runtime, Kernel::calibrate());
         let smoke = session.scale == Scale::Smoke;
-        // A bound needs an interval: three trials at least.
-        let repeats = if smoke { 1 } else { 3 };
+        // A bound needs an interval: several trials.
+        let repeats = if smoke { 1 } else { 5 };
         let limits = session.levels_that_fit(&p.limits);
         let mut plan = session.plan();
         for products in &p.products {
@@ -429,8 +418,12 @@ impl Lab for WebScraper {
         }
         plan.point("killed", 0.0, |r| rt.block_on(killed(r, p)));
         for _ in 0..repeats {
-            plan.point("put/blocking", 0.0, |r| rt.block_on(stuck(r, p, Put::Blocks)));
-            plan.point("put/awaited", 0.0, |r| rt.block_on(stuck(r, p, Put::Awaits)));
+            plan.point("put/blocking", 0.0, |r| {
+                rt.block_on(stuck(r, p, Put::Blocks))
+            });
+            plan.point("put/awaited", 0.0, |r| {
+                rt.block_on(stuck(r, p, Put::Awaits))
+            });
             plan.point("session/each", 0.0, |r| {
                 rt.block_on(sessions(r, p, Sessions::Each))
             });
@@ -521,7 +514,14 @@ async fn crawled(r: &Recorder, p: &Params, products: usize) -> Result<()> {
 
     let start = Instant::now();
     frontier.offer(&[first]).await?;
-    let watch = watch::Watch::new(r, &frontier, &crawler, heap, p.limit, findings::wall(p, products));
+    let watch = watch::Watch::new(
+        r,
+        &frontier,
+        &crawler,
+        heap,
+        p.limit,
+        findings::wall(p, products),
+    );
     let watching = tokio::spawn(watch.clone().run());
     crawler.work(&*frontier, &*frontier).await?;
     let wall = start.elapsed();
@@ -541,7 +541,9 @@ async fn crawled(r: &Recorder, p: &Params, products: usize) -> Result<()> {
 
 /// Pages of a list, which cost a thread more than reading them, with so many requests at a time.
 async fn limited(r: &Recorder, p: &Params, kernel: Kernel, limit: usize) -> Result<()> {
-    let upstream = r.upstream(p.spec(p.calm(r.seed(), p.listed), limit)).await?;
+    let upstream = r
+        .upstream(p.spec(p.calm(r.seed(), p.listed), limit))
+        .await?;
     let state = r.folder()?;
     let frontier = Embedded::open(state.path(), Options::default())?;
     let (client, http) = client(p, limit, r.seed())?;
@@ -668,7 +670,11 @@ enum Sessions {
 
 /// The same pages with a client for each request, or with one for all.
 async fn sessions(r: &Recorder, p: &Params, session: Sessions) -> Result<()> {
-    let upstream = r.upstream(p.spec(p.calm(r.seed(), p.sessions), p.limit)).await?;
+    let spec = Spec {
+        service: ServiceTime::Constant(p.session_fetch.duration()),
+        ..p.spec(p.calm(r.seed(), p.sessions), p.limit)
+    };
+    let upstream = r.upstream(spec).await?;
     let shared = &reqwest::Client::new();
     let urls = (0..p.sessions).map(|n| format!("{}/p/{n}", upstream.url()));
     let start = Instant::now();
@@ -769,58 +775,5 @@ async fn backlog(
     r.gauge("heap_peak_bytes", heap.peak_bytes() as f64);
     r.gauge("backlog_max", most.load(SeqCst) as f64);
     drop(counted);
-    Ok(())
-}
-
-/// A crawl without an experiment around it. It says how far it is, goes on from where the last one
-/// ended, and may be killed at any time.
-fn by_itself(p: &Params, dir: &Path) -> Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let products = p.products.last().copied().unwrap_or(1);
-    let site = p.site(OWN_SEED, products);
-    runtime.block_on(async {
-        let frontier = Arc::new(Embedded::open(dir, Options::default())?);
-        let own = match &p.upstream {
-            Some(_) => None,
-            None => {
-                // The addresses of an earlier run are those of its server.
-                let listen = kill::listen(frontier.first());
-                Some(Upstream::start_on(listen, p.spec(site, p.limit)).await?)
-            }
-        };
-        let given = p.upstream.clone().unwrap_or_default();
-        let url = own.as_ref().map_or(given, Upstream::url);
-        let first = worker::first_task(&url).map_err(|e| anyhow!(e))?;
-        let found = frontier.now();
-        println!(
-            "{}: {} pages are done, {} wait, {} are dead letters",
-            dir.display(),
-            found.done,
-            found.waiting,
-            found.dead
-        );
-        frontier.offer(std::slice::from_ref(&first)).await?;
-        let (client, _) = client(p, p.limit, std::process::id().into())?;
-        let crawler = crawler(p, client, pool(p.workers, Heap::new())?, &first, p.limit).await?;
-        let start = Instant::now();
-        tokio::select! {
-            ended = crawler.work(&*frontier, &*frontier) => ended?,
-            () = watch::say(&frontier, &crawler, p.every.duration()) => {}
-        }
-        watch::line(&frontier, &crawler, start.elapsed());
-        anyhow::Ok(())
-    })?;
-    let books = Books::read(dir)?;
-    println!(
-        "{} pages stored, {} of them products; {} dead letters {:?}; {} lost",
-        books.pages, books.products, books.tasks.dead, books.reasons, books.lost
-    );
-    if p.upstream.is_none() {
-        let census = site.census();
-        println!(
-            "in the shop: {} pages within reach, {} of them products; {} links lead nowhere",
-            census.pages, census.products, census.broken
-        );
-    }
     Ok(())
 }

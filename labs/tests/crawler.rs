@@ -55,7 +55,10 @@ fn sound(books: &Books) {
 fn complete(state: &Path, site: &Site) {
     let (books, census) = (Books::read(state).unwrap(), site.census());
     sound(&books);
-    assert_eq!((books.pages, books.tasks.done), (census.pages, census.pages));
+    assert_eq!(
+        (books.pages, books.tasks.done),
+        (census.pages, census.pages)
+    );
     assert_eq!(
         (books.products, books.price_cents),
         (census.products, census.price_cents)

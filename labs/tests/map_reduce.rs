@@ -50,8 +50,13 @@ impl Job {
 
     fn process(&self, i: usize, way: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lab18"));
-        command.args(["--process", &i.to_string(), "--way", way, "--threads", "1"]);
-        for (flag, name) in [("hosts", "hosts"), ("corpus", "text"), ("output", "counts")] {
+        command.args(["--process", &i.to_string(), "--way", way, "--threads", "2"]);
+        // For those that wait for one that was killed before it came.
+        command.args(["--patience", "3s"]);
+        let mut files = vec![("hosts", "hosts"), ("corpus", "text")];
+        // Only the first need be told.
+        files.extend((i == 0).then_some(("output", "counts")));
+        for (flag, name) in files {
             command.arg(format!("--{flag}")).arg(self.file(name));
         }
         command

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use mock_server::{
-    Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Site, Spec, Tail,
-    Upstream,
+    Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Site, Spec,
+    Tail, Upstream,
 };
 use tokio::sync::mpsc;
 

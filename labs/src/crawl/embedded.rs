@@ -39,7 +39,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Database, DatabaseError, Page, QueueError, QueueStatus, Task, TaskQueue, Taken};
+use super::{Database, DatabaseError, Page, QueueError, QueueStatus, Taken, Task, TaskQueue};
 
 /// Requests that may wait for the thread that has the connection.
 const WAITING: usize = 64;
@@ -151,11 +151,7 @@ enum Ask {
     Offer(Vec<Task>),
     Take(usize),
     Finish(Vec<i64>, Vec<Task>),
-    Fail {
-        id: i64,
-        why: String,
-        again: bool,
-    },
+    Fail { id: i64, why: String, again: bool },
     Store(Vec<Page>),
 }
 
@@ -537,9 +533,14 @@ fn begin(
     } else if version != SCHEMA {
         return Ok(None);
     }
-    tx.execute("UPDATE tasks SET state = ?1 WHERE state = ?2", [OPEN, TAKEN])?;
+    tx.execute(
+        "UPDATE tasks SET state = ?1 WHERE state = ?2",
+        [OPEN, TAKEN],
+    )?;
     let first = tx
-        .query_row("SELECT url FROM tasks ORDER BY id LIMIT 1", [], |row| row.get(0))
+        .query_row("SELECT url FROM tasks ORDER BY id LIMIT 1", [], |row| {
+            row.get(0)
+        })
         .optional()?;
     let tally = tally(&tx)?;
     tx.commit()?;
@@ -587,8 +588,7 @@ fn answer(
             Ok(Told::Tasks(taken))
         }
         Ask::Finish(ids, found) => {
-            let mut done =
-                tx.prepare("UPDATE tasks SET state = 2 WHERE id = ?1 AND state = 1")?;
+            let mut done = tx.prepare("UPDATE tasks SET state = 2 WHERE id = ?1 AND state = 1")?;
             let mut number = 0;
             for id in ids {
                 number += done.execute([id])? as u64;
@@ -665,9 +665,8 @@ fn take(tx: &Transaction, most: usize) -> rusqlite::Result<Vec<Taken>> {
         "SELECT id, url, depth, deliveries + 1 FROM tasks INDEXED BY waiting
          WHERE state = 0 ORDER BY id LIMIT ?1",
     )?;
-    let mut update = tx.prepare(
-        "UPDATE tasks SET state = 1, deliveries = deliveries + 1 WHERE id = ?1",
-    )?;
+    let mut update =
+        tx.prepare("UPDATE tasks SET state = 1, deliveries = deliveries + 1 WHERE id = ?1")?;
     let rows = select.query_map([most as i64], |row| {
         Ok(Taken {
             task: Task {
@@ -726,8 +725,11 @@ impl Books {
                 pages,
                 products: one("SELECT count(price_cents) FROM pages")? as u64,
                 price_cents: one("SELECT coalesce(sum(price_cents), 0) FROM pages")? as u64,
-                lost: one("SELECT count(*) FROM tasks WHERE state = 2 AND url NOT IN (SELECT url FROM pages)")? as u64,
-                strays: one("SELECT count(*) FROM pages WHERE url NOT IN (SELECT url FROM tasks)")? as u64,
+                lost: one(
+                    "SELECT count(*) FROM tasks WHERE state = 2 AND url NOT IN (SELECT url FROM pages)",
+                )? as u64,
+                strays: one("SELECT count(*) FROM pages WHERE url NOT IN (SELECT url FROM tasks)")?
+                    as u64,
                 reasons,
             })
         };
@@ -742,8 +744,9 @@ impl Books {
         let (path, busy) = (path(dir), Duration::from_secs(5));
         let mut read = || -> rusqlite::Result<()> {
             let db = connect(&path, busy)?;
-            let mut pages =
-                db.prepare("SELECT url, title, price_cents, category, text_bytes, links FROM pages")?;
+            let mut pages = db.prepare(
+                "SELECT url, title, price_cents, category, text_bytes, links FROM pages",
+            )?;
             let mut rows = pages.query([])?;
             while let Some(row) = rows.next()? {
                 each(&Page {
@@ -814,7 +817,10 @@ mod tests {
             let urls: Vec<_> = taken.iter().map(|t| t.task.url.as_str()).collect();
             assert_eq!(urls, ["http://shop/a", "http://shop/b"]);
             crawl.store(&[page(&tasks[0])]).await.unwrap();
-            crawl.finish(&taken[..1], &[task("b"), task("c")]).await.unwrap();
+            crawl
+                .finish(&taken[..1], &[task("b"), task("c")])
+                .await
+                .unwrap();
             assert_eq!(crawl.offer(&tasks).await.unwrap(), 0);
             let status = crawl.status().await.unwrap();
             let expected = QueueStatus {
@@ -859,7 +865,13 @@ mod tests {
             // Once more changes nothing either.
             crawl.finish(&taken, &[]).await.unwrap();
             assert!(crawl.status().await.unwrap().over());
-            assert!(crawl.take(1, Duration::from_secs(60)).await.unwrap().is_empty());
+            assert!(
+                crawl
+                    .take(1, Duration::from_secs(60))
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
         });
         drop(crawl);
         let mut titles = Vec::new();
@@ -904,7 +916,13 @@ mod tests {
             finished.unwrap();
             assert_eq!(second.unwrap()[0].task, found[0]);
             // And a moment is enough where nothing comes.
-            assert!(crawl.take(1, Duration::from_millis(1)).await.unwrap().is_empty());
+            assert!(
+                crawl
+                    .take(1, Duration::from_millis(1))
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
         });
     }
 

@@ -200,7 +200,10 @@ mod tests {
             assert_eq!(found.price_cents, Some(site.price_cents(product) as i64));
             assert_eq!(found.title, format!("Product #{product} & more"));
             assert_eq!(found.label, None);
-            assert!(found.links.len() >= 11 && found.text.len() > 50, "{found:?}");
+            assert!(
+                found.links.len() >= 11 && found.text.len() > 50,
+                "{found:?}"
+            );
         }
         let url = Url::parse("http://shop/labelled/9").unwrap();
         let found = extract(site.page("/labelled/9").as_bytes(), &url);

@@ -143,7 +143,10 @@ mod tests {
             Disallow: /again";
         let may = |visitor: &str, path: &str| Rules::parse(text, visitor).allows(path);
         assert!(may("lab-crawler", "/p/1") && !may("lab-crawler", "/cart/1"));
-        assert!(!may("lab-crawler", "/again"), "groups of one name are one group");
+        assert!(
+            !may("lab-crawler", "/again"),
+            "groups of one name are one group"
+        );
         assert!(!may("greedy-bot", "/cart/1"));
         assert!(!may("somebody", "/p/1"));
         assert!(may("guest", "/cart/1"), "an empty rule forbids nothing");

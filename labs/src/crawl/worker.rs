@@ -45,7 +45,7 @@ use tokio::{
 };
 
 use super::{
-    Database, DatabaseError, Page, QueueError, Task, TaskQueue, Taken,
+    Database, DatabaseError, Page, QueueError, Taken, Task, TaskQueue,
     classify::{Model, Trainer},
     extract::{extract, normalised},
     robots::Rules,
@@ -669,7 +669,10 @@ mod tests {
             let mut crawler = crawler(8);
             let first = first_task(&upstream.url()).unwrap();
             crawler.rules = Arc::new(rules(&crawler.client, &first).await.unwrap());
-            crawler.model = learn(&crawler.client, &first, 64).await.unwrap().map(Arc::new);
+            crawler.model = learn(&crawler.client, &first, 64)
+                .await
+                .unwrap()
+                .map(Arc::new);
             crawler.settings.renew = Duration::from_millis(3);
             let inner = Embedded::open(dir.path(), Options::default()).unwrap();
             let flaky = Flaky {
@@ -681,12 +684,18 @@ mod tests {
             crawler
         });
         let (books, census) = (Books::read(dir.path()).unwrap(), site.census());
-        assert_eq!((books.pages, books.tasks.done), (census.pages, census.pages));
+        assert_eq!(
+            (books.pages, books.tasks.done),
+            (census.pages, census.pages)
+        );
         assert_eq!((books.lost, books.strays), (0, 0));
         assert_eq!(books.price_cents, census.price_cents);
         assert_eq!(books.reasons, [("status 404".to_string(), census.broken)]);
         assert_eq!(crawler.meter.stored(), census.pages);
-        assert_eq!((crawler.meter.failed(), crawler.meter.under_way()), (census.broken, 0));
+        assert_eq!(
+            (crawler.meter.failed(), crawler.meter.under_way()),
+            (census.broken, 0)
+        );
         let mut right = 0;
         Books::pages(dir.path(), |page| {
             let path = page.url.split_once("127.0.0.1:").unwrap().1;
@@ -696,7 +705,11 @@ mod tests {
             right += u64::from(product.is_some_and(|n| site.category(n) == page.category));
         })
         .unwrap();
-        assert!(right * 10 > census.products * 8, "{right} of {}", census.products);
+        assert!(
+            right * 10 > census.products * 8,
+            "{right} of {}",
+            census.products
+        );
     }
 
     /// A page whose reading panics becomes a dead letter, and the others are done.
@@ -730,7 +743,10 @@ mod tests {
         });
         let books = Books::read(dir.path()).unwrap();
         // Handed out again it did not panic.
-        assert_eq!((books.pages, books.tasks.done, books.tasks.dead), (20, 20, 0));
+        assert_eq!(
+            (books.pages, books.tasks.done, books.tasks.dead),
+            (20, 20, 0)
+        );
     }
 
     #[test]
@@ -749,7 +765,10 @@ mod tests {
         let gone = Gone(crawl);
         let ended = run(async {
             let upstream = Upstream::start(shop(Site::new(1, 5))).await.unwrap();
-            gone.0.offer(&[first_task(&upstream.url()).unwrap()]).await.unwrap();
+            gone.0
+                .offer(&[first_task(&upstream.url()).unwrap()])
+                .await
+                .unwrap();
             crawler(2).work(&gone.0, &gone).await
         });
         assert_eq!(ended.unwrap_err().to_string(), "database: no room");
@@ -759,7 +778,14 @@ mod tests {
     fn addresses() {
         let url = Url::parse("http://shop:8080/p/7?x=1").unwrap();
         assert_eq!(path_of(&url), "/p/7?x=1");
-        assert_eq!(first_task("http://shop:8080").unwrap().url, "http://shop:8080/");
-        assert!(first_task("shop").unwrap_err().contains("http://127.0.0.1:8080"));
+        assert_eq!(
+            first_task("http://shop:8080").unwrap().url,
+            "http://shop:8080/"
+        );
+        assert!(
+            first_task("shop")
+                .unwrap_err()
+                .contains("http://127.0.0.1:8080")
+        );
     }
 }

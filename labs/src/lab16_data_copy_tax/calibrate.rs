@@ -18,9 +18,9 @@ use super::{
     HandOver, Kept, Setting,
     child::{Ends, Wire},
     payload::{checksum, fill},
-    seats::sit,
     segment::{Home, Segment, View},
 };
+use crate::seats::sit;
 
 /// Bytes in a page, nearly everywhere.
 const PAGE: usize = 4096;

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use super::{child::Answer, seats::sit};
+use super::child::Answer;
+use crate::seats::sit;
 
 /// A consumer on a thread of this process, and the producer's bytes.
 pub struct Room<T> {

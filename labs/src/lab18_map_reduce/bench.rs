@@ -14,6 +14,7 @@ use super::{
     dataflow::{self, Job, Way},
     processes::{Group, Report, Shape},
 };
+use crate::seats::sit_in_turn;
 
 /// What all arms share: the text, what is to come out, and a pool.
 pub(super) struct Bench {
@@ -36,7 +37,10 @@ impl Bench {
             _folder: folder,
             file,
             right: BTreeMap::new(),
-            pool: ThreadPoolBuilder::new().num_threads(p.threads).build()?,
+            pool: ThreadPoolBuilder::new()
+                .num_threads(p.threads)
+                .start_handler(|i| sit_in_turn(i).for_good())
+                .build()?,
             rounds: p.rounds,
             whole: p.bytes,
         };
@@ -117,6 +121,7 @@ impl Bench {
                 bytes: size.map_or(0, |s| s.b() as u64),
                 ..self.source(self.whole)
             },
+            collect: false,
             output: None,
         };
         group.run(&job(None))?;
@@ -140,6 +145,7 @@ impl Bench {
         let job = Job {
             way: Way::Raw,
             source: self.source(size),
+            collect: true,
             output: Some(output.clone()),
         };
         let quiet = Shape {

@@ -59,7 +59,10 @@ pub struct Job {
     pub way: Way,
     /// The text.
     pub source: Source,
-    /// File for the counts: it appears when they are whole, or not at all.
+    /// Whether the counts go to the first worker in the end. That takes all processes, so all must say
+    /// the same.
+    pub collect: bool,
+    /// File that it writes them to: it appears when they are whole, or not at all.
     pub output: Option<PathBuf>,
 }
 
@@ -286,8 +289,8 @@ pub fn run(worker: &mut Worker, job: &Job) -> (Done, Counts<String>) {
 /// When the output cannot be written.
 pub fn close(worker: &mut Worker, job: &Job, done: Done, counts: Counts<String>) -> Done {
     let digest = Digest::of(&counts);
-    if let Some(output) = &job.output {
-        collect(worker, counts, output);
+    if job.collect {
+        collect(worker, counts, job.output.as_deref());
     }
     Done { digest, ..done }
 }
@@ -397,12 +400,12 @@ fn added_up<'scope>(parcels: Parcels<'scope>, share: &Shared) -> StreamVec<'scop
 
 /// Sends all shares of the counts to the first worker, which writes them down. Nobody goes on before
 /// that is done: who is told that the job is over finds its output.
-fn collect(worker: &mut Worker, counts: Counts<String>, output: &Path) {
+fn collect(worker: &mut Worker, counts: Counts<String>, output: Option<&Path>) {
     let all = Rc::new(RefCell::new(HashMap::new()));
     let (mut pairs, into, path) = (
         Some(counts.into_iter().collect()),
         all.clone(),
-        output.to_owned(),
+        output.map(Path::to_owned),
     );
     let first = worker.index() == 0;
     worker.dataflow::<u64, _, _>(|scope| {
@@ -422,9 +425,13 @@ fn collect(worker: &mut Worker, counts: Counts<String>, output: &Path) {
                         }
                     }
                 });
-                if frontier.is_empty() && open.take().is_some() && first {
+                if frontier.is_empty()
+                    && open.take().is_some()
+                    && first
+                    && let Some(path) = &path
+                {
                     let counts = std::mem::take(&mut *into.borrow_mut());
-                    write_output(counts, &path)
+                    write_output(counts, path)
                         .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
                 }
             }
@@ -575,6 +582,7 @@ mod tests {
                 file,
                 bytes: text.len() as u64,
             },
+            collect: true,
             output: Some(folder.join("counts")),
         }
     }

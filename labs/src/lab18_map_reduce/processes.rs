@@ -43,6 +43,7 @@ use super::{
     dataflow::{self, Done, Job},
     wire::{Meter, Wire},
 };
+use crate::seats::sit_in_turn;
 
 /// How long processes wait for each other at the start, and how long the lab waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -301,11 +302,13 @@ fn led(p: &Params, me: usize) -> Result<()> {
         std::process::exit(1);
     });
     let meter = Meter::new(p.wire);
-    let sockets = connect(&listener, &addresses, me)?;
+    let sockets = connect(&listener, &addresses, me, PATIENCE)?;
     println!("ready");
     let workers = Mutex::new(workers.into_iter().map(Some).collect::<Vec<_>>());
     let desk = Arc::new(Desk::new(p.threads, meter.clone()));
+    let before = me * p.threads;
     at_work(sockets, me, p.threads, &meter, move |index, worker| {
+        sit_in_turn(before + index).for_good();
         let mine = workers.lock().expect("nobody panics here")[index].take();
         let jobs = mine.expect("each worker comes once");
         while let Ok(Some(job)) = jobs.recv() {
@@ -392,10 +395,12 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
     let job = Job {
         way: p.way,
         source,
+        // The others cannot know whether the first is to write a file.
+        collect: true,
         output: p.output.clone(),
     };
     let meter = Meter::new(p.wire);
-    let sockets = connect(&listener, &addresses, me)?;
+    let sockets = connect(&listener, &addresses, me, p.patience.duration())?;
     eprintln!("process {me} of {}: connected", addresses.len());
     let (threads, count) = (p.threads, meter.clone());
     at_work(sockets, me, threads, &meter, move |index, worker| {
@@ -425,8 +430,9 @@ fn connect(
     listener: &TcpListener,
     addresses: &[String],
     me: usize,
+    patience: Duration,
 ) -> Result<Vec<Option<TcpStream>>> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let mut sockets: Vec<Option<TcpStream>> = addresses.iter().map(|_| None).collect();
     for (i, address) in addresses.iter().enumerate().take(me) {
         let mut socket = call(address, until)
@@ -448,7 +454,7 @@ fn connect(
                 ensure!(
                     Instant::now() < until,
                     "not all processes came within {} s",
-                    PATIENCE.as_secs()
+                    patience.as_secs_f64()
                 );
                 thread::sleep(Duration::from_micros(500));
             }

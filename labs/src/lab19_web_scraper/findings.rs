@@ -13,6 +13,11 @@ use crate::crawl::worker::Settings;
 /// have on two processors.
 const ASKED_PER_HOUR: f64 = 100_000.0;
 const TIMES: f64 = 20.0;
+/// Requests for each connection after which all of their buffers have stopped growing. Lab06 found 33
+/// for one that is always in use; a pool does not use all alike.
+const GROWN: f64 = 200.0;
+/// Requests for each connection after which most of them have.
+const GROWING: f64 = 50.0;
 /// Products whose words tell how well anybody could classify them.
 const ORACLE: u64 = 20_000;
 
@@ -37,11 +42,17 @@ pub(super) fn takes(p: &Params) -> f64 {
     let waits = |n: usize| (n as f64 * p.busy).min(3.0) * p.retry_after as f64;
     let crawls = p.products.iter().map(|n| wall(p, *n) + waits(*n));
     let killed = wall(p, p.killed_products) + waits(p.killed_products) + p.kills as f64;
-    let limits = p.limits.iter().map(|m| limited(p, *m, 1.0).makespan(p.listed));
+    let limits = p
+        .limits
+        .iter()
+        .map(|m| limited(p, *m, 1.0, Overhead::default()).makespan(p.listed));
     let learnt = p.samples as f64 * p.fetch.s() / p.limit as f64;
     let each = (p.products.len() + p.kills + 1) as f64;
-    let backlogs = p.backlogs.iter().map(|n| *n as f64 * (p.fetch.s() / p.limit as f64).max(p.compute.s()));
-    let sessions = 6.0 * p.sessions as f64 * (p.fetch.s() / p.limit as f64 + 2e-4);
+    let backlogs = p
+        .backlogs
+        .iter()
+        .map(|n| *n as f64 * (p.fetch.s() / p.limit as f64).max(p.compute.s()));
+    let sessions = 6.0 * p.sessions as f64 * (p.session_fetch.s() / p.limit as f64 + 3e-4);
     crawls.sum::<f64>()
         + killed
         + limits.sum::<f64>()
@@ -51,13 +62,22 @@ pub(super) fn takes(p: &Params) -> f64 {
         + 6.0 * (p.stall.s() + 3.0 * p.fetch.s())
 }
 
+/// What the apparatus adds to the stages.
+#[derive(Clone, Copy, Default)]
+struct Overhead {
+    /// Seconds of a request beside the answer's own time.
+    request: f64,
+    /// Seconds a thread takes to read and classify a page.
+    reading: f64,
+}
+
 /// The host and one thread that computes, as stages.
-fn limited(p: &Params, limit: usize, width: f64) -> Pipeline {
+fn limited(p: &Params, limit: usize, width: f64, more: Overhead) -> Pipeline {
     let host = Stage {
-        service: p.fetch.s(),
+        service: p.fetch.s() + more.request,
         width: limit,
     };
-    let thread = Stage::on_processors(p.burden.s(), 1, width);
+    let thread = Stage::on_processors(p.burden.s() + more.reading, 1, width);
     Pipeline {
         stages: vec![host, thread],
     }
@@ -88,7 +108,8 @@ fn rate(k: &Condition) -> Option<f64> {
 
 /// Pages a second that the host allows, given what its pages took.
 fn allowed(p: &Params, k: &Condition) -> Option<f64> {
-    let of_pages = gauge(k, "census_pages")? / (gauge(k, "census_pages")? + gauge(k, "census_broken")?);
+    let of_pages =
+        gauge(k, "census_pages")? / (gauge(k, "census_pages")? + gauge(k, "census_broken")?);
     Some(of_pages * p.limit as f64 / (p.fetch.s() * gauge(k, "census_factor")?))
 }
 
@@ -99,14 +120,21 @@ fn deciles(trial: &Trial) -> Vec<f64> {
     };
     let all = trial.gauges.get("pages").copied().unwrap_or(0.0);
     let when = |n: f64| stored.iter().find(|(_, stored)| *stored >= n);
-    let at: Vec<(f64, f64)> = (1..=9).filter_map(|i| when(all * f64::from(i) / 10.0).copied()).collect();
+    let at: Vec<(f64, f64)> = (1..=9)
+        .filter_map(|i| when(all * f64::from(i) / 10.0).copied())
+        .collect();
     let steps = at.windows(2).filter(|w| w[1].0 > w[0].0);
-    steps.map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0)).collect()
+    steps
+        .map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0))
+        .collect()
 }
 
 /// All values of a gauge, over conditions and trials.
 fn values(of: &[Condition], figure: impl Fn(&Trial) -> Option<f64>) -> Vec<f64> {
-    of.iter().flat_map(|k| k.trials()).filter_map(figure).collect()
+    of.iter()
+        .flat_map(|k| k.trials())
+        .filter_map(figure)
+        .collect()
 }
 
 fn largest(values: &[f64]) -> Option<Estimate> {
@@ -169,14 +197,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let mut tables = vec![table(p, &crawls, killed.as_ref())];
     tables.extend(last.map(|k| stages(p, &k)));
-    tables.push(rows(p, &[
-        ("put: blocks", blocks),
-        ("put: awaited", awaits),
-        ("a client for each request", each),
-        ("one client for all", shared),
-    ]));
+    tables.push(rows(
+        p,
+        &[
+            ("put: blocks", blocks),
+            ("put: awaited", awaits),
+            ("a client for each request", each),
+            ("one client for all", shared),
+        ],
+    ));
 
-    let per_hour = last.and_then(|k| Estimate::of(&values(&[k], |t| Some(t.gauges.get("pages")? / t.wall_s * 3600.0))));
+    let per_hour = last.and_then(|k| {
+        Estimate::of(&values(&[k], |t| {
+            Some(t.gauges.get("pages")? / t.wall_s * 3600.0)
+        }))
+    });
     let growth = growth(&crawls);
     let wrong = killed.map(|k| {
         Estimate::of(&values(&[k], |t| {
@@ -194,7 +229,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "{} million pages an hour: {} of what the host allows while pages wait. {} times the products take {} times the memory. Killed {} times, the crawl has {} of {} pages, each once.",
             cell(per_hour, |e| number(e / 1e6)),
             cell(last.and_then(|k| k.gauge("host_busy_wanted")), percent),
-            crawls.first().zip(last).map_or("–".into(), |(a, b)| number(b.x() / a.x())),
+            crawls
+                .first()
+                .zip(last)
+                .map_or("–".into(), |(a, b)| number(b.x() / a.x())),
             growth.map_or("–".into(), |ratio| format!("{ratio:.2}")),
             of(killed, "kills"),
             of(killed, "pages"),
@@ -213,16 +251,29 @@ fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option
 
 /// Every page once, and nothing else.
 fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<Claim> {
-    let all = crawls.iter().map(|k| (format!("{} products", number(k.x())), k));
-    let all: Vec<(String, &Condition)> = all.chain(killed.map(|k| ("killed".to_string(), k))).collect();
-    let exact = |name: String, k: &Condition, predicted: Option<&'static str>, measured: &'static str, scale: f64| {
+    let all = crawls
+        .iter()
+        .map(|k| (format!("{} products", number(k.x())), k));
+    let all: Vec<(String, &Condition)> = all
+        .chain(killed.map(|k| ("killed".to_string(), k)))
+        .collect();
+    let exact = |name: String,
+                 k: &Condition,
+                 predicted: Option<&'static str>,
+                 measured: &'static str,
+                 scale: f64| {
         let off = |t: &Trial| {
-            let predicted = predicted.map_or(0.0, |name| t.gauges.get(name).copied().unwrap_or(f64::NAN));
+            let predicted =
+                predicted.map_or(0.0, |name| t.gauges.get(name).copied().unwrap_or(f64::NAN));
             let measured = t.gauges.get(measured).copied().unwrap_or(f64::NAN);
             (measured - predicted, predicted)
         };
         // One trial that is off is one too many.
-        let worst = k.trials().iter().map(off).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
+        let worst = k
+            .trials()
+            .iter()
+            .map(off)
+            .max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
         Some(Case {
             name,
             predicted: worst.1 * scale,
@@ -238,13 +289,31 @@ fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<C
             ("sum of the prices in cents", "census_cents", "cents"),
             ("dead letters", "census_broken", "dead"),
         ] {
-            found.extend(exact(format!("{name}, {what}"), k, Some(predicted), measured, 1.0));
+            found.extend(exact(
+                format!("{name}, {what}"),
+                k,
+                Some(predicted),
+                measured,
+                1.0,
+            ));
         }
     }
     let mut wrong = Vec::new();
     for (name, k) in &all {
-        wrong.extend(exact(format!("{name}, finished without a page"), k, None, "lost", 1.0));
-        wrong.extend(exact(format!("{name}, stored under a second address"), k, None, "strays", 1.0));
+        wrong.extend(exact(
+            format!("{name}, finished without a page"),
+            k,
+            None,
+            "lost",
+            1.0,
+        ));
+        wrong.extend(exact(
+            format!("{name}, stored under a second address"),
+            k,
+            None,
+            "strays",
+            1.0,
+        ));
     }
     let mut claims = Vec::new();
     claims.extend(law(
@@ -281,14 +350,20 @@ fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<C
 }
 
 fn speed(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
-    let shares: Vec<f64> = crawls.iter().filter_map(|k| Some(rate(k)? / allowed(p, k)?)).collect();
+    let shares: Vec<f64> = crawls
+        .iter()
+        .filter_map(|k| Some(rate(k)? / allowed(p, k)?))
+        .collect();
     let busy = values(crawls, |t| t.gauges.get("host_busy_wanted").copied());
     let per_hour: Vec<f64> = crawls.last().map_or(vec![], |k| {
         let rates = k.trials().iter().flat_map(deciles);
         rates.map(|rate| rate * 3600.0 / 1e6).collect()
     });
     let flow = crawls.iter().filter_map(|k| {
-        let predicted = little::number_in_system(gauge(k, "attempts")? / k.wall_s()?.value, gauge(k, "attempt_s")?);
+        let predicted = little::number_in_system(
+            gauge(k, "attempts")? / k.wall_s()?.value,
+            gauge(k, "attempt_s")?,
+        );
         Some(Case {
             name: format!("{} products", number(k.x())),
             predicted,
@@ -330,10 +405,20 @@ fn speed(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
     claims
 }
 
+/// As measured: of a request before the run, of reading in the largest crawl.
+fn overhead(summary: &Summary) -> Overhead {
+    let last = summary.series("crawl").last().copied();
+    Overhead {
+        request: summary.host().request_overhead_ms / 1e3,
+        reading: last.and_then(|k| gauge(&k, "computing_s")).unwrap_or(0.0),
+    }
+}
+
 fn law_of_limits(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Claim> {
-    let width = summary.host().width(1);
+    let (width, more) = (summary.host().width(1), overhead(summary));
     let cases = limits.iter().map(|k| {
-        let predicted = p.listed as f64 / limited(p, k.x() as usize, width).makespan(p.listed);
+        let predicted =
+            p.listed as f64 / limited(p, k.x() as usize, width, more).makespan(p.listed);
         Case {
             name: format!("limit {}", number(k.x())),
             predicted,
@@ -343,7 +428,7 @@ fn law_of_limits(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<
     });
     law(
         "throughput is what the slowest stage lets through, λ = min(limit ÷ answer, threads ÷ computation), with the fill",
-        Basis::Predicted,
+        Basis::Calibrated,
         cases.collect(),
         "pages/s",
     )
@@ -353,24 +438,54 @@ fn peak(k: &Condition) -> Option<f64> {
     gauge(k, "heap_peak_bytes")
 }
 
+/// Heap that pages on their way take: towards the end of the time in which pages wait, without what is
+/// left when the crawl is over, which are connections, model and tables.
+fn in_hand(k: &Condition) -> Option<f64> {
+    Some(gauge(k, "heap_wanted_bytes")? - gauge(k, "heap_left_bytes")?)
+}
+
 /// The peak heap of the largest crawl in those of the smallest.
 fn growth(crawls: &[Condition]) -> Option<f64> {
     Some(peak(crawls.last()?)? / peak(crawls.first()?)?)
 }
 
-fn memory(p: &Params, crawls: &[Condition], unbounded: &[Condition], bounded: &[Condition]) -> Vec<Claim> {
-    let peaks: Vec<f64> = crawls.iter().filter_map(peak).collect();
-    let (low, high) = (peaks.iter().copied().reduce(f64::min), peaks.iter().copied().reduce(f64::max));
-    let spread = low.zip(high).filter(|_| peaks.len() > 1).map(|(low, high)| high / low);
+fn memory(
+    p: &Params,
+    crawls: &[Condition],
+    unbounded: &[Condition],
+    bounded: &[Condition],
+) -> Vec<Claim> {
+    let spread = |figures: Vec<f64>| {
+        let low = figures.iter().copied().reduce(f64::min)?;
+        let high = figures.iter().copied().reduce(f64::max)?;
+        (figures.len() > 1).then(|| Estimate::exact(high / low))
+    };
+    let after = |requests: f64| -> Vec<Condition> {
+        let enough =
+            |k: &&Condition| gauge(k, "attempts").is_some_and(|n| n / p.limit as f64 >= requests);
+        crawls.iter().filter(enough).copied().collect()
+    };
     let mut claims = vec![
         Claim::at_most(
-            "the crawler's memory does not depend on how large the shop is: all peaks within a tenth",
+            "what the crawler has in hand while pages wait does not depend on how large the shop is: all within a tenth",
             Basis::Predicted,
             1.1,
-            spread.map(Estimate::exact),
+            spread(after(GROWING).iter().filter_map(in_hand).collect()),
         )
         .unit("times"),
     ];
+    let peaks: Vec<f64> = after(GROWN).iter().filter_map(peak).collect();
+    if peaks.len() > 1 {
+        claims.push(
+            Claim::at_most(
+                "nor does all of its memory, once the connections' buffers have grown: peaks within a tenth",
+                Basis::Predicted,
+                1.1,
+                spread(peaks),
+            )
+            .unit("times"),
+        );
+    }
     let cases = unbounded.iter().map(|k| {
         let predicted = backlog(p, k.x() as usize);
         Case {
@@ -403,10 +518,15 @@ fn memory(p: &Params, crawls: &[Condition], unbounded: &[Condition], bounded: &[
 }
 
 fn accuracy(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
-    let sum = |name: &str| values(crawls, |t| t.gauges.get(name).copied()).iter().sum::<f64>() as u64;
+    let sum = |name: &str| {
+        values(crawls, |t| t.gauges.get(name).copied())
+            .iter()
+            .sum::<f64>() as u64
+    };
     let share = Estimate::share(sum("right"), sum("classified"));
     let best = Site::best_accuracy(1, ORACLE);
-    let little = (p.samples < 160).then(|| format!("{} labelled pages are few to learn from", p.samples));
+    let little =
+        (p.samples < 160).then(|| format!("{} labelled pages are few to learn from", p.samples));
     vec![
         Claim::at_least(
             "of the products, none of which it has learnt from, the classifier knows 95 in a hundred",
@@ -449,7 +569,9 @@ fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Layer {
 fn over_time(trial: &Trial, name: &str, scale: f64) -> Vec<(f64, f64)> {
     let start = trial.gauges.get("started_s").copied().unwrap_or(0.0);
     let points = trial.traces.get(name).into_iter().flatten();
-    points.map(|(at, value)| ((at - start).max(0.0), value * scale)).collect()
+    points
+        .map(|(at, value)| ((at - start).max(0.0), value * scale))
+        .collect()
 }
 
 fn progress(p: &Params, k: &Condition) -> Option<Figure> {
@@ -460,9 +582,9 @@ fn progress(p: &Params, k: &Condition) -> Option<Figure> {
     Some(Figure {
         id: "crawl".into(),
         title: format!(
-            "{} pages a second, {} of them possible: the host is the bottleneck",
-            number(rate),
-            percent(rate / allowed)
+            "{} of the host's limit in use while pages wait: {} pages a second in all",
+            cell(k.gauge("host_busy_wanted"), percent),
+            number(rate)
         ),
         subtitle: format!(
             "A shop of {} products, {} requests at a time, {} for an answer. Dashed: what the host allows",
@@ -493,12 +615,20 @@ fn progress(p: &Params, k: &Condition) -> Option<Figure> {
 
 fn sweep(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Figure> {
     let points = |figure: &dyn Fn(&Condition) -> Option<f64>| -> Vec<(f64, f64)> {
-        limits.iter().filter_map(|k| Some((k.x(), figure(k)?))).collect()
+        limits
+            .iter()
+            .filter_map(|k| Some((k.x(), figure(k)?)))
+            .collect()
     };
-    let width = summary.host().width(1);
-    let theory = |k: &Condition| Some(p.listed as f64 / limited(p, k.x() as usize, width).makespan(p.listed));
+    let (width, more) = (summary.host().width(1), overhead(summary));
+    let theory = |k: &Condition| {
+        Some(p.listed as f64 / limited(p, k.x() as usize, width, more).makespan(p.listed))
+    };
     let share = |k: &Condition, at: usize| {
-        limited(p, k.x() as usize, width).utilisation_over(p.listed).get(at).copied()
+        limited(p, k.x() as usize, width, more)
+            .utilisation_over(p.listed)
+            .get(at)
+            .copied()
     };
     let most = limits.iter().filter_map(rate).reduce(f64::max)?;
     let knee = p.fetch.s() / p.burden.s();
@@ -533,13 +663,23 @@ fn sweep(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Figure> 
     })
 }
 
-fn heaps(p: &Params, crawls: &[Condition], unbounded: &[Condition], bounded: &[Condition]) -> Option<Figure> {
+fn heaps(
+    p: &Params,
+    crawls: &[Condition],
+    unbounded: &[Condition],
+    bounded: &[Condition],
+) -> Option<Figure> {
     let points = |of: &[Condition]| -> Vec<(f64, f64)> {
-        of.iter().filter_map(|k| Some((k.x(), peak(k)? / 1e6))).collect()
+        of.iter()
+            .filter_map(|k| Some((k.x(), peak(k)? / 1e6)))
+            .collect()
     };
     let ratio = growth(crawls)?;
     let (first, last) = (crawls.first()?, crawls.last()?);
-    let (few, many) = (unbounded.first().and_then(peak)?, unbounded.last().and_then(peak)?);
+    let (few, many) = (
+        unbounded.first().and_then(peak)?,
+        unbounded.last().and_then(peak)?,
+    );
     Some(Figure {
         id: "memory".into(),
         title: format!(
@@ -557,11 +697,21 @@ fn heaps(p: &Params, crawls: &[Condition], unbounded: &[Condition], bounded: &[C
         ),
         body: Body::Panels(Panels {
             x: Axis::log("products", Unit::Number),
-            panels: vec![panel("Peak live heap", "MB", 1.6, Unit::Number, vec![
-                Layer::Line(Line::measured("unbounded", Colour::Vermilion, points(unbounded))),
-                Layer::Line(Line::measured("bounded", Colour::Green, points(bounded))),
-                Layer::Line(Line::measured("crawl", Colour::Blue, points(crawls))),
-            ])],
+            panels: vec![panel(
+                "Peak live heap",
+                "MB",
+                1.6,
+                Unit::Number,
+                vec![
+                    Layer::Line(Line::measured(
+                        "unbounded",
+                        Colour::Vermilion,
+                        points(unbounded),
+                    )),
+                    Layer::Line(Line::measured("bounded", Colour::Green, points(bounded))),
+                    Layer::Line(Line::measured("crawl", Colour::Blue, points(crawls))),
+                ],
+            )],
             marks: vec![],
         }),
     })
@@ -574,7 +724,10 @@ fn beats(p: &Params, blocks: &Condition, awaits: &Condition) -> Figure {
         Some(BeatLane {
             title: title.into(),
             note: note.into(),
-            beats: over_time(trial, "beats", 1.0).into_iter().map(|(at, _)| at).collect(),
+            beats: over_time(trial, "beats", 1.0)
+                .into_iter()
+                .map(|(at, _)| at)
+                .collect(),
             longest_gap: gap(trial),
         })
     };
@@ -611,12 +764,25 @@ fn resumed(k: &Condition) -> Option<Figure> {
     let trial = k.typical(|t| t.wall_s)?;
     let done = trial.traces.get("done")?;
     let first = done.first()?.0;
-    let shifted = |points: &[(f64, f64)]| points.iter().map(|(at, n)| (at - first, *n)).collect::<Vec<_>>();
-    let kills = trial.traces.get("killed").map(|k| shifted(k)).unwrap_or_default();
+    let shifted = |points: &[(f64, f64)]| {
+        points
+            .iter()
+            .map(|(at, n)| (at - first, *n))
+            .collect::<Vec<_>>()
+    };
+    let kills = trial
+        .traces
+        .get("killed")
+        .map(|k| shifted(k))
+        .unwrap_or_default();
     let marks = kills.iter().enumerate().map(|(i, (at, _))| Mark {
         x: *at,
         interval: None,
-        label: if i == 0 { "killed".into() } else { String::new() },
+        label: if i == 0 {
+            "killed".into()
+        } else {
+            String::new()
+        },
         colour: Colour::Vermilion,
     });
     let of = |name: &str| trial.gauges.get(name).copied().unwrap_or(f64::NAN);
@@ -642,11 +808,26 @@ fn resumed(k: &Condition) -> Option<Figure> {
 fn table(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Table {
     let mut table = Table::new(
         "The crawls",
-        &["products", "pages", "there are", "lost", "time", "theory", "pages/s", "million/hour", "host busy", "while pages wait", "peak heap", "in hand"],
+        &[
+            "products",
+            "pages",
+            "there are",
+            "lost",
+            "time",
+            "theory",
+            "pages/s",
+            "million/hour",
+            "host busy",
+            "while pages wait",
+            "peak heap",
+            "in hand",
+        ],
     );
     let of = |k: &Condition, name| cell(k.gauge(name), number);
     for k in crawls {
-        let theory = gauge(k, "census_pages").zip(allowed(p, k)).map(|(pages, rate)| pages / rate);
+        let theory = gauge(k, "census_pages")
+            .zip(allowed(p, k))
+            .map(|(pages, rate)| pages / rate);
         table.row([
             number(k.x()),
             of(k, "pages"),
@@ -688,22 +869,43 @@ fn stages(p: &Params, k: &Condition) -> Table {
         "The stages of the largest crawl",
         &["stage", "width", "time of a page", "could do", "busy"],
     );
-    let per_page = gauge(k, "pages").zip(gauge(k, "attempts")).map(|(pages, attempts)| attempts / pages);
+    let per_page = gauge(k, "pages")
+        .zip(gauge(k, "attempts"))
+        .map(|(pages, attempts)| attempts / pages);
     for (name, width, time, busy) in [
-        ("the host", p.limit, gauge(k, "attempt_s").zip(per_page).map(|(s, n)| s * n), "host_busy"),
-        ("threads: read, classify", p.workers, gauge(k, "computing_s"), "threads_busy"),
-        ("SQLite: frontier, pages", 1, gauge(k, "writing_s"), "writer_busy"),
+        (
+            "the host",
+            p.limit,
+            gauge(k, "attempt_s").zip(per_page).map(|(s, n)| s * n),
+            "host_busy",
+        ),
+        (
+            "threads: read, classify",
+            p.workers,
+            gauge(k, "computing_s"),
+            "threads_busy",
+        ),
+        (
+            "SQLite: frontier, pages",
+            1,
+            gauge(k, "writing_s"),
+            "writer_busy",
+        ),
     ] {
         table.row([
             name.into(),
             width.to_string(),
             time.map_or("–".into(), seconds),
-            time.map_or("–".into(), |time| format!("{} pages/s", number(width as f64 / time))),
+            time.map_or("–".into(), |time| {
+                format!("{} pages/s", number(width as f64 / time))
+            }),
             cell(k.gauge(busy), percent),
         ]);
     }
     let held = gauge(k, "under_way_mean");
-    let bytes = gauge(k, "heap_mean_bytes").zip(held).map(|(bytes, held)| bytes / held);
+    let bytes = gauge(k, "heap_mean_bytes")
+        .zip(held)
+        .map(|(bytes, held)| bytes / held);
     table.note = format!(
         "In hand {} pages on average, {} at most; {} KB of heap for each, connections and model included. Pages of {}.",
         held.map_or("–".into(), number),
@@ -755,7 +957,20 @@ mod tests {
 
     #[test]
     fn the_host_allows_limit_over_answer() {
-        let p = params(&["--limit", "40", "--fetch", "16ms", "--slow", "0.1", "--slow-factor", "3", "--broken", "0", "--busy", "0"]);
+        let p = params(&[
+            "--limit",
+            "40",
+            "--fetch",
+            "16ms",
+            "--slow",
+            "0.1",
+            "--slow-factor",
+            "3",
+            "--broken",
+            "0",
+            "--busy",
+            "0",
+        ]);
         assert!((mean_factor(&p) - 1.2).abs() < 1e-12);
         // 100,000 products and a twentieth of listings at 2,500/s, and 17 answers to begin with.
         assert!((wall(&p, 100_000) - (1.25 * 40.0 + 16.61 * 0.016)).abs() < 0.01);
@@ -791,7 +1006,10 @@ mod tests {
         trial.traces.insert("stored".into(), stored.collect());
         let rates = deciles(&trial);
         assert_eq!(rates.len(), 8);
-        assert!(rates.iter().all(|rate| (rate - 50.0).abs() < 1e-9), "{rates:?}");
+        assert!(
+            rates.iter().all(|rate| (rate - 50.0).abs() < 1e-9),
+            "{rates:?}"
+        );
         assert!(deciles(&Trial::default()).is_empty());
     }
 }

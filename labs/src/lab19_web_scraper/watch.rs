@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Time between two looks.
-const LOOK: Duration = Duration::from_millis(4);
+const LOOK: Duration = Duration::from_millis(2);
 /// Looks that are kept for a chart.
 const KEPT: f64 = 200.0;
 
@@ -39,7 +39,7 @@ pub(super) struct Watch {
 }
 
 /// Sums over all looks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Seen {
     looks: f64,
     in_flight: f64,
@@ -49,6 +49,8 @@ struct Seen {
     /// Of those at which pages waited in the frontier.
     wanted: f64,
     used: f64,
+    /// The heap at each of those.
+    heaps: Vec<f64>,
 }
 
 impl Watch {
@@ -86,10 +88,12 @@ impl Watch {
                 seen.in_flight += in_flight;
                 seen.under_way += under_way;
                 seen.under_way_max = seen.under_way_max.max(under_way);
-                seen.heap += self.heap.live_bytes() as f64;
+                let heap = self.heap.live_bytes() as f64;
+                seen.heap += heap;
                 if tasks.waiting > 0 {
                     seen.wanted += 1.0;
                     seen.used += in_flight / self.limit;
+                    seen.heaps.push(heap);
                 }
             }
             if kept.is_none_or(|at| now - at >= self.keep) {
@@ -106,7 +110,9 @@ impl Watch {
 
     /// What was seen and measured, over the whole crawl.
     pub fn gauges(&self, r: &Recorder, wall: Duration, before: &Stats) {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // By then the buffers of the connections have grown.
+        let late = &seen.heaps[2 * seen.heaps.len() / 3..];
         let (stats, wall) = (self.client.stats(), wall.as_secs_f64());
         let attempts = (stats.attempts - before.attempts) as f64;
         let attempt_s = (stats.attempt_time - before.attempt_time).as_secs_f64();
@@ -115,7 +121,10 @@ impl Watch {
             (count(&stats) - count(before)) as f64
         };
         for (name, value) in [
-            ("started_s", (Instant::now() - r.origin()).as_secs_f64() - wall),
+            (
+                "started_s",
+                (Instant::now() - r.origin()).as_secs_f64() - wall,
+            ),
             ("attempts", attempts),
             ("attempt_s", attempt_s / attempts),
             ("busy_answers", again(429)),
@@ -126,11 +135,26 @@ impl Watch {
             ("under_way_mean", seen.under_way / seen.looks),
             ("under_way_max", seen.under_way_max),
             ("heap_mean_bytes", seen.heap / seen.looks),
+            ("looks_wanted", seen.wanted),
+            (
+                "heap_wanted_bytes",
+                late.iter().sum::<f64>() / late.len() as f64,
+            ),
+            ("heap_left_bytes", self.heap.live_bytes() as f64),
             ("fetched_bytes", self.meter.fetched_bytes() as f64),
-            ("threads_busy", self.meter.computing().as_secs_f64() / (self.workers as f64 * wall)),
-            ("computing_s", self.meter.computing().as_secs_f64() / self.meter.stored().max(1) as f64),
+            (
+                "threads_busy",
+                self.meter.computing().as_secs_f64() / (self.workers as f64 * wall),
+            ),
+            (
+                "computing_s",
+                self.meter.computing().as_secs_f64() / self.meter.stored().max(1) as f64,
+            ),
             ("writer_busy", self.frontier.busy().as_secs_f64() / wall),
-            ("writing_s", self.frontier.busy().as_secs_f64() / self.meter.stored().max(1) as f64),
+            (
+                "writing_s",
+                self.frontier.busy().as_secs_f64() / self.meter.stored().max(1) as f64,
+            ),
         ] {
             r.gauge(name, value);
         }
@@ -156,7 +180,11 @@ pub(super) async fn say(frontier: &Embedded, crawler: &Crawler, every: Duration)
     loop {
         sleep(every).await;
         let stored = crawler.meter.stored();
-        tell(frontier, crawler, (stored - before) as f64 / every.as_secs_f64());
+        tell(
+            frontier,
+            crawler,
+            (stored - before) as f64 / every.as_secs_f64(),
+        );
         before = stored;
     }
 }
