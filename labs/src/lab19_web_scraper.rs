@@ -369,6 +369,9 @@ impl Lab for WebScraper {
         if p.page.b() > 1 << 20 {
             return Err("--page must be at most 1MB".into());
         }
+        if let Some(site) = &p.upstream {
+            worker::permitted(site, false)?;
+        }
         if p.state.is_some() {
             // No experiment: as long as it takes.
             return Ok(());
@@ -738,7 +741,7 @@ async fn backlog(
         None => {
             let (queue, mut fetched) = mpsc::unbounded_channel();
             let fetching = async {
-                let pages = stream::iter(urls).map(|url| fetch(url));
+                let pages = stream::iter(urls).map(&fetch);
                 let put = |page| std::future::ready(queue.send(page).context("no reader"));
                 let ended = pages.buffer_unordered(p.limit).try_for_each(put).await;
                 drop(queue);

@@ -156,7 +156,11 @@ fn two_crawlers_do_not_share_a_state_and_a_site_that_is_not_there_is_named() {
     first.kill().unwrap();
     first.wait().unwrap();
     let other = tempfile::tempdir().unwrap();
-    let nowhere = ["--upstream", "shop"];
-    let (_, why) = ends(crawler(other.path()).args(nowhere), 1);
-    assert!(why.contains("http://127.0.0.1:8080"), "{why}");
+    for (site, part) in [
+        ("shop", "http://127.0.0.1:8080"),
+        ("http://shop.example", "--allow-remote-target"),
+    ] {
+        let (_, why) = ends(crawler(other.path()).args(["--upstream", site]), 2);
+        assert!(why.contains(part), "{why}");
+    }
 }

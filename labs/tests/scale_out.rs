@@ -33,7 +33,10 @@ fn page(task: &Task) -> Page {
     Page {
         url: task.url.clone(),
         title: format!("page {}", task.depth),
-        price_cents: (task.depth % 2 == 0).then_some(i64::from(task.depth)),
+        price_cents: task
+            .depth
+            .is_multiple_of(2)
+            .then_some(i64::from(task.depth)),
         category: String::new(),
         text_bytes: 1,
         links: 0,

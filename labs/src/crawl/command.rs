@@ -150,7 +150,6 @@ mod run {
         collections::BTreeMap,
         fmt::Write,
         io::IsTerminal,
-        net::IpAddr,
         sync::Arc,
         time::{Duration, Instant},
     };
@@ -161,7 +160,6 @@ mod run {
         cli::{pretty, print},
         stop::Stop,
     };
-    use reqwest::Url;
     use serde::Serialize;
 
     use super::*;
@@ -171,7 +169,7 @@ mod run {
             QueueError, QueueStatus, Taken, Task, TaskQueue,
             address::open_database,
             redis::{DeadLetter, Overview, Redis},
-            worker::{Crawler, Meter, Settings, first_task, learn, rules},
+            worker::{Crawler, Meter, Settings, learn, permitted, rules},
         },
     };
 
@@ -302,19 +300,8 @@ mod run {
         }
     }
 
-    /// The first page of a site on which load may be put.
     fn site(text: &str, remote: bool) -> Result<Task, Failed> {
-        let first = first_task(text).map_err(Failed::Usage)?;
-        let host = Url::parse(&first.url).ok();
-        let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        if remote || host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-            return Ok(first);
-        }
-        Err(Failed::Usage(format!(
-            "{}: load goes to this machine only, because crawling a site that is not yours at full speed is an attack. If you may, add --allow-remote-target",
-            first.url
-        )))
+        permitted(text, remote).map_err(Failed::Usage)
     }
 
     async fn offer(queue: &Redis, first: &Task) -> Result<u64, Failed> {

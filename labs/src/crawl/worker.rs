@@ -24,6 +24,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -489,6 +490,24 @@ fn reason(error: &FetchError) -> String {
         Kind::Status(code) => format!("status {code}"),
         other => format!("{other:?}"),
     }
+}
+
+/// The first page of a site on which load may be put: one on this machine, or any if that is allowed.
+///
+/// # Errors
+/// Says what is wrong with the address, or why the site is refused.
+pub fn permitted(text: &str, remote: bool) -> Result<Task, String> {
+    let first = first_task(text)?;
+    let host = Url::parse(&first.url).ok();
+    let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    if remote || host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+        return Ok(first);
+    }
+    Err(format!(
+        "{}: load goes to this machine only, because crawling a site that is not yours at full speed is an attack. If you may: `labs worker --allow-remote-target`",
+        first.url
+    ))
 }
 
 /// The first task of a crawl: the site's first page.

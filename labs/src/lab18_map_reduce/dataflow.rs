@@ -588,7 +588,13 @@ mod tests {
     }
 
     fn text(words: usize) -> String {
-        let word = |i: usize| format!("w{}{}", i * i % 977, if i % 11 == 0 { '\n' } else { ' ' });
+        let word = |i: usize| {
+            format!(
+                "w{}{}",
+                i * i % 977,
+                if i.is_multiple_of(11) { '\n' } else { ' ' }
+            )
+        };
         (0..words).map(word).collect()
     }
 

@@ -317,7 +317,7 @@ pub fn print(text: impl AsRef<str>) -> Result<()> {
 /// Writes JSON to stdout.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
     Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
 }
