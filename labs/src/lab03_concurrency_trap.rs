@@ -162,6 +162,18 @@ impl Lab for ConcurrencyTrap {
         },
     };
 
+    const SKETCHES: &'static [Sketch] = &[Sketch {
+        key: "goodput",
+        ask: "good answers per second, sustained, with an unbounded queue",
+        unit: "requests/s",
+        hint: "0 to 2000",
+        x: "clients",
+        places: "levels",
+        figure: "trap",
+        panel: 0,
+        line: "goodput, unbounded",
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
             return Err(

@@ -296,6 +296,18 @@ impl Lab for HybridSpeedup {
         },
     };
 
+    const SKETCHES: &'static [Sketch] = &[Sketch {
+        key: "hybrid",
+        ask: "how many times faster the hybrid is than one after another",
+        unit: "times",
+        hint: "1 to 20",
+        x: "p/f",
+        places: "ratios",
+        figure: "sweep",
+        panel: 0,
+        line: "hybrid",
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         let least = p.others().first().copied().unwrap_or(1.0).min(p.ratio());
         if p.fetch.duration() < Duration::from_millis(1) || least * p.fetch.s() < 1e-5 {

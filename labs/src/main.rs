@@ -1,5 +1,32 @@
 //! The umbrella command.
 
+use lab_kit::cli::Extra;
+
+/// The lab book and the comparison of two sets of results.
+const BOOK: &[Extra] = &[
+    Extra {
+        command: lab_book::cli::book_command,
+        run: |flags| lab_book::cli::book(labs::SYLLABUS, flags),
+    },
+    Extra {
+        command: lab_book::cli::compare_command,
+        run: |flags| lab_book::cli::compare(labs::SYLLABUS, flags),
+    },
+];
+
+/// A class's results and a reader's own predictions.
+const CLASS: &[Extra] = &[
+    Extra {
+        command: lab_class::class::command,
+        run: |flags| lab_class::class::run(labs::SYLLABUS, flags),
+    },
+    Extra {
+        command: lab_class::journal::command,
+        run: |flags| lab_class::journal::run(labs::SYLLABUS, flags),
+    },
+];
+
 fn main() -> std::process::ExitCode {
-    lab_kit::cli::main(labs::SYLLABUS, labs::crawl::COMMANDS)
+    let extras = [labs::crawl::COMMANDS, BOOK, CLASS].concat();
+    lab_kit::cli::main(labs::SYLLABUS, &extras)
 }

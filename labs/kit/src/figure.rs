@@ -148,6 +148,9 @@ pub enum Style {
     /// Hollow dots on a thin dotted line: computed by a simulation in virtual time, not measured.
     /// The label or the panel's note should say "simulated".
     Simulated,
+    /// As if drawn by hand: long dashes through crosses. What somebody said, not what was measured. It
+    /// widens an axis only so far; the rest lies outside.
+    Sketch,
 }
 
 /// Okabe-Ito colours (safe for the colour-blind) by role, plus two neutral ones.

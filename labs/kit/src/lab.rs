@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     findings::{Claim, Findings, Verdict},
+    prediction::{self, Sketch},
     record::{Record, Scale},
     session::Session,
     summary::Summary,
@@ -21,6 +22,9 @@ pub trait Lab: 'static {
 
     /// What the lab is about.
     const CARD: Card;
+
+    /// Curves that the reader may predict, drawn over the measured ones.
+    const SKETCHES: &'static [Sketch] = &[];
 
     /// Refuses combinations of flags that make no sense, with the sentence for the user.
     ///
@@ -132,6 +136,8 @@ impl Card {
 pub trait Experiment: Sync {
     /// What the lab is about.
     fn card(&self) -> &'static Card;
+    /// Curves that the reader may predict.
+    fn sketches(&self) -> &'static [Sketch];
     /// Adds the lab's flags to a command.
     fn flags(&self, command: Command) -> Command;
     /// Reads the flags.
@@ -174,6 +180,10 @@ impl<L: Lab> Experiment for Erased<L> {
         const { &L::CARD }
     }
 
+    fn sketches(&self) -> &'static [Sketch] {
+        L::SKETCHES
+    }
+
     fn flags(&self, command: Command) -> Command {
         L::Params::augment_args(command)
     }
@@ -206,6 +216,7 @@ impl<L: Lab> Experiment for Erased<L> {
         let summary = Summary::of(record);
         let mut findings = L::explain(&params, &summary);
         findings.claims.insert(0, books(&summary));
+        prediction::draw_over(L::SKETCHES, record, &mut findings);
         // An unfit machine refutes nothing.
         let unfit = summary.unfit();
         for claim in &mut findings.claims {

@@ -11,10 +11,13 @@
 //! - [`summary`] reads a record as estimates with intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
 //!   ([`figure`]), tables, claims with verdicts.
-//! - [`draw`] draws figures, [`report`] writes text, [`cli`] is the terminal.
+//! - [`prediction`] sets beside it what the reader had said.
+//! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
+//!   other, [`cli`] is the terminal.
 
 pub mod args;
 pub mod cli;
+pub mod compare;
 pub mod draw;
 pub mod figure;
 pub mod findings;
@@ -24,6 +27,7 @@ pub mod lab;
 pub mod limits;
 pub mod load;
 pub mod os;
+pub mod prediction;
 pub mod progress;
 pub mod python;
 pub mod record;
@@ -55,6 +59,7 @@ pub mod prelude {
         findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        prediction::Sketch,
         python::{Python, Script},
         record::{Scale, Trial},
         session::{Recorder, Service, Session},

@@ -136,8 +136,12 @@ impl Trial {
             self.aborted,
             self.never_sent,
         ];
-        fates.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)) == Some(self.offered)
-            && self.failures.values().sum::<u64>() == self.failed
+        // Counts from a file may be of any size.
+        fn sum<'a>(mut counts: impl Iterator<Item = &'a u64>) -> Option<u64> {
+            counts.try_fold(0u64, |sum, n| sum.checked_add(*n))
+        }
+        sum(fates.iter()) == Some(self.offered)
+            && sum(self.failures.values()) == Some(self.failed)
             && self.latency.count() == self.ok
     }
 }

@@ -163,18 +163,7 @@ pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Ve
             continue;
         };
         let (said, got) = (*said, answer.value);
-        let judgement = match said / got {
-            r if got == 0.0 || !r.is_finite() || r <= 0.0 => {
-                if said == got {
-                    "exactly".into()
-                } else {
-                    format!("off by {}", number((said - got).abs()))
-                }
-            }
-            r if (r - 1.0).abs() <= 0.1 => "within 10 %".to_string(),
-            r if r > 1.0 => format!("{} × too high", number(r)),
-            r => format!("{} × too low", number(1.0 / r)),
-        };
+        let judgement = judgement(said, got);
         lines.push(format!(
             "{} You said {} {unit}, measured {} {unit}: {judgement}.",
             question.ask,
@@ -184,6 +173,22 @@ pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Ve
         ));
     }
     lines
+}
+
+/// How good a prediction was: "within 10 %", "2.1 × too high".
+pub fn judgement(said: f64, got: f64) -> String {
+    match said / got {
+        r if got == 0.0 || !r.is_finite() || r <= 0.0 => {
+            if said == got {
+                "exactly".into()
+            } else {
+                format!("off by {}", number((said - got).abs()))
+            }
+        }
+        r if (r - 1.0).abs() <= 0.1 => "within 10 %".to_string(),
+        r if r > 1.0 => format!("{} × too high", number(r)),
+        r => format!("{} × too low", number(1.0 / r)),
+    }
 }
 
 /// The facts about a machine.

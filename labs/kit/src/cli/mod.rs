@@ -1,6 +1,6 @@
 //! The command line: `labs …` and the numbered binaries. Only this module knows the terminal.
 
-mod compare;
+mod ask;
 mod run;
 mod show;
 mod splice;
@@ -15,6 +15,8 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use show::{entries, whole};
+
 use crate::{
     lab::{Card, Experiment},
     record::Scale,
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// Where a reader's own runs go.
-const LOCAL: &str = "results/local";
+pub const LOCAL: &str = "results/local";
 
 /// Experiments on concurrency, measured on this machine and held against theory.
 #[derive(Parser)]
@@ -90,16 +92,6 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Compares two folders of results, claim by claim, with intervals
-    Compare {
-        /// The first folder
-        a: PathBuf,
-        /// The second folder
-        b: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
     /// Measures whether this machine is fit to measure
     Doctor {
         /// Print JSON
@@ -135,7 +127,7 @@ pub(crate) struct Common {
     /// Seed of all randomness
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Predict the answer to a question of the lab, by its key; may be repeated
+    /// Predict the answer to a question of the lab, by its key; may be repeated. KEY@X is a point of a curve: goodput@500=900
     #[arg(long, value_name = "KEY=VALUE", value_parser = prediction)]
     predict: Vec<(String, f64)>,
     /// Do not ask for predictions
@@ -174,6 +166,7 @@ fn prediction(text: &str) -> Result<(String, f64), String> {
 }
 
 /// A command that the umbrella has beside those of the kit.
+#[derive(Clone, Copy)]
 pub struct Extra {
     /// Its name, its flags and its help.
     pub command: fn() -> clap::Command,
@@ -226,7 +219,6 @@ pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode 
         Some(Command::Charts { dir }) => show::charts(syllabus, &dir),
         Some(Command::Report { dir }) => show::report(syllabus, &dir),
         Some(Command::Verdicts { dir, json, check }) => show::verdicts(syllabus, &dir, json, check),
-        Some(Command::Compare { a, b, json }) => compare::run(syllabus, &a, &b, json),
         Some(Command::Doctor { json }) => show::doctor(json),
         Some(Command::Splice { file, dir, check }) => splice::run(syllabus, &file, &dir, check),
         Some(Command::Schema) => pretty(&crate::store::schema()),

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{BufRead, IsTerminal, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -12,11 +11,12 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
-use super::{Common, Failed, Outcome, find, pretty, print, show};
+use super::{Common, Failed, Outcome, ask, ask::check_keys, find, pretty, print, show};
 use crate::{
     findings::Verdict,
     host::Host,
     lab::{Card, Experiment, Prepared},
+    prediction::YOUR_CURVE,
     progress::Progress,
     record::{Record, SCHEMA},
     report::{self, Entry},
@@ -170,11 +170,7 @@ fn parse(
         .filter(|(_, flags)| !flags.is_empty())
         .map(|(scale, flags)| format!("\n  --scale {scale}: {}", flags.join(" ")))
         .collect::<String>();
-    let keys: String = card
-        .predict
-        .iter()
-        .map(|q| format!("\n  {}: {} ({})", q.key, q.ask, q.unit))
-        .collect();
+    let keys = ask::keys(card, lab.sketches());
     let after = format!("To predict, by key:{keys}\n\nA scale changes these defaults:{sized}");
     let base = clap::Command::new(name.to_string())
         .bin_name(name.to_string())
@@ -257,25 +253,6 @@ impl Common {
     }
 }
 
-fn check_keys(common: &Common, labs: &[&'static dyn Experiment]) -> Result<(), Failed> {
-    let known: Vec<&str> = labs
-        .iter()
-        .flat_map(|l| l.card().predict)
-        .map(|q| q.key)
-        .collect();
-    match common
-        .predict
-        .iter()
-        .find(|(key, _)| !known.contains(&key.as_str()))
-    {
-        Some((key, _)) => Err(Failed::Usage(format!(
-            "--predict {key}=…: there is no such question; there are {}",
-            known.join(", ")
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// What the runs of one invocation share: the calibrated machine, the wish to stop, the results.
 struct Bench {
     common: Common,
@@ -316,7 +293,7 @@ impl Bench {
                 card.question
             ))?;
         }
-        let predictions = self.ask(card)?;
+        let predictions = ask::predictions(&common, lab, &prepared.params)?;
         let record = Record {
             command: command(card, options),
             ..self.measure(card, prepared, predictions)?
@@ -355,62 +332,6 @@ impl Bench {
         } else {
             Ok(())
         }
-    }
-
-    /// Predictions by flag, and by question on a terminal.
-    fn ask(&self, card: &Card) -> Result<BTreeMap<String, f64>> {
-        let known = |key: &str| card.predict.iter().any(|q| q.key == key);
-        let mut predictions: BTreeMap<String, f64> = self
-            .common
-            .predict
-            .iter()
-            .filter(|(k, _)| known(k))
-            .cloned()
-            .collect();
-        let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-        if self.common.no_predict
-            || self.common.json
-            || !stdin.is_terminal()
-            || !stderr.is_terminal()
-        {
-            return Ok(predictions);
-        }
-        let open: Vec<_> = card
-            .predict
-            .iter()
-            .filter(|q| !predictions.contains_key(q.key))
-            .collect();
-        if open.is_empty() {
-            return Ok(predictions);
-        }
-        writeln!(stderr, "\nPredict first (Enter skips a question):")?;
-        for question in open {
-            for _ in 0..3 {
-                write!(
-                    stderr,
-                    "  {} [{}; {}] ",
-                    question.ask, question.unit, question.hint
-                )?;
-                stderr.flush()?;
-                let mut line = String::new();
-                // End of input skips all the rest.
-                if stdin.lock().read_line(&mut line)? == 0 {
-                    return Ok(predictions);
-                }
-                let text = line.trim().trim_end_matches('%').trim();
-                if text.is_empty() {
-                    break;
-                }
-                match text.parse::<f64>() {
-                    Ok(value) if value.is_finite() => {
-                        predictions.insert(question.key.into(), value);
-                        break;
-                    }
-                    _ => writeln!(stderr, "  a plain number, please, in {}", question.unit)?,
-                }
-            }
-        }
-        Ok(predictions)
     }
 
     fn measure(
@@ -514,7 +435,7 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     let mut text = format!("\n{}\n\n", entry.findings.headline);
     // The first table, and what was asked for besides.
     let tables = entry.findings.tables.iter().enumerate();
-    let asked = |title: &str| title.contains("Python");
+    let asked = |title: &str| title.contains("Python") || title.starts_with(YOUR_CURVE);
     for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);
         text.push('\n');

@@ -49,10 +49,17 @@ pub(super) fn list(syllabus: &[&'static dyn Experiment], json: bool) -> Outcome 
             let questions: Vec<_> = card
                 .predict
                 .iter()
-                .map(|q| json!({"key": q.key, "ask": q.ask, "unit": q.unit}))
+                .map(|q| json!({"key": q.key, "ask": q.ask, "unit": q.unit, "hint": q.hint}))
+                .collect();
+            let curves: Vec<_> = lab
+                .sketches()
+                .iter()
+                .map(|s| {
+                    json!({"key": s.key, "ask": s.ask, "unit": s.unit, "hint": s.hint, "x": s.x})
+                })
                 .collect();
             json!({"lab": card.id(), "number": card.number, "name": card.name, "title": card.title,
-                   "question": card.question, "predict": questions})
+                   "question": card.question, "predict": questions, "curves": curves})
         })
         .collect();
     pretty(&labs)
@@ -67,11 +74,12 @@ fn syllabus_table(syllabus: &[&'static dyn Experiment]) -> String {
     report::text_table(&table)
 }
 
-/// Reads a folder; what is refused is told on stderr, and what remains is used.
-pub(super) fn entries(
-    syllabus: &[&'static dyn Experiment],
-    dir: &Path,
-) -> Result<(Vec<Entry>, bool)> {
+/// Reads a folder; what is refused is told on stderr, and what remains is used. False when something
+/// was refused.
+///
+/// # Errors
+/// When the folder cannot be read or has no records at all.
+pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<Entry>, bool)> {
     let results = store::load_all(dir)?;
     let mut sound = results.refused.is_empty();
     for error in &results.refused {
@@ -100,7 +108,10 @@ pub(super) fn entries(
 }
 
 /// Something was left out: the rest was done, and the exit code says so.
-pub(super) fn whole(sound: bool) -> Outcome {
+///
+/// # Errors
+/// When it was.
+pub fn whole(sound: bool) -> Result<(), Failed> {
     if sound {
         Ok(())
     } else {

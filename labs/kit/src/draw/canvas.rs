@@ -28,6 +28,8 @@ pub(super) enum Pattern {
     Solid,
     Dashed,
     Dotted,
+    /// Long dashes.
+    Drawn,
 }
 
 impl Pattern {
@@ -37,6 +39,7 @@ impl Pattern {
             Pattern::Solid => "",
             Pattern::Dashed => " stroke-dasharray=\"22 16\"",
             Pattern::Dotted => " stroke-dasharray=\"5 12\"",
+            Pattern::Drawn => " stroke-dasharray=\"52 22\"",
         }
     }
 }
@@ -77,6 +80,13 @@ impl Stroke {
     pub fn dotted(paint: Paint, width: f64) -> Stroke {
         Stroke {
             pattern: Pattern::Dotted,
+            ..Stroke::solid(paint, width)
+        }
+    }
+
+    pub fn drawn(paint: Paint, width: f64) -> Stroke {
+        Stroke {
+            pattern: Pattern::Drawn,
             ..Stroke::solid(paint, width)
         }
     }

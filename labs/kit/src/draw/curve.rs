@@ -3,6 +3,7 @@
 
 use super::axis::Span;
 use super::canvas::Point;
+use super::hand;
 use super::place::Rect;
 use crate::figure::{Line, Style};
 
@@ -75,6 +76,7 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
         .into_iter()
         .map(thin)
         .collect();
+    let drawn = line.style == Style::Sketch;
     for run in &runs {
         // Traces cross and touch all the time; with gaps nobody could follow them.
         let stretches = if line.style == Style::Measured {
@@ -82,6 +84,10 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
         } else {
             Vec::new()
         };
+        if drawn {
+            dots.extend(run.iter().filter(|p| room.contains(**p)));
+            continue;
+        }
         let mut from = 0;
         for &(start, end) in &stretches {
             pieces.push(&run[from..=start]);
@@ -100,6 +106,10 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
     }
     let pieces: Vec<Vec<Point>> = match line.style {
         Style::Dots => Vec::new(),
+        Style::Sketch => runs
+            .iter()
+            .flat_map(|run| clip(&hand::line(run), &room))
+            .collect(),
         _ => pieces
             .into_iter()
             .flat_map(|piece| clip(piece, &room))

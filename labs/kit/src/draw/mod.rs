@@ -12,6 +12,7 @@ mod curve;
 mod font;
 mod frame;
 mod gantt;
+mod hand;
 mod label;
 mod number;
 mod panel;

@@ -5,11 +5,12 @@ use super::canvas::{Canvas, EDGE, Stroke, WIDTH};
 use super::curve::{Curve, Plot, curves};
 use super::font::Font;
 use super::frame::{draw_axes, heading};
+use super::hand;
 use super::label;
 use super::place::Rect;
 use super::theme::Paint;
 use super::{Header, left_out};
-use crate::figure::{Layer, Line, Panel, Panels, Style, Unit};
+use crate::figure::{Layer, Line, Panel, Panels, Scale, Style, Unit};
 
 /// Height of a panel of relative height 1.
 const HEIGHT: f64 = 170.0;
@@ -20,6 +21,9 @@ const MAX_PANELS: usize = 12;
 const LABEL_GAP: f64 = 16.0;
 /// From the plot's edge to the end labels.
 pub(super) const LEADER: f64 = 18.0;
+
+/// Nobody draws more by hand.
+const MAX_CROSSES: usize = 100;
 
 /// A line that ends left of this share of the width has its label there, not in the margin.
 const EARLY: f64 = 0.85;
@@ -36,6 +40,7 @@ fn x_span(panels: &Panels) -> Span {
     let layers = panels.panels.iter().flat_map(|p| &p.layers);
     let data = layers.flat_map(|layer| -> Box<dyn Iterator<Item = f64>> {
         match layer {
+            Layer::Line(line) if line.style == Style::Sketch => Box::new(std::iter::empty()),
             Layer::Line(line) => {
                 let points = line.points.iter().filter(|p| p.1.is_finite()).map(|p| p.0);
                 Box::new(points.chain(line.band.iter().map(|b| b.0)))
@@ -48,8 +53,36 @@ fn x_span(panels: &Panels) -> Span {
 }
 
 fn y_span(panel: &Panel, height: f64) -> Span {
-    let data = panel
+    let (sketches, rest): (Vec<&Layer>, Vec<&Layer>) = panel
         .layers
+        .iter()
+        .partition(|l| matches!(l, Layer::Line(line) if line.style == Style::Sketch));
+    let span = span_of(panel, &rest, height, &[]);
+    // What somebody said may be off by any factor; the measured curve has to stay readable.
+    let (low, high) = match span.scale {
+        Scale::Linear => (
+            span.low - (span.high - span.low),
+            2.0 * span.high - span.low,
+        ),
+        Scale::Log => (span.low / 10.0, span.high * 10.0),
+    };
+    let near: Vec<f64> = sketches
+        .iter()
+        .filter_map(|layer| match layer {
+            Layer::Line(line) => Some(line.points.iter().map(|p| p.1)),
+            _ => None,
+        })
+        .flatten()
+        .filter(|y| (low..=high).contains(y))
+        .collect();
+    match near.is_empty() {
+        true => span,
+        false => span_of(panel, &rest, height, &near),
+    }
+}
+
+fn span_of(panel: &Panel, layers: &[&Layer], height: f64, more: &[f64]) -> Span {
+    let data = layers
         .iter()
         .flat_map(|layer| -> Box<dyn Iterator<Item = f64>> {
             match layer {
@@ -66,6 +99,7 @@ fn y_span(panel: &Panel, height: f64) -> Span {
                 Layer::Region { .. } => Box::new(std::iter::empty()),
             }
         });
+    let data = data.chain(more.iter().copied());
     Span::new(&panel.y, data, Way::Up, height)
 }
 
@@ -273,6 +307,7 @@ fn draw_curves(canvas: &mut Canvas, curves: &[Curve<'_>]) {
             Style::Theory => Stroke::dashed(paint, 1.4),
             Style::Trace => Stroke::solid(paint, 1.2),
             Style::Simulated => Stroke::dotted(paint, 1.2),
+            Style::Sketch => Stroke::drawn(paint, 2.2),
             Style::Measured | Style::Dots => Stroke::solid(paint, 2.0),
         };
         for piece in &curve.pieces {
@@ -281,6 +316,17 @@ fn draw_curves(canvas: &mut Canvas, curves: &[Curve<'_>]) {
     }
     // Above all lines: a line that departs from another starts at its dot.
     for curve in curves {
+        if curve.line.style == Style::Sketch {
+            if curve.dots.len() > MAX_CROSSES {
+                continue;
+            }
+            let paint = curve.line.colour.into();
+            curve
+                .dots
+                .iter()
+                .for_each(|dot| hand::cross(canvas, *dot, paint));
+            continue;
+        }
         let radius = radius(curve);
         let measured = curve.line.style == Style::Measured;
         if measured && radius < 2.0 && !curve.pieces.is_empty() {

@@ -46,6 +46,7 @@ pub(super) fn panels(text: &str, points: &[(f64, f64)]) -> Figure {
         Layer::Line(line(Style::Trace)),
         Layer::Line(line(Style::Dots)),
         Layer::Line(line(Style::Simulated)),
+        Layer::Line(line(Style::Sketch)),
         Layer::Rule {
             y: 3.0,
             label: text.into(),

@@ -85,7 +85,11 @@ const SWATCHES: [Swatch; 10] = [
 /// plotters knows no `stroke-dasharray`.
 const SENTINEL: (u8, u8) = (0xF1, 0x7A);
 /// Set in the blue byte of a broken line's sentinel.
-const PATTERNS: [(u8, Pattern); 2] = [(0x80, Pattern::Dashed), (0x40, Pattern::Dotted)];
+const PATTERNS: [(u8, Pattern); 3] = [
+    (0x80, Pattern::Dashed),
+    (0x40, Pattern::Dotted),
+    (0xC0, Pattern::Drawn),
+];
 /// What is left of the blue byte for the paint.
 const PAINTS: u8 = 0x3F;
 

@@ -1,0 +1,318 @@
+//! The page of a lab.
+
+use lab_kit::{
+    findings::Table,
+    lab::Card,
+    report::{Entry, host_table},
+};
+
+use crate::{
+    answers, chart, claim, code,
+    lesson::{self, Lesson},
+    page::{self, Html, Link},
+    pairs::{self, Piece},
+    predicted,
+};
+
+/// Rows that a table of findings shows.
+const ROWS: usize = 100;
+/// Notes of a record that are shown.
+const NOTES: usize = 30;
+
+/// Sections of a page, each with an address in it.
+#[derive(Default)]
+struct Sections {
+    body: Html,
+    contents: Vec<(&'static str, &'static str)>,
+}
+
+impl Sections {
+    fn add(&mut self, id: &'static str, heading: &'static str, inside: Html) {
+        if inside.is_empty() {
+            return;
+        }
+        self.contents.push((id, heading));
+        self.body.push(&Html::trusted(format!(
+            "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{heading}</h2>\n{inside}</section>\n"
+        )));
+    }
+}
+
+/// The page, with what was measured if there is a record. `before` and `after` lead on.
+///
+/// # Errors
+/// When a chart cannot be drawn, or the lab's code is not where [`pairs`] says.
+pub(crate) fn page(
+    card: &'static Card,
+    entry: Option<&Entry>,
+    before: Option<&'static Card>,
+    after: Option<&'static Card>,
+) -> anyhow::Result<String> {
+    let lesson = Lesson::of(&card.lesson());
+    let under = |heading: &str| lesson::markup(lesson.under(heading));
+    let mut all = Sections::default();
+
+    let mut predict = under("What to predict");
+    predict.push(&predicted::strips(card.predict, entry));
+    all.add("predict", "What to predict", predict);
+    all.add("experiment", "The experiment", under("The experiment"));
+    all.add("measured", "What was measured", measured(card, entry)?);
+    if let Some(entry) = entry {
+        let mut claims = claim::table(&entry.findings.claims);
+        claims.push(&claim::cases(&entry.findings.claims));
+        all.add("claims", "Theory against measurement", claims);
+    }
+    all.add(
+        "figures",
+        "What the figures show",
+        under("What the figures show"),
+    );
+    all.add("code", "The wrong way and the right way", ways(card)?);
+    all.add(
+        "misled",
+        "Where the source was misled",
+        under("Where the source was misled"),
+    );
+    all.add("production", "In production", under("In production"));
+    all.add("check", "Check yourself", questions(card, &lesson));
+    all.add("next", "What to try next", next(card));
+    if let Some(entry) = entry {
+        all.add("run", "This run", run(entry));
+    }
+
+    let mut body = Html::new();
+    body.element("p class=\"kicker\"", &format!("Lab {}", card.number));
+    body.element("h1", card.title);
+    body.element("p class=\"lead\"", card.question);
+    if let Some(entry) = entry {
+        let mut badges = claim::score(&entry.findings.claims);
+        badges.push(&page::word(&format!("{} scale", entry.record.scale)));
+        body.wrap("p class=\"badges\"", &badges);
+    }
+    body.push(&contents(&all.contents));
+    body.push(&all.body);
+    body.push(&turn(before, after));
+
+    let mut nav = vec![Link::to("index.html", "The lab book")];
+    nav.extend(before.map(|card| Link::to(file(card), format!("← {}", card.id()))));
+    nav.push(Link {
+        here: true,
+        ..Link::to(file(card), card.id())
+    });
+    nav.extend(after.map(|card| Link::to(file(card), format!("{} →", card.id()))));
+    page::Page {
+        lang: "en",
+        title: &format!("{}: {}", card.id(), card.title),
+        description: card.question,
+        nav: &nav,
+        body,
+        foot: foot(entry),
+    }
+    .render()
+}
+
+/// Name of a lab's page.
+pub(crate) fn file(card: &Card) -> String {
+    format!("{}.html", card.id())
+}
+
+fn foot(entry: Option<&Entry>) -> Html {
+    let mut foot = Html::new();
+    foot.element(
+        "p",
+        &match entry {
+            Some(entry) => format!(
+                "Made by labs book from the record of {}, seed {}. Nothing here is typed by hand.",
+                entry.record.started_at, entry.record.seed
+            ),
+            None => "Made by labs book. There is no record of this lab yet.".into(),
+        },
+    );
+    foot
+}
+
+fn contents(sections: &[(&str, &str)]) -> Html {
+    let items: String = sections
+        .iter()
+        .map(|(id, heading)| format!("<li><a href=\"#{id}\">{heading}</a></li>\n"))
+        .collect();
+    Html::trusted(format!(
+        "<nav class=\"contents\" aria-label=\"On this page\">\n<ul>\n{items}</ul>\n</nav>\n"
+    ))
+}
+
+fn turn(before: Option<&Card>, after: Option<&Card>) -> Html {
+    let link = |card: &Card, arrow: (&str, &str), rel: &str| {
+        format!(
+            "<a rel=\"{rel}\" href=\"{}\">{}{}: {}{}</a>\n",
+            file(card),
+            arrow.0,
+            card.id(),
+            page::escaped(card.title),
+            arrow.1
+        )
+    };
+    let before = before.map_or("<span></span>\n".into(), |card| {
+        link(card, ("← ", ""), "prev")
+    });
+    let after = after.map_or(String::new(), |card| link(card, ("", " →"), "next"));
+    Html::trusted(format!(
+        "<nav class=\"turn\" aria-label=\"Before and after\">\n{before}{after}</nav>\n"
+    ))
+}
+
+/// Charts with their data, then tables.
+fn measured(card: &Card, entry: Option<&Entry>) -> anyhow::Result<Html> {
+    let Some(entry) = entry else {
+        let mut out = Html::new();
+        let ask = format!(
+            "There is no record of this lab here yet. This makes one: labs run {}",
+            card.number
+        );
+        out.element("p class=\"note\"", &ask);
+        return Ok(out);
+    };
+    let mut out = Html::new();
+    // Not above: who is still to predict does not want to read it there.
+    out.element("p class=\"lead\"", &entry.findings.headline);
+    if entry.record.interrupted {
+        out.element(
+            "p class=\"note\"",
+            "This run was interrupted; what is here is complete, but not all of it.",
+        );
+    }
+    for note in entry.record.notes.iter().take(NOTES) {
+        out.element("p class=\"note\"", note);
+    }
+    for figure in &entry.findings.figures {
+        let picture = chart::inline(figure, &card.id())?;
+        let mut data = Html::new();
+        if !figure.desc.is_empty() {
+            data.element("p class=\"small\"", &figure.desc);
+        }
+        data.extend(
+            chart::data(figure)
+                .iter()
+                .map(|table| page::rows(table, chart::most_rows())),
+        );
+        out.push(&Html::trusted(format!(
+            "<figure class=\"chart wide\">\n<div class=\"draw\" tabindex=\"0\" role=\"group\" aria-label=\"Chart: {}\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>\n",
+            page::escaped(&figure.title),
+            page::fold("The same as data", &data),
+        )));
+    }
+    for table in &entry.findings.tables {
+        out.push(&page::rows(table, ROWS));
+    }
+    Ok(out)
+}
+
+fn ways(card: &Card) -> anyhow::Result<Html> {
+    let mut out = Html::new();
+    for pair in pairs::of(card.number) {
+        let (wrong, right) = (source(card, &pair.wrong)?, source(card, &pair.right)?);
+        let (left, after) = code::beside(&wrong, &right);
+        out.wrap("p", &lesson::inline(pair.so));
+        out.push(&Html::trusted(format!(
+            "<div class=\"pair wide\">\n{}{}</div>\n",
+            way(card, "wrong", &pair.wrong, &left),
+            way(card, "right", &pair.right, &after),
+        )));
+    }
+    Ok(out)
+}
+
+/// The code of a piece.
+///
+/// # Errors
+/// When it is not in its file, or there more than once.
+pub(crate) fn source(card: &Card, piece: &Piece) -> anyhow::Result<String> {
+    let text = piece.file.map_or(card.source, |(_, text)| text);
+    code::item(text, piece.start).ok_or_else(|| {
+        anyhow::anyhow!(
+            "{}: its code has not exactly one \"{}\" any more (labs/book/src/pairs.rs names it)",
+            card.id(),
+            piece.start
+        )
+    })
+}
+
+fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
+    let file = match piece.file {
+        Some((file, _)) => format!("labs/src/{file}"),
+        None => format!("labs/src/{}_{}.rs", card.id(), card.name),
+    };
+    let label = lesson::inline(piece.label);
+    format!(
+        "<div class=\"way {class}\">\n<h3><span class=\"sign\">{}</span> {label}</h3>\n\
+         <pre tabindex=\"0\" role=\"group\" aria-label=\"Code of the {class} way\"><code>{code}</code></pre>\n\
+         <p class=\"small\">{}</p>\n</div>\n",
+        if class == "wrong" {
+            "✗ Wrong:"
+        } else {
+            "✓ Right:"
+        },
+        page::escaped(&file)
+    )
+}
+
+fn questions(card: &Card, lesson: &Lesson) -> Html {
+    let known = lesson::answers(answers(card.number));
+    lesson
+        .questions()
+        .iter()
+        .map(|question| {
+            let asked = lesson::inline(question);
+            match lesson::answer(&known, question) {
+                Some(answer) => Html::trusted(format!(
+                    "<details><summary>{asked}</summary>\n<div class=\"inside\">\n{}</div></details>\n",
+                    lesson::markup(answer)
+                )),
+                None => Html::trusted(format!("<p>{asked}</p>\n")),
+            }
+        })
+        .collect()
+}
+
+fn next(card: &Card) -> Html {
+    let items: String = card
+        .next
+        .iter()
+        .map(|(command, shows)| {
+            format!(
+                "<li><p>{}</p>\n<pre tabindex=\"0\"><code>{}</code></pre></li>\n",
+                lesson::inline(shows),
+                page::escaped(command)
+            )
+        })
+        .collect();
+    if items.is_empty() {
+        return Html::new();
+    }
+    Html::trusted(format!("<ul class=\"try\">\n{items}</ul>\n"))
+}
+
+/// How to repeat it, with what flags it ran and on what machine.
+fn run(entry: &Entry) -> Html {
+    let mut out = Html::new();
+    out.element("p", "This repeats it:");
+    let command = Html::trusted(format!(
+        "<code>{}</code>",
+        page::escaped(&entry.record.command)
+    ));
+    out.wrap("pre tabindex=\"0\"", &command);
+    let mut flags = Table::new("Flags of this run", &["flag", "value"]);
+    for (name, value) in entry.record.params.as_object().into_iter().flatten() {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_string);
+        flags.row([name.replace('_', "-"), value]);
+    }
+    out.push(&page::fold("Flags", &page::rows(&flags, ROWS)));
+    let host = page::table(&host_table(&entry.record.host));
+    out.push(&page::fold("The machine and its apparatus", &host));
+    for complaint in entry.record.host.complaints() {
+        out.element("p class=\"note\"", &complaint);
+    }
+    out
+}

@@ -1,0 +1,67 @@
+//! All pages of the book.
+
+use anyhow::{Context, ensure};
+use lab_kit::{
+    lab::{Card, Experiment},
+    report::Entry,
+};
+
+use crate::{cover, lab};
+
+/// Largest page in bytes. The labs' own records make a tenth of it; more is no record of these labs.
+const LARGEST: usize = 4 << 20;
+
+/// The book: its pages, and what could not be shown.
+#[derive(Debug, Default)]
+pub struct Site {
+    /// Name and content of each page; the first one is the cover.
+    pub pages: Vec<(String, String)>,
+    /// Records that made no page, each with the reason. The lab's page is there without them.
+    pub left_out: Vec<anyhow::Error>,
+}
+
+/// Makes all pages. A lab without a record has a page, too: the lesson does not need one.
+///
+/// # Errors
+/// When a page cannot be made even without a record.
+pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::Result<Site> {
+    let cards: Vec<&'static Card> = syllabus.iter().map(|lab| lab.card()).collect();
+    let mut site = Site {
+        pages: vec![("index.html".into(), String::new())],
+        ..Site::default()
+    };
+    for (n, card) in cards.iter().enumerate() {
+        let before = n.checked_sub(1).and_then(|n| cards.get(n)).copied();
+        let after = cards.get(n + 1).copied();
+        let entry = entries.iter().find(|e| e.record.lab == card.id());
+        let shown = entry.map(|entry| page(card, entry, before, after));
+        let page = match shown {
+            Some(Ok(page)) => page,
+            Some(Err(error)) => {
+                site.left_out.push(error);
+                lab::page(card, None, before, after)?
+            }
+            None => lab::page(card, None, before, after)?,
+        };
+        site.pages.push((lab::file(card), page));
+    }
+    site.pages[0].1 = cover::page(&cards, entries)?;
+    Ok(site)
+}
+
+fn page(
+    card: &'static Card,
+    entry: &Entry,
+    before: Option<&'static Card>,
+    after: Option<&'static Card>,
+) -> anyhow::Result<String> {
+    let page = lab::page(card, Some(entry), before, after)
+        .with_context(|| format!("{}: its record cannot be shown", card.id()))?;
+    ensure!(
+        page.len() <= LARGEST,
+        "{}: its page would have {} bytes: that is no record of these labs",
+        card.id(),
+        page.len()
+    );
+    Ok(page)
+}

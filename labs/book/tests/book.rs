@@ -1,0 +1,352 @@
+//! The book of the course, and of records that nobody measured.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    path::PathBuf,
+};
+
+use lab_book::{
+    answers,
+    lesson::{self, Lesson},
+    pairs, site,
+};
+use lab_kit::{cli, compare::Comparison, record::Record, report::Entry, store};
+use labs::SYLLABUS;
+
+const EVIL: &str =
+    "</title></svg><script>alert(1)</script>\" onload=\"x\" '<img src=x onerror=y>\u{202E}\u{0}";
+
+fn reference() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../results/reference"
+    ))
+}
+
+fn records() -> Vec<Record> {
+    store::load_all(&reference()).unwrap().records
+}
+
+/// The entry of a record; `None` when the lab refuses it, which is an answer as well.
+fn entry(record: Record) -> Option<Entry> {
+    let lab = SYLLABUS.iter().find(|l| l.card().id() == record.lab)?;
+    let findings = lab.explain(&record).ok()?;
+    Some(Entry {
+        card: lab.card(),
+        record,
+        findings,
+    })
+}
+
+fn pages(entries: &[Entry]) -> Vec<(String, String)> {
+    let site = site::site(SYLLABUS, entries).unwrap();
+    assert!(site.left_out.is_empty(), "{:?}", site.left_out);
+    site.pages
+}
+
+/// Every attribute of this name.
+fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let mark = format!(" {name}=\"");
+    let parts = page.split(mark.as_str()).skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once('"')?.0))
+        .collect()
+}
+
+/// Names of a tag's attributes: what is left of it without the values, which are quoted.
+fn attribute_names(tag: &str) -> Vec<&str> {
+    let outside = tag.split('"').step_by(2);
+    let words = outside.flat_map(|part| part.split([' ', '/']));
+    words.filter_map(|word| word.strip_suffix('=')).collect()
+}
+
+/// No markup of a record's, no address that leads elsewhere, and what a reader without eyes or a
+/// mouse needs.
+fn is_sound(name: &str, page: &str, all: &HashSet<String>) {
+    for tag in page.split('<').skip(1) {
+        let (tag, _) = tag
+            .split_once('>')
+            .unwrap_or_else(|| panic!("{name}: an open tag: {tag}"));
+        let element = tag
+            .split([' ', '/'])
+            .find(|part| !part.is_empty())
+            .unwrap_or_default();
+        assert!(
+            !matches!(
+                element,
+                "script" | "img" | "iframe" | "object" | "base" | "link"
+            ),
+            "{name}: {tag}"
+        );
+        for attribute in attribute_names(tag) {
+            assert!(
+                !attribute.starts_with("on") && attribute != "src",
+                "{name}: {tag}"
+            );
+        }
+    }
+    assert!(!page.contains("=\"javascript:"), "{name}");
+    assert_eq!(page.matches("<h1").count(), 1, "{name}");
+    assert_eq!(page.matches("<main").count(), 1, "{name}");
+    let mut level = 0;
+    for part in page.split("<h").skip(1) {
+        let Some(next) = part.chars().next().and_then(|c| c.to_digit(10)) else {
+            continue;
+        };
+        assert!(
+            next <= level + 1,
+            "{name}: a heading of level {next} after {level}"
+        );
+        level = next;
+    }
+    let ids = attributes(page, "id");
+    let known: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), known.len(), "{name} has an id twice");
+    for labels in attributes(page, "aria-labelledby") {
+        for label in labels.split(' ') {
+            assert!(known.contains(label), "{name}: nothing is called {label}");
+        }
+    }
+    for link in attributes(page, "href") {
+        match link.split_once('#') {
+            Some(("", id)) => assert!(known.contains(id), "{name}: no {id}"),
+            _ => assert!(all.contains(link), "{name}: no page {link}"),
+        }
+    }
+}
+
+fn names(pages: &[(String, String)]) -> HashSet<String> {
+    pages.iter().map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn every_lab_has_a_page_with_code_even_without_a_record() {
+    let pages = pages(&[]);
+    assert_eq!(pages.len(), SYLLABUS.len() + 1);
+    for (name, page) in &pages {
+        is_sound(name, page, &names(&pages));
+        if name != "index.html" {
+            assert!(
+                page.contains("class=\"way wrong\"") && page.contains("class=\"way right\""),
+                "{name}"
+            );
+            assert!(page.contains("labs run"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn code_is_named_for_labs_that_exist() {
+    for (number, pairs) in pairs::PAIRS {
+        assert!(
+            SYLLABUS.iter().any(|lab| lab.card().number == *number),
+            "lab {number}"
+        );
+        assert!(!pairs.is_empty(), "lab {number}");
+    }
+}
+
+#[test]
+fn every_lesson_has_its_parts_and_every_question_one_answer() {
+    let parts = [
+        "The question",
+        "What to predict",
+        "The experiment",
+        "What the figures show",
+        "Where the source was misled",
+        "In production",
+        "Check yourself",
+    ];
+    for lab in SYLLABUS {
+        let card = lab.card();
+        let lesson = Lesson::of(&card.lesson());
+        assert_eq!(
+            lesson.headings().collect::<Vec<_>>(),
+            parts,
+            "{}",
+            card.id()
+        );
+        let questions = lesson.questions();
+        let answers = lesson::answers(answers(card.number));
+        assert_eq!(
+            questions.len(),
+            answers.len(),
+            "{}: questions and answers",
+            card.id()
+        );
+        for (question, (head, answer)) in questions.iter().zip(&answers) {
+            let of: Vec<_> = questions
+                .iter()
+                .filter(|q| q.starts_with(head.as_str()))
+                .collect();
+            assert_eq!(of, [question], "{}: the answer under \"{head}\"", card.id());
+            assert!(answer.trim().len() > 20, "{}: {head}", card.id());
+        }
+    }
+}
+
+#[test]
+fn the_reference_makes_the_same_small_sound_pages_each_time() {
+    let entries: Vec<Entry> = records().into_iter().filter_map(entry).collect();
+    assert!(!entries.is_empty());
+    let first = pages(&entries);
+    // Another process would have other hash seeds; so have other maps of this one.
+    let again: Vec<Entry> = records().into_iter().filter_map(entry).collect();
+    assert!(first == pages(&again), "two builds differ");
+    for (name, page) in &first {
+        is_sound(name, page, &names(&first));
+        assert!(page.len() <= 400_000, "{name} has {} bytes", page.len());
+    }
+    for entry in &entries {
+        let (_, page) = first
+            .iter()
+            .find(|(name, _)| name.starts_with(&entry.record.lab))
+            .unwrap();
+        assert_eq!(
+            page.matches("<figure").count(),
+            entry.findings.figures.len()
+        );
+        assert!(page.matches("class=\"badge").count() > entry.findings.claims.len());
+    }
+}
+
+/// Texts that want to be markup or fill the disk, figures that are none, conditions that are missing.
+#[test]
+fn what_a_record_says_stays_text_whatever_it_says() {
+    let mut shown = 0;
+    for mut record in records() {
+        record.notes = vec![EVIL.into(), "<".repeat(10_000_000)];
+        record.command = EVIL.into();
+        record.started_at = EVIL.into();
+        record.host.system = EVIL.into();
+        record.host.cpu = Some(EVIL.repeat(1000));
+        record.host.build = EVIL.into();
+        let half = record.points.len() / 2;
+        record.points.truncate(half);
+        for point in &mut record.points {
+            for trial in &mut point.trials {
+                trial.gauges.insert(EVIL.into(), f64::NAN);
+                for gauge in trial.gauges.values_mut().step_by(3) {
+                    *gauge = -f64::INFINITY;
+                }
+                for span in &mut trial.spans {
+                    (span.lane, span.name) = (EVIL.into(), EVIL.into());
+                }
+                for trace in trial.traces.values_mut() {
+                    trace
+                        .iter_mut()
+                        .step_by(2)
+                        .for_each(|p| *p = (f64::NAN, -1e300));
+                }
+                trial.failures = trial
+                    .failures
+                    .keys()
+                    .map(|_| (EVIL.to_string(), 1))
+                    .collect();
+            }
+        }
+        let Some(entry) = entry(record) else { continue };
+        let site = site::site(SYLLABUS, &[entry]).unwrap();
+        shown += 1 - site.left_out.len();
+        for (name, page) in &site.pages {
+            is_sound(name, page, &names(&site.pages));
+            assert!(page.len() < 1_000_000, "{name} has {} bytes", page.len());
+        }
+    }
+    assert!(shown > 0);
+}
+
+#[test]
+fn predictions_stand_beside_what_was_measured() {
+    let mut record = records().into_iter().find(|r| r.lab == "lab03").unwrap();
+    record.predictions.insert("success".into(), 30.0);
+    record.predictions.insert(EVIL.into(), 1.0);
+    let pages = pages(&[entry(record).unwrap()]);
+    let (_, page) = pages.iter().find(|(name, _)| name == "lab03.html").unwrap();
+    let (_, strip) = page.split_once("You predicted").unwrap();
+    let strip: String = strip.chars().take(80).collect();
+    assert!(strip.contains("30 %"), "{strip}");
+    // The other question was not answered, and does not give its answer away.
+    assert!(page.contains("Predict first"));
+}
+
+#[test]
+fn only_like_runs_are_judged() {
+    let of = |change: &dyn Fn(&mut Record)| -> Vec<Entry> {
+        let mut record = records().into_iter().find(|r| r.lab == "lab03").unwrap();
+        change(&mut record);
+        entry(record).into_iter().collect()
+    };
+    let same = of(&|_| {});
+    let compare = |other: &[Entry]| Comparison::of(("A", &same), ("B", other));
+    let judged = compare(&of(&|_| {}));
+    assert!(judged.all_notes().is_empty());
+    assert!(judged.rows().all(|row| matches!(
+        row.judgement,
+        "same" | "within noise" | "cannot tell" | "not in both"
+    )));
+
+    let elsewhere = compare(&of(&|r| r.host.cpu = Some(EVIL.into())));
+    assert!(elsewhere.all_notes()[0].contains("different machines"));
+    assert!(
+        elsewhere
+            .rows()
+            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
+    );
+    let page = lab_book::comparison_page(&elsewhere, EVIL, "B").unwrap();
+    is_sound("comparison", &page, &HashSet::new());
+    assert!(page.contains("not judged"));
+
+    let other_flags = compare(&of(&|r| r.params["queue"] = 100.into()));
+    assert_eq!(other_flags.rows().count(), 0);
+    assert!(
+        other_flags.all_notes()[0].contains("queue 200 against 100"),
+        "{:?}",
+        other_flags.all_notes()
+    );
+}
+
+#[test]
+fn the_command_makes_a_book_and_leaves_the_pages_of_others_alone() {
+    let run = |out: &std::path::Path, results: &std::path::Path| {
+        let words = [
+            OsStr::new("book"),
+            results.as_os_str(),
+            OsStr::new("--out"),
+            out.as_os_str(),
+        ];
+        let matches = lab_book::cli::book_command().get_matches_from(words);
+        lab_book::cli::book(SYLLABUS, &matches)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let results = dir.path().join("results");
+    std::fs::create_dir(&results).unwrap();
+    let site = dir.path().join("site");
+    assert!(
+        matches!(run(&site, &results), Err(cli::Failed::Error(e)) if e.to_string().contains("labs run"))
+    );
+    assert!(!site.exists());
+
+    std::fs::copy(reference().join("lab03.json"), results.join("lab03.json")).unwrap();
+    assert!(run(&site, &results).is_ok());
+    // Over itself, and with one record that is damaged: the rest is done, and it is no success.
+    std::fs::write(results.join("lab04.json"), "{").unwrap();
+    assert!(run(&site, &results).is_err());
+    assert!(
+        std::fs::read_to_string(site.join("lab03.html"))
+            .unwrap()
+            .contains("<figure")
+    );
+
+    let foreign = dir.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("index.html"), "<h1>mine</h1>").unwrap();
+    assert!(
+        matches!(run(&foreign, &results), Err(cli::Failed::Error(e)) if e.to_string().contains("--out"))
+    );
+    assert_eq!(
+        std::fs::read_to_string(foreign.join("index.html")).unwrap(),
+        "<h1>mine</h1>"
+    );
+}

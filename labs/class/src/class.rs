@@ -1,0 +1,650 @@
+//! `labs class`: many result sets as one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use lab_kit::{
+    cli::{Failed, pretty, print},
+    findings::number,
+    lab::{Card, Experiment},
+    prediction::{Point, Scored},
+};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{
+    brief, counted,
+    digest::{Claimed, Digest, digest},
+    end_of, factor,
+    handin::{self, Found},
+    reason,
+    spread::{Spread, outliers},
+};
+
+/// Most outliers that are told.
+const MOST_OUTLIERS: usize = 200;
+/// Outliers in the text.
+const TOLD: usize = 20;
+
+/// Puts many students' results together: what they predicted, what they measured, on which machines
+///
+/// A FILE is a folder of records, a .zip, .tar.gz or .tar archive of one or of many such folders, or a
+/// folder that holds all of these. Nothing is unpacked to the disk. What is damaged is listed and left
+/// out.
+#[derive(Parser, Debug)]
+#[command(name = "class")]
+struct Flags {
+    /// Result sets: folders or archives
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Write a page that stands alone
+    #[arg(long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The command, for [`lab_kit::cli::Extra`].
+pub fn command() -> clap::Command {
+    Flags::command()
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When nothing could be read, or what was asked for could not be written.
+pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result<(), Failed> {
+    let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
+    let class = Class::read(syllabus, &flags.files);
+    for left in &class.left_out {
+        eprintln!("left out: {}: {}", left.what, left.why);
+    }
+    if class.sets.is_empty() {
+        let why = "no result set could be read: a FILE is a folder with labNN.json, or a .zip or .tar.gz archive of one";
+        return Err(anyhow::anyhow!(why).into());
+    }
+    if let Some(out) = &flags.out {
+        write(&class, out).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    match flags.json {
+        true => pretty(&class),
+        false => {
+            let page = flags.out.as_ref();
+            let told = page.map_or(String::new(), |out| format!("\nPage  {}\n", out.display()));
+            Ok(print(class.text() + &told)?)
+        }
+    }
+}
+
+pub use crate::class_page::write;
+
+/// Many result sets, put together.
+#[derive(Debug, Default, Serialize)]
+pub struct Class {
+    /// The sets, in the order of their names.
+    pub sets: Vec<Member>,
+    /// What was predicted, by lab and question.
+    pub questions: Vec<Question>,
+    /// Verdicts, by lab and claim.
+    pub claims: Vec<Claim>,
+    /// Where it was measured.
+    pub machines: Vec<Machine>,
+    /// Figures about the machines.
+    pub apparatus: Vec<Fact>,
+    /// Values far from those of the others.
+    pub outliers: Vec<Outlier>,
+    /// Records that are in several sets, byte for byte.
+    pub twins: Vec<Twins>,
+    /// What could not be read, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One result set.
+#[derive(Debug, Serialize)]
+pub struct Member {
+    /// The file or folder it came from, and the folder inside an archive of several.
+    pub name: String,
+    /// Its labs.
+    pub labs: Vec<String>,
+    /// Why its machine was unfit to measure, by lab.
+    pub unfit: BTreeMap<String, String>,
+}
+
+/// A question, with everybody's predictions.
+#[derive(Debug, Serialize)]
+pub struct Question {
+    /// "lab03".
+    pub lab: String,
+    /// Title of the lab.
+    pub title: &'static str,
+    /// The question's key, with an @ at its end for a curve.
+    pub key: String,
+    /// The question.
+    pub ask: String,
+    /// Unit of the values.
+    pub unit: String,
+    /// What was said; null for a curve, whose points differ in their places.
+    pub said: Option<Spread>,
+    /// What was measured; null for a curve.
+    pub measured: Option<Spread>,
+    /// How many are within 10 %.
+    pub close: usize,
+    /// How many are within a factor of 2.
+    pub within_two: usize,
+    /// The median of everybody's factor.
+    pub factor: Option<f64>,
+    /// Everybody's.
+    pub predictions: Vec<Prediction>,
+}
+
+/// Somebody's prediction.
+#[derive(Debug, Serialize)]
+pub struct Prediction {
+    /// Whose.
+    pub set: String,
+    /// How far off, as a factor; the median over a curve.
+    pub factor: Option<f64>,
+    /// A number, or the points of a curve.
+    pub points: Vec<Point>,
+}
+
+/// A claim, with everybody's verdicts.
+#[derive(Debug, Serialize)]
+pub struct Claim {
+    /// "lab03".
+    pub lab: String,
+    /// The claim.
+    pub claim: String,
+    /// How many measurements confirm it.
+    pub confirmed: usize,
+    /// How many do not decide.
+    pub inconclusive: usize,
+    /// How many refute it.
+    pub refuted: usize,
+    /// What was measured; of a law over several conditions the mean ratio to theory.
+    pub measured: Option<Spread>,
+    /// Unit of that.
+    pub unit: &'static str,
+    /// Whose measurements refute it.
+    pub refuted_by: Vec<String>,
+}
+
+/// A kind of machine.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    /// Operating system and architecture.
+    pub system: String,
+    /// The processor.
+    pub cpu: String,
+    /// Processors usable.
+    pub cores: usize,
+    /// Whose.
+    pub sets: Vec<String>,
+}
+
+/// A figure about the machines.
+#[derive(Debug, Serialize)]
+pub struct Fact {
+    /// Which.
+    pub what: &'static str,
+    /// Unit of the values.
+    pub unit: &'static str,
+    /// Over all sets.
+    pub values: Spread,
+}
+
+/// A value far from those of the others.
+#[derive(Debug, Serialize)]
+pub struct Outlier {
+    /// Whose.
+    pub set: String,
+    /// The lab; empty for a machine.
+    pub lab: String,
+    /// What was measured.
+    pub what: String,
+    /// The value.
+    pub value: f64,
+    /// The median over all.
+    pub median: f64,
+    /// Unit of both.
+    pub unit: &'static str,
+    /// Modified z-score (B. Iglewicz and D. C. Hoaglin, 1993).
+    pub score: f64,
+}
+
+/// The same record in several sets.
+#[derive(Debug, Serialize)]
+pub struct Twins {
+    /// "lab03".
+    pub lab: String,
+    /// Whose.
+    pub sets: Vec<String>,
+}
+
+/// What could not be read.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    /// The file, and the record in it.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A digest with the name of its set.
+type Of = (String, Digest);
+
+impl Class {
+    /// Reads everything that these paths lead to.
+    pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
+        let sources = handin::expand(files);
+        let parts: Vec<(Vec<Of>, Vec<LeftOut>)> = sources
+            .par_iter()
+            .map(|source| read_source(syllabus, source))
+            .collect();
+        let (mut digests, mut left_out) = (Vec::new(), Vec::new());
+        for (good, bad) in parts {
+            digests.extend(good);
+            left_out.extend(bad);
+        }
+        digests.sort_by(|a, b| (&a.0, a.1.card.number).cmp(&(&b.0, b.1.card.number)));
+        Class::of(&digests, left_out)
+    }
+
+    fn of(digests: &[Of], left_out: Vec<LeftOut>) -> Class {
+        let mut class = Class {
+            sets: members(digests),
+            questions: questions(digests),
+            machines: machines(digests),
+            twins: twins(digests),
+            left_out,
+            ..Class::default()
+        };
+        claims(digests, &mut class);
+        apparatus(digests, &mut class);
+        class
+            .outliers
+            .sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+        class.outliers.truncate(MOST_OUTLIERS);
+        class
+    }
+
+    fn text(&self) -> String {
+        let records: usize = self.sets.iter().map(|set| set.labs.len()).sum();
+        let mut text = format!(
+            "{} with {}, on {}\n",
+            counted(self.sets.len(), "result set"),
+            counted(records, "record"),
+            counted(self.machines.len(), "kind of machine")
+                .replace("kind of machines", "kinds of machine"),
+        );
+        text += "\nPredictions\n";
+        if self.questions.is_empty() {
+            text += "  none: `labs run 3` asks for some on a terminal, `--predict goodput=800` gives one\n";
+        }
+        for q in &self.questions {
+            let said = q
+                .said
+                .map_or(String::new(), |s| format!("said {}, ", s.text()));
+            let measured = q.measured.map_or(String::new(), |m| {
+                format!("measured {} {}: ", m.text(), q.unit)
+            });
+            text += &format!("  {} {}\n", q.lab, q.ask);
+            text += &format!(
+                "      {}: {said}{measured}half within {}, {} within 10 %\n",
+                counted(q.predictions.len(), "prediction"),
+                factor(q.factor),
+                q.close
+            );
+        }
+        let open = |c: &&Claim| c.refuted + c.inconclusive > 0;
+        text += &format!(
+            "\nVerdicts: {} of {} are confirmed by everybody\n",
+            self.claims.iter().filter(|c| !open(c)).count(),
+            counted(self.claims.len(), "claim")
+        );
+        for c in self.claims.iter().filter(open) {
+            text += &format!(
+                "  {} {}\n      {} confirmed, {} inconclusive, {} refuted{}\n",
+                c.lab,
+                c.claim,
+                c.confirmed,
+                c.inconclusive,
+                c.refuted,
+                named(&c.refuted_by)
+            );
+        }
+        text += "\nMachines\n";
+        for m in &self.machines {
+            text += &format!(
+                "  {} × {}, {}, {}\n",
+                m.sets.len(),
+                m.cpu,
+                m.system,
+                counted(m.cores, "processor")
+            );
+        }
+        for fact in &self.apparatus {
+            text += &format!(
+                "      {}: {} {}\n",
+                fact.what,
+                fact.values.text(),
+                fact.unit
+            );
+        }
+        let unfit: Vec<String> = self.unfit().map(|(set, _)| set.to_string()).collect();
+        if !unfit.is_empty() {
+            text += &format!("  unfit to measure in some lab{}\n", named(&unfit));
+        }
+        if !self.outliers.is_empty() {
+            text += "\nFar from the others\n";
+        }
+        for o in self.outliers.iter().take(TOLD) {
+            text += &format!(
+                "  {}: {} {}: {} against {} {}\n",
+                o.set,
+                o.lab,
+                o.what,
+                number(o.value),
+                number(o.median),
+                o.unit
+            );
+        }
+        if let Some(more @ 1..) = self.outliers.len().checked_sub(TOLD) {
+            text += &format!("  and {more} more: --json or --out has them\n");
+        }
+        for twins in &self.twins {
+            text += &format!(
+                "\nThe same record of {}, byte for byte{}\n",
+                twins.lab,
+                named(&twins.sets)
+            );
+        }
+        if !self.left_out.is_empty() {
+            text += &format!(
+                "\n{} left out (see above)\n",
+                counted(self.left_out.len(), "file")
+            );
+        }
+        text
+    }
+
+    /// Sets with a machine that was unfit, and the first reason.
+    pub fn unfit(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sets.iter().filter_map(|set| {
+            let (_, why) = set.unfit.iter().next()?;
+            Some((set.name.as_str(), why.as_str()))
+        })
+    }
+}
+
+/// ": alice.zip, bob.zip and 3 more".
+pub fn named(sets: &[String]) -> String {
+    const SHOWN: usize = 5;
+    if sets.is_empty() {
+        return String::new();
+    }
+    let more = sets.len().saturating_sub(SHOWN);
+    let mut text = format!(": {}", sets[..sets.len() - more].join(", "));
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
+/// A source's digests by set, and what of it was left out.
+fn read_source(syllabus: &[&'static dyn Experiment], source: &Path) -> (Vec<Of>, Vec<LeftOut>) {
+    let name = end_of(source);
+    let (mut good, mut bad): (Vec<(String, Digest)>, Vec<LeftOut>) = (Vec::new(), Vec::new());
+    let mut refuse = |what: String, why: &anyhow::Error| {
+        bad.push(LeftOut {
+            what,
+            why: reason(why),
+        });
+    };
+    let end = handin::read(source, &mut |found: Found| {
+        let digested = found
+            .text
+            .and_then(|text| digest(syllabus, &found.file, &text));
+        match digested {
+            Ok(digest) => good.push((found.set, digest)),
+            Err(why) => {
+                let (set, file) = (brief(&found.set), brief(&found.file));
+                let parts = [name.as_str(), &set, &file];
+                let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+                refuse(parts.join(": "), &why);
+            }
+        }
+    });
+    if let Err(why) = end {
+        refuse(name.clone(), &why);
+    }
+    // A folder inside an archive tells sets apart, and nothing where there is only one.
+    let several = good.iter().any(|(set, _)| *set != good[0].0);
+    for (set, _) in &mut good {
+        let inner = brief(set);
+        *set = if several {
+            format!("{name}: {inner}")
+        } else {
+            name.clone()
+        };
+    }
+    (good, bad)
+}
+
+fn members(digests: &[Of]) -> Vec<Member> {
+    digests
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|of_set| Member {
+            name: of_set[0].0.clone(),
+            labs: of_set.iter().map(|(_, d)| d.card.id()).collect(),
+            unfit: of_set
+                .iter()
+                .filter_map(|(_, d)| Some((d.card.id(), brief(d.unfit.as_ref()?))))
+                .collect(),
+        })
+        .collect()
+}
+
+fn questions(digests: &[Of]) -> Vec<Question> {
+    type Asked<'a> = (&'static Card, Vec<(&'a str, &'a Scored)>);
+    let mut found: BTreeMap<(u8, usize, &str), Asked> = BTreeMap::new();
+    for (set, digest) in digests {
+        let card = digest.card;
+        for scored in &digest.predictions {
+            // Questions in the lab's order, curves behind them.
+            let known = card.predict.iter().position(|q| q.key == scored.key);
+            let order = known.unwrap_or(card.predict.len());
+            let place = (card.number, order, scored.key.as_str());
+            let entry = found.entry(place).or_insert((card, Vec::new()));
+            entry.1.push((set, scored));
+        }
+    }
+    let question = |(card, all): (&'static Card, Vec<(&str, &Scored)>)| {
+        let first = all[0].1;
+        let single = !first.key.ends_with('@');
+        let points = || all.iter().flat_map(|(_, s)| &s.points).filter(|_| single);
+        let factors: Vec<f64> = all.iter().filter_map(|(_, s)| s.factor).collect();
+        Question {
+            lab: card.id(),
+            title: card.title,
+            key: first.key.clone(),
+            ask: first.ask.clone(),
+            unit: first.unit.clone(),
+            said: Spread::of(points().map(|p| p.said)),
+            measured: Spread::of(points().filter_map(|p| p.measured)),
+            close: factors.iter().filter(|f| **f <= 1.1).count(),
+            within_two: factors.iter().filter(|f| **f <= 2.0).count(),
+            factor: Spread::of(factors).map(|s| s.median),
+            predictions: all
+                .iter()
+                .map(|(set, s)| Prediction {
+                    set: set.to_string(),
+                    factor: s.factor,
+                    points: s.points.clone(),
+                })
+                .collect(),
+        }
+    };
+    found.into_values().map(question).collect()
+}
+
+fn claims(digests: &[Of], class: &mut Class) {
+    type Made<'a> = (&'a str, &'a Digest, &'a Claimed);
+    // In the order in which the labs make them; a set may lack some.
+    let mut order: Vec<(u8, &str)> = Vec::new();
+    let mut by_claim: HashMap<(u8, &str), Vec<Made>> = HashMap::new();
+    for (set, digest) in digests {
+        for claim in &digest.claims {
+            let key = (digest.card.number, claim.row.claim.as_str());
+            let known = by_claim.entry(key).or_insert_with(|| {
+                order.push(key);
+                Vec::new()
+            });
+            known.push((set, digest, claim));
+        }
+    }
+    order.sort_by_key(|(lab, _)| *lab);
+    for key in order {
+        let all = &by_claim[&key];
+        let count = |word: &str| all.iter().filter(|(_, _, c)| c.row.verdict == word).count();
+        let refuted = all.iter().filter(|(_, _, c)| c.row.verdict == "refuted");
+        let (_, digest, first) = all[0];
+        class.claims.push(Claim {
+            lab: digest.card.id(),
+            claim: brief_claim(key.1),
+            confirmed: count("confirmed"),
+            inconclusive: count("inconclusive"),
+            refuted: count("refuted"),
+            measured: Spread::of(all.iter().filter_map(|(_, _, c)| c.value)),
+            unit: first.unit,
+            refuted_by: refuted.map(|(set, ..)| set.to_string()).collect(),
+        });
+        // Only equal experiments bear comparing.
+        let mut alike: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
+        for (set, digest, claim) in all {
+            let value = claim.value.map(|value| (*set, value));
+            alike.entry(&digest.flags).or_default().extend(value);
+        }
+        for values in alike.into_values() {
+            far_off(
+                &mut class.outliers,
+                &digest.card.id(),
+                &brief_claim(key.1),
+                first.unit,
+                &values,
+            );
+        }
+    }
+}
+
+/// A claim's text may hold the flags of a record.
+fn brief_claim(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+fn far_off(
+    into: &mut Vec<Outlier>,
+    lab: &str,
+    what: &str,
+    unit: &'static str,
+    values: &[(&str, f64)],
+) {
+    let numbers: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
+    let far = outliers(&numbers);
+    if far.is_empty() {
+        return;
+    }
+    let median = Spread::of(numbers).map_or(f64::NAN, |s| s.median);
+    into.extend(far.into_iter().map(|(i, score)| Outlier {
+        set: values[i].0.to_string(),
+        lab: lab.to_string(),
+        what: what.to_string(),
+        value: values[i].1,
+        median,
+        unit,
+        score,
+    }));
+}
+
+fn machines(digests: &[Of]) -> Vec<Machine> {
+    let mut found: Vec<Machine> = Vec::new();
+    for (set, digest) in digests {
+        let host = &digest.host;
+        let cpu = host.cpu.as_deref().unwrap_or("unknown processor");
+        let (system, cpu, cores) = (brief(&host.system), brief(cpu), host.cores);
+        let same = |m: &&mut Machine| (&m.system, &m.cpu, m.cores) == (&system, &cpu, cores);
+        match found.iter_mut().find(same) {
+            Some(known) if known.sets.last() != Some(set) => known.sets.push(set.clone()),
+            Some(_) => {}
+            None => found.push(Machine {
+                system,
+                cpu,
+                cores,
+                sets: vec![set.clone()],
+            }),
+        }
+    }
+    found.sort_by_key(|m| std::cmp::Reverse(m.sets.len()));
+    found
+}
+
+/// A figure about a machine: its name, its unit, and where it is.
+type Figure = (&'static str, &'static str, fn(&Digest) -> f64);
+
+fn apparatus(digests: &[Of], class: &mut Class) {
+    let facts: [Figure; 5] = [
+        ("processors usable", "", |d| d.host.cores as f64),
+        ("what they are worth together", "processors", |d| {
+            d.host
+                .effective_parallelism
+                .iter()
+                .copied()
+                .fold(0.0, f64::max)
+        }),
+        ("a 1 ms sleep ends late by", "ms", |d| d.host.timer_late_ms),
+        ("overhead of a request", "ms", |d| {
+            d.host.request_overhead_ms
+        }),
+        ("mock server's ceiling", "requests/s", |d| {
+            d.host.upstream_ceiling_per_s
+        }),
+    ];
+    for (what, unit, figure) in facts {
+        // Calibrated with every run: the median of a set's records.
+        let of_set = digests.chunk_by(|a, b| a.0 == b.0).filter_map(|all| {
+            let values = all.iter().map(|(_, d)| figure(d));
+            Some((all[0].0.as_str(), Spread::of(values)?.median))
+        });
+        let of_set: Vec<(&str, f64)> = of_set.collect();
+        let values = Spread::of(of_set.iter().map(|(_, v)| *v));
+        class
+            .apparatus
+            .extend(values.map(|values| Fact { what, unit, values }));
+        if what != "processors usable" {
+            far_off(&mut class.outliers, "machine", what, unit, &of_set);
+        }
+    }
+}
+
+fn twins(digests: &[Of]) -> Vec<Twins> {
+    let mut prints: BTreeMap<(u8, u64), Vec<String>> = BTreeMap::new();
+    for (set, digest) in digests {
+        let same = prints
+            .entry((digest.card.number, digest.print))
+            .or_default();
+        same.push(set.clone());
+    }
+    prints
+        .into_iter()
+        .filter(|(_, sets)| sets.len() > 1)
+        .map(|((lab, _), sets)| Twins {
+            lab: format!("lab{lab:02}"),
+            sets,
+        })
+        .collect()
+}

@@ -1,0 +1,98 @@
+//! What readers said before they measured: over time (`labs journal`), and over a class
+//! (`labs class`).
+//!
+//! Files that anybody may have written are read in memory ([`handin`]), checked and reduced to a few
+//! figures each ([`digest`]); [`journal`] and [`class`] put these together, as text, JSON or a page.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use lab_book::page::{Html, Link, Page};
+use lab_kit::findings::number;
+
+pub mod class;
+mod class_page;
+pub mod digest;
+pub mod handin;
+pub mod journal;
+mod spread;
+
+/// Longest text of a record in a line or a cell, in characters.
+const LONGEST: usize = 90;
+/// Longest reason for leaving something out.
+const LONGEST_REASON: usize = 300;
+
+/// A text of a record for a line of a terminal or a cell: no controls, which could rewrite what is on a
+/// screen, and not too long.
+fn brief(text: &str) -> String {
+    cut(text, LONGEST)
+}
+
+/// The same for a reason.
+fn reason(why: &anyhow::Error) -> String {
+    cut(&format!("{why:#}"), LONGEST_REASON)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let mut clean = text.chars().map(tame).filter(|c| !c.is_control());
+    let mut short: String = clean.by_ref().take(most).collect();
+    if clean.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn tame(c: char) -> char {
+    if c.is_whitespace() { ' ' } else { c }
+}
+
+/// The same for a path, of which the end tells most.
+fn end_of(path: &Path) -> String {
+    let all: Vec<char> = path.to_string_lossy().chars().map(tame).collect();
+    let from = all.len().saturating_sub(LONGEST);
+    let start = if from > 0 { "…" } else { "" };
+    let end = all[from..].iter().filter(|c| !c.is_control());
+    start.chars().chain(end.copied()).collect()
+}
+
+/// "3 runs", "1 run".
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// "a factor of 3.2"; "no ratio".
+fn factor(value: Option<f64>) -> String {
+    value.map_or("no ratio".into(), |f| format!("a factor of {}", number(f)))
+}
+
+/// Writes a page that stands alone.
+fn write_page(out: &Path, title: &str, about: &str, body: Html) -> Result<()> {
+    let nav = [Link {
+        here: true,
+        ..Link::to("#content", title)
+    }];
+    let page = Page {
+        lang: "en",
+        title,
+        description: about,
+        nav: &nav,
+        body,
+        foot: Html::text("Written from records alone; nothing here is typed by hand."),
+    };
+    let html = page.render().context("writing the page")?;
+    lab_kit::store::write_whole(out, html.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_others_cannot_write_on_the_screen() {
+        assert_eq!(brief("a\x1b[2Jb\nc"), "a[2Jb c");
+        assert_eq!(brief(&"x".repeat(10_000_000)).chars().count(), LONGEST + 1);
+        let deep = format!("{}/alice\x1b.zip", "x".repeat(200));
+        assert!(end_of(Path::new(&deep)).ends_with("x/alice.zip"));
+        assert_eq!(end_of(Path::new("alice.zip")), "alice.zip");
+    }
+}
