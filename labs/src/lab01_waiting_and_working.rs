@@ -103,9 +103,7 @@ fn few(text: &str) -> Result<usize, String> {
 }
 
 fn units(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (0.01..=1000.0).contains(n));
-    inside.ok_or_else(|| "expected a number of units from 0.01 to 1000".into())
+    within(text, 0.01..=1000.0, "a number of units from 0.01 to 1000")
 }
 
 impl Params {

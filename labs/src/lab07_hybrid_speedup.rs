@@ -148,9 +148,7 @@ fn few(text: &str) -> Result<usize, String> {
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|r| (0.001..=1000.0).contains(r));
-    inside.ok_or_else(|| "expected a ratio from 0.001 to 1000".into())
+    within(text, 0.001..=1000.0, "a ratio from 0.001 to 1000")
 }
 
 /// The arms whose time is one of the four of the table.

@@ -170,17 +170,11 @@ fn workers(text: &str) -> Result<usize, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.trim().parse().ok().filter(|t| (0.0..=0.5).contains(t));
-    share.ok_or_else(|| "expected a share from 0 to 0.5".into())
+    within(text, 0.0..=0.5, "a share from 0 to 0.5")
 }
 
 fn factor(text: &str) -> Result<f64, String> {
-    let factor = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|f| (1.0..=100.0).contains(f));
-    factor.ok_or_else(|| "expected a factor from 1 to 100".into())
+    within(text, 1.0..=100.0, "a factor from 1 to 100")
 }
 
 /// One source of the answer.

@@ -168,9 +168,7 @@ fn updates(text: &str) -> Result<u64, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|s| (0.0..=1.0).contains(s));
-    inside.ok_or_else(|| "expected a share from 0 to 1".into())
+    within(text, 0.0..=1.0, "a share from 0 to 1")
 }
 
 /// P/2, P, 2P, 4P; one thread alone is in every trial.

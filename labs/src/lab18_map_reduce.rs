@@ -209,27 +209,19 @@ const PAIR: usize = 2;
 const TEXT_SEED: u64 = 18;
 
 fn few(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (1..=MOST).contains(n));
-    inside.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+    whole(text, 1..=MOST)
 }
 
 fn level_of_words(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|n| (10..=2_000_000).contains(n));
-    inside.ok_or_else(|| "expected a whole number from 10 to 2000000".into())
+    whole(text, 10..=2_000_000)
 }
 
 fn exponent(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|e| (0.0..=3.0).contains(e));
-    inside.ok_or_else(|| "expected a number from 0 (all words alike) to 3".into())
+    within(text, 0.0..=3.0, "a number from 0 (all words alike) to 3")
 }
 
 fn spread(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse().ok();
-    let inside = number.filter(|e| (0.0..=1.0).contains(e));
-    inside.ok_or_else(|| "expected a number from 0 (all alike) to 1".into())
+    within(text, 0.0..=1.0, "a number from 0 (all alike) to 1")
 }
 
 impl Params {

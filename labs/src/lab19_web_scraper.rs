@@ -208,9 +208,7 @@ pub struct Params {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let number: Option<f64> = text.trim().parse().ok();
-    let inside = number.filter(|n| (0.0..=0.9).contains(n));
-    inside.ok_or_else(|| "expected a share from 0 to 0.9".into())
+    within(text, 0.0..=0.9, "a share from 0 to 0.9")
 }
 
 impl Params {

@@ -1,12 +1,16 @@
 //! lab16's two processes: one of them is killed, or there is no room. Nothing may be left behind: no
 //! process, no file, no segment. No time is asserted.
 
+mod ends;
+
 use std::{
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use ends::ends;
 
 /// A lab with its flags, whose results go to a folder.
 fn lab(out: &Path, flags: &[&str]) -> Command {
@@ -18,16 +22,7 @@ fn lab(out: &Path, flags: &[&str]) -> Command {
 
 #[track_caller]
 fn fails(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let why = text(&stderr);
-    assert_eq!(status.code(), Some(1), "{}\n{why}", text(&stdout));
-    assert!(!why.contains("panicked"), "{why}");
-    why
+    ends(command, 1).1
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! lab19's crawler as a process: killed at any moment, alone on its state, resumed with a shop of its
 //! own. Only books are asserted, never times.
 
+mod ends;
+
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
+use ends::ends;
 use labs::crawl::embedded::Books;
 use mock_server::{Service, Site, Spec, Upstream};
 
@@ -29,20 +32,6 @@ fn crawler(state: &Path) -> Command {
     command.args(QUICK).arg("--state").arg(state);
     command.stdin(Stdio::null());
     command
-}
-
-#[track_caller]
-fn ends(command: &mut Command, code: i32) -> (String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&stdout), text(&stderr));
-    assert_eq!(status.code(), Some(code), "{stdout}\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (stdout, stderr)
 }
 
 #[track_caller]

@@ -1,13 +1,16 @@
 //! lab12's pipeline as a process: killed at any moment, without room, beside others. Only books are
 //! asserted, never times.
 
+mod ends;
+
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
+use ends::ends;
 use labs::lab12_production_pipeline::store::Books;
 use mock_server::{By, Every, Faults, Service, Spec, Upstream};
 
@@ -32,20 +35,6 @@ fn pipeline(state: &Path) -> Command {
     command.args(QUICK).arg("--state").arg(state);
     command.stdin(Stdio::null());
     command
-}
-
-#[track_caller]
-fn ends(command: &mut Command, code: i32) -> (String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&stdout), text(&stderr));
-    assert_eq!(status.code(), Some(code), "{stdout}\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (stdout, stderr)
 }
 
 #[track_caller]

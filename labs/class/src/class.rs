@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
-    cli::{Failed, pretty, print},
+    cli::Failed,
     findings::number,
     lab::{Card, Experiment},
     prediction::{Point, Scored},
@@ -21,7 +21,7 @@ use crate::{
     digest::{Claimed, Digest, digest},
     end_of, factor,
     handin::{self, Found},
-    reason,
+    reason, show,
     spread::{Spread, outliers},
 };
 
@@ -71,14 +71,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     if let Some(out) = &flags.out {
         write(&class, out).with_context(|| format!("cannot write {}", out.display()))?;
     }
-    match flags.json {
-        true => pretty(&class),
-        false => {
-            let page = flags.out.as_ref();
-            let told = page.map_or(String::new(), |out| format!("\nPage  {}\n", out.display()));
-            Ok(print(class.text() + &told)?)
-        }
-    }
+    show(&class, || class.text(), flags.json, flags.out.as_deref())
 }
 
 pub use crate::class_page::write;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_book::page::{self, Html};
 use lab_kit::{
-    cli::{Failed, LOCAL, pretty, print},
+    cli::{Failed, LOCAL},
     draw::draw,
     figure::{Axis, Body, Colour, Figure, Layer, Line, Panel, Panels, Style, Unit},
     findings::{Table, number},
@@ -26,7 +26,7 @@ use crate::{
     digest::{Digest, digest},
     end_of, factor,
     handin::is_record_name,
-    reason, write_page,
+    reason, show, write_page,
 };
 
 /// Shows how your predictions got better, from the records of a folder and its history
@@ -64,14 +64,12 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
             .write(out)
             .with_context(|| format!("cannot write {}", out.display()))?;
     }
-    match flags.json {
-        true => pretty(&journal),
-        false => {
-            let page = flags.out.as_ref();
-            let told = page.map_or(String::new(), |out| format!("\nPage  {}\n", out.display()));
-            Ok(print(journal.text() + &told)?)
-        }
-    }
+    show(
+        &journal,
+        || journal.text(),
+        flags.json,
+        flags.out.as_deref(),
+    )
 }
 
 /// What a reader predicted, over time.

@@ -8,7 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use lab_book::page::{Html, Link, Page};
-use lab_kit::findings::number;
+use lab_kit::{
+    cli::{Failed, pretty, print},
+    findings::number,
+};
+use serde::Serialize;
 
 pub mod class;
 mod class_page;
@@ -63,6 +67,20 @@ fn counted(count: usize, what: &str) -> String {
 /// "a factor of 3.2"; "no ratio".
 fn factor(value: Option<f64>) -> String {
     value.map_or("no ratio".into(), |f| format!("a factor of {}", number(f)))
+}
+
+/// Prints what was found, as JSON or as text with the page it is on.
+fn show(
+    found: &impl Serialize,
+    text: impl Fn() -> String,
+    json: bool,
+    page: Option<&Path>,
+) -> Result<(), Failed> {
+    if json {
+        return pretty(found);
+    }
+    let told = page.map_or(String::new(), |out| format!("\nPage  {}\n", out.display()));
+    Ok(print(text() + &told)?)
 }
 
 /// Writes a page that stands alone.

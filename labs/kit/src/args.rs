@@ -1,6 +1,6 @@
 //! Values of flags: times with units, levels, levels that make sense.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -166,10 +166,28 @@ pub fn whole<N>(text: &str, bounds: RangeInclusive<N>) -> Result<N, String>
 where
     N: FromStr + PartialOrd + fmt::Display,
 {
+    let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+    within(text, bounds, &expected)
+}
+
+/// Parses a number within bounds; `expected` says which, such as "a share from 0 to 1".
+///
+/// # Errors
+/// With the sentence that clap shows.
+pub fn within<N>(text: &str, bounds: RangeInclusive<N>, expected: &str) -> Result<N, String>
+where
+    N: FromStr + PartialOrd,
+{
     let number = text.trim().parse().ok();
     let inside = number.filter(|n| bounds.contains(n));
-    let (from, to) = bounds.into_inner();
-    inside.ok_or_else(|| format!("expected a whole number from {from} to {to}"))
+    inside.ok_or_else(|| format!("expected {expected}"))
+}
+
+/// Whether the host of a URL is this machine, which is where load goes unless more is allowed. Names
+/// other than `localhost` are not looked up.
+pub fn on_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Parses a level of concurrency: 1 to 20,000.

@@ -24,7 +24,6 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    net::IpAddr,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -35,6 +34,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use lab_kit::args::on_this_machine;
 use rayon::ThreadPool;
 use reqwest::{
     Url,
@@ -500,8 +500,7 @@ pub fn permitted(text: &str, remote: bool) -> Result<Task, String> {
     let first = first_task(text)?;
     let host = Url::parse(&first.url).ok();
     let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    if remote || host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+    if remote || on_this_machine(host) {
         return Ok(first);
     }
     Err(format!(

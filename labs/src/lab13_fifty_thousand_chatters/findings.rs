@@ -267,7 +267,7 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
             tolerance: 0.01 * predicted,
         })
     });
-    claims.extend(law("a parked task's live heap is its future and the runtime's header, rounded up to whole units, and a socket's registration", Basis::Calibrated, heaps.collect(), "bytes"));
+    claims.extend(Claim::law("a parked task's live heap is its future and the runtime's header, rounded up to whole units, and a socket's registration", Basis::Calibrated, heaps.collect(), "bytes"));
 
     // An aligned block has the allocator's header before it, and so the next one begins a unit
     // later; others put it into a larger class.
@@ -282,7 +282,7 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
             tolerance: unit,
         })
     });
-    claims.extend(law("a task's resident memory is its live heap and at most two units a block for the allocator: nothing of a socket's memory in the kernel is in it", Basis::Calibrated, residents.collect(), "bytes"));
+    claims.extend(Claim::law("a task's resident memory is its live heap and at most two units a block for the allocator: nothing of a socket's memory in the kernel is in it", Basis::Calibrated, residents.collect(), "bytes"));
 
     let deeper = |deep: &Kind, shallow: &Kind| {
         Some(difference(
@@ -305,7 +305,7 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
             tolerance: known.map_or(128.0, |(cell, _)| cell.unit),
         },
     ];
-    claims.extend(law(
+    claims.extend(Claim::law(
         "a thread keeps all the stack it ever touched, a task none: it was its thread's",
         Basis::Predicted,
         dives.into(),
@@ -331,10 +331,10 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
     let addresses = at_stacks("virtual_b", &|stack| {
         (stack + GUARDS, 2.0 * PAGE + 0.01 * stack)
     });
-    claims.extend(law("a thread's address space is the stack it asked for and four pages: guards, and a stack for signals", Basis::Predicted, addresses, "bytes"));
+    claims.extend(Claim::law("a thread's address space is the stack it asked for and four pages: guards, and a stack for signals", Basis::Predicted, addresses, "bytes"));
     let usually = thread.each("resident_b").map_or(f64::NAN, |e| e.value);
     let resident = at_stacks("resident_b", &|_| (usually, PAGE)).split_off(1);
-    claims.extend(law(
+    claims.extend(Claim::law(
         "a thread's resident memory does not depend on the stack it asked for",
         Basis::Calibrated,
         resident,
@@ -344,7 +344,7 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
         let predicted = page_tables(stack + GUARDS);
         (predicted, 0.1 * predicted + 64.0)
     });
-    claims.extend(law("the page tables of a thread are a page for each 2 MB of addresses in which it touches something, and its share of those above", Basis::Predicted, tables, "bytes"));
+    claims.extend(Claim::law("the page tables of a thread are a page for each 2 MB of addresses in which it touches something, and its share of those above", Basis::Predicted, tables, "bytes"));
 
     if let Some(measured) = thread.each("kernel_stacks_b") {
         let tolerance = CLOSE * KERNEL_STACK;
@@ -412,7 +412,7 @@ fn lines(p: &Params, kinds: &[Kind], tasks: &[&Kind]) -> Vec<Claim> {
             tolerance: (CLOSE * predicted + HAZE) / MB,
         })
     });
-    claims.extend(law(
+    claims.extend(Claim::law(
         "a line through the smaller numbers says what the largest one takes",
         Basis::Calibrated,
         ahead.collect(),
@@ -454,11 +454,6 @@ fn lines(p: &Params, kinds: &[Kind], tasks: &[&Kind]) -> Vec<Claim> {
 }
 
 /// A law over conditions, if there are any.
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    let cases: Vec<Case> = cases.into_iter().filter(|c| c.measured.is_some()).collect();
-    Claim::law(text, basis, cases, unit)
-}
-
 fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {
     let mut table = Table::new(
         "What one more takes",

@@ -20,7 +20,7 @@
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    process::{Child, ChildStdin, ExitStatus, Stdio},
+    process::{ChildStdin, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -74,17 +74,10 @@ pub struct Group {
 
 /// A process, which does not outlive its handle.
 struct Member {
-    child: Child,
+    child: cli::Ended,
     orders: ChildStdin,
     /// What it says, line by line; closed when it has ended.
     lines: mpsc::Receiver<String>,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Member {
@@ -103,14 +96,14 @@ impl Member {
         } else {
             Stdio::inherit()
         };
-        let mut child = command
+        let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
-            .spawn()
-            .context("cannot start this program again")?;
-        let orders = child.stdin.take().context("no standard input")?;
-        let output = child.stdout.take().context("no standard output")?;
+            .spawn();
+        let mut child = cli::Ended(child.context("cannot start this program again")?);
+        let orders = child.0.stdin.take().context("no standard input")?;
+        let output = child.0.stdout.take().context("no standard output")?;
         let (send, lines) = mpsc::channel();
         thread::spawn(move || {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -141,7 +134,7 @@ impl Member {
     fn ended(&mut self) -> Result<ExitStatus> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.0.try_wait()? {
                 return Ok(status);
             }
             thread::sleep(Duration::from_micros(200));
@@ -238,7 +231,7 @@ impl Group {
     /// # Errors
     /// When one of the others does not end.
     pub fn kill(&mut self, victim: usize) -> Result<(Duration, usize)> {
-        self.members[victim].child.kill()?;
+        self.members[victim].child.0.kill()?;
         let start = Instant::now();
         let mut failed = 0;
         for (i, member) in self.members.iter_mut().enumerate() {

@@ -245,10 +245,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 }
 
-fn law(text: &str, basis: Basis, cases: Vec<Case>, unit: &'static str) -> Option<Claim> {
-    (!cases.is_empty()).then(|| Claim::at_every(text, basis, cases).unit(unit))
-}
-
 /// Every page once, and nothing else.
 fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<Claim> {
     let all = crawls
@@ -316,13 +312,13 @@ fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<C
         ));
     }
     let mut claims = Vec::new();
-    claims.extend(law(
+    claims.extend(Claim::law(
         "every page within reach is stored exactly once with its price, and what leads nowhere is a dead letter, also when the crawler is killed on its way",
         Basis::Predicted,
         found,
         "",
     ));
-    claims.extend(law(
+    claims.extend(Claim::law(
         "no page is finished without being stored, and none is stored under a second address",
         Basis::Predicted,
         wrong,
@@ -396,7 +392,7 @@ fn speed(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
         .unless((p.limit as f64 / p.fetch.s() / mean_factor(p) * 3600.0 < 1.1 * TIMES * ASKED_PER_HOUR)
             .then(|| "this host does not allow as many".to_string())),
     ];
-    claims.extend(law(
+    claims.extend(Claim::law(
         "requests in flight are requests a second times the time of each (Little's law)",
         Basis::Calibrated,
         flow.collect(),
@@ -426,7 +422,7 @@ fn law_of_limits(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<
             tolerance: 0.1 * predicted,
         }
     });
-    law(
+    Claim::law(
         "throughput is what the slowest stage lets through, λ = min(limit ÷ answer, threads ÷ computation), with the fill",
         Basis::Calibrated,
         cases.collect(),
@@ -497,7 +493,7 @@ fn memory(
     });
     let slower = p.compute.s() > 1.5 * p.fetch.s() / p.limit as f64;
     claims.extend(
-        law(
+        Claim::law(
             "without a bound the pages that wait are those the fetches are ahead by: a share of all",
             Basis::Predicted,
             cases.collect(),

@@ -28,7 +28,7 @@ pub(super) fn until_done(
     let (mut done, mut kills, start) = (0, 0, Instant::now());
     r.trace("done", start, 0.0);
     for round in 0..=p.kills {
-        let mut child = Ended(start_child(p, url, state)?);
+        let mut child = cli::Ended(start_child(p, url, state)?);
         let last = round == p.kills;
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let until = if last {
@@ -74,16 +74,6 @@ pub(super) fn until_done(
     r.wall(start.elapsed());
     r.gauge("kills", f64::from(kills));
     Ok(())
-}
-
-/// A child that does not outlive an error here.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn start_child(p: &Params, url: &str, state: &Path) -> Result<Child> {

@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
 use super::{Common, Failed, Outcome, ask, ask::check_keys, find, pretty, print, show};
 use crate::{
+    args::on_this_machine,
     findings::Verdict,
     host::Host,
     lab::{Card, Experiment, Prepared},
@@ -235,15 +236,7 @@ impl Common {
                 "--target {text}: only http:// is supported"
             )));
         }
-        let host = url
-            .host_str()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_string();
-        let local = host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
+        let local = on_this_machine(url.host_str().unwrap_or_default());
         if !local && !self.allow_remote_target {
             return Err(Failed::Usage(format!(
                 "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
