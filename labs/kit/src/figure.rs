@@ -378,6 +378,14 @@ impl Line {
         }
     }
 
+    /// What was seen at every look: a line without points.
+    pub fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
+        Line {
+            style: Style::Trace,
+            ..Line::measured(label, colour, points)
+        }
+    }
+
     /// What theory says: dashed.
     pub fn theory(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
         Line {

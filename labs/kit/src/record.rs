@@ -126,6 +126,12 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// Seconds from the trial's origin, which its traces and spans count from, to the start of what was
+    /// measured (gauge `started_s`); 0 where a lab does not say.
+    pub fn started_s(&self) -> f64 {
+        self.gauges.get("started_s").copied().unwrap_or_default()
+    }
+
     /// True when every offered request has exactly one fate.
     pub fn books_close(&self) -> bool {
         let fates = [

@@ -691,7 +691,7 @@ fn beside_python(summary: &Summary) -> Option<Table> {
 
 /// Latencies over the time of arrival after the burst.
 fn steady_latencies(trial: &Trial) -> Vec<(f64, f64)> {
-    let from = trial.gauges.get("started_s").copied().unwrap_or_default();
+    let from = trial.started_s();
     let trace = trial.traces.get("latency_s").into_iter().flatten();
     let mut points: Vec<(f64, f64)> = trace.map(|(at, latency)| (at - from, *latency)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -735,7 +735,7 @@ fn recovery_figure(k: &Condition, fall: Fall, service: f64) -> Figure {
                 note: "of the steady requests, which wait as long as it takes".into(),
                 y: Axis::linear("", Unit::Seconds),
                 layers: vec![
-                    Layer::Line(Line { style: Style::Trace, ..Line::measured("measured", Colour::Blue, measured) }),
+                    Layer::Line(Line::trace("measured", Colour::Blue, measured)),
                     Layer::Line(Line::theory("theory", Colour::Muted, theory.into())),
                 ],
                 height: 1.3,

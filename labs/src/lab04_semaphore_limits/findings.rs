@@ -380,12 +380,7 @@ fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
     let count = |points: &[(f64, f64)]| points.last().map_or(0.0, |(_, n)| *n);
     let n = p.requests as f64;
     let end = n * p.service.s() / p.slots as f64;
-    let trace = |label: &str, colour, points| {
-        Layer::Line(Line {
-            style: Style::Trace,
-            ..Line::measured(label, colour, points)
-        })
-    };
+    let trace = |label: &str, colour, points| Layer::Line(Line::trace(label, colour, points));
     Figure {
         id: "against".into(),
         title: format!(
@@ -442,7 +437,7 @@ fn adapting(p: &Params, adaptive: &[Condition]) -> Figure {
         let Some(trial) = k.trials().first() else {
             continue;
         };
-        let from = trial.gauges.get("started_s").copied().unwrap_or_default();
+        let from = trial.started_s();
         let trace = trial
             .traces
             .get("limit")
@@ -451,10 +446,11 @@ fn adapting(p: &Params, adaptive: &[Condition]) -> Figure {
             .map(|(at, limit)| (at - from, *limit));
         let mut points: Vec<(f64, f64)> = std::iter::once((0.0, k.x())).chain(trace).collect();
         points.extend(points.last().map(|(_, limit)| (end, *limit)));
-        layers.push(Layer::Line(Line {
-            style: Style::Trace,
-            ..Line::measured(&format!("from {}", k.x()), colour, points)
-        }));
+        layers.push(Layer::Line(Line::trace(
+            &format!("from {}", k.x()),
+            colour,
+            points,
+        )));
         settled.extend(settled_limit(trial));
     }
     let (low, high) = settled.iter().fold((f64::INFINITY, 0.0f64), |(lo, hi), v| {

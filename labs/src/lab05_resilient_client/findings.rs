@@ -620,10 +620,7 @@ fn outage_figure(
             },
             colour: Colour::Muted,
         };
-        let line = Line {
-            style: Style::Trace,
-            ..Line::measured("", colour, arrivals(&d.condition))
-        };
+        let line = Line::trace("", colour, arrivals(&d.condition));
         let mut layers = vec![region];
         if d.theory.is_some() {
             layers.push(Layer::Line(Line::theory("", Colour::Muted, due(p, arm))));

@@ -525,10 +525,6 @@ fn deepest(trial: &Trial) -> f64 {
     depths.fold(0.0, f64::max)
 }
 
-fn started(trial: &Trial) -> f64 {
-    trial.gauges.get("started_s").copied().unwrap_or_default()
-}
-
 /// Lanes that a group has room for.
 const LANES: usize = 15;
 
@@ -556,7 +552,7 @@ fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
             let mine = spans.filter(|s| s.lane == label);
             // A wait that cannot be seen is left out.
             let bars = mine.filter(|s| s.name != BLOCKED || s.end_s - s.start_s > 5e-4);
-            let from = trial.map_or(0.0, started);
+            let from = trial.map_or(0.0, Trial::started_s);
             let bars = bars
                 .filter(|s| !pool_only || s.name != BLOCKED)
                 .map(|s| Bar {
@@ -598,10 +594,7 @@ fn queues(p: &Params, arms: &[Arm]) -> Option<Figure> {
             let (trial, q) = (arm.typical()?, arm.capacity?);
             let line = |name: &str, label: &str, colour| {
                 let points = steps(trial, name);
-                Layer::Line(Line {
-                    style: Style::Trace,
-                    ..Line::measured(label, colour, points)
-                })
+                Layer::Line(Line::trace(label, colour, points))
             };
             Some(Panel {
                 title: format!("Queues of {q}"),
@@ -654,7 +647,7 @@ fn queues(p: &Params, arms: &[Arm]) -> Option<Figure> {
 
 /// A trace as steps, from nothing at the start.
 fn steps(trial: &Trial, name: &str) -> Vec<(f64, f64)> {
-    let (from, mut depth) = (started(trial), 0.0);
+    let (from, mut depth) = (trial.started_s(), 0.0);
     let mut points = vec![(0.0, 0.0)];
     for (at, now) in trial.traces.get(name).into_iter().flatten() {
         let at = (at - from).max(0.0);

@@ -151,7 +151,7 @@ fn mean_queue(trial: &Trial, stage: &str) -> Option<f64> {
 
 /// Length of the queue before a stage over time, from the beginning of the run.
 fn lengths(trial: &Trial, stage: &str) -> Vec<(f64, f64)> {
-    let from = trial.gauges.get("started_s").copied().unwrap_or_default();
+    let from = trial.started_s();
     let trace = trial.traces.get(&format!("{stage}_queue"));
     let seen = trace.into_iter().flatten();
     let mut points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0))
@@ -710,10 +710,7 @@ fn queues(p: &Params, measured: &[&Study]) -> Option<Figure> {
         let trial = s.base().condition?.typical(|t| t.wall_s)?;
         let line = |stage: &str, colour| {
             let steps = staircase(&lengths(trial, stage), makespan(trial).unwrap_or(0.0));
-            Layer::Line(Line {
-                style: Style::Trace,
-                ..Line::measured(&format!("before {stage}"), colour, steps)
-            })
+            Layer::Line(Line::trace(&format!("before {stage}"), colour, steps))
         };
         Some(Panel {
             title: s.scenario.title.clone(),

@@ -686,10 +686,7 @@ fn tail_figure(
         points
     };
     let line = |label: &str, colour, k: &Option<Condition>| {
-        Layer::Line(Line {
-            style: Style::Trace,
-            ..Line::measured(label, colour, measured(k))
-        })
+        Layer::Line(Line::trace(label, colour, measured(k)))
     };
     let theory = |times| Layer::Line(Line::theory("", Colour::Muted, steps(times)));
     Figure {

@@ -543,10 +543,6 @@ fn lives(trial: &Trial) -> BTreeMap<&str, (f64, f64)> {
     lives
 }
 
-fn started(trial: &Trial) -> f64 {
-    trial.gauges.get("started_s").copied().unwrap_or(0.0)
-}
-
 /// A count that changes by so much at each instant, as a staircase.
 fn stairs(mut changes: Vec<(f64, f64)>, from: f64) -> Vec<(f64, f64)> {
     changes.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -560,10 +556,7 @@ fn stairs(mut changes: Vec<(f64, f64)>, from: f64) -> Vec<(f64, f64)> {
 }
 
 fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Layer {
-    Layer::Line(Line {
-        style: Style::Trace,
-        ..Line::measured(label, colour, points)
-    })
+    Layer::Line(Line::trace(label, colour, points))
 }
 
 fn panel(title: &str, note: &str, height: f64, layers: Vec<Layer>) -> Panel {
@@ -583,7 +576,7 @@ fn barrier(p: &Params, batches: &Arm, window: &Arm, ratio: Option<Estimate>) -> 
         let Some(trial) = typical(&arm.condition) else {
             continue;
         };
-        let start = started(trial);
+        let start = trial.started_s();
         let lives = lives(trial);
         let ends = lives.values().map(|life| (life.1 - start, 1.0)).collect();
         let both = lives.values();
@@ -627,7 +620,7 @@ fn barrier(p: &Params, batches: &Arm, window: &Arm, ratio: Option<Estimate>) -> 
 fn life(p: &Params, window: &Arm) -> Figure {
     let mut counts: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     if let Some(trial) = typical(&window.condition) {
-        let start = started(trial);
+        let start = trial.started_s();
         let mut items: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
         for span in &trial.spans {
             let item = items.entry(&span.name).or_default();
@@ -750,7 +743,7 @@ fn beats(p: &Params, blocked: &Condition, free: &Condition) -> Figure {
     let lane = |k: &Condition, title: &str, note: &str| {
         let gap = |t: &Trial| t.gauges.get("longest_gap_s").copied().unwrap_or(f64::NAN);
         let trial = k.typical(gap)?;
-        let start = started(trial);
+        let start = trial.started_s();
         let beats = trial.traces.get("beats")?.iter().map(|(at, _)| at - start);
         Some(BeatLane {
             title: title.into(),

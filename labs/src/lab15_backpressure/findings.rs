@@ -733,10 +733,11 @@ fn storm_figure(p: &Params, summary: &Summary, after: f64) -> Option<Figure> {
                 Colour::Muted,
                 vec![(0.0, p.calm), (storm.end, p.calm)],
             )));
-            layers.push(Layer::Line(Line {
-                style: Style::Trace,
-                ..Line::measured("", colour, trial.traces.get("goodput").cloned()?)
-            }));
+            layers.push(Layer::Line(Line::trace(
+                "",
+                colour,
+                trial.traces.get("goodput").cloned()?,
+            )));
             Some(Panel {
                 title: title.into(),
                 note: String::new(),

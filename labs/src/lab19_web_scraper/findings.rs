@@ -555,15 +555,12 @@ fn panel(title: &str, note: &str, height: f64, unit: Unit, layers: Vec<Layer>) -
 }
 
 fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Layer {
-    Layer::Line(Line {
-        style: Style::Trace,
-        ..Line::measured(label, colour, points)
-    })
+    Layer::Line(Line::trace(label, colour, points))
 }
 
 /// A trace of a trial, from the start of what was measured, scaled.
 fn over_time(trial: &Trial, name: &str, scale: f64) -> Vec<(f64, f64)> {
-    let start = trial.gauges.get("started_s").copied().unwrap_or(0.0);
+    let start = trial.started_s();
     let points = trial.traces.get(name).into_iter().flatten();
     points
         .map(|(at, value)| ((at - start).max(0.0), value * scale))
