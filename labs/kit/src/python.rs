@@ -23,18 +23,18 @@ use crate::{record::Trial, stop::Stop};
 const COMMON: &str = include_str!("../../python/common.py");
 
 /// Names under which an interpreter is looked for.
-const NAMES: [&str; 2] = ["python3", "python"];
+pub const NAMES: [&str; 2] = ["python3", "python"];
 
-/// Asks an interpreter who it is. Runs on any Python since 2.7.
+/// Asks an interpreter who it is, and whether it has a module. Runs on any Python since 2.7.
 const PROBE: &str = r#"
 import json, platform, sys
 try:
-    import aiohttp
-    found = aiohttp.__version__
+    import MODULE
+    found = MODULE.__version__
 except Exception:
     found = None
 print(json.dumps({"executable": sys.executable, "major": sys.version_info[0],
-    "minor": sys.version_info[1], "version": platform.python_version(), "aiohttp": found}))
+    "minor": sys.version_info[1], "version": platform.python_version(), "MODULE": found}))
 "#;
 
 /// Longer than any interpreter needs to start and import aiohttp, even from a cold disk.
@@ -96,7 +96,9 @@ impl Python {
     fn find_among(names: &[&str]) -> Result<Python, String> {
         let mut why = None;
         for name in names {
-            let Some(answer) = ask(name) else { continue };
+            let Some(answer) = ask(name, "aiohttp", PROBE_LIMIT) else {
+                continue;
+            };
             match Python::judge(name, &answer) {
                 Ok(python) => return Ok(python),
                 Err(reason) => why = why.or(Some(reason)),
@@ -207,8 +209,10 @@ impl Python {
     }
 }
 
-/// What the interpreter of that name says; `None` when there is none, or it does not answer.
-fn ask(name: &str) -> Option<String> {
+/// What the interpreter of that name says of itself and of a module: a JSON object with `executable`,
+/// `major`, `minor`, `version` and, by its name, the module's version or null. `None` when there is no
+/// such interpreter, or it does not answer within `limit`.
+pub fn ask(name: &str, module: &str, limit: Duration) -> Option<String> {
     let mut child = Command::new(name)
         .arg("-")
         .stdin(Stdio::piped())
@@ -217,13 +221,16 @@ fn ask(name: &str) -> Option<String> {
         .spawn()
         .ok()?;
     // One that does not read is found out by its answer.
-    let _ = child.stdin.take()?.write_all(PROBE.as_bytes());
+    let _ = child
+        .stdin
+        .take()?
+        .write_all(PROBE.replace("MODULE", module).as_bytes());
     let began = Instant::now();
     // A launcher may stand there that asks questions or fetches things: it is not waited for.
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if began.elapsed() < PROBE_LIMIT => {
+            Ok(None) if began.elapsed() < limit => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             _ => {

@@ -9,26 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use lab_kit::{prelude::*, session::Plan};
+use lab_kit::{prelude::*, python, session::Plan};
 
 use super::{Bench, Params, count::Digest};
 
 const SCRIPT: &str = include_str!("../../python/lab18.py");
-
-/// Names under which an interpreter is looked for.
-const NAMES: [&str; 2] = ["python3", "python"];
-
-/// Asks an interpreter who it is, and whether it has Ray. Runs on any Python since 2.7.
-const PROBE: &str = r#"
-import json, platform, sys
-try:
-    import ray
-    found = ray.__version__
-except Exception:
-    found = None
-print(json.dumps({"executable": sys.executable, "major": sys.version_info[0],
-    "minor": sys.version_info[1], "version": platform.python_version(), "ray": found}))
-"#;
 
 /// Longer than it takes to import Ray from a cold disk.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
@@ -69,14 +54,8 @@ pub(super) struct Python {
 
 /// Looks for Python and Ray; a note says what was found, or what is missing and how to get it.
 pub(super) fn find(session: &mut Session) -> Option<Python> {
-    let answers = NAMES.iter().filter_map(|name| {
-        let child = Command::new(name)
-            .args(["-c", PROBE])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let (answer, _) = until_end(child.ok()?, PROBE_LIMIT).ok()?;
+    let answers = python::NAMES.iter().filter_map(|name| {
+        let answer = python::ask(name, "ray", PROBE_LIMIT)?;
         serde_json::from_str::<Python>(&answer).ok()
     });
     // The first with Ray, or else the first.
