@@ -165,21 +165,21 @@ impl Lab for EventLoop {
         predict: &[
             Question {
                 key: "sleep",
-                ask: "A task calls std::thread::sleep for 150 ms (--busy): longest gap between the beats of another?",
+                ask: "A task calls std::thread::sleep for {busy}: longest gap between the beats of another?",
                 unit: "ms",
-                hint: "10 to 300",
+                hint: "1 to 1000",
             },
             Question {
                 key: "offloaded",
                 ask: "The same time of computation inside spawn_blocking: longest gap?",
                 unit: "ms",
-                hint: "10 to 300",
+                hint: "1 to 1000",
             },
             Question {
                 key: "slices",
-                ask: "Computed on the loop in slices of 2 ms with yield_now between them: longest gap?",
+                ask: "Computed on the loop in slices of {slice} with yield_now between them: longest gap?",
                 unit: "ms",
-                hint: "10 to 300",
+                hint: "1 to 1000",
             },
         ],
         next: &[

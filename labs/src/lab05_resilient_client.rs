@@ -286,7 +286,7 @@ impl Lab for ResilientClient {
             },
             Question {
                 key: "jitter",
-                ask: "Five retries with doubling waits outlast the outage. With full jitter, what share of its calls is saved?",
+                ask: "{retries} retries with doubling waits outlast the outage. With full jitter, what share of its calls is saved?",
                 unit: "%",
                 hint: "0 to 100",
             },

@@ -247,7 +247,7 @@ impl Lab for HybridSpeedup {
         predict: &[
             Question {
                 key: "async",
-                ask: "p = f, eight fetches at a time, computing on the event loop: how many times faster than one after another?",
+                ask: "Fetches of {fetch}, {concurrency} at a time, and computations of {cost} on the event loop: how many times faster than one after another?",
                 unit: "times",
                 hint: "1 to 20",
             },

@@ -263,9 +263,9 @@ impl Lab for FanOutInference {
         predict: &[
             Question {
                 key: "gain",
-                ask: "Fetches of 30, 40 and 25 ms, inferences of 50 ms each. All fetches and then all inferences on your processors, against each inference as soon as its text is there: how much sooner does the second one end?",
+                ask: "Fetches of {weather}, {news} and {knowledge}, inferences of {infer}. All fetches and then all inferences on your processors, against each inference as soon as its text is there: how much sooner does the second one end?",
                 unit: "ms",
-                hint: "0 to 50",
+                hint: "1 to 500",
             },
             Question {
                 key: "slow",

@@ -311,19 +311,19 @@ impl Lab for ProductionPipeline {
         predict: &[
             Question {
                 key: "stored",
-                ask: "Of 100 items, the fetch of every 7th fails and the write of every 20th hangs: how many are stored?",
+                ask: "Of {items} items, the fetch of one in every {fail-every} fails and the write of one in every {hang-every} hangs: how many are stored?",
                 unit: "items",
                 hint: "0 to 100",
             },
             Question {
                 key: "barrier",
-                ask: "Ten items under way, in batches or in a sliding window: how many times as long do batches take?",
+                ask: "{batch} items under way, in batches or in a sliding window: how many times as long do batches take?",
                 unit: "times",
                 hint: "1 to 5",
             },
             Question {
                 key: "twice",
-                ask: "The process is killed five times on its way and started again: how many items are stored twice or lost?",
+                ask: "The process is killed on its way and started again, {kills}×: how many items are stored twice or lost?",
                 unit: "items",
                 hint: "0 to 100",
             },

@@ -173,7 +173,7 @@ impl Lab for FiftyThousandChatters {
         predict: &[
             Question {
                 key: "tasks",
-                ask: "50,000 chatters who say nothing, each a parked task: how much memory do they take?",
+                ask: "{tasks} chatters who say nothing, each a parked task: how much memory do they take?",
                 unit: "MB",
                 hint: "1 to 1000",
             },

@@ -205,15 +205,15 @@ impl Lab for ChatRoom {
         predict: &[
             Question {
                 key: "inline",
-                ask: "One of 200 users asks for 300 ms of mathematics, done on the event loop: the slowest 1 % of the others' echoes take at least?",
+                ask: "One of 200 users asks for {block} of mathematics, done on the event loop: the slowest 1 % of the others' echoes take at least?",
                 unit: "ms",
-                hint: "1 to 1000",
+                hint: "1 to 3000",
             },
             Question {
                 key: "offloaded",
                 ask: "Done in spawn_blocking: the slowest 1 % of the others' echoes take at least?",
                 unit: "ms",
-                hint: "1 to 1000",
+                hint: "1 to 3000",
             },
             Question {
                 key: "killed",

@@ -264,19 +264,19 @@ impl Lab for WebScraper {
         predict: &[
             Question {
                 key: "pages",
-                ask: "A shop allows 40 requests at a time and answers each within 16 ms: how many million pages an hour does the crawler fetch?",
+                ask: "A shop allows {limit} requests at a time and answers each within {fetch}: how many million pages an hour does the crawler fetch?",
                 unit: "million pages/hour",
                 hint: "0.1 to 20",
             },
             Question {
                 key: "memory",
-                ask: "The shop is three times as large: how many times as much memory does the crawler take?",
+                ask: "Shops of {products} products: how many times as much memory does the crawler take for the largest as for the smallest?",
                 unit: "times",
-                hint: "1 to 3",
+                hint: "1 to 50",
             },
             Question {
                 key: "wrong",
-                ask: "The crawler is killed twice on its way: how many pages are missing at the end, or there twice?",
+                ask: "The crawler is killed on its way and started again, {kills}×: how many pages are missing at the end, or there twice?",
                 unit: "pages",
                 hint: "0 to 100",
             },

@@ -27,6 +27,7 @@ const CLASS: &[Extra] = &[
 ];
 
 fn main() -> std::process::ExitCode {
-    let extras = [labs::crawl::COMMANDS, BOOK, CLASS].concat();
+    let own = [lab_generator::COMMAND, lab_live::SERVE];
+    let extras = [&own, BOOK, CLASS, labs::crawl::COMMANDS].concat();
     lab_kit::cli::main(labs::SYLLABUS, &extras)
 }

@@ -25,9 +25,9 @@ pub(crate) fn score(claims: &[Claim]) -> Html {
 /// The claims as a table, a row each.
 pub(crate) fn table(claims: &[Claim]) -> Html {
     let mut out = String::from(
-        "<div class=\"scroll wide\" tabindex=\"0\" role=\"group\" aria-label=\"Claims\">\n<table>\n<thead><tr>\
+        "<div class=\"scroll wide\" tabindex=\"0\" role=\"group\" aria-label=\"Claims\">\n<table class=\"claims\">\n<thead><tr>\
          <th scope=\"col\">verdict</th><th scope=\"col\">claim</th><th scope=\"col\" class=\"number\">theory</th>\
-         <th scope=\"col\" class=\"number\">measured [95 %]</th><th scope=\"col\">unit</th><th scope=\"col\">basis</th>\
+         <th scope=\"col\" class=\"number\">measured [95&nbsp;%]</th><th scope=\"col\">unit</th><th scope=\"col\">basis</th>\
          </tr></thead>\n<tbody>\n",
     );
     for claim in claims {
@@ -43,8 +43,8 @@ pub(crate) fn table(claims: &[Claim]) -> Html {
         };
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td class=\"text\">{}{why}</td><td class=\"number\">{}</td>\
-             <td class=\"number\">{}{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td class=\"text\">{}{why}</td><td class=\"number\" data-of=\"theory\">{}</td>\
+             <td class=\"number\" data-of=\"measured\">{}{}</td><td data-of=\"in\">{}</td><td data-of=\"basis\">{}</td></tr>",
             badge(&verdict),
             escaped(&claim.text),
             escaped(&claim.expectation()),
@@ -143,43 +143,6 @@ fn picture(claim: &Claim) -> String {
     )
 }
 
-/// What theory says about the very figure that was asked for: that of the claim, or of one case of
-/// a law, whose measured value is this one in the same or another unit. `None` where no claim is
-/// about it.
-pub(crate) fn theory_of(claims: &[Claim], answer: lab_kit::stats::Estimate) -> Option<String> {
-    let measured = |claim: &Claim| {
-        let factor = same(claim.measured?, answer)?;
-        let plain = claim.expectation();
-        let sign: String = plain.chars().take_while(|c| "≤≥ ".contains(*c)).collect();
-        Some(format!("{sign}{}", number(claim.predicted * factor)))
-    };
-    let of_a_case = |claim: &Claim| {
-        let with = |case: &lab_kit::findings::Case| {
-            let factor = same(case.measured?, answer)?;
-            Some(number(case.predicted * factor))
-        };
-        claim.cases.iter().find_map(with)
-    };
-    claims
-        .iter()
-        .filter(|claim| !claim.is_exact() && claim.predicted.is_finite())
-        .find_map(|claim| of_a_case(claim).or_else(|| measured(claim)))
-}
-
-/// The factor between two estimates of the same trials; `None` when they are not.
-fn same(a: lab_kit::stats::Estimate, b: lab_kit::stats::Estimate) -> Option<f64> {
-    let factor = b.value / a.value;
-    let near = |x: f64, y: f64| (x - y).abs() <= 1e-9 * y.abs();
-    let usual = [1.0, 100.0, 0.01, 1e3, 1e-3];
-    match (a.ci95, b.ci95) {
-        _ if !factor.is_finite() || factor == 0.0 => None,
-        (Some((lo, hi)), Some((from, to))) if lo < hi => {
-            (near(lo * factor, from) && near(hi * factor, to)).then_some(factor)
-        }
-        _ => usual.into_iter().find(|usual| near(factor, *usual)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,18 +154,6 @@ mod tests {
             ci95: Some((value - half, value + half)),
             trials: 3,
         }
-    }
-
-    #[test]
-    fn theory_is_found_by_the_figure_it_is_about_in_any_unit() {
-        let of = |p: f64, m: Estimate| Claim::near("law", Basis::Predicted, p, Some(m), 0.1);
-        let claims = [of(0.5, estimate(0.4, 0.02)), of(0.2, estimate(0.25, 0.03))];
-        let percent = estimate(0.25, 0.03).scaled(100.0);
-        assert_eq!(theory_of(&claims, percent).unwrap(), "20");
-        assert_eq!(theory_of(&claims, estimate(0.25, 0.04)), None);
-        assert_eq!(theory_of(&claims, Estimate::exact(0.3)), None);
-        let bound = Claim::at_most("law", Basis::Predicted, 3.0, Some(estimate(2.0, 0.1)));
-        assert_eq!(theory_of(&[bound], estimate(2.0, 0.1)).unwrap(), "≤ 3");
     }
 
     #[test]

@@ -85,7 +85,8 @@ pub fn book(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Resul
         eprintln!("left out: {error:#}");
     }
     for (name, page) in &site.pages {
-        write_whole(&book.out.join(name), page.as_bytes())?;
+        write_whole(&book.out.join(name), page.as_bytes())
+            .context("choose another folder with --out")?;
     }
     print(format!("{}\n", book.out.join("index.html").display()))?;
     whole(sound && site.left_out.is_empty())

@@ -138,7 +138,7 @@ fn table(lab: &Compared) -> Html {
     let mut out = format!(
         "<div class=\"scroll wide\" tabindex=\"0\" role=\"group\" aria-label=\"Claims of {}\">\n<table>\n<thead><tr>\
          <th scope=\"col\">claim</th><th scope=\"col\" class=\"number\">A</th><th scope=\"col\" class=\"number\">B</th>\
-         <th scope=\"col\">unit</th><th scope=\"col\" class=\"number\">B/A [95 %]</th><th scope=\"col\">judgement</th>\
+         <th scope=\"col\">unit</th><th scope=\"col\" class=\"number\">B/A [95&nbsp;%]</th><th scope=\"col\">judgement</th>\
          <th scope=\"col\">verdicts</th></tr></thead>\n<tbody>\n",
         escaped(&lab.lab)
     );

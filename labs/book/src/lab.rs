@@ -280,9 +280,9 @@ fn next(card: &Card) -> Html {
         .iter()
         .map(|(command, shows)| {
             format!(
-                "<li><p>{}</p>\n<pre tabindex=\"0\"><code>{}</code></pre></li>\n",
+                "<li><p>{}</p>\n<pre tabindex=\"0\">{}</pre></li>\n",
                 lesson::inline(shows),
-                page::escaped(command)
+                page::code(command)
             )
         })
         .collect();
@@ -296,11 +296,7 @@ fn next(card: &Card) -> Html {
 fn run(entry: &Entry) -> Html {
     let mut out = Html::new();
     out.element("p", "This repeats it:");
-    let command = Html::trusted(format!(
-        "<code>{}</code>",
-        page::escaped(&entry.record.command)
-    ));
-    out.wrap("pre tabindex=\"0\"", &command);
+    out.wrap("pre tabindex=\"0\"", &page::code(&entry.record.command));
     let mut flags = Table::new("Flags of this run", &["flag", "value"]);
     for (name, value) in entry.record.params.as_object().into_iter().flatten() {
         let value = value

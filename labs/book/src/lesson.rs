@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
-use crate::page::Html;
+use crate::page::{self, Html};
 
 /// A lesson: what stands under each of its headings.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +84,9 @@ pub fn markup(markdown: &str) -> Html {
         }
         Event::End(TagEnd::Link) if std::mem::take(&mut refused) => vec![],
         Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => vec![],
+        Event::Code(text) => vec![Event::InlineHtml(
+            page::code(&text).as_str().to_string().into(),
+        )],
         Event::Start(Tag::Table(_)) => vec![open_box(), event],
         Event::End(TagEnd::Table) => vec![event, Event::Html("</div>\n".into())],
         Event::Start(Tag::CodeBlock(_)) => vec![Event::Html("<pre tabindex=\"0\"><code>".into())],

@@ -120,6 +120,19 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// Code on one line, or on few; a flag is not torn apart after its hyphens where the line ends.
+pub fn code(text: &str) -> Html {
+    let words = escaped(text);
+    let words = words.split(' ').map(|word| match word.strip_prefix('-') {
+        Some(name) if !name.is_empty() => format!("<span class=\"w\">{word}</span>"),
+        _ => word.to_string(),
+    });
+    Html(format!(
+        "<code>{}</code>",
+        words.collect::<Vec<_>>().join(" ")
+    ))
+}
+
 /// A link of the navigation.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
@@ -241,7 +254,12 @@ pub fn rows(table: &Table, most: usize) -> Html {
     let numeric: Vec<bool> = (0..table.columns.len())
         .map(|column| {
             let mut cells = table.rows.iter().filter_map(|row| row.get(column));
-            !table.rows.is_empty() && cells.all(|cell| is_figure(cell))
+            // The first column names the rows: "5 clients, bounded" and "2026-11-21T16:21Z" are names.
+            let plain = |cell: &str| {
+                let mut words = cell.split(|c: char| !c.is_alphabetic());
+                column > 0 || !cell.contains(':') && words.all(|word| word.len() < 4)
+            };
+            !table.rows.is_empty() && cells.all(|cell| is_figure(cell) && plain(cell))
         })
         .collect();
     let class = |column: usize| {
@@ -307,6 +325,8 @@ mod tests {
         let mut body = Html::text(EVIL);
         body.element("p class=\"small\"", EVIL);
         body.push(&fold(EVIL, &word(EVIL)));
+        body.push(&code(EVIL));
+        body.push(&code(&format!("--{EVIL}")));
         let mut cells = Table::new(EVIL, &[EVIL]);
         cells.row([EVIL.to_string()]);
         cells.note = EVIL.into();
@@ -326,6 +346,31 @@ mod tests {
         );
         assert!(!html.contains("\" onload"), "{html}");
         assert!(html.contains("&lt;script&gt;"));
+    }
+
+    #[test]
+    fn flags_stay_whole() {
+        let html = code("labs run 3 -- --queue 600 - <x>");
+        assert_eq!(
+            html.as_str(),
+            "<code>labs run 3 <span class=\"w\">--</span> <span class=\"w\">--queue</span> 600 - &lt;x&gt;</code>"
+        );
+    }
+
+    #[test]
+    fn names_of_rows_are_no_figures() {
+        let mut table = Table::new("t", &["condition", "n", "took"]);
+        table.row(["5 clients, bounded".into(), "5".into(), "5 requests".into()]);
+        let html = rows(&table, 9);
+        assert!(html.as_str().contains("<td>5 clients"), "{html}");
+        assert_eq!(html.as_str().matches("<td class=\"number\">").count(), 2);
+        let mut table = Table::new("t", &["size"]);
+        table.row(["1.5 MB".into()]);
+        assert!(
+            rows(&table, 9)
+                .as_str()
+                .contains("<td class=\"number\">1.5")
+        );
     }
 
     #[test]

@@ -6,19 +6,17 @@ use lab_kit::{
     report::{Entry, judgement},
 };
 
-use crate::{
-    claim,
-    page::{Html, escaped, fold},
-};
+use crate::page::{Html, escaped, fold};
 
 /// The questions of a lab with what became of them.
 ///
 /// Who has predicted sees everything side by side. Who has not finds the answers behind folds: a
 /// prediction is worth something only before.
 pub(crate) fn strips(questions: &[Question], entry: Option<&Entry>) -> Html {
-    let mut out = Html::new();
+    let (mut out, no_flags) = (Html::new(), Default::default());
     for question in questions {
-        out.element("p class=\"ask\"", question.ask);
+        let params = entry.map_or(&no_flags, |entry| &entry.record.params);
+        out.element("p class=\"ask\"", &question.asked(params));
         let Some(entry) = entry else { continue };
         let said = entry.record.predictions.get(question.key).copied();
         let strip = strip(question, entry, said);
@@ -32,33 +30,27 @@ pub(crate) fn strips(questions: &[Question], entry: Option<&Entry>) -> Html {
 
 fn strip(question: &Question, entry: &Entry, said: Option<f64>) -> Html {
     let findings = &entry.findings;
-    let answer = findings
-        .answers
-        .iter()
-        .find(|(key, _)| *key == question.key);
-    let answer = answer.map(|(_, answer)| *answer);
-    let theory = answer.and_then(|answer| claim::theory_of(&findings.claims, answer));
+    let answer = findings.answer(question.key);
+    let measured = answer.and_then(|answer| answer.measured);
+    let theory = answer.map_or(Err(""), |answer| answer.theory);
     let unit = |text: String| format!("{text} {}", question.unit);
     let mut cells = Vec::new();
     if let Some(said) = said {
-        let how = answer.map_or(String::new(), |answer| judgement(said, answer.value));
+        let how = measured.map_or(String::new(), |measured| judgement(said, measured.value));
         cells.push(("You predicted", unit(number(said)), how));
     }
-    let interval = answer.and_then(|a| a.ci95).filter(|(lo, hi)| lo < hi);
+    let interval = measured.and_then(|m| m.ci95).filter(|(lo, hi)| lo < hi);
     cells.push((
         "Measured",
-        answer.map_or("not in this run".into(), |a| unit(number(a.value))),
+        measured.map_or("not in this run".into(), |m| unit(number(m.value))),
         interval.map_or(String::new(), |(lo, hi)| {
             format!("95 % interval {} to {}", number(lo), number(hi))
         }),
     ));
     cells.push((
         "Theory",
-        theory.as_ref().map_or("–".into(), |t| unit(t.clone())),
-        match theory {
-            Some(_) => String::new(),
-            None => "no single figure: see the claims".into(),
-        },
+        theory.map_or("–".into(), |theory| unit(theory.to_string())),
+        theory.err().unwrap_or_default().into(),
     ));
     let cells: String = cells
         .into_iter()

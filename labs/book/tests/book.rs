@@ -11,7 +11,14 @@ use lab_book::{
     lesson::{self, Lesson},
     pairs, site,
 };
-use lab_kit::{cli, compare::Comparison, record::Record, report::Entry, store};
+use lab_kit::{
+    answer::{Relation, Theory},
+    cli,
+    compare::Comparison,
+    record::Record,
+    report::Entry,
+    store,
+};
 use labs::SYLLABUS;
 
 const EVIL: &str =
@@ -182,6 +189,41 @@ fn every_lesson_has_its_parts_and_every_question_one_answer() {
                 .collect();
             assert_eq!(of, [question], "{}: the answer under \"{head}\"", card.id());
             assert!(answer.trim().len() > 20, "{}: {head}", card.id());
+        }
+    }
+}
+
+/// What a reader predicts stands beside what was measured and what theory says: in one unit, so not
+/// far from each other, or with the reason why there is no theory.
+#[test]
+fn every_question_is_answered_by_the_reference_and_by_theory() {
+    let entries: Vec<Entry> = records().into_iter().filter_map(entry).collect();
+    assert_eq!(entries.len(), SYLLABUS.len());
+    for entry in &entries {
+        let (lab, answers) = (entry.card.id(), &entry.findings.answers);
+        let asked: Vec<&str> = entry.card.predict.iter().map(|q| q.key).collect();
+        let answered: Vec<&str> = answers.iter().map(|a| a.key).collect();
+        assert_eq!(asked, answered, "{lab}");
+        for question in entry.card.predict {
+            let asked = question.asked(&entry.record.params);
+            assert!(!asked.contains("--"), "{lab} has no such flag: {asked}");
+        }
+        for answer in answers {
+            let name = format!("{lab}, {}", answer.key);
+            let measured = answer.measured.unwrap_or_else(|| panic!("{name}")).value;
+            match answer.theory {
+                Ok(Theory { relation, value }) => {
+                    let sound = match relation {
+                        Relation::Near => {
+                            measured == value || (0.5..=2.0).contains(&(measured / value))
+                        }
+                        Relation::AtMost => measured <= value,
+                        Relation::AtLeast => measured >= value,
+                    };
+                    assert!(sound, "{name}: measured {measured}, theory {value}");
+                }
+                Err(why) => assert!(why.len() > 20, "{name}: {why}"),
+            }
         }
     }
 }

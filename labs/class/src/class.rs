@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
     cli::Failed,
@@ -69,7 +69,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
         return Err(anyhow::anyhow!(why).into());
     }
     if let Some(out) = &flags.out {
-        write(&class, out).with_context(|| format!("cannot write {}", out.display()))?;
+        write(&class, out)?;
     }
     show(&class, || class.text(), flags.json, flags.out.as_deref())
 }
@@ -235,9 +235,10 @@ impl Class {
     /// Reads everything that these paths lead to.
     pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
         let sources = handin::expand(files);
+        let folder = shared_folder(&sources);
         let parts: Vec<(Vec<Of>, Vec<LeftOut>)> = sources
             .par_iter()
-            .map(|source| read_source(syllabus, source))
+            .map(|source| read_source(syllabus, source, &folder))
             .collect();
         let (mut digests, mut left_out) = (Vec::new(), Vec::new());
         for (good, bad) in parts {
@@ -389,9 +390,27 @@ pub fn named(sets: &[String]) -> String {
     text
 }
 
-/// A source's digests by set, and what of it was left out.
-fn read_source(syllabus: &[&'static dyn Experiment], source: &Path) -> (Vec<Of>, Vec<LeftOut>) {
+/// The folder that all of several sources are in: it tells no set from another, and may tell where the
+/// lecturer keeps them.
+fn shared_folder(sources: &[PathBuf]) -> PathBuf {
+    let mut folders = sources.iter().filter_map(|source| source.parent());
+    let (Some(first), true) = (folders.next(), sources.len() > 1) else {
+        return PathBuf::new();
+    };
+    folders.fold(first.to_path_buf(), |shared, folder| {
+        let both = shared.components().zip(folder.components());
+        both.take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+    })
+}
+
+/// A source's digests by set, whose name leaves this folder out, and what of it was left out.
+fn read_source(
+    syllabus: &[&'static dyn Experiment],
+    source: &Path,
+    folder: &Path,
+) -> (Vec<Of>, Vec<LeftOut>) {
     let name = end_of(source);
+    let short = end_of(source.strip_prefix(folder).unwrap_or(source));
     let (mut good, mut bad): (Vec<(String, Digest)>, Vec<LeftOut>) = (Vec::new(), Vec::new());
     let mut refuse = |what: String, why: &anyhow::Error| {
         bad.push(LeftOut {
@@ -421,9 +440,9 @@ fn read_source(syllabus: &[&'static dyn Experiment], source: &Path) -> (Vec<Of>,
     for (set, _) in &mut good {
         let inner = brief(set);
         *set = if several {
-            format!("{name}: {inner}")
+            format!("{short}: {inner}")
         } else {
-            name.clone()
+            short.clone()
         };
     }
     (good, bad)
@@ -640,4 +659,22 @@ fn twins(digests: &[Of]) -> Vec<Twins> {
             sets,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_leave_out_the_folder_that_all_are_in() {
+        let shared = |paths: &[&str]| {
+            let sources: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            shared_folder(&sources).display().to_string()
+        };
+        assert_eq!(shared(&["in/a.zip", "in/b.zip"]), "in");
+        assert_eq!(shared(&["in/one/a.zip", "in/two/a.zip"]), "in");
+        assert_eq!(shared(&["one/results", "two/results"]), "");
+        assert_eq!(shared(&["in/a.zip"]), "");
+        assert_eq!(shared(&[]), "");
+    }
 }

@@ -9,7 +9,7 @@ use lab_kit::findings::{Table, number};
 use crate::{
     class::{Claim, Class, Question, named},
     counted, factor,
-    spread::strip,
+    spread::{Spread, strip},
     write_page,
 };
 
@@ -57,13 +57,18 @@ fn section(body: &mut Html, title: &'static str, content: &Html) {
     body.wrap("section", &inside);
 }
 
-/// A few values side by side.
+/// A few values side by side; what follows a line's end is smaller.
 fn facts(values: &[(&str, String)]) -> Html {
     let mut list = String::from("<dl class=\"strip wide\">");
     for (what, value) in values {
+        let (value, more) = value.split_once('\n').unwrap_or((value, ""));
+        let more = match more {
+            "" => String::new(),
+            more => format!("<small>{}</small>", escaped(more)),
+        };
         let _ = write!(
             list,
-            "<div><dt>{}</dt><dd>{}</dd></div>",
+            "<div><dt>{}</dt><dd>{}{more}</dd></div>",
             escaped(what),
             escaped(value)
         );
@@ -80,7 +85,7 @@ fn predictions(class: &Class) -> Html {
         );
         return html;
     }
-    html.element("p", "A dot is a prediction, or a point of a predicted curve, over what the same student then measured: left of the middle too low, right of it too high. At the ends, in another colour, whatever is off by more.");
+    html.element("p", "A dot is a prediction, or a point of a predicted curve (where there are many, a bar is as high as their number), over what the same student then measured: left of the middle too low, right of it too high. At the ends, in another colour, whatever is off by more.");
     let mut lab = "";
     for question in &class.questions {
         if lab != question.lab {
@@ -111,25 +116,38 @@ fn one_question(question: &Question) -> Html {
         counted(question.predictions.len(), "prediction"),
         factor(question.factor)
     );
-    html.wrap("div", &strip(&ratios, &what));
+    if ratios.is_empty() {
+        let why =
+            "No picture: what was measured is zero or missing, and nothing is a multiple of that.";
+        html.element("p class=\"small\"", why);
+    } else {
+        html.wrap("div", &strip(&ratios, &what));
+    }
+    let unit = question.unit.as_str();
+    let range = |spread: &Spread| spread.range().map_or(String::new(), |r| format!("\n{r}"));
     let mut values = vec![("predictions", question.predictions.len().to_string())];
     if let (Some(said), Some(measured)) = (question.said, question.measured) {
         values.push((
-            "said: median (range)",
-            format!("{} {}", said.text(), question.unit),
+            "said, median",
+            format!("{} {unit}{}", number(said.median), range(&said)),
         ));
-        values.push(("measured", format!("{} {}", measured.text(), question.unit)));
+        values.push((
+            "measured, median",
+            format!("{} {unit}{}", number(measured.median), range(&measured)),
+        ));
     }
     let off = question
         .factor
         .map_or("–".into(), |f| format!("{}×", number(f)));
     values.push(("median factor", off));
-    values.push(("within a factor of 2", question.within_two.to_string()));
-    values.push(("within 10 %", question.close.to_string()));
+    if !ratios.is_empty() {
+        values.push(("within a factor of 2", question.within_two.to_string()));
+        values.push(("within 10 %", question.close.to_string()));
+    }
     html.push(&facts(&values));
     let mut table = Table::new(
         "Everybody's, nearest first",
-        &["result set", "said", "measured", "factor"],
+        &["result set", "said", "measured", "theory", "factor"],
     );
     let mut all: Vec<_> = question.predictions.iter().collect();
     all.sort_by(|a, b| {
@@ -137,17 +155,18 @@ fn one_question(question: &Question) -> Html {
         key(a.factor).total_cmp(&key(b.factor))
     });
     for one in all {
-        let write = |value: &dyn Fn(&lab_kit::prediction::Point) -> Option<f64>| {
+        let write = |value: &dyn Fn(&lab_kit::prediction::Point) -> Option<String>| {
             let at = |p: &lab_kit::prediction::Point| {
-                let value = value(p).map_or("–".into(), number);
+                let value = value(p).unwrap_or("–".into());
                 p.x.map_or(value.clone(), |x| format!("{}: {value}", number(x)))
             };
             one.points.iter().map(at).collect::<Vec<_>>().join(", ")
         };
         table.row([
             one.set.clone(),
-            write(&|p| Some(p.said)),
-            write(&|p| p.measured),
+            write(&|p| Some(number(p.said))),
+            write(&|p| p.measured.map(number)),
+            write(&|p| p.theory.map(|t| t.to_string())),
             one.factor.map_or("–".into(), number),
         ]);
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_book::page::{self, Html};
 use lab_kit::{
@@ -60,9 +60,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
         eprintln!("left out: {why}");
     }
     if let Some(out) = &flags.out {
-        journal
-            .write(out)
-            .with_context(|| format!("cannot write {}", out.display()))?;
+        journal.write(out)?;
     }
     show(
         &journal,
@@ -390,7 +388,7 @@ impl Journal {
 }
 
 impl Try {
-    /// "800 requests/s, measured 31: 26 × too high".
+    /// "800 requests/s, measured 31 (theory 28): 26 × too high".
     fn told(&self, unit: &str) -> String {
         let points: Vec<String> = self
             .points
@@ -404,7 +402,9 @@ impl Try {
                 match (p.measured, p.x) {
                     (None, _) => format!("{x}{said}, not measured"),
                     (Some(m), None) => {
-                        format!("{said}, measured {}: {}", number(m), judgement(p.said, m))
+                        let theory = p.theory.map_or(String::new(), |t| format!(" (theory {t})"));
+                        let judgement = judgement(p.said, m);
+                        format!("{said}, measured {}{theory}: {judgement}", number(m))
                     }
                     (Some(m), Some(_)) => format!("{x}{said} for {}", number(m)),
                 }

@@ -98,7 +98,7 @@ fn write_page(out: &Path, title: &str, about: &str, body: Html) -> Result<()> {
         foot: Html::text("Written from records alone; nothing here is typed by hand."),
     };
     let html = page.render().context("writing the page")?;
-    lab_kit::store::write_whole(out, html.as_bytes())
+    lab_kit::store::write_whole(out, html.as_bytes()).context("choose another file with --out")
 }
 
 #[cfg(test)]

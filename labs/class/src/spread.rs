@@ -31,15 +31,16 @@ impl Spread {
 
     /// "12 (3 to 40)".
     pub fn text(&self) -> String {
-        if self.least == self.most {
-            return number(self.median);
+        match self.range() {
+            None => number(self.median),
+            Some(range) => format!("{} ({range})", number(self.median)),
         }
-        format!(
-            "{} ({} to {})",
-            number(self.median),
-            number(self.least),
-            number(self.most)
-        )
+    }
+
+    /// "3 to 40"; `None` where both ends read the same.
+    pub fn range(&self) -> Option<String> {
+        let (least, most) = (number(self.least), number(self.most));
+        (least != most).then(|| format!("{least} to {most}"))
     }
 }
 
@@ -87,8 +88,8 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 96.0;
 const FLOOR: f64 = 70.0;
 
-/// Ratios as stacked dots over a logarithmic axis with 1 in its middle, as an inline picture in the
-/// colours of the page.
+/// Ratios as stacked dots, or as bars when there are many, over a logarithmic axis with 1 in its
+/// middle, as an inline picture in the colours of the page.
 pub fn strip(ratios: &[f64], what: &str) -> Html {
     let mut stacks = [0usize; BINS];
     for ratio in ratios.iter().filter(|r| **r > 0.0) {
@@ -99,7 +100,7 @@ pub fn strip(ratios: &[f64], what: &str) -> Html {
     let cell = ((WIDTH - 20.0) / BINS as f64).min((FLOOR - 6.0) / highest);
     let at = |share: f64| 10.0 + (share + 1.0) / 2.0 * (WIDTH - 20.0);
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\" style=\"display:block;width:100%;max-width:{WIDTH}px;height:auto;font:12px var(--sans)\">\n",
+        "<svg class=\"spread\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\" style=\"display:block;width:100%;max-width:{WIDTH}px;height:auto;font:12px var(--sans)\">\n",
         escaped(what)
     );
     for (ratio, label) in [
@@ -112,6 +113,11 @@ pub fn strip(ratios: &[f64], what: &str) -> Html {
         (END, "×32 and more"),
     ] {
         let x = at(f64::ln(ratio) / END.ln());
+        // Letters are larger on a narrow screen, and these two have no room there.
+        let class = match label {
+            "÷10" | "×10" => " class=\"far\"",
+            _ => "",
+        };
         let (paint, anchor) = match ratio {
             1.0 => ("--lab-ink", "middle"),
             r if r < 0.05 => ("--lab-grid", "start"),
@@ -120,7 +126,7 @@ pub fn strip(ratios: &[f64], what: &str) -> Html {
         };
         let _ = writeln!(
             svg,
-            "<path d=\"M{x:.1} 2V{FLOOR}\" stroke=\"var({paint})\"/><text x=\"{x:.1}\" y=\"88\" text-anchor=\"{anchor}\" fill=\"var(--lab-muted)\">{label}</text>"
+            "<path d=\"M{x:.1} 2V{FLOOR}\" stroke=\"var({paint})\"/><text{class} x=\"{x:.1}\" y=\"88\" text-anchor=\"{anchor}\" fill=\"var(--lab-muted)\">{label}</text>"
         );
     }
     let _ = writeln!(
@@ -182,6 +188,13 @@ mod tests {
         assert!(!svg.contains("<script"));
         let many = strip(&vec![1.0; 500], "").to_string();
         assert_eq!(many.matches("<rect").count(), 1);
+    }
+
+    #[test]
+    fn a_range_is_told_only_where_it_can_be_read() {
+        let spread = Spread::of([3.01, 3.07, 5.72]).unwrap();
+        assert_eq!(spread.text(), "3.07 (3.01 to 5.72)");
+        assert_eq!(Spread::of([1.941, 1.942]).unwrap().text(), "1.94");
     }
 
     proptest! {

@@ -1,8 +1,12 @@
 //! What a lab concludes from its record: figures, tables, and claims with verdicts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{figure::Figure, stats::Estimate};
+use crate::{
+    answer::{Answer, Relation, Theory},
+    figure::Figure,
+    stats::Estimate,
+};
 
 /// Everything a lab's `explain` returns.
 #[derive(Clone, Debug, Default)]
@@ -15,12 +19,19 @@ pub struct Findings {
     pub tables: Vec<Table>,
     /// What theory says beside what was measured.
     pub claims: Vec<Claim>,
-    /// What the reader was asked to predict, by the question's key.
-    pub answers: Vec<(&'static str, Estimate)>,
+    /// Of everything that the reader is asked to predict, what came out and what theory says.
+    pub answers: Vec<Answer>,
+}
+
+impl Findings {
+    /// The answer to the question of this key.
+    pub fn answer(&self, key: &str) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.key == key)
+    }
 }
 
 /// A table of text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// What it shows.
     pub title: String,
@@ -59,14 +70,6 @@ pub enum Basis {
     Calibrated,
     /// Fitted to the very data it is compared with: proves little.
     Fitted,
-}
-
-/// How the measured value should stand to the predicted one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Relation {
-    Near,
-    AtMost,
-    AtLeast,
 }
 
 /// The judgement of a claim.
@@ -295,14 +298,15 @@ impl Claim {
 
     /// "≈ 12 ± 1", "≤ 12", "≥ 12", without the unit.
     pub fn expectation(&self) -> String {
-        let value = number(self.predicted);
+        let theory = Theory {
+            relation: self.relation,
+            value: self.predicted,
+        };
         match self.relation {
             Relation::Near if self.tolerance > 0.0 => {
-                format!("{value} ± {}", number(self.tolerance))
+                format!("{theory} ± {}", number(self.tolerance))
             }
-            Relation::Near => value,
-            Relation::AtMost => format!("≤ {value}"),
-            Relation::AtLeast => format!("≥ {value}"),
+            _ => theory.to_string(),
         }
     }
 
@@ -402,6 +406,22 @@ pub fn number(value: f64) -> String {
     let text = format!("{value:.decimals$}");
     if text.contains('.') {
         return text.trim_end_matches('0').trim_end_matches('.').to_string();
+    }
+    text
+}
+
+/// A count as people write it: "9999", "50,000".
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    if digits.len() < 5 {
+        return digits;
+    }
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
     }
     text
 }

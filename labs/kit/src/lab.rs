@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
-    findings::{Claim, Findings, Verdict},
+    findings::{self, Claim, Findings, Verdict},
     prediction::{self, Sketch},
     record::{Record, Scale},
     session::Session,
@@ -90,12 +91,66 @@ pub struct Sizes {
 pub struct Question {
     /// Name in `--predict KEY=VALUE`.
     pub key: &'static str,
-    /// The question.
+    /// The question. `{busy}` stands for the value of the flag `--busy`; see [`Question::asked`].
     pub ask: &'static str,
     /// Unit of the answer.
     pub unit: &'static str,
     /// A hint of the range.
     pub hint: &'static str,
+}
+
+impl Question {
+    /// The question with the values that the run's flags have, so that it asks for what is measured
+    /// at any scale; with the flags' names where there is no run (`Value::Null`).
+    pub fn asked(&self, params: &Value) -> String {
+        let mut parts = self.ask.split('{');
+        let mut text = parts.next().unwrap_or_default().to_string();
+        for part in parts {
+            let (flag, rest) = part.split_once('}').unwrap_or((part, ""));
+            let value = params.get(flag.replace('-', "_"));
+            text += &value
+                .and_then(written)
+                .unwrap_or_else(|| format!("--{flag}"));
+            text += rest;
+        }
+        text
+    }
+}
+
+/// A flag's value as in a sentence: "150 ms", "50,000", "1, 2 and 3".
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(spaced(text)),
+        Value::Number(number) => Some(number.as_u64().map_or_else(
+            || findings::number(number.as_f64().unwrap_or(f64::NAN)),
+            findings::thousands,
+        )),
+        Value::Array(values) => {
+            let values: Option<Vec<String>> = values.iter().map(written).collect();
+            let values = values?;
+            let (last, others) = values.split_last()?;
+            Some(match others {
+                [] => last.clone(),
+                _ => format!("{} and {last}", others.join(", ")),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// "150ms" as "150 ms", "1s500ms" as "1 s 500 ms".
+fn spaced(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let before = out.chars().next_back();
+        if before.is_some_and(|b| {
+            b.is_alphanumeric() && c.is_alphanumeric() && b.is_alphabetic() != c.is_alphabetic()
+        }) {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
 }
 
 impl Card {
@@ -241,4 +296,30 @@ fn books(summary: &Summary) -> Claim {
         0.0,
     )
     .unit("trials with open books")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_question_asks_for_what_the_flags_of_the_run_say() {
+        let question = Question {
+            key: "gap",
+            ask: "{busy} in slices of {time-slice} for {tasks}, {of} at a time, {to}?",
+            unit: "ms",
+            hint: "",
+        };
+        let params = json!({"busy": "300ms", "time_slice": "1s500ms", "tasks": 50000, "of": [0.5, 2, 3], "to": ["1.5s"]});
+        assert_eq!(
+            question.asked(&params),
+            "300 ms in slices of 1 s 500 ms for 50,000, 0.5, 2 and 3 at a time, 1.5 s?"
+        );
+        assert_eq!(
+            question.asked(&Value::Null),
+            "--busy in slices of --time-slice for --tasks, --of at a time, --to?"
+        );
+    }
 }

@@ -10,11 +10,12 @@
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
 //! - [`summary`] reads a record as estimates with intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
-//!   ([`figure`]), tables, claims with verdicts.
+//!   ([`figure`]), tables, claims with verdicts, and an [`answer`] to each question.
 //! - [`prediction`] sets beside it what the reader had said.
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
+pub mod answer;
 pub mod args;
 pub mod cli;
 pub mod compare;
@@ -51,6 +52,7 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
+        answer::Answer,
         args::{Size, Time, count, level, whole, within},
         figure::{
             Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,

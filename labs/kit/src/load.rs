@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -69,7 +71,8 @@ impl Outcome {
         }
     }
 
-    fn of_error(error: &reqwest::Error) -> Outcome {
+    /// The outcome of a request that brought no answer, or one that is no success.
+    pub fn of_error(error: &reqwest::Error) -> Outcome {
         match error.status().map(|s| s.as_u16()) {
             Some(429 | 503) => Outcome::Rejected,
             Some(code) => Outcome::Failed(Failure::Status(code)),
@@ -237,16 +240,17 @@ impl Load {
             let (load, book, next, op) = (self.clone(), book.clone(), next.clone(), op.clone());
             let start = origin + ramp.mul_f64(i as f64 / clients as f64);
             tasks.spawn(async move {
+                let mut watch = Watch::new(&load);
                 load.sleep(start).await;
                 while !load.stop.is_set() {
                     let request = next.fetch_add(1, Ordering::Relaxed);
                     if request >= requests {
                         break;
                     }
-                    let attempt = load.clone();
-                    attempt
-                        .attempt(book.clone(), Instant::now(), true, op(request))
-                        .await;
+                    let start = Instant::now();
+                    book.enter(start);
+                    let outcome = watch.over(start, op(request)).await;
+                    book.leave(start, Instant::now(), outcome, true);
                 }
             });
         }
@@ -271,42 +275,35 @@ impl Load {
             let (load, book, op) = (self.clone(), book.clone(), op.clone());
             let mut rng = Pcg64Mcg::seed_from_u64(plan.seed.wrapping_add(i as u64));
             tasks.spawn(async move {
+                let mut watch = Watch::new(&load);
                 let mut part = Part::default();
                 load.sleep(origin + plan.start_of(i)).await;
-                loop {
-                    let start = Instant::now();
-                    if start >= window.1 || load.stop.is_set() {
-                        break;
-                    }
-                    let counts = start >= window.0;
-                    let outcome = load
-                        .clone()
-                        .attempt(book.clone(), start, counts, op(i))
-                        .await;
+                // One reading of the clock a request: the end of one is the start of the next.
+                let mut start = Instant::now();
+                while start < window.1 && !load.stop.is_set() {
+                    book.enter(start);
+                    let outcome = watch.over(start, op(i)).await;
                     let end = Instant::now();
+                    book.leave(start, end, outcome, start >= window.0);
                     let pause = match outcome {
                         Outcome::Rejected => plan.pause(rng.random()),
                         _ => Duration::ZERO,
                     };
                     part.add(window, start, end, outcome);
-                    if !pause.is_zero() && end + pause < window.1 {
+                    start = end;
+                    if !pause.is_zero() {
+                        if end + pause >= window.1 {
+                            break;
+                        }
                         load.sleep(end + pause).await;
-                    } else if !pause.is_zero() {
-                        break;
+                        start = Instant::now();
                     }
                 }
-                book.lock().part.merge(part);
+                book.add(part);
             });
         }
         join(tasks).await;
-        let mut tally = book.close_counted();
-        let part = std::mem::take(&mut book.lock().part);
-        let seconds = plan.window.as_secs_f64();
-        tally.attempts_per_s = part.attempts / seconds;
-        tally.goodput_per_s = part.ok / seconds;
-        tally.mean_attempt_s = part.sojourn_s / part.attempts;
-        tally.trial.wall_s = seconds;
-        tally
+        book.close_loop(plan.window)
     }
 
     /// Runs something that is not made of counted requests; `None` when the run was stopped first.
@@ -332,7 +329,7 @@ impl Load {
         F: Fn(usize) -> Fut,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
-        self.scheduled(schedule(plan), op).await
+        self.scheduled(plan.arrivals(), op).await
     }
 
     /// The same for any schedule: instants from the start of the load, ascending.
@@ -377,20 +374,68 @@ impl Load {
     }
 }
 
-/// Instants of arrivals, from the start of the load.
-fn schedule(plan: Open) -> Vec<Duration> {
-    let mut rng = Pcg64Mcg::seed_from_u64(plan.seed);
-    let mean_gap = 1.0 / plan.rate.max(1e-9);
-    let mut at = 0.0;
-    std::iter::from_fn(|| {
-        at += if plan.poisson {
-            -(1.0 - rng.random::<f64>()).ln() * mean_gap
-        } else {
-            mean_gap
-        };
-        (at < plan.window.as_secs_f64()).then(|| Duration::from_secs_f64(at))
-    })
-    .collect()
+/// What ends an attempt from outside: one wait for the stop and one timer a client, where one of each
+/// a request would cost more than the books.
+struct Watch {
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: bool,
+    timer: Pin<Box<tokio::time::Sleep>>,
+    give_up: Duration,
+}
+
+impl Watch {
+    fn new(load: &Load) -> Watch {
+        let stop = load.stop.clone();
+        Watch {
+            stopped: Box::pin(async move { stop.wait().await }),
+            ended: false,
+            timer: Box::pin(tokio::time::sleep(load.give_up)),
+            give_up: load.give_up,
+        }
+    }
+
+    /// The outcome of an attempt that began at `start`. It is stopped with the load.
+    async fn over(&mut self, start: Instant, op: impl Future<Output = Outcome>) -> Outcome {
+        let mut op = pin!(op);
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = op.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            // A future that has ended must not be asked again.
+            if self.ended || self.stopped.as_mut().poll(cx).is_ready() {
+                self.ended = true;
+                return Poll::Ready(Outcome::Aborted);
+            }
+            // The timer may have been set for an attempt that has ended long since.
+            while self.timer.as_mut().poll(cx).is_ready() {
+                let until = start + self.give_up;
+                if Instant::now() >= until {
+                    return Poll::Ready(Outcome::TimedOut);
+                }
+                self.timer.as_mut().reset(until.into());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Open {
+    /// Instants of arrivals, from the start of the load, ascending.
+    pub fn arrivals(&self) -> Vec<Duration> {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mean_gap = 1.0 / self.rate.max(1e-9);
+        let mut at = 0.0;
+        std::iter::from_fn(|| {
+            at += if self.poisson {
+                -(1.0 - rng.random::<f64>()).ln() * mean_gap
+            } else {
+                mean_gap
+            };
+            (at < self.window.as_secs_f64()).then(|| Duration::from_secs_f64(at))
+        })
+        .collect()
+    }
 }
 
 /// Waits for all tasks; a panic in one of them goes on here.
@@ -406,14 +451,21 @@ async fn join(mut tasks: JoinSet<impl Send + 'static>) {
 
 /// Attempts, each with the part of its time in flight that lies inside the window.
 #[derive(Debug, Default)]
-struct Part {
+pub struct Part {
     attempts: f64,
     ok: f64,
     sojourn_s: f64,
 }
 
 impl Part {
-    fn add(&mut self, window: (Instant, Instant), start: Instant, end: Instant, outcome: Outcome) {
+    /// Counts one attempt.
+    pub fn add(
+        &mut self,
+        window: (Instant, Instant),
+        start: Instant,
+        end: Instant,
+        outcome: Outcome,
+    ) {
         let inside = end
             .min(window.1)
             .saturating_duration_since(start.max(window.0));
@@ -421,9 +473,15 @@ impl Part {
         if outcome == Outcome::Aborted || took.is_zero() {
             return;
         }
-        let share = inside.as_secs_f64() / took.as_secs_f64();
+        let inside_s = inside.as_secs_f64();
+        // Most lie inside as a whole, and this is done with every request.
+        let share = if inside == took {
+            1.0
+        } else {
+            inside_s / took.as_secs_f64()
+        };
         self.attempts += share;
-        self.sojourn_s += inside.as_secs_f64();
+        self.sojourn_s += inside_s;
         if outcome == Outcome::Ok {
             self.ok += share;
         }
@@ -552,8 +610,25 @@ impl Book {
         }
     }
 
+    /// Adds the counts without edges of one client of a closed loop.
+    pub fn add(&self, part: Part) {
+        self.lock().part.merge(part);
+    }
+
+    /// Closes the books of a closed loop that counted in a window of this length.
+    pub fn close_loop(&self, window: Duration) -> Tally {
+        let mut tally = self.close_counted();
+        let part = std::mem::take(&mut self.lock().part);
+        let seconds = window.as_secs_f64();
+        tally.attempts_per_s = part.attempts / seconds;
+        tally.goodput_per_s = part.ok / seconds;
+        tally.mean_attempt_s = part.sojourn_s / part.attempts;
+        tally.trial.wall_s = seconds;
+        tally
+    }
+
     /// Closes the books of a load that planned this many attempts: what was not sent is noted.
-    fn close(&self, planned: u64) -> Tally {
+    pub fn close(&self, planned: u64) -> Tally {
         let mut tally = self.close_counted();
         tally.trial.never_sent = planned.saturating_sub(tally.trial.offered);
         tally.trial.offered = planned;
@@ -618,7 +693,40 @@ impl Tally {
         book.close(planned).with_wall(now - start)
     }
 
-    fn with_wall(mut self, wall: Duration) -> Tally {
+    /// Adds what another thread of the same load did in the same time. The largest numbers in flight
+    /// are added, too: both threads may have had them at once.
+    pub fn merge(&mut self, other: Tally) {
+        let attempts = |t: &Tally| t.attempts_per_s * t.trial.wall_s;
+        let (mine, theirs) = (attempts(self), attempts(&other));
+        let waited = |n: f64, mean: f64| if n > 0.0 { n * mean } else { 0.0 };
+        self.mean_attempt_s = (waited(mine, self.mean_attempt_s)
+            + waited(theirs, other.mean_attempt_s))
+            / (mine + theirs);
+        let (t, o) = (&mut self.trial, other.trial);
+        t.wall_s = t.wall_s.max(o.wall_s);
+        t.offered += o.offered;
+        t.ok += o.ok;
+        t.rejected += o.rejected;
+        t.timed_out += o.timed_out;
+        t.failed += o.failed;
+        t.aborted += o.aborted;
+        t.never_sent += o.never_sent;
+        for (kind, n) in o.failures {
+            *t.failures.entry(kind).or_default() += n;
+        }
+        t.latency.merge(&o.latency);
+        t.attempt_latency.merge(&o.attempt_latency);
+        self.goodput_per_s += other.goodput_per_s;
+        self.attempts_per_s += other.attempts_per_s;
+        self.mean_in_flight += other.mean_in_flight;
+        self.max_in_flight += other.max_in_flight;
+        self.sent += other.sent;
+        self.refused += other.refused;
+        self.timeline.extend(other.timeline);
+    }
+
+    /// The rates of a load that took so long.
+    pub fn with_wall(mut self, wall: Duration) -> Tally {
         self.trial.wall_s = wall.as_secs_f64();
         self.goodput_per_s = self.trial.ok as f64 / self.trial.wall_s;
         self.attempts_per_s = self.trial.offered as f64 / self.trial.wall_s;
@@ -707,6 +815,47 @@ mod tests {
     }
 
     #[test]
+    fn threads_add_up() {
+        let load = |n, outcome| {
+            runtime().block_on(Load::default().burst(n, move |_| async move { outcome }))
+        };
+        let (ok, failed) = (
+            load(3, Outcome::Ok),
+            load(2, Outcome::Failed(Failure::Body)),
+        );
+        let (rate, mut both) = (ok.goodput_per_s, ok);
+        both.merge(failed);
+        let t = &both.trial;
+        assert!(t.books_close());
+        assert_eq!((t.offered, t.ok, t.failed, both.sent), (5, 3, 2, 5));
+        assert_eq!(both.goodput_per_s, rate);
+        assert!(both.mean_attempt_s.is_finite());
+        both.merge(Tally::default());
+        assert!(both.mean_attempt_s.is_finite());
+    }
+
+    #[test]
+    fn a_client_that_waits_for_ever_gives_up_and_goes_on() {
+        let load = Load {
+            stop: Stop::default(),
+            give_up: Duration::from_millis(300),
+        };
+        // The timer set for the first request goes off in the middle of the second.
+        let op = |i| async move {
+            match i {
+                0 => tokio::time::sleep(Duration::from_millis(150)).await,
+                1 => std::future::pending().await,
+                _ => {}
+            }
+            Outcome::Ok
+        };
+        let tally = runtime().block_on(load.shared(1, 6, Duration::ZERO, op));
+        assert!(tally.trial.books_close());
+        assert_eq!((tally.trial.timed_out, tally.trial.offered), (1, 6));
+        assert!(tally.trial.attempt_latency.max_s() >= Some(0.3));
+    }
+
+    #[test]
     fn failures_are_not_throughput() {
         let tally = runtime().block_on(Load::default().burst(50, |_| async { Outcome::TimedOut }));
         assert_eq!(tally.goodput_per_s, 0.0);
@@ -782,7 +931,7 @@ mod tests {
         #[test]
         fn schedules_ascend_and_stay_inside_the_window(rate in 1f64..5000.0, poisson: bool, seed: u64) {
             let window = Duration::from_millis(500);
-            let s = schedule(Open { rate, poisson, window, seed });
+            let s = Open { rate, poisson, window, seed }.arrivals();
             prop_assert!(s.windows(2).all(|w| w[0] <= w[1]));
             prop_assert!(s.iter().all(|at| *at < window));
             if !poisson { prop_assert!((s.len() as f64 - rate * 0.5).abs() <= 1.0); }

@@ -193,11 +193,19 @@ pub struct Usage {
 /// What this process has used, by getrusage(2).
 #[cfg(unix)]
 pub fn usage() -> Option<Usage> {
-    use nix::sys::{
-        resource::{UsageWho, getrusage},
-        time::TimeValLike,
-    };
-    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    used_by(nix::sys::resource::UsageWho::RUSAGE_SELF)
+}
+
+/// What the children of this process have used that have ended and been waited for.
+#[cfg(unix)]
+pub fn children_usage() -> Option<Usage> {
+    used_by(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)
+}
+
+#[cfg(unix)]
+fn used_by(whom: nix::sys::resource::UsageWho) -> Option<Usage> {
+    use nix::sys::{resource::getrusage, time::TimeValLike};
+    let used = getrusage(whom).ok()?;
     let micros = used.user_time().num_microseconds() + used.system_time().num_microseconds();
     Some(Usage {
         cpu_s: micros as f64 / 1e6,
@@ -208,6 +216,12 @@ pub fn usage() -> Option<Usage> {
 /// What this process has used: not known here.
 #[cfg(not(unix))]
 pub fn usage() -> Option<Usage> {
+    None
+}
+
+/// What its children have used: not known here.
+#[cfg(not(unix))]
+pub fn children_usage() -> Option<Usage> {
     None
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    answer::Theory,
     figure::{Body, Colour, Figure, Layer, Line, Panel, Scale, Style},
     findings::{Findings, Table, number},
     lab::Experiment,
@@ -121,6 +122,7 @@ impl Sketch {
             x: Some(x),
             said,
             measured: self.measured(findings, x),
+            theory: None,
         });
         Scored::of(
             format!("{}@", self.key),
@@ -216,6 +218,8 @@ pub struct Point {
     pub said: f64,
     /// What was measured; null where nothing was.
     pub measured: Option<f64>,
+    /// What theory says; null where it says nothing, and for a point of a curve.
+    pub theory: Option<Theory>,
 }
 
 impl Point {
@@ -259,18 +263,16 @@ impl Scored {
 pub fn scored(lab: &dyn Experiment, record: &Record, findings: &Findings) -> Vec<Scored> {
     let questions = lab.card().predict.iter().filter_map(|question| {
         let said = *record.predictions.get(question.key)?;
-        let answers = &findings.answers;
-        let measured = answers.iter().find(|(key, _)| *key == question.key);
+        let answer = findings.answer(question.key);
         let point = Point {
             x: None,
             said,
-            measured: measured
-                .map(|(_, e)| e.value)
-                .filter(|value| value.is_finite()),
+            measured: answer.and_then(|a| a.measured).map(|e| e.value),
+            theory: answer.and_then(|a| a.theory.ok()),
         };
         Scored::of(
             question.key.into(),
-            question.ask,
+            &question.asked(&record.params),
             question.unit,
             vec![point],
         )

@@ -79,6 +79,11 @@ struct Answer {
 }
 
 impl Python {
+    /// The interpreter itself.
+    pub fn executable(&self) -> &std::path::Path {
+        &self.executable
+    }
+
     /// Looks for an interpreter, once a process.
     ///
     /// # Errors

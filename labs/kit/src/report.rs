@@ -155,18 +155,20 @@ pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Ve
         let Some(said) = record.predictions.get(question.key) else {
             continue;
         };
-        let Some((_, answer)) = findings
-            .answers
-            .iter()
-            .find(|(key, _)| *key == question.key)
-        else {
+        let Some(answer) = findings.answer(question.key) else {
             continue;
         };
-        let (said, got) = (*said, answer.value);
+        let Some(measured) = answer.measured else {
+            continue;
+        };
+        let (said, got) = (*said, measured.value);
         let judgement = judgement(said, got);
+        let theory = answer
+            .theory
+            .map_or(String::new(), |theory| format!(" (theory {theory})"));
         lines.push(format!(
-            "{} You said {} {unit}, measured {} {unit}: {judgement}.",
-            question.ask,
+            "{} You said {} {unit}, measured {} {unit}{theory}: {judgement}.",
+            question.asked(&record.params),
             number(said),
             number(got),
             unit = question.unit

@@ -304,18 +304,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         cell(ratio(worked_in_turn, slept), number)
     );
 
-    let mut answers = Vec::new();
-    answers.extend(
-        together
-            .wall()
-            .map(|e| ("waits", e.scaled(1.0 / p.unit.s()))),
-    );
-    answers.extend(
-        worked_together
-            .wall()
-            .map(|e| ("jobs", e.scaled(1.0 / cost))),
-    );
-    answers.extend(speedup.map(|e| ("speedup", e)));
+    let answers = vec![
+        Answer::near("waits", together.wall(), together.predicted).scaled(1.0 / p.unit.s()),
+        Answer::near("jobs", worked_together.wall(), worked_together.predicted).scaled(1.0 / cost),
+        Answer::near("speedup", speedup, gain),
+    ];
     Findings {
         headline: format!(
             "Waits of {} end in {} on one thread when they are begun together. {computations} of {} take {} that way and {} one after another; on {} they take {}.",

@@ -296,15 +296,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         threads.row([name, p.tasks.to_string(), cell(told(series), number)]);
     }
 
-    let questions = [
-        ("sleep", "thread_sleep"),
-        ("offloaded", "spawn_blocking"),
-        ("slices", "yield"),
-    ];
-    let answer = |(key, series): (&'static str, &str)| {
-        let gap = summary.only(series)?.gauge("longest_gap_s")?;
-        Some((key, gap.scaled(1e3)))
+    let answer = |key, name: &str| {
+        let arm = arms.iter().find(|arm| arm.name == name);
+        let gap = arm.and_then(Arm::gap);
+        let answer = match arm.map(|arm| (arm, arm.kind)) {
+            Some((_, Kind::Lives(bound))) => Answer::at_most(key, gap, bound),
+            Some((arm, Kind::Blocks)) => Answer::near(key, gap, arm.blocked(beat).0),
+            None => Answer::near(key, None, f64::NAN),
+        };
+        answer.scaled(1e3)
     };
+    let answers = vec![
+        answer("sleep", "std::thread::sleep"),
+        answer("offloaded", "spawn_blocking"),
+        answer("slices", "CPU loop + yield_now"),
+    ];
     Findings {
         headline: format!(
             "A task that blocks its event loop for {} leaves the others without a beat for {}; with yield_now every {} they wait {}, with spawn_blocking {}. All {workers} blocked: {}.",
@@ -318,7 +324,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         figures: vec![beats],
         tables: vec![table, threads],
         claims,
-        answers: questions.into_iter().filter_map(answer).collect(),
+        answers,
     }
 }
 

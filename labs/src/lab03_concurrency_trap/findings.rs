@@ -595,13 +595,18 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let mut tables = vec![table, burst_table];
     tables.extend(beside_python(summary));
 
-    let mut answers = Vec::new();
-    answers.extend(unbounded.last().and_then(goodput).map(|e| ("goodput", e)));
-    answers.extend(
-        largest
-            .and_then(share)
-            .map(|e| ("success", e.scaled(100.0))),
-    );
+    let sustained = unbounded
+        .last()
+        .map_or(f64::NAN, |k| model(k.x(), None).median.goodput);
+    let answered = largest.map_or(f64::NAN, |k| share_of(None, k).0);
+    let answers = vec![
+        Answer::near("goodput", unbounded.last().and_then(goodput), sustained),
+        Answer::near(
+            "success",
+            largest.and_then(share).map(|e| e.scaled(100.0)),
+            answered,
+        ),
+    ];
     Findings {
         headline: format!(
             "With {} slots of {} goodput grows to {}/s and no further. At {last} clients it is {}/s with an unbounded queue and {}/s with {} places, while attempts run at {}/s.",

@@ -277,13 +277,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let mut tables = vec![table];
     tables.extend(beside_python(summary));
 
-    let mut answers = Vec::new();
-    if best.is_finite() {
-        answers.push(("limit", Estimate::exact(best)));
-    }
-    if lost_share.is_finite() {
-        answers.push(("lost", Estimate::exact(100.0 * lost_share)));
-    }
+    let lost = Some(Estimate::exact(lost_share));
+    let answers = vec![
+        Answer::near("limit", Some(Estimate::exact(best)), expected),
+        Answer::near("lost", lost, 1.0 - all.success_share()).scaled(100.0),
+    ];
     Findings {
         headline: format!(
             "A limit of {} gives {}/s, the capacity, and every request succeeds; without a limit {} of the same requests are lost.",

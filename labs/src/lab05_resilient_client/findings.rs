@@ -280,14 +280,20 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     figures.extend(outage_figure(p, &down, together, spread));
     figures.extend(permit_figure(p, &permits));
 
-    let mut answers = Vec::new();
     let asked = failing
         .iter()
         .find(|f| f.arm == "jitter" && f.condition.x() == 0.3);
-    if let Some(f) = asked.filter(|_| p.retries == 5) {
-        answers.push(("attempts", Estimate::exact(f.attempts.measured)));
-    }
-    answers.extend(jitter.map(|share| ("jitter", Estimate::exact(100.0 * share))));
+    let asked = asked.filter(|_| p.retries == 5).map(|f| f.attempts);
+    let outlasting = arm("jitter").and_then(|d| d.theory).map(|(_, saved)| saved);
+    let predicted = |counted: Option<Counted>| counted.map_or(f64::NAN, |c| c.predicted);
+    let answers = vec![
+        Answer::near(
+            "attempts",
+            asked.map(|c| Estimate::exact(c.measured)),
+            predicted(asked),
+        ),
+        Answer::near("jitter", jitter.map(Estimate::exact), predicted(outlasting)).scaled(100.0),
+    ];
     Findings {
         headline,
         figures,

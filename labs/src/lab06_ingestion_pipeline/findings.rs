@@ -43,9 +43,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     claims.extend(crash_claims(p, summary));
     claims.extend(heap_claims(p, &heaps));
 
-    let mut answers = Vec::new();
-    answers.extend(gain.as_ref().map(|(_, _, gain)| ("window", *gain)));
-    answers.extend(growth.map(|g| ("memory", Estimate::exact(g.1))));
+    let gained = gain.as_ref().map(|(_, _, gain)| *gain);
+    let faster = gain.as_ref().map_or(f64::NAN, |(batch, window, _)| {
+        window.theory() / batch.theory()
+    });
+    let answers = vec![
+        Answer::near("window", gained, faster),
+        // The peak does not depend on the length of the text.
+        Answer::near("memory", growth.map(|g| Estimate::exact(g.1)), 1.0),
+    ];
     let mut headline = String::new();
     if let Some((batch, window, gain)) = &gain {
         headline += &format!(

@@ -530,10 +530,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         }
     );
 
-    let mut answers = Vec::new();
-    for (key, arm) in [("async", Arm::Async), ("hybrid", Arm::Hybrid)] {
-        answers.extend(at_main(arm).and_then(|b| b.gain()).map(|e| (key, e)));
-    }
+    let answer = |key, arm| {
+        let beside = at_main(arm);
+        let predicted = beside.map_or(f64::NAN, |b| b.predicted_gain());
+        Answer::near(key, beside.and_then(|b| b.gain()), predicted)
+    };
+    let answers = vec![answer("async", Arm::Async), answer("hybrid", Arm::Hybrid)];
     let scaling = [Arm::Threads, Arm::Hybrid].map(|arm| (arm, widths(arm)));
     let mut tables = vec![table, ratios(summary, theory), source_table()];
     tables.extend(python::table(p, summary));

@@ -423,21 +423,30 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         cell(longest.and_then(|arm| arm.took), seconds),
     );
 
-    let mut answers = Vec::new();
-    answers.extend(ratio(longest, Some(&phases)).map(|e| ("share", e.scaled(100.0))));
-    answers.extend(one_await.busy().map(|e| ("busy", e)));
-    answers.extend(price.map(|e| {
-        let more = |v: f64| 100.0 * (v - 1.0);
-        let ci95 = e.ci95.map(|(lo, hi)| (more(lo), more(hi)));
-        (
-            "capacity",
-            Estimate {
-                value: more(e.value),
-                ci95,
-                ..e
-            },
+    let predicted = |a: Option<&Arm>, b: Option<&Arm>| match (a, b) {
+        (Some(a), Some(b)) => a.predicted / b.predicted,
+        _ => f64::NAN,
+    };
+    let longer = price.map(|e| Estimate {
+        value: e.value - 1.0,
+        ci95: e.ci95.map(|(lo, hi)| (lo - 1.0, hi - 1.0)),
+        ..e
+    });
+    let answers = vec![
+        Answer::near(
+            "share",
+            ratio(longest, Some(&phases)),
+            predicted(longest, Some(&phases)),
         )
-    }));
+        .scaled(100.0),
+        Answer::near("busy", one_await.busy(), one_await.busy),
+        Answer::near(
+            "capacity",
+            longer,
+            predicted(varying.first(), varying.last()) - 1.0,
+        )
+        .scaled(100.0),
+    ];
     Findings {
         headline: format!(
             "{n} items take {} in turn, {} in phases and {} in stages at once. A stage that awaits each item makes that {}, with {} of {workers} transformers busy. With queues of {} and of {most} it takes {} and {} where all times are equal, {} and {} where they vary.",

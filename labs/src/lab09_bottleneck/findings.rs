@@ -214,11 +214,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     claims.extend(pools.as_ref().map(|(claim, _)| claim.clone()));
     figures.extend(pools.map(|(_, figure)| figure));
 
-    let mut answers = Vec::new();
-    if let Some(storage) = studies.iter().find(|s| s.scenario.series == "storage") {
-        answers.extend(storage.gain(1).map(|e| ("fetch", e)));
-        answers.extend(storage.gain(3).map(|e| ("store", e)));
-    }
+    let storage = studies.iter().find(|s| s.scenario.series == "storage");
+    let answer = |key, doubled: usize| {
+        let predicted = storage.map_or(f64::NAN, |s| s.expected_gain(doubled));
+        Answer::near(key, storage.and_then(|s| s.gain(doubled)), predicted)
+    };
+    let answers = vec![answer("fetch", 1), answer("store", 3)];
     Findings {
         headline: headline(p, &studies),
         figures,

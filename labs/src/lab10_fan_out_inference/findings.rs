@@ -580,9 +580,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         p.hedge_after
     );
 
-    let mut answers = Vec::new();
-    answers.extend(gained.map(|e| ("gain", e.scaled(1e3))));
-    answers.extend(answers_slow(&hedged).map(|e| ("slow", e.scaled(100.0))));
+    let still_slow = two.slowest_of(3).later_than(slow_from);
+    let answers = vec![
+        Answer::near("gain", gained, gain).scaled(1e3),
+        Answer::near("slow", answers_slow(&hedged), still_slow).scaled(100.0),
+    ];
     let write = |e: Option<Estimate>| cell(e, percent);
     Findings {
         headline: format!(

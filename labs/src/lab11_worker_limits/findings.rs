@@ -449,9 +449,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         seconds(p.fetch.s())
     );
 
-    let mut answers = Vec::new();
-    answers.extend(best.map(|b| ("pure", Estimate::exact(b))));
-    answers.extend(kept_at_rule.map(|e| ("mixed", e)));
+    let share = at_rule.map_or(f64::NAN, |k| 100.0 * mixed_law(k) / full);
+    let answers = vec![
+        Answer::near(
+            "pure",
+            best.map(Estimate::exact),
+            expected.unwrap_or(f64::NAN),
+        ),
+        Answer::near("mixed", kept_at_rule, share),
+    ];
     Findings {
         headline: format!(
             "Pure computation needs {best_text} workers here, more add nothing but latency; {rule} workers that also wait keep {} of the processors busy. With {} fetches and {} workers apart it is {} items/s.",

@@ -393,16 +393,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         );
     }
 
-    let mut answers = Vec::new();
-    answers.extend(window.and_then(|a| {
-        let e = a.condition.estimate(|t| Some(t.ok as f64))?;
-        Some(("stored", e))
-    }));
-    answers.extend(ratio.map(|e| ("barrier", e)));
-    answers.extend(killed.as_ref().and_then(|k| {
-        let both = |t: &Trial| Some(t.gauges.get("twice")? + t.gauges.get("lost")?);
-        Some(("twice", k.estimate(both)?))
-    }));
+    let stored = window.and_then(|a| a.condition.estimate(|t| Some(t.ok as f64)));
+    let both = |t: &Trial| Some(t.gauges.get("twice")? + t.gauges.get("lost")?);
+    let answers = vec![
+        Answer::near(
+            "stored",
+            stored,
+            (expected.in_database + expected.in_fallback) as f64,
+        ),
+        Answer::near(
+            "barrier",
+            ratio,
+            price("faults").map_or(f64::NAN, |(theory, _)| theory),
+        ),
+        Answer::near("twice", killed.and_then(|k| k.estimate(both)), 0.0),
+    ];
     let of = |gauge: &str| cell(killed.as_ref().and_then(|k| k.gauge(gauge)), number);
     let mut tables = vec![fates, table];
     tables.extend(python::table(summary));

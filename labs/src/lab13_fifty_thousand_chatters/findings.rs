@@ -152,6 +152,18 @@ fn heap_of(kind: &Kind, (cell, registration): (Cell, f64)) -> Option<f64> {
     Some(cell.heap(kind.future()?) + socket)
 }
 
+/// What the allocator takes for a parked task's blocks: an aligned one has the allocator's header
+/// before it, and so the next one begins a unit later; others put it into a larger class.
+fn allocator(kind: &Kind, cell: Cell) -> f64 {
+    let blocks = if kind.arm == Arm::Socket { 2.0 } else { 1.0 };
+    blocks * cell.unit
+}
+
+/// Resident memory of a parked task, in bytes.
+fn resident_of(kind: &Kind, known: (Cell, f64)) -> Option<f64> {
+    Some(heap_of(kind, known)? + allocator(kind, known.0))
+}
+
 /// The thread arms at a stack other than the usual one: one number, so a mean instead of a line.
 fn at_stack(k: &Condition, gauge: &str) -> Option<Estimate> {
     k.estimate(|t| Some(t.gauges.get(gauge)? / t.gauges.get("number").filter(|n| **n > 0.0)?))
@@ -197,7 +209,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             stack_table(p, &kinds, &stacks),
         ],
         claims: claims(p, &kinds, &stacks, summary),
-        answers: answers(p, &kinds),
+        answers: answers(p, &kinds, summary),
     }
 }
 
@@ -206,9 +218,10 @@ fn kind<'a, 'b>(kinds: &'a [Kind<'b>], arm: Arm) -> &'a Kind<'b> {
     found.expect("every arm has its kind, if an empty one")
 }
 
-fn answers(p: &Params, kinds: &[Kind]) -> Vec<(&'static str, Estimate)> {
+fn answers(p: &Params, kinds: &[Kind], summary: &Summary) -> Vec<Answer> {
     let n = p.tasks as f64;
-    let tasks = kind(kinds, Arm::Task).each("resident_b");
+    let task = kind(kinds, Arm::Task);
+    let predicted = calibrated(summary).and_then(|known| resident_of(task, known));
     let thread = kind(kinds, Arm::Thread);
     let kernel = thread.kernel().unwrap_or(0.0);
     let threads = thread.each("resident_b").map(|e| Estimate {
@@ -216,12 +229,27 @@ fn answers(p: &Params, kinds: &[Kind]) -> Vec<(&'static str, Estimate)> {
         ci95: e.ci95.map(|(lo, hi)| (lo + kernel, hi + kernel)),
         ..e
     });
-    let answers = [
-        ("tasks", tasks.map(|e| e.scaled(n / MB))),
-        ("threads", threads.map(|e| e.scaled(n / GB))),
-    ];
-    let known = |(key, answer): (_, Option<Estimate>)| Some((key, answer?));
-    answers.into_iter().filter_map(known).collect()
+    let threads = match thread.kernel() {
+        // How much of its stack a thread touches no model says: a page at the least.
+        Some(_) => {
+            let least = PAGE + KERNEL_STACK + page_tables(p.stack.f() + GUARDS);
+            Answer::at_least("threads", threads, least)
+        }
+        None => Answer::alone(
+            "threads",
+            threads,
+            "this system does not tell what its kernel keeps for a thread",
+        ),
+    };
+    vec![
+        Answer::near(
+            "tasks",
+            task.each("resident_b"),
+            predicted.unwrap_or(f64::NAN),
+        )
+        .scaled(n / MB),
+        threads.scaled(n / GB),
+    ]
 }
 
 fn headline(p: &Params, kinds: &[Kind]) -> String {
@@ -269,17 +297,13 @@ fn claims(p: &Params, kinds: &[Kind], stacks: &[Condition], summary: &Summary) -
     });
     claims.extend(Claim::law("a parked task's live heap is its future and the runtime's header, rounded up to whole units, and a socket's registration", Basis::Calibrated, heaps.collect(), "bytes"));
 
-    // An aligned block has the allocator's header before it, and so the next one begins a unit
-    // later; others put it into a larger class.
     let residents = tasks.iter().filter_map(|k| {
         let known = known?;
-        let blocks = if k.arm == Arm::Socket { 2.0 } else { 1.0 };
-        let unit = blocks * known.0.unit;
         Some(Case {
             name: name(k.arm, p),
-            predicted: heap_of(k, known)? + unit,
+            predicted: resident_of(k, known)?,
             measured: k.each("resident_b"),
-            tolerance: unit,
+            tolerance: allocator(k, known.0),
         })
     });
     claims.extend(Claim::law("a task's resident memory is its live heap and at most two units a block for the allocator: nothing of a socket's memory in the kernel is in it", Basis::Calibrated, residents.collect(), "bytes"));
@@ -998,8 +1022,8 @@ mod tests {
         let of = |gauges| {
             let record = record(&[(100.0, gauges), (200.0, gauges), (300.0, gauges)]);
             let findings = explain(&params(), &Summary::of(&record));
-            let threads = findings.answers.iter().find(|(key, _)| *key == "threads");
-            (threads.unwrap().1.value * GB / 50_000.0, findings.headline)
+            let threads = findings.answer("threads").and_then(|a| a.measured);
+            (threads.unwrap().value * GB / 50_000.0, findings.headline)
         };
         let (all, headline) = of(&known);
         assert!(
@@ -1013,7 +1037,8 @@ mod tests {
     #[test]
     fn a_record_without_anything_says_so() {
         let findings = explain(&params(), &Summary::of(&record(&[])));
-        assert!(findings.answers.is_empty() && findings.headline.contains('–'));
+        assert!(findings.answers.iter().all(|a| a.measured.is_none()));
+        assert!(findings.headline.contains('–'));
         assert!(
             findings
                 .claims

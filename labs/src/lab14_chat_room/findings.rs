@@ -323,10 +323,14 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let p99 = |series: &str| summary.only(series).and_then(|k| k.latency(0.99));
     let say = |series: &str| cell(p99(series), seconds);
     let lost = worst(&when_killed, gone);
-    let answers = [
-        ("inline", p99("inline").map(|e| e.scaled(1e3))),
-        ("offloaded", p99("spawn_blocking").map(|e| e.scaled(1e3))),
-        ("killed", lost),
+    let waits = summary.only("inline").map_or(f64::NAN, |k| {
+        let law = |busy| away(block, busy, k.x()).quantile(0.99, calm(k.x()));
+        beside(&k, law, |_| None).0
+    });
+    let answers = vec![
+        Answer::near("inline", p99("inline"), waits).scaled(1e3),
+        Answer::at_most("offloaded", p99("spawn_blocking"), 3.0 * beat).scaled(1e3),
+        Answer::near("killed", lost, 0.0),
     ];
     let figures = [
         echoes(p, summary),
@@ -347,10 +351,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         figures: figures.into_iter().flatten().collect(),
         tables: vec![table],
         claims,
-        answers: answers
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect(),
+        answers,
     }
 }
 

@@ -10,6 +10,9 @@ use super::storm::{Remedy, Storm};
 use super::systems::{GROUPS, NEAR, OVERLOAD};
 use super::{Arm, Params};
 
+/// A service that answers no more than this, in percent of its requests, is down.
+const DOWN: f64 = 5.0;
+
 /// The formulas, for one load. Answers are as late as timers are: what was measured of that comes in
 /// as `late`, in seconds.
 struct Theory<'a> {
@@ -268,10 +271,28 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     figures.extend(storm_figure(p, summary, after));
     figures.extend(freeze_figure(p, summary));
 
-    let mut answers = Vec::new();
-    let expired = at_last(Arm::Expired).and_then(|k| k.of("good_of_capacity"));
-    answers.extend(expired.map(|e| ("goodput", e.scaled(100.0))));
-    answers.extend(storm_end(Remedy::None).map(|e| ("after", e.scaled(100.0))));
+    let expired = at_last(Arm::Expired);
+    let in_time = expired.and_then(|k| k.of("good_of_capacity"));
+    let answered = storm_end(Remedy::None).map(|e| e.scaled(100.0));
+    let answers = vec![
+        Answer::near(
+            "goodput",
+            in_time,
+            expired.map_or(f64::NAN, |k| k.theory.good()),
+        )
+        .scaled(100.0),
+        if stays_down(p) {
+            Answer::at_most("after", answered, DOWN)
+        } else if comes_back(p, Remedy::None) {
+            Answer::near("after", answered, 100.0)
+        } else {
+            Answer::alone(
+                "after",
+                answered,
+                "so near to ρ·(1 + n) = 1 chance decides what becomes of the line",
+            )
+        },
+    ];
 
     Findings {
         headline: format!(
@@ -541,6 +562,35 @@ fn surge_is_enough(p: &Params) -> bool {
     (p.surge - 1.0) * p.surge_for.s() > 1.2 * p.deadline.s()
 }
 
+/// Load on the service once the surge has passed, when every request is sent as often as may be.
+fn retried(p: &Params) -> f64 {
+    p.calm * (1 + p.retries) as f64
+}
+
+/// Retries alone keep the service down.
+fn stays_down(p: &Params) -> bool {
+    surge_is_enough(p) && retried(p) > 1.1
+}
+
+/// The service works off what the surge has left, in time for the end to be about the calm load.
+fn comes_back(p: &Params, remedy: Remedy) -> bool {
+    let storm = Storm::of(p);
+    let drained = |n: f64| {
+        let left = (p.surge * (1.0 + n) - 1.0) * p.surge_for.s();
+        let room = 1.0 - p.calm * (1.0 + n);
+        room > 0.05 && 1.3 * left / room < storm.stretches()[2].1.0 - storm.surge.1
+    };
+    match remedy {
+        Remedy::None => retried(p) < 0.95 && drained(p.retries as f64),
+        Remedy::Budget => drained(p.budget),
+        // An arm that loses requests at this load anyway has nothing to come back to.
+        Remedy::Shed => theory(p, Arm::Shed).good() > 0.93 * p.calm,
+        Remedy::Deadline => theory(p, Arm::Deadline).good() > 0.93 * p.calm,
+        Remedy::Newest => theory(p, Arm::Newest).good() > 0.93 * p.calm,
+        Remedy::Away => theory(p, Arm::Unbounded).good() > 0.93 * p.calm,
+    }
+}
+
 fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
     let of = |remedy: Remedy, name: &'static str, factor: f64| {
         let k = summary.only(remedy.series())?;
@@ -553,14 +603,12 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
         tolerance,
     };
     let mut claims = Vec::new();
-    let retried = p.calm * (1 + p.retries) as f64;
-    let stays_down = surge_is_enough(p) && retried > 1.1;
-    if stays_down {
+    if stays_down(p) {
         claims.push(
             Claim::at_most(
                 "ρ·(1 + n) > 1: long after the surge the service is still down",
                 Basis::Predicted,
-                5.0,
+                DOWN,
                 of(Remedy::None, "good_end", 100.0),
             )
             .unit("% of the requests answered"),
@@ -574,22 +622,7 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
             "attempts",
         ));
     }
-    let storm = Storm::of(p);
-    let drained = |n: f64| {
-        let left = (p.surge * (1.0 + n) - 1.0) * p.surge_for.s();
-        let room = 1.0 - p.calm * (1.0 + n);
-        room > 0.05 && 1.3 * left / room < storm.stretches()[2].1.0 - storm.surge.1
-    };
-    let comes_back = |remedy: &Remedy| match remedy {
-        Remedy::None => retried < 0.95 && drained(p.retries as f64),
-        Remedy::Budget => drained(p.budget),
-        // An arm that loses requests at this load anyway has nothing to come back to.
-        Remedy::Shed => theory(p, Arm::Shed).good() > 0.93 * p.calm,
-        Remedy::Deadline => theory(p, Arm::Deadline).good() > 0.93 * p.calm,
-        Remedy::Newest => theory(p, Arm::Newest).good() > 0.93 * p.calm,
-        Remedy::Away => theory(p, Arm::Unbounded).good() > 0.93 * p.calm,
-    };
-    let back = Remedy::ALL.into_iter().filter(comes_back);
+    let back = Remedy::ALL.into_iter().filter(|r| comes_back(p, *r));
     let back = back.map(|remedy| case(remedy, "good_end", 100.0, 10.0, 100.0));
     claims.extend(Claim::law(
         "what breaks the loop brings the service back",

@@ -423,15 +423,25 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     let time = |way: Way| cell(shown(way).and_then(|b| b.hand_over()), seconds);
     let slower = ratio(shown(Way::Fresh), shown(Way::Kept), "cycle_s");
-    let mut answers = Vec::new();
-    for (key, way) in [("pipe", Way::Pipe), ("kept", Way::Kept)] {
-        answers.extend(
-            shown(way)
-                .and_then(|b| b.hand_over())
-                .map(|e| (key, e.scaled(1e3))),
-        );
-    }
-    answers.extend(slower.map(|e| ("fresh", e)));
+    type Law = fn(&Beside, &Trial, &Trial) -> Option<f64>;
+    let predicted = |way: Way, law: Law| {
+        let of = |b: Beside| b.machine.paired(&b.k, |m, t| law(&b, m, t));
+        shown(way).and_then(of).map_or(f64::NAN, |e| e.value)
+    };
+    let answer = |key, way: Way, law: Law| {
+        let hand_over = shown(way).and_then(|b| b.hand_over());
+        Answer::near(key, hand_over, predicted(way, law)).scaled(1e3)
+    };
+    let whole: Law = |b, m, _| b.whole(m);
+    let answers = vec![
+        answer("pipe", Way::Pipe, |b, m, t| b.in_turn(m, t)),
+        answer("kept", Way::Kept, |b, m, t| b.theory(m, t, 0.0)),
+        Answer::near(
+            "fresh",
+            slower,
+            predicted(Way::Fresh, whole) / predicted(Way::Kept, whole),
+        ),
+    ];
     Findings {
         headline: format!(
             "{} to another process: {} through a pipe, {} in shared memory that is kept. A new segment each time takes {} as long as a kept one, writing included.",

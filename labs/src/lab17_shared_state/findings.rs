@@ -350,9 +350,15 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let padding = padded.at(most).zip(adjacent.at(most)).filter(|_| most > 1);
     let padding = padding
         .and_then(|(a, b)| a.paired(b, |a, b| Some(gauge(a, "per_s")? / gauge(b, "per_s")?)));
-    let mut answers = Vec::new();
-    answers.extend(racy_lost.map(|e| ("lost", e)));
-    answers.extend(padding.map(|e| ("padding", e)));
+    let answers = vec![
+        Answer::alone(
+            "lost",
+            racy_lost,
+            "no model here: it depends on how often this machine's threads meet between reading and writing",
+        ),
+        // Those apart are as fast as the processors, those side by side no faster than one thread.
+        Answer::at_least("padding", padding, width(most as f64)),
+    ];
 
     let mut table = Table::new(
         "Seven ways to count",

@@ -87,6 +87,15 @@ impl<'a> Theory<'a> {
         }
     }
 
+    /// Bytes that n processes send each other: of every pair whose owner is another one.
+    fn sent(&self, way: Way, n: usize) -> f64 {
+        let words = self.costs.words_per_byte * self.bytes;
+        let (every, different) = self.costs.law.word_bytes(words / n as f64);
+        // A pair: eight bytes for the length of the word, the word, eight for its count.
+        let pair = 15.0 + if way == Way::Raw { every } else { different };
+        (n as f64 - 1.0) * self.costs.pairs(way, self.bytes, n) * pair
+    }
+
     /// What a condition with n processes should take.
     fn parts(&self, way: Way, n: usize, bytes: f64, k: &Condition, network: bool) -> Parts {
         let on = Machine {
@@ -354,10 +363,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let (cold, warm) = (crossover(p, summary, true), crossover(p, summary, false));
     let pair = view.gain(summary.at("combined", PAIR as f64));
     let fewer = fewer_bytes(summary);
-    let mut answers = Vec::new();
-    answers.extend(pair.map(|e| ("pair", e)));
-    answers.extend(fewer.map(|e| ("combining", e)));
-    answers.extend(cold.map(|e| ("crossover", e.scaled(1e-6))));
+    let known = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    let gain = view
+        .with(Way::Combined, PAIR)
+        .and_then(|arm| view.predicted_gain(arm.theory));
+    let sent = |way: Way| theory.map_or(f64::NAN, |t| t.sent(way, PAIR));
+    let answers = vec![
+        Answer::near("pair", pair, known(gain)),
+        Answer::near("combining", fewer, sent(Way::Raw) / sent(Way::Combined)),
+        Answer::near(
+            "crossover",
+            cold,
+            known(theory.and_then(|t| predicted_crossovers(t).0)),
+        )
+        .scaled(1e-6),
+    ];
     let mut tables = vec![arms_table(view)];
     tables.extend(theory.map(costs_table));
     tables.extend(summary.only("killed").map(|k| killed_table(&k)));
@@ -424,22 +444,16 @@ fn killed_claims(k: &Condition) -> [Claim; 2] {
 
 /// What crosses the wire, from the law of the text alone.
 fn bytes_claims(t: &Theory) -> Vec<Claim> {
-    let law = t.p.law();
-    let words = t.costs.words_per_byte * t.bytes;
     let (mut pairs, mut bytes) = (Vec::new(), Vec::new());
     for way in WAYS {
         for n in t.p.numbers().into_iter().filter(|n| *n > 1) {
             let Some(k) = t.summary.at(&way.to_string(), n as f64) else {
                 continue;
             };
-            let each = t.costs.pairs(way, t.bytes, n);
-            let (every, different) = law.word_bytes(words / n as f64);
-            // A pair: eight bytes for the length of the word, the word, eight for its count.
-            let pair = 15.0 + if way == Way::Raw { every } else { different };
-            let sent = (n as f64 - 1.0) * each * pair;
+            let sent = t.sent(way, n);
             let name = format!("{way}, {}", processes(n));
             if way == Way::Combined {
-                let made = n as f64 * each;
+                let made = n as f64 * t.costs.pairs(way, t.bytes, n);
                 pairs.push(Case {
                     name: name.clone(),
                     predicted: made,

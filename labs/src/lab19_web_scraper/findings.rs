@@ -219,10 +219,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Some((of("census_pages")? - of("pages")?).abs() + of("lost")? + of("strays")?)
         }))
     });
-    let mut answers = Vec::new();
-    answers.extend(per_hour.map(|e| ("pages", e.scaled(1e-6))));
-    answers.extend(growth.map(|ratio| ("memory", Estimate::exact(ratio))));
-    answers.extend(wrong.flatten().map(|e| ("wrong", e)));
+    let most = last.and_then(|k| allowed(p, &k));
+    let answers = vec![
+        Answer::at_most("pages", per_hour, most.map_or(f64::NAN, |m| m * 3600.0)).scaled(1e-6),
+        // What it has in hand does not depend on how large the shop is.
+        Answer::near("memory", growth.map(Estimate::exact), 1.0),
+        Answer::near("wrong", wrong.flatten(), 0.0),
+    ];
     let of = |k: Option<Condition>, name| cell(k.and_then(|k| k.gauge(name)), number);
     Findings {
         headline: format!(

@@ -47,10 +47,15 @@ fn key_of(lab: &dyn Experiment, key: &str) -> Option<String> {
 
 /// The keys of a lab, for its help.
 pub(super) fn keys(card: &Card, sketches: &[Sketch]) -> String {
-    let questions = card
-        .predict
-        .iter()
-        .map(|q| format!("\n  {}: {} ({}, {})", q.key, q.ask, q.unit, q.hint));
+    let questions = card.predict.iter().map(|q| {
+        format!(
+            "\n  {}: {} ({}, {})",
+            q.key,
+            q.asked(&Value::Null),
+            q.unit,
+            q.hint
+        )
+    });
     let curves = sketches.iter().map(|s| {
         format!(
             "\n  {}@X: {}, at X {} ({}, {}); once for each point",
@@ -105,7 +110,7 @@ fn by_question(
     }
     writeln!(output, "\nPredict first (Enter skips a question):")?;
     for q in open {
-        let prompt = format!("  {} [{}; {}] ", q.ask, q.unit, q.hint);
+        let prompt = format!("  {} [{}; {}] ", q.asked(params), q.unit, q.hint);
         match number_from(&prompt, q.unit, input, output)? {
             Answer::Value(value) => known.insert(q.key.into(), value),
             Answer::Skipped => None,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failed, LOCAL, Outcome, pretty, print};
 use crate::{
@@ -49,7 +49,7 @@ pub(super) fn list(syllabus: &[&'static dyn Experiment], json: bool) -> Outcome 
             let questions: Vec<_> = card
                 .predict
                 .iter()
-                .map(|q| json!({"key": q.key, "ask": q.ask, "unit": q.unit, "hint": q.hint}))
+                .map(|q| json!({"key": q.key, "ask": q.asked(&Value::Null), "unit": q.unit, "hint": q.hint}))
                 .collect();
             let curves: Vec<_> = lab
                 .sketches()

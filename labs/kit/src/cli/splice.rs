@@ -1,7 +1,8 @@
 //! Figures in prose come from records: this puts them there.
 //!
 //! Between `<!-- labs:begin WHAT LAB NAME -->` and `<!-- labs:end -->` stands what the record says:
-//! `chart lab03 trap`, `table lab03 0`, `headline lab03`, `host lab03`, `syllabus`.
+//! `chart lab03 trap`, `table lab03 0`, `headline lab03`, `host lab03`, `syllabus`; and `instrument
+//! build 0`, the first table of `DIR/instrument/build.json`, which is no lab's record.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -88,6 +89,10 @@ fn content(
         }
         return Ok(report::markdown_table(&table));
     }
+    if let ["instrument", name, rest @ ..] = &words[..] {
+        let number = rest.first().map_or(Ok(0), |n| n.parse::<usize>())?;
+        return instrument(dir, name, number);
+    }
     let (Some(kind), Some(id)) = (words.first(), words.get(1)) else {
         bail!("unknown: {what}")
     };
@@ -123,9 +128,46 @@ fn content(
     })
 }
 
+/// A table of `DIR/instrument/NAME.json`: what the suite itself costs and can do. Whoever measured it
+/// wrote the table beside the figures it is made of.
+fn instrument(dir: &Path, name: &str, number: usize) -> Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Facts {
+        tables: Vec<Table>,
+    }
+    let path = dir.join("instrument").join(format!("{name}.json"));
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let facts: Facts = serde_json::from_str(&text)
+        .with_context(|| format!("{} is damaged or foreign", path.display()))?;
+    let table = facts
+        .tables
+        .get(number)
+        .with_context(|| format!("{} has no table {number}", path.display()))?;
+    Ok(report::markdown_table(table))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_instrument_has_tables_that_are_no_labs() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = |what: &str| content(&[], &[], dir.path(), what);
+        assert!(table("instrument build").is_err());
+        fs::create_dir(dir.path().join("instrument")).unwrap();
+        let file = dir.path().join("instrument/build.json");
+        let text = r#"{"cold_build_s": 9, "tables": [{"title": "T", "columns": ["a"], "rows": [["b"]], "note": "n"}]}"#;
+        fs::write(&file, text).unwrap();
+        let shown = table("instrument build").unwrap();
+        assert!(shown.starts_with("**T**") && shown.contains("| b |") && shown.ends_with("n\n"));
+        assert_eq!(table("instrument build 0").unwrap(), shown);
+        assert!(table("instrument build 1").is_err() && table("instrument build x").is_err());
+        fs::write(&file, "{").unwrap();
+        let error = format!("{:#}", table("instrument build").unwrap_err());
+        assert!(error.contains("build.json"), "{error}");
+    }
 
     #[test]
     fn only_marked_places_change_and_twice_is_once() {

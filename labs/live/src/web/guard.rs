@@ -1,0 +1,101 @@
+//! Who may ask: pages that this server itself has sent, on this machine.
+//!
+//! Every page in a browser can send requests to loopback. A foreign name that resolves to it (DNS
+//! rebinding) shows in `Host`, a foreign page in `Origin`. What changes something needs the right
+//! `Origin`, which browsers send with every POST.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Refuses what comes from elsewhere, and adds to every answer what it may do.
+pub(super) async fn guard(State(port): State<u16>, request: Request, next: Next) -> Response {
+    let mut answer = match refused(port, request.method(), request.headers()) {
+        Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+        None => next.run(request).await,
+    };
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.insert(
+        "cross-origin-opener-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    answer
+}
+
+/// Why a request is refused, if it is.
+fn refused(port: u16, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+    let one = |name| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().and_then(|value| value.to_str().ok());
+        first.filter(|_| values.next().is_none())
+    };
+    if !one(header::HOST).is_some_and(|host| is_ours(host, port)) {
+        return Some("This server answers only to 127.0.0.1, localhost and [::1].\n");
+    }
+    if headers.contains_key(header::ORIGIN) {
+        let origin = one(header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
+        if !origin.is_some_and(|host| is_ours(host, port)) {
+            return Some("This server answers only its own pages.\n");
+        }
+    } else if !matches!(*method, Method::GET | Method::HEAD) {
+        return Some("What changes something needs the Origin of one of this server's pages.\n");
+    }
+    None
+}
+
+/// True for a loopback name with the port of this door.
+fn is_ours(host: &str, port: u16) -> bool {
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| {
+        let Some(rest) = host.strip_prefix(name) else {
+            return false;
+        };
+        rest.strip_prefix(':')
+            .map_or(rest.is_empty() && port == 80, |digits| {
+                digits == port.to_string()
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_with_the_right_port() {
+        for host in ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"] {
+            assert!(is_ours(host, 8000), "{host}");
+            assert!(!is_ours(host, 8001), "{host}");
+        }
+        for host in [
+            "",
+            "localhost",
+            "localhost:",
+            "localhost:08000",
+            "localhost:8000.evil.example",
+            "localhost.evil.example:8000",
+            "evil.example:8000",
+            "127.0.0.1.nip.io:8000",
+            "evil.example@127.0.0.1:8000",
+            "127.0.0.1:8000/",
+        ] {
+            assert!(!is_ours(host, 8000), "{host}");
+        }
+        assert!(is_ours("localhost", 80) && !is_ours("localhost", 8000));
+    }
+}
