@@ -119,11 +119,7 @@ pub fn compare(name: &str, base: &Path, present: &Path, plan: &Plan) -> Result<R
     );
     let calls = calibrate(base, &common, plan)?;
 
-    let mut rows = rows(
-        &measure(base, present, &calls, plan, plan.pairs)?,
-        plan,
-        false,
-    );
+    let mut rows = rows(&measure(base, present, &calls, plan)?, plan, false);
     let doubtful: BTreeMap<String, u64> = rows
         .iter()
         .filter(|row| !row.verdict.passes())
@@ -131,13 +127,12 @@ pub fn compare(name: &str, base: &Path, present: &Path, plan: &Plan) -> Result<R
         .collect();
     if !doubtful.is_empty() {
         // Not added to the first ones: those were chosen for being far off.
-        let again = {
-            let longer = Plan {
-                turns: LONGER * plan.turns,
-                ..plan.clone()
-            };
-            measure(base, present, &doubtful, &longer, AGAIN * plan.pairs)?
+        let longer = Plan {
+            pairs: AGAIN * plan.pairs,
+            turns: LONGER * plan.turns,
+            ..plan.clone()
         };
+        let again = measure(base, present, &doubtful, &longer)?;
         for second in self::rows(&again, plan, true) {
             if let Some(row) = rows.iter_mut().find(|row| row.case == second.case) {
                 *row = second;
@@ -174,16 +169,15 @@ fn calibrate(base: &Path, cases: &[String], plan: &Plan) -> Result<BTreeMap<Stri
         .collect()
 }
 
-/// Times every case in so many pairs of fresh processes. Nanoseconds of a call.
+/// Times every case in the plan's pairs of fresh processes. Nanoseconds of a call.
 fn measure<'a>(
     base: &Path,
     present: &Path,
     calls: &'a BTreeMap<String, u64>,
     plan: &Plan,
-    pairs: usize,
 ) -> Result<BTreeMap<&'a str, Vec<Pair>>> {
     let mut all: BTreeMap<&str, Vec<Pair>> = BTreeMap::new();
-    for i in 0..pairs {
+    for i in 0..plan.pairs {
         let base_first = i % 2 == 0;
         let (mut old, mut new);
         if base_first {

@@ -97,7 +97,7 @@ use room::Room;
 use rounds::repeat;
 use segment::{Home, Segment};
 
-use crate::seats::{seats, sit};
+use lab_kit::seats::{seats, sit};
 
 mod calibrate;
 mod child;

@@ -31,7 +31,6 @@ pub mod lab16_data_copy_tax;
 pub mod lab17_shared_state;
 pub mod lab18_map_reduce;
 pub mod lab19_web_scraper;
-pub mod seats;
 
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[

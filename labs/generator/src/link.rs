@@ -103,6 +103,18 @@ impl Alarm {
         }
     }
 
+    /// Waits for something unless the clock rings first.
+    async fn unless_rung<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Outcome> {
+        poll_fn(|cx| match self.heard() {
+            Some(outcome) => Poll::Ready(Err(outcome)),
+            None => poll(cx).map(Ok),
+        })
+        .await
+    }
+
     fn heard(&self) -> Option<Outcome> {
         match self.rung.load(Ordering::Relaxed) {
             SILENT => None,
@@ -154,8 +166,12 @@ impl<'a> Link<'a> {
             io::Result::Ok(stream)
         };
         let mut opening = pin!(opening);
-        let opened = self.unless_rung(|cx| opening.as_mut().poll(cx)).await?;
-        self.open = Some(opened.map_err(|_| Outcome::Failed(Failure::Connect))?);
+        let opened = self.alarm.unless_rung(|cx| opening.as_mut().poll(cx));
+        self.open = Some(
+            opened
+                .await?
+                .map_err(|_| Outcome::Failed(Failure::Connect))?,
+        );
         Ok(())
     }
 
@@ -181,25 +197,22 @@ impl<'a> Link<'a> {
     }
 
     async fn write(&mut self) -> Result<(), Outcome> {
-        let Some(mut stream) = self.open.take() else {
-            return Err(BROKEN);
-        };
+        let stream = self.open.as_mut().ok_or(BROKEN)?;
         let mut rest = &self.target.request[..];
         while !rest.is_empty() {
-            let written = self.unless_rung(|cx| Pin::new(&mut stream).poll_write(cx, rest));
+            let written = self
+                .alarm
+                .unless_rung(|cx| Pin::new(&mut *stream).poll_write(cx, rest));
             match written.await? {
                 Ok(0) | Err(_) => return Err(BROKEN),
                 Ok(n) => rest = &rest[n..],
             }
         }
-        self.open = Some(stream);
         Ok(())
     }
 
     async fn read(&mut self) -> Result<Outcome, Outcome> {
-        let Some(mut stream) = self.open.take() else {
-            return Err(BROKEN);
-        };
+        let stream = self.open.as_mut().ok_or(BROKEN)?;
         let mut answer = Answer::new(self.target.expect.reading());
         // What has been read and not taken.
         let (mut from, mut to) = (0, 0);
@@ -208,15 +221,11 @@ impl<'a> Link<'a> {
                 self.buffer.copy_within(from..to, 0);
                 (from, to) = (0, to - from);
             }
-            let alarm = self.alarm;
             let room = &mut self.buffer[to..];
             if room.is_empty() {
                 return Err(BROKEN);
             }
-            let read = poll_fn(|cx| match alarm.heard() {
-                Some(outcome) => Poll::Ready(Err(outcome)),
-                None => poll_read(&mut stream, cx, room).map(Ok),
-            });
+            let read = self.alarm.unless_rung(|cx| poll_read(stream, cx, room));
             match read.await? {
                 Err(_) => return Err(BROKEN),
                 Ok(0) => answer.closed().map_err(|_| BROKEN)?,
@@ -227,22 +236,10 @@ impl<'a> Link<'a> {
             }
         }
         // What follows an answer belongs to no request.
-        if answer.keeps_connection() && from == to {
-            self.open = Some(stream);
+        if !answer.keeps_connection() || from < to {
+            self.open = None;
         }
         Ok(answer.outcome())
-    }
-
-    /// Waits for something unless the clock rings first.
-    async fn unless_rung<T>(
-        &self,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Outcome> {
-        poll_fn(|cx| match self.alarm.heard() {
-            Some(outcome) => Poll::Ready(Err(outcome)),
-            None => poll(cx).map(Ok),
-        })
-        .await
     }
 }
 

@@ -33,6 +33,7 @@ pub mod progress;
 pub mod python;
 pub mod record;
 pub mod report;
+pub mod seats;
 pub mod session;
 pub mod stats;
 pub mod stop;

@@ -31,11 +31,22 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
 /// Processor seconds (user and system, all threads) that this process has used, and those of its
 /// children that have ended.
 pub fn cpu_seconds() -> Option<f64> {
-    // Fields 14 to 17 of proc_pid_stat(5), counted after the name, which may hold blanks; in
-    // ticks, of which Linux has 100 a second on every architecture it shows to programs.
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11..15)?.iter().map(|f| f.parse::<f64>().ok());
+    seconds_in(&std::fs::read_to_string("/proc/self/stat").ok()?, 14..=17)
+}
+
+/// The same of another process, without its children.
+pub fn cpu_seconds_of(process: u32) -> Option<f64> {
+    let path = format!("/proc/{process}/stat");
+    seconds_in(&std::fs::read_to_string(path).ok()?, 14..=15)
+}
+
+/// The sum of fields of proc_pid_stat(5), counted after the name, which may hold blanks; in ticks, of
+/// which Linux has 100 a second on every architecture it shows to programs.
+fn seconds_in(stat: &str, fields: std::ops::RangeInclusive<usize>) -> Option<f64> {
+    // The one after the name is the third.
+    let after: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let wanted = after.get(fields.start() - 3..=fields.end() - 3)?;
+    let ticks = wanted.iter().map(|f| f.parse::<f64>().ok());
     Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
@@ -235,6 +246,15 @@ mod tests {
         let after = super::usage().unwrap();
         assert!(after.cpu_s > before.cpu_s && after.page_faults > before.page_faults);
         assert!(super::available_bytes() < super::memory_bytes());
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "7 (a b) c) S 1 1 1 0 -1 4194304 100 0 0 0 150 50 9 9 20 0 1 0 1 1 1";
+        assert_eq!(super::seconds_in(stat, 14..=15), Some(2.0));
+        assert_eq!(super::seconds_in(stat, 14..=17), Some(2.18));
+        assert_eq!(super::seconds_in("7 (a", 14..=15), None);
+        assert_eq!(super::seconds_in("7 (a) S 1", 14..=15), None);
     }
 
     #[test]

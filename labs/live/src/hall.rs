@@ -1,7 +1,7 @@
 //! What all pages share: the settings, the one run there is, and what it shows.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::control::{Demo, Refused, Settings};
 use crate::draw::{self, Frame};
 use crate::engine::{self, View};
+use crate::locked;
 
 /// A run that no page watches ends after this.
 pub const ABSENT: Duration = Duration::from_secs(3);
@@ -112,10 +113,6 @@ pub struct Hall {
     run: Mutex<Option<Run>>,
     watching: Mutex<Watching>,
     runs: AtomicU64,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hall {

@@ -24,3 +24,10 @@ pub mod page;
 pub mod web;
 
 pub use command::SERVE;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Whoever panicked while holding it has left no half of anything behind: every change here is one step.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

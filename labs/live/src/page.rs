@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use lab_kit::draw::escaped;
+
 use crate::control::{Control, Demo, Kind, Settings};
 use crate::hall::News;
 
@@ -71,16 +73,11 @@ pub fn index(news: &News) -> String {
 
 /// A page that says what went wrong.
 pub fn error(what: &str) -> String {
-    let main = format!("<main id=\"main\"><h1>This did not work</h1><p>{what}</p></main>");
+    let main = format!(
+        "<main id=\"main\"><h1>This did not work</h1><p>{}</p></main>",
+        escaped(what)
+    );
     document("This did not work", None, &main)
-}
-
-/// Text as HTML, on one line.
-pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace(['\r', '\n'], " ")
 }
 
 fn document(title: &str, here: Option<Demo>, main: &str) -> String {

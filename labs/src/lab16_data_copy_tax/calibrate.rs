@@ -20,7 +20,7 @@ use super::{
     payload::{checksum, fill},
     segment::{Home, Segment, View},
 };
-use crate::seats::sit;
+use lab_kit::seats::sit;
 
 /// Bytes in a page, nearly everywhere.
 const PAGE: usize = 4096;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use super::child::Answer;
-use crate::seats::sit;
+use lab_kit::seats::sit;
 
 /// A consumer on a thread of this process, and the producer's bytes.
 pub struct Room<T> {

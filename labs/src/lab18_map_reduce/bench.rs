@@ -14,7 +14,7 @@ use super::{
     dataflow::{self, Job, Way},
     processes::{Group, Report, Shape},
 };
-use crate::seats::sit_in_turn;
+use lab_kit::seats::sit_in_turn;
 
 /// What all arms share: the text, what is to come out, and a pool.
 pub(super) struct Bench {

@@ -43,7 +43,7 @@ use super::{
     dataflow::{self, Done, Job},
     wire::{Meter, Wire},
 };
-use crate::seats::sit_in_turn;
+use lab_kit::seats::sit_in_turn;
 
 /// How long processes wait for each other at the start, and how long the lab waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);

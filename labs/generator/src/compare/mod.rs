@@ -3,10 +3,8 @@
 //! - [`record`]: what was measured, and tables and a chart as pure functions of it.
 //! - `servers`: a bare hyper server in a process of its own, and nginx.
 //! - `tools`: who sends, how each is called, and what it prints.
-//! - `seats`: servers on one processor, generators on another.
 
 pub mod record;
-mod seats;
 mod servers;
 mod tools;
 
@@ -25,13 +23,13 @@ use lab_kit::{
     load::{Book, Outcome, Part},
     os,
     report::text_table,
+    seats::{seats, sit},
     stats,
     stop::Stop,
     store,
 };
 
 use record::{Comparison, Kind, Row, SCHEMA, Turn};
-use seats::Seats;
 use servers::{Freeze, Server, ServerKind};
 use tools::{Job, Pace, Tool, Toolbox};
 
@@ -178,7 +176,6 @@ fn show(comparison: &Comparison) -> Result<()> {
 struct Bench<'a> {
     args: &'a Args,
     stop: Stop,
-    seats: Seats,
     toolbox: Toolbox,
     servers: Vec<ServerKind>,
     record: Comparison,
@@ -209,7 +206,11 @@ impl<'a> Bench<'a> {
             );
             servers.retain(|s| *s == ServerKind::Hyper);
         }
-        let seats = Seats::find();
+        // Neither takes turns with the other.
+        let pinned = match seats().as_slice() {
+            [server, generator, ..] => Some((*server, *generator)),
+            _ => None,
+        };
         let record = Comparison {
             schema: SCHEMA,
             command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
@@ -224,7 +225,7 @@ impl<'a> Bench<'a> {
                 "release"
             }
             .into(),
-            pinned: seats.pair(),
+            pinned,
             connections: args.connections,
             duration_s: args.duration.s(),
             rate: args.rate,
@@ -236,7 +237,6 @@ impl<'a> Bench<'a> {
         Ok(Bench {
             args,
             stop,
-            seats,
             toolbox,
             servers,
             record,
@@ -411,7 +411,7 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&self, server: ServerKind, freeze: Option<Freeze>) -> Result<Server> {
-        let _seated = seats::sit(self.seats.server);
+        let _seated = sit(self.record.pinned.map(|(server, _)| server));
         Server::start(server, freeze, &self.stop)
     }
 
@@ -425,7 +425,7 @@ impl<'a> Bench<'a> {
         };
         let before = server.cpu_s();
         let reading = {
-            let _seated = seats::sit(self.seats.generator);
+            let _seated = sit(self.record.pinned.map(|(_, generator)| generator));
             self.toolbox.send(entry.tool, &job)?
         };
         let after = server.cpu_s();

@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use lab_kit::{cli::Ended, stop::Stop};
+use lab_kit::{cli::Ended, os, stop::Stop};
 use tokio::{net::TcpSocket, sync::oneshot};
 
 /// What both answer with: 1 KB.
@@ -73,17 +73,8 @@ impl Server {
 
     /// Processor seconds that it has used. Linux only.
     pub(super) fn cpu_s(&self) -> Option<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.0.id())).ok()?;
-        cpu_of(&stat)
+        os::cpu_seconds_of(self.process.0.id())
     }
-}
-
-/// Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold blanks; in ticks, of
-/// which Linux has 100 a second on every architecture it shows to programs.
-fn cpu_of(stat: &str) -> Option<f64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11..13)?.iter().map(|f| f.parse::<f64>().ok());
-    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 fn hyper_server(freeze: Option<Freeze>) -> Result<Server> {
@@ -247,14 +238,6 @@ fn nginx_configuration(kind: ServerKind, prefix: &str, address: SocketAddr) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processor_time_is_found_behind_any_name() {
-        let stat = "7 (a b) c) S 1 1 1 0 -1 4194304 100 0 0 0 150 50 9 9 20 0 1 0 1 1 1";
-        assert_eq!(cpu_of(stat), Some(2.0));
-        assert_eq!(cpu_of("7 (a"), None);
-        assert_eq!(cpu_of("7 (a) S 1"), None);
-    }
 
     #[test]
     fn the_configuration_stays_in_its_folder() {

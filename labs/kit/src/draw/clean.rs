@@ -21,8 +21,9 @@ fn text(text: &str, longest: usize) -> String {
     spaced.filter(|c| allowed(*c)).take(longest).collect()
 }
 
-/// Escaped for the content of an element.
-pub(super) fn escaped(raw: &str) -> String {
+/// Text as the content of an element of SVG or HTML: on one line, escaped, without characters that
+/// neither allows, cut where it is very long.
+pub fn escaped(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     for c in text(raw, LONGEST_DESC).chars() {
         match c {

@@ -24,7 +24,7 @@ mod tests;
 mod theme;
 
 use canvas::{Align, Canvas, EDGE, WIDTH};
-use clean::escaped;
+pub use clean::escaped;
 use font::Font;
 use theme::Paint;
 pub use theme::Theme;

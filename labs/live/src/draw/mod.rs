@@ -14,8 +14,6 @@ use crate::engine::View;
 pub struct Frame {
     /// HTML: finding, figures, pictures. Below 10 KB.
     pub html: String,
-    /// The finding alone.
-    pub finding: String,
 }
 
 /// Draws a view.
@@ -38,7 +36,6 @@ pub fn frame(view: &View) -> Frame {
         html: format!(
             "<p class=\"finding\">{finding}</p><dl class=\"figures\">{figures}</dl>{pictures}"
         ),
-        finding,
     }
 }
 

@@ -1,7 +1,7 @@
 //! An event loop on one thread that beats, and a computation that stops it or does not.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tokio::time::{sleep, sleep_until};
 use super::Engine;
 use crate::control::Settings;
 use crate::draw::number;
+use crate::locked;
 use crate::meter::History;
 
 /// Seconds that are shown.
@@ -179,7 +180,7 @@ struct Shared {
 
 impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.book)
     }
 
     fn now(&self) -> f64 {

@@ -1,7 +1,7 @@
 //! Three stages in a row, each with its workers, and a queue with a limit after each but the last.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::Engine;
 use crate::control::Settings;
 use crate::draw::number;
+use crate::locked;
 use crate::meter::{Busy, History, Rates};
 
 /// Seconds that are shown.
@@ -235,10 +236,6 @@ struct Stage {
     meters: Mutex<(Busy, Busy)>,
     times: Mutex<Sampler>,
     width: AtomicUsize,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the workers share.

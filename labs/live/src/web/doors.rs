@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+
+use crate::locked;
 
 /// Pages that one port seats: two connections are left for everything else.
 const SEATS: usize = 4;
@@ -47,7 +49,7 @@ struct Door {
 
 impl Doors {
     fn all(&self) -> MutexGuard<'_, Vec<Door>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.all)
     }
 
     /// One more port.

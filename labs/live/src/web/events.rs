@@ -9,6 +9,7 @@ use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use futures_util::{StreamExt, stream};
+use lab_kit::draw::escaped;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -132,7 +133,7 @@ impl Heard {
         let mut pieces = Vec::new();
         let status = news.status(self.demo);
         if status != self.status {
-            pieces.push(("status", page::escaped(&status)));
+            pieces.push(("status", escaped(&status)));
             self.status = status;
         }
         if self.settings != Some(news.settings[i]) {

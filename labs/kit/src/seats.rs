@@ -1,4 +1,4 @@
-//! A processor for each side.
+//! A processor for each of several threads or processes.
 //!
 //! Left to itself, the system now and then puts both sides on one processor. What is short is over
 //! before it notices: in lab16 waking the other then takes 3 µs instead of 50, what was just written
@@ -29,7 +29,7 @@ mod linux {
     /// A thread's seat, which it gives up when this is dropped.
     pub struct Seated(Option<CpuSet>);
 
-    /// Puts the calling thread on a processor.
+    /// Puts the calling thread, and what it starts from then on, on a processor.
     pub fn sit(seat: Option<usize>) -> Seated {
         let moved = seat.and_then(|seat| {
             let before = sched_getaffinity(ME).ok()?;
