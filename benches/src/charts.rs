@@ -182,7 +182,7 @@ fn figure(question: &Question, record: &Record) -> Option<Figure> {
             let times = reference
                 .filter(|_| !is_first)
                 .map(|r| time.median_s / r.median_s);
-            let times = times.map_or(String::new(), |t| format!("  {}", factor(t)));
+            let times = times.map_or(String::new(), |t| format!(": {}", factor(t)));
             let colour = if is_first {
                 Colour::Muted
             } else {
@@ -222,7 +222,7 @@ fn figure(question: &Question, record: &Record) -> Option<Figure> {
             question.note
         ),
         body: Body::Bars(Bars {
-            x: Axis::log("time of one", Unit::Seconds),
+            x: Axis::log("time of one (log scale)", Unit::Seconds),
             groups,
         }),
     })
@@ -379,7 +379,7 @@ mod tests {
             .iter()
             .map(|bar| bar.label.as_str())
             .collect();
-        assert_eq!(labels, ["call", "task  200×", "thread  20000×"]);
+        assert_eq!(labels, ["call", "task: 200×", "thread: 20000×"]);
         assert!(super::figure(&QUESTIONS[1], &record).is_none());
     }
 

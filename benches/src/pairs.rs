@@ -11,7 +11,11 @@
 //!   fresh processes, and the interval comes from pairs of processes, not from turns within one.
 //! - Who goes first is at an advantage or not: sides alternate.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::{Result, ensure};
 use lab_kit::findings::{Table, number};
@@ -53,8 +57,11 @@ impl Default for Plan {
     }
 }
 
-/// How many times as many pairs a second measurement has: it decides.
-pub const AGAIN: usize = 4;
+/// How many times as many pairs a block of the second measurement has. It decides.
+const AGAIN: usize = 4;
+
+/// Most blocks of a second measurement: it goes on while it is uncertain.
+const BLOCKS: usize = 8;
 
 /// How many times as many turns a pair of it has: what disturbs a machine for milliseconds seldom hits all
 /// of them, and the fastest counts.
@@ -76,7 +83,9 @@ pub struct Row {
     pub base_ns: f64,
     /// Median nanoseconds of a call, present.
     pub present_ns: f64,
-    /// The first measurement was uncertain or an alarm, and this is the second, of [`AGAIN`] times as many pairs.
+    /// Pairs of processes that this is from.
+    pub pairs: usize,
+    /// The first measurement was uncertain or an alarm, and this is the second.
     pub again: bool,
 }
 
@@ -87,7 +96,7 @@ pub struct Report {
     pub base: String,
     /// The slowdown that is let pass, as a share.
     pub margin: f64,
-    /// Pairs of processes.
+    /// Pairs of processes of a first measurement.
     pub pairs: usize,
     /// How long it took.
     pub seconds: f64,
@@ -98,10 +107,14 @@ pub struct Report {
 }
 
 /// Times of a case in one pair of processes.
+#[derive(Clone, Copy)]
 struct Pair {
     base: f64,
     present: f64,
 }
+
+/// Pairs by case.
+type Measured = BTreeMap<String, Vec<Pair>>;
 
 /// Compares two programs. What is not passed at once is measured a second time, and that decides: with
 /// dozens of cases a change, an interval of 95 % by itself would cry wolf every few changes.
@@ -119,26 +132,17 @@ pub fn compare(name: &str, base: &Path, present: &Path, plan: &Plan) -> Result<R
     );
     let calls = calibrate(base, &common, plan)?;
 
-    let mut rows = rows(&measure(base, present, &calls, plan)?, plan, false);
-    let doubtful: BTreeMap<String, u64> = rows
-        .iter()
-        .filter(|row| !row.verdict.passes())
-        .filter_map(|row| Some((row.case.clone(), *calls.get(&row.case)?)))
-        .collect();
-    if !doubtful.is_empty() {
-        // Not added to the first ones: those were chosen for being far off.
-        let longer = Plan {
-            pairs: AGAIN * plan.pairs,
-            turns: LONGER * plan.turns,
-            ..plan.clone()
-        };
-        let again = measure(base, present, &doubtful, &longer)?;
-        for second in self::rows(&again, plan, true) {
-            if let Some(row) = rows.iter_mut().find(|row| row.case == second.case) {
-                *row = second;
-            }
-        }
-    }
+    let longer = Plan {
+        pairs: AGAIN * plan.pairs,
+        turns: LONGER * plan.turns,
+        ..plan.clone()
+    };
+    let first = measure(base, present, &calls, plan)?;
+    let rows = decide(&first, plan.margin, |doubtful| {
+        let calls = calls.iter().filter(|(case, _)| doubtful.contains(*case));
+        let calls = calls.map(|(case, n)| (case.clone(), *n)).collect();
+        measure(base, present, &calls, &longer)
+    })?;
     Ok(Report {
         base: name.into(),
         margin: plan.margin,
@@ -151,6 +155,44 @@ pub fn compare(name: &str, base: &Path, present: &Path, plan: &Plan) -> Result<R
             .cloned()
             .collect(),
     })
+}
+
+/// Judges a first measurement, and what does not pass by blocks of a second one: pairs are added to it
+/// until it is sure, or has [`BLOCKS`]. Looking several times makes an alarm more likely where the ratio
+/// is just at the margin, and hardly where nothing has changed: every block pulls the interval to 1.
+///
+/// The first pairs are not among the second's: those cases were chosen for being far off.
+fn decide(
+    first: &Measured,
+    margin: f64,
+    mut block: impl FnMut(&BTreeSet<String>) -> Result<Measured>,
+) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = first
+        .iter()
+        .map(|(case, pairs)| Row::of(case, pairs, margin))
+        .collect();
+    let mut second = Measured::new();
+    for _ in 0..BLOCKS {
+        let doubtful: BTreeSet<String> = rows
+            .iter()
+            .filter(|row| !row.is_decided())
+            .map(|row| row.case.clone())
+            .collect();
+        if doubtful.is_empty() {
+            break;
+        }
+        for (case, pairs) in block(&doubtful)? {
+            second.entry(case).or_default().extend(pairs);
+        }
+        for row in rows.iter_mut().filter(|row| doubtful.contains(&row.case)) {
+            let pairs = second.get(&row.case).map_or(&[][..], Vec::as_slice);
+            *row = Row {
+                again: true,
+                ..Row::of(&row.case, pairs, margin)
+            };
+        }
+    }
+    Ok(rows)
 }
 
 /// Calls that make a turn of each case, on this machine.
@@ -170,13 +212,13 @@ fn calibrate(base: &Path, cases: &[String], plan: &Plan) -> Result<BTreeMap<Stri
 }
 
 /// Times every case in the plan's pairs of fresh processes. Nanoseconds of a call.
-fn measure<'a>(
+fn measure(
     base: &Path,
     present: &Path,
-    calls: &'a BTreeMap<String, u64>,
+    calls: &BTreeMap<String, u64>,
     plan: &Plan,
-) -> Result<BTreeMap<&'a str, Vec<Pair>>> {
-    let mut all: BTreeMap<&str, Vec<Pair>> = BTreeMap::new();
+) -> Result<Measured> {
+    let mut all = Measured::new();
     for i in 0..plan.pairs {
         let base_first = i % 2 == 0;
         let (mut old, mut new);
@@ -205,14 +247,14 @@ fn measure<'a>(
                     fastest.base = fastest.base.min(ns);
                 }
             }
-            all.entry(case).or_default().push(fastest);
+            all.entry(case.clone()).or_default().push(fastest);
         }
     }
     Ok(all)
 }
 
-fn rows(measured: &BTreeMap<&str, Vec<Pair>>, plan: &Plan, again: bool) -> Vec<Row> {
-    let row = |(case, pairs): (&&str, &Vec<Pair>)| {
+impl Row {
+    fn of(case: &str, pairs: &[Pair], margin: f64) -> Row {
         let logarithms: Vec<f64> = pairs.iter().map(|p| (p.present / p.base).ln()).collect();
         let median = |side: fn(&Pair) -> f64| {
             lab_kit::stats::median(&pairs.iter().map(side).collect::<Vec<_>>())
@@ -220,14 +262,19 @@ fn rows(measured: &BTreeMap<&str, Vec<Pair>>, plan: &Plan, again: bool) -> Vec<R
         let ratio = Ratio::of(&logarithms);
         Row {
             case: case.to_string(),
-            verdict: judge(ratio, plan.margin),
+            verdict: judge(ratio, margin),
             ratio,
             base_ns: median(|p| p.base),
             present_ns: median(|p| p.present),
-            again,
+            pairs: pairs.len(),
+            again: false,
         }
-    };
-    measured.iter().map(row).collect()
+    }
+
+    /// Passed at once, or a second measurement was sure.
+    fn is_decided(&self) -> bool {
+        self.verdict.passes() || self.again && self.verdict == Verdict::Regressed
+    }
 }
 
 impl Report {
@@ -253,10 +300,13 @@ impl Report {
             let ratio = row.ratio.map_or("–".into(), |r| {
                 format!("{:.3} [{:.3}, {:.3}]", r.median, r.ci95.0, r.ci95.1)
             });
-            let again = if row.again { ", measured twice" } else { "" };
+            let again = match row.again {
+                true => format!(", again on {} pairs", row.pairs),
+                false => String::new(),
+            };
             table.row([
                 row.case.clone(),
-                format!("{}{again}", row.verdict.word()),
+                row.verdict.word().to_string() + &again,
                 ratio,
                 micros(row.base_ns),
                 micros(row.present_ns),
@@ -282,6 +332,10 @@ fn micros(ns: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::StandardNormal;
+    use rand_pcg::Pcg64Mcg;
+
     use super::*;
 
     #[test]
@@ -293,11 +347,77 @@ mod tests {
         // A disturbed pair says nothing about the others.
         let mut pairs: Vec<Pair> = (1..=24).map(|i| pair(f64::from(i), 1.2)).collect();
         pairs.push(pair(1000.0, 0.01));
-        let rows = rows(&BTreeMap::from([("a/b", pairs)]), &Plan::default(), false);
-        let row = &rows[0];
+        let row = Row::of("a/b", &pairs, 0.05);
         assert_eq!(row.verdict, Verdict::Regressed);
         assert!((row.ratio.unwrap().median - 1.2).abs() < 1e-9);
         assert_eq!(row.base_ns, 13.0);
+    }
+
+    /// Cases a, b, … with these true ratios and normal noise, every tenth pair far out.
+    fn noisy(ratios: &[f64], pairs: usize, deviation: f64, rng: &mut Pcg64Mcg) -> Measured {
+        let names = ('a'..).map(String::from);
+        let mut pair = |ratio: f64| {
+            let outlier = if rng.random_bool(0.1) { 20.0 } else { 1.0 };
+            let noise: f64 = rng.sample(StandardNormal);
+            Pair {
+                base: 1.0,
+                present: ratio * (noise * deviation * outlier).exp(),
+            }
+        };
+        names
+            .zip(ratios)
+            .map(|(name, ratio)| (name, (0..pairs).map(|_| pair(*ratio)).collect()))
+            .collect()
+    }
+
+    /// Decides about such cases; with how many pairs the second measurement took.
+    fn decided(ratios: &[f64], deviation: f64, seed: u64) -> (Vec<Row>, usize) {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let first = noisy(ratios, 20, deviation, &mut rng);
+        let mut taken = 0;
+        let rows = decide(&first, 0.05, |doubtful| {
+            let mut block = noisy(ratios, 80, deviation, &mut rng);
+            block.retain(|case, _| doubtful.contains(case));
+            taken += 80 * block.len();
+            Ok(block)
+        });
+        (rows.unwrap(), taken)
+    }
+
+    #[test]
+    fn what_passes_is_not_measured_again_and_an_alarm_is() {
+        let (rows, taken) = decided(&[1.0, 1.2, 0.8], 0.0, 0);
+        let told: Vec<_> = rows.iter().map(|r| (r.verdict, r.pairs, r.again)).collect();
+        let expected = [
+            (Verdict::Ok, 20, false),
+            (Verdict::Regressed, 80, true),
+            (Verdict::Improved, 20, false),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(taken, 80);
+    }
+
+    #[test]
+    fn much_noise_raises_no_alarm_and_hides_no_slowdown() {
+        let mut longest = 0;
+        for seed in 0..60 {
+            let (rows, taken) = decided(&[1.0, 1.1, 1.0], 0.15, seed);
+            let verdicts: Vec<_> = rows.iter().map(|row| row.verdict).collect();
+            assert_eq!(verdicts[1], Verdict::Regressed, "seed {seed}");
+            assert_ne!(verdicts[0], Verdict::Regressed, "seed {seed}");
+            assert_ne!(verdicts[2], Verdict::Regressed, "seed {seed}");
+            longest = longest.max(taken);
+        }
+        // It went on only where it had to.
+        assert!((81..=3 * BLOCKS * 80).contains(&longest), "{longest}");
+    }
+
+    #[test]
+    fn what_no_number_of_pairs_decides_ends_uncertain() {
+        let (rows, taken) = decided(&[1.0], 20.0, 1);
+        let row = &rows[0];
+        assert_eq!((row.verdict, row.again), (Verdict::Uncertain, true));
+        assert_eq!((row.pairs, taken), (BLOCKS * 80, BLOCKS * 80));
     }
 
     #[test]

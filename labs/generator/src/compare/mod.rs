@@ -9,7 +9,7 @@ mod servers;
 mod tools;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -41,6 +41,9 @@ pub const COMMAND: Extra = Extra {
         run(args)
     },
 };
+
+/// The record's file.
+const RECORD: &str = "generator.json";
 
 /// Arrivals a second of the stall test.
 const STALL_RATE: u32 = 200;
@@ -84,6 +87,9 @@ struct Args {
     /// Folder of results; the record and its chart go to DIR/instrument
     #[arg(long, value_name = "DIR", default_value = "results/local")]
     out: PathBuf,
+    /// Measure nothing: tables and chart again, of the record in DIR/instrument
+    #[arg(long, conflicts_with_all = ["connections", "duration", "rounds", "rate", "only", "server", "part"])]
+    again: bool,
     /// Print the record as JSON and nothing else
     #[arg(long)]
     json: bool,
@@ -116,6 +122,12 @@ fn run(args: Args) -> Result<(), Failed> {
         return Ok(servers::serve(freeze)?);
     }
     let folder = args.out.join("instrument");
+    if args.again {
+        let mut comparison = kept(&folder)?;
+        comparison.tables = comparison.tables();
+        keep(&folder, &comparison)?;
+        return show(&comparison, args.json);
+    }
     store::prepare(&folder)?;
     let stop = Stop::on_signals()?;
     if cfg!(debug_assertions) {
@@ -132,11 +144,7 @@ fn run(args: Args) -> Result<(), Failed> {
     // What was complete before an error is worth as much as without it.
     if !comparison.rows.is_empty() {
         keep(&folder, &comparison)?;
-        if args.json {
-            cli::pretty(&comparison)?;
-        } else {
-            show(&comparison)?;
-        }
+        show(&comparison, args.json)?;
     }
     if bench.stop.is_set() {
         return Err(Failed::Interrupted);
@@ -144,11 +152,31 @@ fn run(args: Args) -> Result<(), Failed> {
     Ok(measured?)
 }
 
+/// The record of an earlier run.
+fn kept(folder: &Path) -> Result<Comparison> {
+    let path = folder.join(RECORD);
+    let text = std::fs::read(&path).with_context(|| {
+        format!(
+            "cannot read {}: `labs bench-generator` measures one",
+            path.display()
+        )
+    })?;
+    let comparison: Comparison = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not a record of bench-generator", path.display()))?;
+    ensure!(
+        comparison.schema == SCHEMA,
+        "{} has schema {}, and this program reads {SCHEMA}",
+        path.display(),
+        comparison.schema
+    );
+    Ok(comparison)
+}
+
 /// Writes the record and its chart.
-fn keep(folder: &std::path::Path, comparison: &Comparison) -> Result<()> {
+fn keep(folder: &Path, comparison: &Comparison) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(comparison)?;
     json.push(b'\n');
-    let path = folder.join("generator.json");
+    let path = folder.join(RECORD);
     store::write_whole(&path, &json)?;
     eprintln!("{} written", path.display());
     if let Some(figure) = comparison.figure() {
@@ -161,7 +189,10 @@ fn keep(folder: &std::path::Path, comparison: &Comparison) -> Result<()> {
     Ok(())
 }
 
-fn show(comparison: &Comparison) -> Result<()> {
+fn show(comparison: &Comparison, json: bool) -> Result<(), Failed> {
+    if json {
+        return cli::pretty(comparison);
+    }
     let tables: Vec<String> = comparison.tables.iter().map(text_table).collect();
     let mut text = tables.join("\n");
     for missing in &comparison.missing {
@@ -170,7 +201,7 @@ fn show(comparison: &Comparison) -> Result<()> {
     if !comparison.missing.is_empty() {
         text.push('\n');
     }
-    cli::print(text)
+    Ok(cli::print(text)?)
 }
 
 struct Bench<'a> {
@@ -477,4 +508,29 @@ fn recording_ns() -> f64 {
         })
         .collect();
     stats::median(&samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_drawn_again_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = || format!("{:#}", kept(dir.path()).unwrap_err());
+        assert!(told().contains("measures one"), "{}", told());
+        let path = dir.path().join(RECORD);
+        std::fs::write(&path, "{\"schema\": 1, \"command\"").unwrap();
+        assert!(told().contains("is not a record"), "{}", told());
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../results/reference/instrument")
+            .join(RECORD);
+        let good = std::fs::read_to_string(committed).unwrap();
+        std::fs::write(&path, good.replace("\"schema\": 1", "\"schema\": 99")).unwrap();
+        assert!(told().contains("schema 99"), "{}", told());
+        std::fs::write(&path, &good).unwrap();
+        let record = kept(dir.path()).unwrap();
+        keep(dir.path(), &record).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), good);
+    }
 }
