@@ -1,15 +1,38 @@
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use chromiumoxide::Browser;
-use chromiumoxide::browser::BrowserConfig;
-use futures_util::StreamExt;
+use anyhow::{Context, Result};
+use serde_json::json;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::process::Child;
+use tokio::time::timeout;
 
 use crate::Tab;
+use crate::protocol::{PATIENCE, Protocol};
+
+/// No window, nothing of its own on the network or on the screen, every page awake although nobody sees
+/// it. Chromium refuses its sandbox to root, and containers seldom have what it needs.
+const FLAGS: [&str; 17] = [
+    "--headless",
+    "--remote-debugging-port=0",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-breakpad",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--mute-audio",
+    "--no-first-run",
+];
 
 /// A colour scheme that a reader prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +69,10 @@ impl Look {
     }
 }
 
-/// A browser without a window, with a fresh profile.
+/// A browser without a window, with a fresh profile. It ends when this is dropped.
 pub struct Chromium {
-    browser: Browser,
-    pump: JoinHandle<()>,
+    protocol: Arc<Protocol>,
+    process: Child,
     _profile: TempDir,
 }
 
@@ -64,27 +87,19 @@ impl Chromium {
             return Ok(None);
         };
         let profile = tempfile::tempdir()?;
-        // Chromium refuses its sandbox to root, and containers seldom have what it needs.
-        let config = BrowserConfig::builder()
-            .chrome_executable(program)
-            .no_sandbox()
-            .user_data_dir(profile.path())
-            .viewport(None)
-            .args([
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ])
-            .build()
-            .map_err(|why| anyhow!(why))?;
-        let (browser, mut handler) = Browser::launch(config).await.context("starting Chromium")?;
-        let pump = tokio::spawn(async move { while handler.next().await.is_some() {} });
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let process = command.spawn().context("starting Chromium")?;
+        let protocol = Protocol::connect(profile.path()).await?;
         Ok(Some(Chromium {
-            browser,
-            pump,
+            protocol: Arc::new(protocol),
+            process,
             _profile: profile,
         }))
     }
@@ -94,8 +109,7 @@ impl Chromium {
     /// # Errors
     /// What the browser says.
     pub async fn tab(&self, look: Look) -> Result<Tab> {
-        let page = self.browser.new_page("about:blank").await?;
-        Tab::new(page, look).await
+        Tab::new(self.protocol.clone(), look).await
     }
 
     /// Ends it and waits for that.
@@ -103,9 +117,10 @@ impl Chromium {
     /// # Errors
     /// What the browser says.
     pub async fn end(mut self) -> Result<()> {
-        self.browser.close().await?;
-        self.browser.wait().await?;
-        self.pump.abort();
+        self.protocol.call(None, "Browser.close", json!({})).await?;
+        timeout(PATIENCE, self.process.wait())
+            .await
+            .context("the browser does not end")??;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! - [`labs`]: the command under test. [`axe`]: the accessibility checker.
 
 mod chromium;
+mod protocol;
 mod tab;
 
 use std::env;

@@ -1,27 +1,19 @@
 use std::env;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use chromiumoxide::Page;
-use chromiumoxide::cdp::browser_protocol::emulation::{
-    MediaFeature, SetDeviceMetricsOverrideParams,
-};
-use chromiumoxide::cdp::browser_protocol::input::{DispatchKeyEventParams, DispatchKeyEventType};
-use chromiumoxide::cdp::browser_protocol::log::{EventEntryAdded, LogEntryLevel};
-use chromiumoxide::cdp::js_protocol::runtime::{
-    ConsoleApiCalledType, EvaluateParams, EventConsoleApiCalled, EventExceptionThrown,
-};
-use chromiumoxide::page::ScreenshotParams;
-use futures_util::StreamExt;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Look;
+use crate::protocol::{PATIENCE, Protocol};
 
-/// Nothing on a page may take longer than this to come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// True when a page and its fonts have come.
+const COMPLETE: &str = "new Promise(come => document.readyState === 'complete' ? come() \
+    : addEventListener('load', come)).then(() => document.fonts.ready).then(() => true)";
 
 /// What sticks out: of the window, or a text out of its drawing. What can be scrolled to or is hidden
 /// on purpose does not count.
@@ -68,29 +60,44 @@ const AXE: &str = r#"axe.run(document, { resultTypes: ['violations'] }).then(r =
 
 /// A page in the browser.
 pub struct Tab {
-    page: Page,
+    protocol: Arc<Protocol>,
+    target: String,
+    session: String,
     look: Look,
-    console: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tab {
-    pub(crate) async fn new(page: Page, look: Look) -> Result<Tab> {
-        let console = Arc::new(Mutex::new(Vec::new()));
-        listen(&page, &console).await?;
-        page.execute(SetDeviceMetricsOverrideParams::new(
-            look.width, 800, 1.0, false,
-        ))
-        .await?;
-        page.emulate_media_features(vec![MediaFeature::new(
-            "prefers-color-scheme",
-            look.scheme.name(),
-        )])
-        .await?;
-        Ok(Tab {
-            page,
+    pub(crate) async fn new(protocol: Arc<Protocol>, look: Look) -> Result<Tab> {
+        let named = |of: &Value, what: &str| {
+            let name = of[what].as_str().map(str::to_owned);
+            name.with_context(|| format!("the browser told no {what}"))
+        };
+        let blank = json!({"url": "about:blank"});
+        let created = protocol.call(None, "Target.createTarget", blank).await?;
+        let target = named(&created, "targetId")?;
+        let attach = json!({"targetId": target, "flatten": true});
+        let attached = protocol.call(None, "Target.attachToTarget", attach).await?;
+        let tab = Tab {
+            protocol,
+            target,
+            session: named(&attached, "sessionId")?,
             look,
-            console,
-        })
+        };
+        tab.call("Log.enable", json!({})).await?;
+        tab.call("Runtime.enable", json!({})).await?;
+        let size = json!({
+            "width": look.width, "height": 800, "deviceScaleFactor": 1, "mobile": false,
+        });
+        tab.call("Emulation.setDeviceMetricsOverride", size).await?;
+        let scheme = json!({"name": "prefers-color-scheme", "value": look.scheme.name()});
+        let media = json!({"features": [scheme]});
+        tab.call("Emulation.setEmulatedMedia", media).await?;
+        Ok(tab)
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+        let session = Some(self.session.as_str());
+        self.protocol.call(session, method, params).await
     }
 
     /// Loads a page, and waits for its fonts.
@@ -98,12 +105,13 @@ impl Tab {
     /// # Errors
     /// What the browser says.
     pub async fn open(&self, url: &str) -> Result<()> {
-        self.page
-            .goto(url)
-            .await
-            .with_context(|| format!("opening {url}"))?;
-        self.eval::<bool>("document.fonts.ready.then(() => true)")
-            .await?;
+        let went = self.call("Page.navigate", json!({"url": url})).await?;
+        ensure!(
+            went.get("errorText").is_none(),
+            "opening {url}: {}",
+            went["errorText"]
+        );
+        self.eval::<bool>(COMPLETE).await?;
         Ok(())
     }
 
@@ -112,14 +120,14 @@ impl Tab {
     /// # Errors
     /// An exception in it, or a value of another kind.
     pub async fn eval<T: DeserializeOwned>(&self, expression: &str) -> Result<T> {
-        let params = EvaluateParams::builder()
-            .expression(expression)
-            .await_promise(true)
-            .return_by_value(true)
-            .build()
-            .map_err(anyhow::Error::msg)?;
-        let value = self.page.evaluate_expression(params).await?;
-        let value: Value = value.value().cloned().unwrap_or(Value::Null);
+        let params = json!({
+            "expression": expression, "awaitPromise": true, "returnByValue": true,
+        });
+        let mut done = self.call("Runtime.evaluate", params).await?;
+        if let Some(thrown) = done.get("exceptionDetails") {
+            bail!("{thrown}, of: {expression}");
+        }
+        let value = done["result"]["value"].take();
         serde_json::from_value(value).with_context(|| format!("of: {expression}"))
     }
 
@@ -150,21 +158,15 @@ impl Tab {
             "ArrowRight" => 39,
             _ => bail!("the tests know no key {key}"),
         };
-        for down in [true, false] {
-            let mut event = DispatchKeyEventParams::builder()
-                .r#type(match down {
-                    true if key == "Enter" => DispatchKeyEventType::KeyDown,
-                    true => DispatchKeyEventType::RawKeyDown,
-                    false => DispatchKeyEventType::KeyUp,
-                })
-                .key(key)
-                .code(key)
-                .windows_virtual_key_code(code);
-            if key == "Enter" && down {
-                event = event.text("\r");
+        for kind in ["rawKeyDown", "keyUp"] {
+            let mut event = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code,
+            });
+            if key == "Enter" && kind == "rawKeyDown" {
+                event["type"] = "keyDown".into();
+                event["text"] = "\r".into();
             }
-            let event = event.build().map_err(anyhow::Error::msg)?;
-            self.page.execute(event).await?;
+            self.call("Input.dispatchKeyEvent", event).await?;
         }
         Ok(())
     }
@@ -233,10 +235,7 @@ impl Tab {
 
     /// What the console said that it should not have.
     pub fn console(&self) -> Vec<String> {
-        self.console
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.protocol.complaints(&self.session)
     }
 
     /// A screenshot of the whole page into the folder that `SHOTS` names, if it does.
@@ -244,15 +243,23 @@ impl Tab {
     /// # Errors
     /// What the browser or the file system says.
     pub async fn shoot(&self, what: &str) -> Result<()> {
-        if let Some(folder) = env::var_os("SHOTS").map(PathBuf::from) {
-            let name: String = what
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-                .collect();
-            let params = ScreenshotParams::builder().full_page(true).build();
-            let file = folder.join(format!("{name}.png"));
-            self.page.save_screenshot(params, file).await?;
-        }
+        let Some(folder) = env::var_os("SHOTS").map(PathBuf::from) else {
+            return Ok(());
+        };
+        let name: String = what
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let layout = self.call("Page.getLayoutMetrics", json!({})).await?;
+        let mut whole = layout["cssContentSize"].clone();
+        whole["scale"] = 1.into();
+        let params = json!({"format": "png", "captureBeyondViewport": true, "clip": whole});
+        let shot = self.call("Page.captureScreenshot", params).await?;
+        let data = shot["data"].as_str().context("a screenshot without data")?;
+        std::fs::write(
+            folder.join(format!("{name}.png")),
+            BASE64_STANDARD.decode(data)?,
+        )?;
         Ok(())
     }
 
@@ -261,52 +268,10 @@ impl Tab {
     /// # Errors
     /// What the browser says.
     pub async fn close(self) -> Result<()> {
-        self.page.close().await?;
+        let target = json!({"targetId": self.target});
+        self.protocol
+            .call(None, "Target.closeTarget", target)
+            .await?;
         Ok(())
     }
-}
-
-/// Writes down errors and warnings of the console, exceptions, and what the browser refused.
-async fn listen(page: &Page, console: &Arc<Mutex<Vec<String>>>) -> Result<()> {
-    let note = |console: &Mutex<Vec<String>>, text: String| {
-        console
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(text);
-    };
-    let mut calls = page.event_listener::<EventConsoleApiCalled>().await?;
-    let theirs = console.clone();
-    tokio::spawn(async move {
-        while let Some(call) = calls.next().await {
-            let kind = &call.r#type;
-            if matches!(
-                kind,
-                ConsoleApiCalledType::Error
-                    | ConsoleApiCalledType::Warning
-                    | ConsoleApiCalledType::Assert
-            ) {
-                note(&theirs, format!("{:?}", call.args));
-            }
-        }
-    });
-    let mut thrown = page.event_listener::<EventExceptionThrown>().await?;
-    let theirs = console.clone();
-    tokio::spawn(async move {
-        while let Some(event) = thrown.next().await {
-            note(&theirs, format!("{:?}", event.exception_details));
-        }
-    });
-    let mut entries = page.event_listener::<EventEntryAdded>().await?;
-    let theirs = console.clone();
-    tokio::spawn(async move {
-        while let Some(event) = entries.next().await {
-            let entry = &event.entry;
-            if matches!(entry.level, LogEntryLevel::Error | LogEntryLevel::Warning) {
-                note(&theirs, format!("{} {:?}", entry.text, entry.url));
-            }
-        }
-    });
-    page.enable_log().await?;
-    page.enable_runtime().await?;
-    Ok(())
 }
