@@ -29,9 +29,41 @@ pub enum Base {
         commit: String,
         /// The executable.
         program: PathBuf,
+        /// What it is built from.
+        source: Source,
     },
     /// There is nothing to compare with, and why.
     Missing(String),
+}
+
+/// A tree of files, and where it is built.
+pub struct Source {
+    tree: PathBuf,
+    target: PathBuf,
+    /// Of its executables.
+    name: PathBuf,
+}
+
+impl Source {
+    /// The program with its code in so many other orders: each is linked with its functions shuffled.
+    ///
+    /// # Errors
+    /// When it does not build, as where the linker cannot shuffle: LLVM's can (`--shuffle-sections`),
+    /// which Rust uses on x86-64 Linux.
+    pub fn layouts(&self, count: usize) -> Result<Vec<PathBuf>> {
+        let one = |seed: usize| {
+            // 0 would be the order there is.
+            let order = format!("link-arg=-Wl,--shuffle-sections=.text*={}", seed + 1);
+            let built = build(&self.tree, &self.target, &["-C", &order])?;
+            let mut name = self.name.clone().into_os_string();
+            name.push(format!("-{seed:02}{}", std::env::consts::EXE_SUFFIX));
+            let program = PathBuf::from(name);
+            fs::copy(&built, &program)
+                .with_context(|| format!("cannot copy {}", built.display()))?;
+            Ok(program)
+        };
+        (0..count).map(one).collect()
+    }
 }
 
 impl Workspace {
@@ -64,12 +96,21 @@ impl Workspace {
         &self.target
     }
 
+    /// What the present is built from.
+    pub fn source(&self) -> Source {
+        Source {
+            tree: self.root.clone(),
+            target: self.target.clone(),
+            name: self.target.join("gate").join("present"),
+        }
+    }
+
     /// Builds the program as the tree is now. The executable is a copy that later builds leave alone.
     ///
     /// # Errors
     /// When it does not build.
     pub fn present(&self) -> Result<PathBuf> {
-        let built = build(&self.root, &self.target)?;
+        let built = build(&self.root, &self.target, &[])?;
         // Paths of one length: they lie on the program's stack.
         let program = self.scratch("present")?;
         fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
@@ -102,15 +143,21 @@ impl Workspace {
         let rustc = output(Command::new("rustc").arg("-V"))?;
         let (program, told) = (self.scratch("earlier")?, self.scratch("commit")?);
         let identity = format!("{commit} {rustc}");
-        if !program.is_file() || fs::read_to_string(&told).ok().as_ref() != Some(&identity) {
-            let tree = self.export(&commit)?;
+        let gate = self.target.join("gate");
+        let source = Source {
+            tree: gate.join("tree"),
             // Of its own: cargo tells workspaces apart neither by path nor by content, and would take
             // what it built of one for the other.
-            let target = self.target.join("gate").join("target");
-            if !target.exists() {
-                seed(&self.target.join("release"), &target.join("release"))?;
+            target: gate.join("target"),
+            name: gate.join("earlier"),
+        };
+        let is_built = program.is_file() && source.tree.is_dir();
+        if !is_built || fs::read_to_string(&told).ok().as_ref() != Some(&identity) {
+            self.export(&commit, &source.tree)?;
+            if !source.target.exists() {
+                seed(&self.target.join("release"), &source.target.join("release"))?;
             }
-            let built = build(&tree, &target)?;
+            let built = build(&source.tree, &source.target, &[])?;
             let _ = fs::remove_file(&told);
             fs::copy(&built, &program)?;
             fs::write(&told, identity)?;
@@ -118,6 +165,7 @@ impl Workspace {
         Ok(Base::Built {
             commit: short,
             program,
+            source,
         })
     }
 
@@ -155,12 +203,10 @@ impl Workspace {
 
     /// Writes the files of a commit to a folder: what is checked out here stays as it is, and git
     /// keeps nothing in mind.
-    fn export(&self, commit: &str) -> Result<PathBuf> {
-        let gate = self.target.join("gate");
-        let (tree, index) = (gate.join("tree"), gate.join("index"));
+    fn export(&self, commit: &str, tree: &Path) -> Result<()> {
+        let index = self.target.join("gate").join("index");
         if tree.exists() {
-            fs::remove_dir_all(&tree)
-                .with_context(|| format!("cannot empty {}", tree.display()))?;
+            fs::remove_dir_all(tree).with_context(|| format!("cannot empty {}", tree.display()))?;
         }
         let git = |words: &[&OsStr]| {
             let mut command = Command::new("git");
@@ -168,7 +214,7 @@ impl Workspace {
             output(command.env("GIT_INDEX_FILE", &index))
         };
         let mut prefix = std::ffi::OsString::from("--prefix=");
-        prefix.push(&tree);
+        prefix.push(tree);
         // git takes it as it stands.
         prefix.push("/");
         git(&["read-tree".as_ref(), commit.as_ref()])?;
@@ -179,7 +225,7 @@ impl Workspace {
             &prefix,
         ])?;
         fs::remove_file(index)?;
-        Ok(tree)
+        Ok(())
     }
 }
 
@@ -222,22 +268,18 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
 }
 
-fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
+/// Builds the program, with more for rustc when it links it.
+fn build(tree: &Path, target: &Path, more: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     command
         .current_dir(tree)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "benches",
-            "--example",
-            "work",
-        ])
+        .args(["rustc", "--release", "--locked"])
+        .args(["-p", "benches", "--example", "work"])
         .args(["--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(target)
+        .arg("--")
+        .args(more)
         .stderr(Stdio::inherit());
     let text = output(&mut command)?;
     text.lines()

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use benches::{
     charts, counts,
-    pairs::{self, Plan},
+    pairs::{self, LAYOUTS, Plan},
     programs::{self, Base, Workspace},
     verdict::{Count, FEWEST, Verdict},
 };
@@ -294,18 +294,32 @@ fn count(update: bool, margin: f64, base: Option<&str>, shown: &Shown) -> Result
 
 fn pair(base: Option<&str>, plan: &Plan, shown: &Shown) -> Result<Outcome> {
     let workspace = Workspace::here()?;
-    let (commit, earlier) = match workspace.base(base)? {
-        Base::Built { commit, program } => (commit, program),
+    let (commit, earlier, source) = match workspace.base(base)? {
+        Base::Built {
+            commit,
+            program,
+            source,
+        } => (commit, program, source),
         Base::Missing(why) => return shown.skip("times", &why),
     };
     let present = workspace.present()?;
     let name = format!("commit {commit}");
-    let report = pairs::compare(&name, &earlier, &present, plan)?;
+    let layouts = || {
+        eprintln!(
+            "an alarm: both programs are linked in {LAYOUTS} other orders, to try it in each"
+        );
+        let (old, new) = (
+            source.layouts(LAYOUTS)?,
+            workspace.source().layouts(LAYOUTS)?,
+        );
+        Ok(old.into_iter().zip(new).collect())
+    };
+    let report = pairs::compare(&name, &earlier, &present, plan, layouts)?;
     shown.show(&report, &report.table())?;
     let names = |verdict| list(report.with(verdict).map(|row| &*row.case));
     let (regressed, uncertain) = (names(Verdict::Regressed), names(Verdict::Uncertain));
     if !uncertain.is_empty() {
-        warn(&format!("measured twice and still uncertain: {uncertain}"));
+        warn(&format!("measured again and still uncertain: {uncertain}"));
     }
     if !regressed.is_empty() {
         eprintln!("error: slower than {name}: {regressed}");
@@ -343,6 +357,11 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
     // Two files, as in a comparison of two commits; the paths have the same length.
     let twin = present.with_file_name(format!("oneself{}", std::env::consts::EXE_SUFFIX));
     fs::copy(&present, &twin)?;
+    // A change moves what it does not change.
+    let moved = workspace.source().layouts(LAYOUTS);
+    if let Err(why) = &moved {
+        warn(&format!("the code stays where it is: {why:#}"));
+    }
     let wanted = |case: &String| plan.only.as_ref().is_none_or(|only| case.contains(only));
     let cases: Vec<String> = programs::cases(&present)?
         .into_iter()
@@ -364,7 +383,22 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
                 planted: slow.clone().map(|case| (case, share)),
                 ..plan.clone()
             };
-            let report = pairs::compare("itself", &twin, &present, &plan)?;
+            let (twin, layouts) = match &moved {
+                Ok(moved) => {
+                    // The unchanged against itself with its code elsewhere; the slowed with its code
+                    // where it was, so that nothing but the calls that were planted is slower.
+                    let by = usize::from(this == Kind::Same);
+                    let other = (0..LAYOUTS).map(|i| moved[(i + by) % LAYOUTS].clone());
+                    let twin = match this {
+                        Kind::Same => &moved[run as usize % LAYOUTS],
+                        _ => &twin,
+                    };
+                    (twin, Some(moved.iter().cloned().zip(other).collect()))
+                }
+                Err(_) => (&twin, None),
+            };
+            let layouts = || layouts.context("the code stays where it is");
+            let report = pairs::compare("itself", twin, &present, &plan, layouts)?;
             tally.runs += 1;
             tally.seconds += report.seconds;
             tally.blocked += u32::from(report.with(Verdict::Regressed).count() > 0);
