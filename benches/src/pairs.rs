@@ -66,7 +66,8 @@ impl Default for Plan {
 /// How many times as many pairs a block of the second measurement has. It decides.
 const AGAIN: usize = 4;
 
-/// Most blocks of a second measurement: it goes on while it is uncertain.
+/// Most blocks of a second measurement, and of one in other orders of the code: it goes on while it is
+/// uncertain.
 const BLOCKS: usize = 8;
 
 /// How many times as many turns a pair of it has: what disturbs a machine for milliseconds seldom hits all
@@ -76,7 +77,7 @@ const LONGER: usize = 3;
 /// Orders of its code in which an alarm is tried.
 pub const LAYOUTS: usize = 12;
 
-/// Pairs of processes for each.
+/// Pairs of processes for each in a block.
 const LAYOUT_PAIRS: usize = 4;
 
 /// Fewest calls in a turn, so that 10 % of them is a whole call.
@@ -197,13 +198,16 @@ pub fn compare(
             ..longer.clone()
         };
         match layouts() {
-            Ok(programs) => {
-                let measured: Vec<Measured> = programs
-                    .iter()
-                    .map(|(old, new)| measure(old, new, &only(&alarms), &few))
-                    .collect::<Result<_>>()?;
-                over_layouts(&mut rows, &alarms, &measured, plan.margin);
-            }
+            Ok(programs) => over_layouts(
+                &mut rows,
+                alarms,
+                programs.len(),
+                plan.margin,
+                |layout, some| {
+                    let (old, new) = &programs[layout];
+                    measure(old, new, &only(some), &few)
+                },
+            )?,
             Err(why) => one_layout = Some(format!("{why:#}")),
         }
     }
@@ -222,24 +226,40 @@ pub fn compare(
     })
 }
 
-/// Judges alarms anew, with one ratio for each order of the code: the median over its processes.
-fn over_layouts(rows: &mut [Row], alarms: &BTreeSet<String>, measured: &[Measured], margin: f64) {
-    for row in rows.iter_mut().filter(|row| alarms.contains(&row.case)) {
-        let layouts: Vec<Pair> = measured
-            .iter()
-            .filter_map(|layout| Pair::middle(layout.get(&row.case)?))
-            .collect();
-        *row = Row {
-            pairs: measured
-                .iter()
-                .filter_map(|l| l.get(&row.case))
-                .map(Vec::len)
-                .sum(),
-            again: true,
-            layouts: layouts.len(),
-            ..Row::of(&row.case, &layouts, margin)
-        };
+/// Judges alarms anew, with one ratio for each order of the code: the median over its processes. Blocks of
+/// pairs are added while this is uncertain, up to [`BLOCKS`]: what is left then is what the orders differ by.
+fn over_layouts(
+    rows: &mut [Row],
+    mut alarms: BTreeSet<String>,
+    layouts: usize,
+    margin: f64,
+    mut block: impl FnMut(usize, &BTreeSet<String>) -> Result<Measured>,
+) -> Result<()> {
+    let mut measured = vec![Measured::new(); layouts];
+    for _ in 0..BLOCKS {
+        for (layout, measured) in measured.iter_mut().enumerate() {
+            for (case, pairs) in block(layout, &alarms)? {
+                measured.entry(case).or_default().extend(pairs);
+            }
+        }
+        for row in rows.iter_mut().filter(|row| alarms.contains(&row.case)) {
+            let of_case = || measured.iter().filter_map(|layout| layout.get(&row.case));
+            let middles: Vec<Pair> = of_case().filter_map(|pairs| Pair::middle(pairs)).collect();
+            *row = Row {
+                pairs: of_case().map(Vec::len).sum(),
+                again: true,
+                layouts: middles.len(),
+                ..Row::of(&row.case, &middles, margin)
+            };
+        }
+        let uncertain = rows.iter().filter(|row| row.verdict == Verdict::Uncertain);
+        let uncertain: BTreeSet<&str> = uncertain.map(|row| &*row.case).collect();
+        alarms.retain(|case| uncertain.contains(&**case));
+        if alarms.is_empty() {
+            break;
+        }
     }
+    Ok(())
 }
 
 /// Judges a first measurement, and what does not pass by blocks of a second one: pairs are added to it
@@ -504,40 +524,23 @@ mod tests {
     #[test]
     fn an_alarm_of_one_order_of_the_code_is_none() {
         // A tenth slower in half of the orders, a tenth faster in the others; and slower in all.
-        let mut rows = vec![
-            Row::of(
-                "a",
-                &[Pair {
-                    base: 1.0,
-                    present: 1.1,
-                }; 20],
-                0.05,
-            ),
-            Row::of(
-                "b",
-                &[Pair {
-                    base: 1.0,
-                    present: 1.2,
-                }; 20],
-                0.05,
-            ),
-            Row::of(
-                "c",
-                &[Pair {
-                    base: 1.0,
-                    present: 1.0,
-                }; 20],
-                0.05,
-            ),
-        ];
-        let order = |i: usize| {
-            let a = if i.is_multiple_of(2) { 1.1 } else { 0.9 };
-            let pairs = |present| vec![Pair { base: 1.0, present }; LAYOUT_PAIRS];
-            Measured::from([("a".into(), pairs(a)), ("b".into(), pairs(1.2))])
-        };
-        let measured: Vec<Measured> = (0..LAYOUTS).map(order).collect();
+        let row = |case, present| Row::of(case, &[Pair { base: 1.0, present }; 20], 0.05);
+        let mut rows = vec![row("a", 1.1), row("b", 1.2), row("c", 1.0)];
+        let mut taken = BTreeMap::new();
         let alarms = BTreeSet::from(["a".into(), "b".into()]);
-        over_layouts(&mut rows, &alarms, &measured, 0.05);
+        let done = over_layouts(&mut rows, alarms, LAYOUTS, 0.05, |layout, cases| {
+            let a = if layout.is_multiple_of(2) { 1.1 } else { 0.9 };
+            let pairs = |case: &String| {
+                let present = if case == "a" { a } else { 1.2 };
+                *taken.entry(case.clone()).or_insert(0) += LAYOUT_PAIRS;
+                (
+                    case.clone(),
+                    vec![Pair { base: 1.0, present }; LAYOUT_PAIRS],
+                )
+            };
+            Ok(cases.iter().map(pairs).collect())
+        });
+        done.unwrap();
         let told: Vec<_> = rows.iter().map(|row| (row.verdict, row.layouts)).collect();
         let expected = [
             (Verdict::Uncertain, LAYOUTS),
@@ -545,7 +548,30 @@ mod tests {
             (Verdict::Ok, 0),
         ];
         assert_eq!(told, expected);
-        assert_eq!(rows[0].pairs, LAYOUTS * LAYOUT_PAIRS);
+        // What one block decides gets no second.
+        let block = LAYOUTS * LAYOUT_PAIRS;
+        assert_eq!((rows[0].pairs, rows[1].pairs), (BLOCKS * block, block));
+        assert_eq!(taken["b"], block);
+    }
+
+    #[test]
+    fn much_noise_hides_no_slowdown_that_every_order_has() {
+        let mut longest = 0;
+        for seed in 0..30 {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let mut rows = vec![Row::of("a", &[], 0.05), Row::of("b", &[], 0.05)];
+            let alarms = BTreeSet::from(["a".into(), "b".into()]);
+            let done = over_layouts(&mut rows, alarms, LAYOUTS, 0.05, |_, cases| {
+                let mut block = noisy(&[1.0, 1.1], LAYOUT_PAIRS, 0.1, &mut rng);
+                block.retain(|case, _| cases.contains(case));
+                Ok(block)
+            });
+            done.unwrap();
+            assert_eq!(rows[1].verdict, Verdict::Regressed, "seed {seed}");
+            assert_ne!(rows[0].verdict, Verdict::Regressed, "seed {seed}");
+            longest = longest.max(rows[1].pairs);
+        }
+        assert!(longest > LAYOUTS * LAYOUT_PAIRS, "{longest}");
     }
 
     #[test]
