@@ -1,4 +1,4 @@
-//! Times every case of `cases/`, and the closed loop.
+//! Times every case, and the closed loop.
 //!
 //! `cargo bench -p benches -- handing_over` times one group, `cargo bench -p benches -- --test` runs each
 //! case once.
@@ -9,11 +9,8 @@ use benches::catalogue;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lab_kit::load::{Closed, Load, Outcome};
 
-#[path = "../cases/mod.rs"]
-mod cases;
-
 fn every_case(c: &mut Criterion) {
-    for group in cases::all() {
+    for group in bench_cases::all() {
         let known = catalogue::find(group.name).expect("each group is in the catalogue");
         assert_eq!(
             known.first, group.cases[0].name,

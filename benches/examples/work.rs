@@ -12,9 +12,6 @@ use std::{
     time::Instant,
 };
 
-#[path = "../cases/mod.rs"]
-mod cases;
-
 /// One case, ready.
 struct Ready {
     id: String,
@@ -43,7 +40,7 @@ fn counted_region(call: &mut dyn FnMut(), calls: u64) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut held: Vec<Ready> = cases::all()
+    let mut held: Vec<Ready> = bench_cases::all()
         .into_iter()
         .flat_map(|group| {
             let held = group.cases.into_iter().filter(|case| case.held);

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //!
-//! - `cases/` says what is measured, by the question that a student would ask.
+//! - `cases/` says what is measured, by the question that a student would ask. It is a package of its own:
+//!   a program with these cases in another order is linked then, and not compiled.
 //! - `benches/cases.rs` times every case with criterion (`cargo bench -p benches`), and [`charts`] draws
 //!   what criterion wrote.
 //! - `examples/work.rs` makes a program of those cases that are always the same and stay on one thread.

@@ -4,7 +4,7 @@ use std::{hint::black_box, thread};
 
 use super::{Case, Group, case};
 
-#[path = "../../labs/src/lab17_shared_state/counters.rs"]
+#[path = "../../../labs/src/lab17_shared_state/counters.rs"]
 #[allow(dead_code, reason = "the lab does more with it")]
 mod counters;
 

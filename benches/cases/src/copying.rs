@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Group, case, keep};
 
-#[path = "../../labs/src/lab16_data_copy_tax/payload.rs"]
+#[path = "../../../labs/src/lab16_data_copy_tax/payload.rs"]
 #[allow(dead_code, unused_imports, reason = "its tests are the lab's")]
 mod payload;
 

@@ -2,7 +2,7 @@
 //! and pairs what is held (`examples/work.rs`).
 //!
 //! A module is a question, and its first case is the one that the others are compared with. The
-//! question itself stands in [`benches::catalogue`], for the charts.
+//! question itself stands in `benches::catalogue`, for the charts.
 //!
 //! A case that comes to mean something else gets another name: the gate would take a change of the
 //! work for a change of its cost.
@@ -19,14 +19,13 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Cases that answer one question together.
 pub struct Group {
-    /// Its name, as in [`benches::catalogue`].
+    /// Its name, as in `benches::catalogue`.
     pub name: &'static str,
     /// The first is the one that the others are compared with.
     pub cases: Vec<Case>,
 }
 
 /// Something to do.
-#[allow(dead_code, reason = "neither of the two programs reads every field")]
 pub struct Case {
     /// Short name within its group.
     pub name: String,
