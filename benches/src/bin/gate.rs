@@ -118,7 +118,7 @@ struct Shown {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Kind {
-    /// Unchanged: any alarm is a false one
+    /// Unchanged: whatever is called a change is a false alarm
     Same,
     /// Slower: any silence is a miss
     Slower,
@@ -306,7 +306,7 @@ fn pair(base: Option<&str>, plan: &Plan, shown: &Shown) -> Result<Outcome> {
     let name = format!("commit {commit}");
     let layouts = || {
         eprintln!(
-            "an alarm: both programs are linked in {LAYOUTS} other orders, to try it in each"
+            "a change: both programs are linked in {LAYOUTS} other orders, to try it in each"
         );
         let (old, new) = (
             source.layouts(LAYOUTS)?,
