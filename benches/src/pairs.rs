@@ -186,11 +186,9 @@ pub fn compare(
     let mut rows = decide(&first, plan.margin, |doubtful| {
         measure(base, present, &only(doubtful), &longer)
     })?;
-    let changed: BTreeSet<String> = rows
-        .iter()
-        .filter(|row| matches!(row.verdict, Verdict::Regressed | Verdict::Improved))
-        .map(|row| row.case.clone())
-        .collect();
+    let changed = cases(&rows, |v| {
+        matches!(v, Verdict::Regressed | Verdict::Improved)
+    });
     let mut one_layout = None;
     if !changed.is_empty() {
         let few = Plan {
@@ -226,46 +224,20 @@ pub fn compare(
     })
 }
 
-/// Judges what seems to have changed anew, with one ratio for each order of the code: the median over its
-/// processes. Blocks of pairs are added while this is uncertain, up to [`BLOCKS`]: what is left then is what
-/// the orders differ by.
-fn over_layouts(
-    rows: &mut [Row],
-    mut changed: BTreeSet<String>,
-    layouts: usize,
-    margin: f64,
-    mut block: impl FnMut(usize, &BTreeSet<String>) -> Result<Measured>,
-) -> Result<()> {
-    let mut measured = vec![Measured::new(); layouts];
-    for _ in 0..BLOCKS {
-        for (layout, measured) in measured.iter_mut().enumerate() {
-            for (case, pairs) in block(layout, &changed)? {
-                measured.entry(case).or_default().extend(pairs);
-            }
-        }
-        for row in rows.iter_mut().filter(|row| changed.contains(&row.case)) {
-            let of_case = || measured.iter().filter_map(|layout| layout.get(&row.case));
-            let middles: Vec<Pair> = of_case().filter_map(|pairs| Pair::middle(pairs)).collect();
-            *row = Row {
-                pairs: of_case().map(Vec::len).sum(),
-                again: true,
-                layouts: middles.len(),
-                ..Row::of(&row.case, &middles, margin)
-            };
-        }
-        let uncertain = rows.iter().filter(|row| row.verdict == Verdict::Uncertain);
-        let uncertain: BTreeSet<&str> = uncertain.map(|row| &*row.case).collect();
-        changed.retain(|case| uncertain.contains(&**case));
-        if changed.is_empty() {
-            break;
-        }
-    }
-    Ok(())
+/// Cases with such a verdict.
+fn cases(rows: &[Row], which: impl Fn(Verdict) -> bool) -> BTreeSet<String> {
+    let some = rows.iter().filter(|row| which(row.verdict));
+    some.map(|row| row.case.clone()).collect()
 }
 
-/// Judges a first measurement, and what does not pass by blocks of a second one: pairs are added to it
-/// until it is sure, or has [`BLOCKS`]. Looking several times makes an alarm more likely where the ratio
-/// is just at the margin, and hardly where nothing has changed: every block pulls the interval to 1.
+/// More pairs of the same.
+fn add(measured: &mut Measured, block: Measured) {
+    for (case, pairs) in block {
+        measured.entry(case).or_default().extend(pairs);
+    }
+}
+
+/// Judges a first measurement, and what does not pass by a second one.
 ///
 /// The first pairs are not among the second's: those cases were chosen for being far off.
 fn decide(
@@ -277,28 +249,67 @@ fn decide(
         .iter()
         .map(|(case, pairs)| Row::of(case, pairs, margin))
         .collect();
+    let doubtful = cases(&rows, |verdict| !verdict.passes());
     let mut second = Measured::new();
+    until_sure(&mut rows, doubtful, |doubtful| {
+        add(&mut second, block(doubtful)?);
+        let row = |case: &String| {
+            let pairs = second.get(case).map_or(&[][..], Vec::as_slice);
+            Row::of(case, pairs, margin)
+        };
+        Ok(doubtful.iter().map(row).collect())
+    })?;
+    Ok(rows)
+}
+
+/// Judges what seems to have changed anew, with one ratio for each order of the code: the median over its
+/// processes. What is uncertain in the end is what the orders differ by.
+fn over_layouts(
+    rows: &mut [Row],
+    changed: BTreeSet<String>,
+    layouts: usize,
+    margin: f64,
+    mut block: impl FnMut(usize, &BTreeSet<String>) -> Result<Measured>,
+) -> Result<()> {
+    let mut measured = vec![Measured::new(); layouts];
+    until_sure(rows, changed, |changed| {
+        for (layout, measured) in measured.iter_mut().enumerate() {
+            add(measured, block(layout, changed)?);
+        }
+        let row = |case: &String| {
+            let of_case = || measured.iter().filter_map(|layout| layout.get(case));
+            let middles: Vec<Pair> = of_case().filter_map(|pairs| Pair::middle(pairs)).collect();
+            Row {
+                pairs: of_case().map(Vec::len).sum(),
+                layouts: middles.len(),
+                ..Row::of(case, &middles, margin)
+            }
+        };
+        Ok(changed.iter().map(row).collect())
+    })
+}
+
+/// Judges some cases anew by blocks of pairs: `judge` adds one and says what comes of all so far. Done
+/// until it is sure, or with [`BLOCKS`] of them. Looking several times makes an alarm more likely where the
+/// ratio is just at the margin, and hardly where nothing has changed: every block pulls the interval to 1.
+fn until_sure(
+    rows: &mut [Row],
+    mut open: BTreeSet<String>,
+    mut judge: impl FnMut(&BTreeSet<String>) -> Result<Vec<Row>>,
+) -> Result<()> {
     for _ in 0..BLOCKS {
-        let doubtful: BTreeSet<String> = rows
-            .iter()
-            .filter(|row| !row.is_decided())
-            .map(|row| row.case.clone())
-            .collect();
-        if doubtful.is_empty() {
+        if open.is_empty() {
             break;
         }
-        for (case, pairs) in block(&doubtful)? {
-            second.entry(case).or_default().extend(pairs);
-        }
-        for row in rows.iter_mut().filter(|row| doubtful.contains(&row.case)) {
-            let pairs = second.get(&row.case).map_or(&[][..], Vec::as_slice);
-            *row = Row {
-                again: true,
-                ..Row::of(&row.case, pairs, margin)
-            };
+        let judged = judge(&open)?;
+        open = cases(&judged, |verdict| verdict == Verdict::Uncertain);
+        for row in judged {
+            if let Some(place) = rows.iter_mut().find(|old| old.case == row.case) {
+                *place = Row { again: true, ..row };
+            }
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Calls that make a turn of each case, on this machine.
@@ -374,11 +385,6 @@ impl Row {
             again: false,
             layouts: 0,
         }
-    }
-
-    /// Passed at once, or a second measurement was sure.
-    fn is_decided(&self) -> bool {
-        self.verdict.passes() || self.again && self.verdict == Verdict::Regressed
     }
 }
 

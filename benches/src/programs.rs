@@ -45,6 +45,22 @@ pub struct Source {
 }
 
 impl Source {
+    /// Builds the program, with more for rustc when it links it. The executable is a copy that later
+    /// builds leave alone.
+    fn program(&self, suffix: &str, more: &[&str]) -> Result<PathBuf> {
+        let built = build(&self.tree, &self.target, more)?;
+        let program = self.executable(suffix);
+        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
+        Ok(program)
+    }
+
+    fn executable(&self, suffix: &str) -> PathBuf {
+        let mut path = self.name.clone().into_os_string();
+        path.push(suffix);
+        path.push(std::env::consts::EXE_SUFFIX);
+        path.into()
+    }
+
     /// The program with its code in so many other orders: each is linked with its functions shuffled.
     ///
     /// # Errors
@@ -54,13 +70,7 @@ impl Source {
         let one = |seed: usize| {
             // 0 would be the order there is.
             let order = format!("link-arg=-Wl,--shuffle-sections=.text*={}", seed + 1);
-            let built = build(&self.tree, &self.target, &["-C", &order])?;
-            let mut name = self.name.clone().into_os_string();
-            name.push(format!("-{seed:02}{}", std::env::consts::EXE_SUFFIX));
-            let program = PathBuf::from(name);
-            fs::copy(&built, &program)
-                .with_context(|| format!("cannot copy {}", built.display()))?;
-            Ok(program)
+            self.program(&format!("-{seed:02}"), &["-C", &order])
         };
         (0..count).map(one).collect()
     }
@@ -101,20 +111,18 @@ impl Workspace {
         Source {
             tree: self.root.clone(),
             target: self.target.clone(),
+            // As long as that of the earlier: paths lie on a program's stack.
             name: self.target.join("gate").join("present"),
         }
     }
 
-    /// Builds the program as the tree is now. The executable is a copy that later builds leave alone.
+    /// Builds the program as the tree is now.
     ///
     /// # Errors
     /// When it does not build.
     pub fn present(&self) -> Result<PathBuf> {
-        let built = build(&self.root, &self.target, &[])?;
-        // Paths of one length: they lie on the program's stack.
-        let program = self.scratch("present")?;
-        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
-        Ok(program)
+        self.scratch()?;
+        self.source().program("", &[])
     }
 
     /// Builds the program as it was in an earlier commit: `revision`, or else where this branch left
@@ -141,9 +149,8 @@ impl Workspace {
             return Ok(Base::Missing(why));
         }
         let rustc = output(Command::new("rustc").arg("-V"))?;
-        let (program, told) = (self.scratch("earlier")?, self.scratch("commit")?);
-        let identity = format!("{commit} {rustc}");
-        let gate = self.target.join("gate");
+        let gate = self.scratch()?;
+        let (told, identity) = (gate.join("commit"), format!("{commit} {rustc}"));
         let source = Source {
             tree: gate.join("tree"),
             // Of its own: cargo tells workspaces apart neither by path nor by content, and would take
@@ -151,15 +158,15 @@ impl Workspace {
             target: gate.join("target"),
             name: gate.join("earlier"),
         };
+        let program = source.executable("");
         let is_built = program.is_file() && source.tree.is_dir();
         if !is_built || fs::read_to_string(&told).ok().as_ref() != Some(&identity) {
             self.export(&commit, &source.tree)?;
             if !source.target.exists() {
                 seed(&self.target.join("release"), &source.target.join("release"))?;
             }
-            let built = build(&source.tree, &source.target, &[])?;
             let _ = fs::remove_file(&told);
-            fs::copy(&built, &program)?;
+            source.program("", &[])?;
             fs::write(&told, identity)?;
         }
         Ok(Base::Built {
@@ -169,11 +176,11 @@ impl Workspace {
         })
     }
 
-    /// A file of the gate's own in the target folder.
-    fn scratch(&self, name: &str) -> Result<PathBuf> {
+    /// The gate's own folder in the target folder.
+    fn scratch(&self) -> Result<PathBuf> {
         let dir = self.target.join("gate");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        Ok(dir)
     }
 
     fn left_main(&self) -> Option<String> {
