@@ -4,7 +4,7 @@ use std::{collections::VecDeque, hint::black_box, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Case, Group, case, current, keep, two_threads};
+use super::{Case, Group, case, current, keep, on_one_thread, two_threads};
 
 /// Things handed over in a call.
 const THINGS: u64 = 200;
@@ -27,37 +27,25 @@ pub fn group() -> Group {
         })
         .held(),
     ];
-    cases.extend([1, 10, 100].map(|room| within_a_thread(room).held()));
+    cases.extend([1, 10, 100].map(within_a_thread));
     cases.extend([
-        case("mpsc_unbounded", THINGS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let (give, mut take) = mpsc::unbounded_channel();
-                    let giver = tokio::spawn(async move {
-                        (0..THINGS).for_each(|i| give.send(i).expect("somebody takes"));
-                    });
-                    while let Some(thing) = take.recv().await {
-                        black_box(thing);
-                    }
-                    giver.await.expect("it does not panic");
-                });
+        on_one_thread("mpsc_unbounded", THINGS, || async {
+            let (give, mut take) = mpsc::unbounded_channel();
+            let giver = tokio::spawn(async move {
+                (0..THINGS).for_each(|i| give.send(i).expect("somebody takes"));
+            });
+            while let Some(thing) = take.recv().await {
+                black_box(thing);
             }
-        })
-        .held(),
-        case("oneshot", THINGS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    for i in 0..THINGS {
-                        let (give, take) = oneshot::channel();
-                        give.send(i).expect("somebody takes");
-                        black_box(take.await.expect("it is there"));
-                    }
-                });
+            giver.await.expect("it does not panic");
+        }),
+        on_one_thread("oneshot", THINGS, || async {
+            for i in 0..THINGS {
+                let (give, take) = oneshot::channel();
+                give.send(i).expect("somebody takes");
+                black_box(take.await.expect("it is there"));
             }
-        })
-        .held(),
+        }),
         // Between two threads: what decides is how often one of them has to be woken up.
         case("mpsc_100_2_threads", FAR, || {
             let runtime = two_threads();
@@ -129,21 +117,16 @@ pub fn group() -> Group {
 
 /// Two tasks on one thread: with room for n things they take turns every n.
 fn within_a_thread(room: usize) -> Case {
-    case(format!("mpsc_{room}"), THINGS, move || {
-        let runtime = current();
-        move || {
-            runtime.block_on(async {
-                let (give, mut take) = mpsc::channel(room);
-                let giver = tokio::spawn(async move {
-                    for i in 0..THINGS {
-                        give.send(i).await.expect("somebody takes");
-                    }
-                });
-                while let Some(thing) = take.recv().await {
-                    black_box(thing);
-                }
-                giver.await.expect("it does not panic");
-            });
+    on_one_thread(format!("mpsc_{room}"), THINGS, move || async move {
+        let (give, mut take) = mpsc::channel(room);
+        let giver = tokio::spawn(async move {
+            for i in 0..THINGS {
+                give.send(i).await.expect("somebody takes");
+            }
+        });
+        while let Some(thing) = take.recv().await {
+            black_box(thing);
         }
+        giver.await.expect("it does not panic");
     })
 }

@@ -154,7 +154,6 @@ const TRUTH: Usl = Usl {
 
 /// Predictions, made once a chart.
 fn theory() -> Group {
-    const ITEMS: u64 = 300;
     let closed = ClosedLoop {
         clients: 20,
         slots: 10,
@@ -188,34 +187,32 @@ fn theory() -> Group {
             move || keep(black_box(closed).simulate())
         })
         .held(),
-        // An item through three stages: three events.
-        case("simulated_event", 3 * ITEMS, || {
-            let milliseconds = |n| Service::Constant(Duration::from_millis(n));
-            let line = [
-                Station::new(20, milliseconds(100)),
-                Station::new(4, milliseconds(20)).behind(8),
-                Station::new(1, milliseconds(4)).behind(8),
-            ];
-            move || keep(simulate(black_box(&line), ITEMS as usize, 1))
-        })
-        .held(),
-        case("simulated_random_event", 3 * ITEMS, || {
-            let random = |n| Service::Exponential {
-                mean: Duration::from_millis(n),
-            };
-            let line = [
-                Station::new(20, random(100)),
-                Station::new(4, random(20)).behind(8),
-                Station::new(1, random(4)).behind(8),
-            ];
-            move || keep(simulate(black_box(&line), ITEMS as usize, 1))
-        })
-        .held(),
+        simulated("simulated_event", Service::Constant),
+        simulated("simulated_random_event", |mean| Service::Exponential {
+            mean,
+        }),
     ];
     Group {
         name: "theory",
         cases,
     }
+}
+
+/// Items in a simulated line.
+const ITEMS: u64 = 300;
+
+/// A line of three stages: three events an item.
+fn simulated(name: &str, service: fn(Duration) -> Service) -> Case {
+    case(name, 3 * ITEMS, move || {
+        let milliseconds = |n| service(Duration::from_millis(n));
+        let line = [
+            Station::new(20, milliseconds(100)),
+            Station::new(4, milliseconds(20)).behind(8),
+            Station::new(1, milliseconds(4)).behind(8),
+        ];
+        move || keep(simulate(black_box(&line), ITEMS as usize, 1))
+    })
+    .held()
 }
 
 /// From a record to a page.

@@ -57,6 +57,22 @@ fn case<W: FnMut() + 'static>(
     }
 }
 
+/// A case that is a future, driven to its end by the thread that calls. Nothing else runs it, so the gate
+/// holds it.
+fn on_one_thread<F: Future>(
+    name: impl Into<String>,
+    operations: u64,
+    call: impl Fn() -> F + Clone + 'static,
+) -> Case {
+    let all = case(name, operations, move || {
+        let (runtime, call) = (current(), call.clone());
+        move || {
+            runtime.block_on(call());
+        }
+    });
+    all.held()
+}
+
 /// Every group, in the order of the catalogue.
 pub fn all() -> Vec<Group> {
     let mut groups = vec![

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tower::{Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 
-use super::{Group, case, current};
+use super::{Group, on_one_thread};
 
 /// Requests in a call.
 const REQUESTS: u64 = 100;
@@ -23,114 +23,78 @@ async fn request() {
 
 pub fn group() -> Group {
     let cases = vec![
-        case("no_limit", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let mut set = JoinSet::new();
-                    for _ in 0..REQUESTS {
-                        set.spawn(request());
-                    }
-                    set.join_all().await;
-                });
+        on_one_thread("no_limit", REQUESTS, || async {
+            let mut set = JoinSet::new();
+            for _ in 0..REQUESTS {
+                set.spawn(request());
             }
-        })
-        .held(),
+            set.join_all().await;
+        }),
         // A task for each request, most of which wait for a permit.
-        case("semaphore", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let semaphore = Arc::new(Semaphore::new(LIMIT));
-                    let mut set = JoinSet::new();
-                    for _ in 0..REQUESTS {
-                        let semaphore = semaphore.clone();
-                        set.spawn(async move {
-                            let _permit = semaphore.acquire().await.expect("nobody closes it");
-                            request().await;
-                        });
-                    }
-                    set.join_all().await;
+        on_one_thread("semaphore", REQUESTS, || async {
+            let semaphore = Arc::new(Semaphore::new(LIMIT));
+            let mut set = JoinSet::new();
+            for _ in 0..REQUESTS {
+                let semaphore = semaphore.clone();
+                set.spawn(async move {
+                    let _permit = semaphore.acquire().await.expect("nobody closes it");
+                    request().await;
                 });
             }
-        })
-        .held(),
+            set.join_all().await;
+        }),
         // The permit is taken before the task is made: never more tasks than permits.
-        case("semaphore_before_spawn", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let semaphore = Arc::new(Semaphore::new(LIMIT));
-                    let mut set = JoinSet::new();
-                    for _ in 0..REQUESTS {
-                        let permit = semaphore.clone().acquire_owned().await;
-                        set.spawn(async move {
-                            let _permit = permit.expect("nobody closes it");
-                            request().await;
-                        });
-                    }
-                    set.join_all().await;
+        on_one_thread("semaphore_before_spawn", REQUESTS, || async {
+            let semaphore = Arc::new(Semaphore::new(LIMIT));
+            let mut set = JoinSet::new();
+            for _ in 0..REQUESTS {
+                let permit = semaphore.clone().acquire_owned().await;
+                set.spawn(async move {
+                    let _permit = permit.expect("nobody closes it");
+                    request().await;
                 });
             }
-        })
-        .held(),
+            set.join_all().await;
+        }),
         // One task that polls ten futures: nothing is spawned, and nothing runs beside it.
-        case("buffer_unordered", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    stream::iter(0..REQUESTS)
-                        .map(|_| request())
-                        .buffer_unordered(LIMIT)
-                        .for_each(|()| async {})
-                        .await;
-                });
-            }
-        })
-        .held(),
+        on_one_thread("buffer_unordered", REQUESTS, || async {
+            stream::iter(0..REQUESTS)
+                .map(|_| request())
+                .buffer_unordered(LIMIT)
+                .for_each(|()| async {})
+                .await;
+        }),
         // Ten tasks that live as long as there is something to do.
-        case("workers", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let (give, take) = async_channel::bounded(LIMIT);
-                    let mut set = JoinSet::new();
-                    for _ in 0..LIMIT {
-                        let take = take.clone();
-                        set.spawn(async move {
-                            while take.recv().await.is_ok() {
-                                request().await;
-                            }
-                        });
-                    }
-                    for i in 0..REQUESTS {
-                        give.send(i).await.expect("the workers live");
-                    }
-                    drop(give);
-                    set.join_all().await;
-                });
-            }
-        })
-        .held(),
-        case("tower", REQUESTS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    let service = service_fn(|()| async {
+        on_one_thread("workers", REQUESTS, || async {
+            let (give, take) = async_channel::bounded(LIMIT);
+            let mut set = JoinSet::new();
+            for _ in 0..LIMIT {
+                let take = take.clone();
+                set.spawn(async move {
+                    while take.recv().await.is_ok() {
                         request().await;
-                        Ok::<(), Infallible>(())
-                    });
-                    let mut service = ConcurrencyLimit::new(service, LIMIT);
-                    let mut set = JoinSet::new();
-                    for _ in 0..REQUESTS {
-                        let Ok(ready) = service.ready().await;
-                        set.spawn(ready.call(()));
                     }
-                    set.join_all().await;
                 });
             }
-        })
-        .held(),
+            for i in 0..REQUESTS {
+                give.send(i).await.expect("the workers live");
+            }
+            drop(give);
+            set.join_all().await;
+        }),
+        on_one_thread("tower", REQUESTS, || async {
+            let service = service_fn(|()| async {
+                request().await;
+                Ok::<(), Infallible>(())
+            });
+            let mut service = ConcurrencyLimit::new(service, LIMIT);
+            let mut set = JoinSet::new();
+            for _ in 0..REQUESTS {
+                let Ok(ready) = service.ready().await;
+                set.spawn(ready.call(()));
+            }
+            set.join_all().await;
+        }),
     ];
     Group {
         name: "limiting",

@@ -4,7 +4,7 @@ use std::{hint::black_box, thread};
 
 use tokio::task::JoinSet;
 
-use super::{Case, Group, case, current, keep, two_threads};
+use super::{Case, Group, case, current, keep, on_one_thread, two_threads};
 
 /// Errands in a call.
 const ERRANDS: u64 = 100;
@@ -20,17 +20,11 @@ pub fn group() -> Group {
             || (0..ERRANDS).for_each(|i| keep(errand(i)))
         })
         .held(),
-        case("future", ERRANDS, || {
-            let runtime = current();
-            move || {
-                runtime.block_on(async {
-                    for i in 0..ERRANDS {
-                        black_box(async { errand(i) }.await);
-                    }
-                });
+        on_one_thread("future", ERRANDS, || async {
+            for i in 0..ERRANDS {
+                black_box(async { errand(i) }.await);
             }
-        })
-        .held(),
+        }),
         tasks("task", current).held(),
         tasks("task_2_threads", two_threads),
         case("spawn_blocking", ERRANDS, || {
