@@ -161,11 +161,12 @@ impl Workspace {
         let program = source.executable("");
         let is_built = program.is_file() && source.tree.is_dir();
         if !is_built || fs::read_to_string(&told).ok().as_ref() != Some(&identity) {
+            // Until all is there, nothing is: the tree is of one commit and the program of another.
+            let _ = fs::remove_file(&told);
             self.export(&commit, &source.tree)?;
             if !source.target.exists() {
                 seed(&self.target.join("release"), &source.target.join("release"))?;
             }
-            let _ = fs::remove_file(&told);
             source.program("", &[])?;
             fs::write(&told, identity)?;
         }
