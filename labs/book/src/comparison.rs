@@ -100,7 +100,7 @@ fn summary(comparison: &Comparison) -> Html {
                 format!(
                     "<li>{}: {}: B is {} times A: {how}</li>\n",
                     escaped(&row.lab),
-                    escaped(&row.claim),
+                    escaped(&row.named()),
                     escaped(&row.ratio_text())
                 )
             })
@@ -148,7 +148,7 @@ fn table(lab: &Compared) -> Html {
             out,
             "<tr><td class=\"text\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td>\
              <td class=\"number\">{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(&row.claim),
+            escaped(&row.named()),
             value(row.a),
             value(row.b),
             escaped(row.unit),

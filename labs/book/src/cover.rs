@@ -93,16 +93,16 @@ fn syllabus<'a>(cards: &[&'static Card], of: impl Fn(&Card) -> Option<&'a Entry>
 fn reading() -> Html {
     let rows = [
         (
-            lab_kit::findings::Verdict::Confirmed,
-            "the whole 95 % interval of what was measured lies within the tolerance of theory",
+            lab_kit::claim::Verdict::Confirmed,
+            "at every condition the whole 95 % interval of what was measured lies within the tolerance of theory",
         ),
         (
-            lab_kit::findings::Verdict::Inconclusive(String::new()),
-            "the interval reaches across the border, or there is none, or the machine was too noisy; the reason is given",
+            lab_kit::claim::Verdict::Inconclusive(String::new()),
+            "an interval reaches across the border, or there is none, or the machine was unfit to measure this; the reason is given",
         ),
         (
-            lab_kit::findings::Verdict::Refuted,
-            "the whole interval lies outside: theory, experiment or machine is not what it was taken for",
+            lab_kit::claim::Verdict::Refuted,
+            "at some condition the whole interval lies outside, with a margin for how many conditions there are: theory, experiment or machine is not what it was taken for",
         ),
     ];
     let verdicts: String = rows
@@ -116,8 +116,10 @@ fn reading() -> Html {
         .collect();
     Html::trusted(format!(
         "<p>Each lab makes claims: theory says a figure, the experiment measures it.</p>\n<dl class=\"means\">\n{verdicts}</dl>\n\
-         <p>What theory says is <em>predicted</em> from the flags alone, <em>calibrated</em> with something measured on \
-         this machine beforehand, or <em>fitted</em> to the very data it is compared with, which proves little. Every \
+         <p>What theory says is <em>predicted</em> from the flags alone, or <em>calibrated</em> with something measured \
+         before the run or in other conditions. The badges count these. Counted apart are claims that say nothing of \
+         theory: <em>replayed</em> from the very trials they are compared with, <em>fitted</em> to the very data, \
+         <em>goals</em> that we set ourselves, and <em>books</em>, checks of the apparatus. Every \
          chart has its data behind a fold below it, and every page says how to repeat its run.</p>\n"
     ))
 }

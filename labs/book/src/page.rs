@@ -22,7 +22,8 @@
 use std::fmt::{self, Display, Write};
 
 use askama::Template;
-use lab_kit::findings::{Table, Verdict};
+use lab_kit::claim::Verdict;
+use lab_kit::findings::Table;
 
 /// Markup: what is in it is not escaped again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use lab_kit::{
-    findings::{Claim, Findings, VerdictRow},
+    claim::{Claim, VerdictRow},
+    findings::Findings,
     host::Host,
     lab::{Card, Experiment},
     prediction::{self, Scored},
@@ -258,7 +259,7 @@ fn claimed(claim: &Claim, record: &Record) -> Claimed {
     let ratios: Vec<f64> = claim
         .cases
         .iter()
-        .filter_map(|case| Some(case.measured?.value / case.predicted))
+        .filter_map(|case| Some(case.measured?.value / case.predicted.value))
         .filter(|ratio| *ratio > 0.0 && ratio.is_finite())
         .map(f64::ln)
         .collect();

@@ -111,11 +111,7 @@ mod tests {
     use super::*;
 
     fn estimate(value: f64, half: f64) -> Option<Estimate> {
-        Some(Estimate {
-            value,
-            ci95: Some((value - half, value + half)),
-            trials: 3,
-        })
+        Some(Estimate::with_error(value, half, 2))
     }
 
     #[test]

@@ -7,7 +7,8 @@
 use serde::Serialize;
 
 use crate::{
-    findings::{Claim, Table, number},
+    claim::Claim,
+    findings::{Table, number},
     report::{self, Entry},
     stats::Estimate,
 };
@@ -45,6 +46,8 @@ pub struct Row {
     pub claim: String,
     /// Unit of the values.
     pub unit: &'static str,
+    /// The condition whose values and ratio are shown: of several the one that changed most.
+    pub condition: String,
     /// What A measured; null where it did not.
     pub a: Option<f64>,
     /// What B measured.
@@ -122,7 +125,7 @@ impl Comparison {
             let value = |v: Option<f64>| v.map_or("–".into(), number);
             table.row([
                 row.lab.clone(),
-                row.claim.clone(),
+                row.named(),
                 value(row.a),
                 value(row.b),
                 row.ratio_text(),
@@ -176,6 +179,14 @@ impl Compared {
 }
 
 impl Row {
+    /// The claim, with the condition that is shown.
+    pub fn named(&self) -> String {
+        if self.condition.is_empty() {
+            return self.claim.clone();
+        }
+        format!("{} ({})", self.claim, self.condition)
+    }
+
     /// "1.02 [0.98, 1.06]", or a dash.
     pub fn ratio_text(&self) -> String {
         match (self.ratio, self.ratio_ci95) {
@@ -252,21 +263,18 @@ fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
 }
 
 fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
-    let (left, right, ratio, interval) = match b {
-        Some(b) if a.cases.len() > 1 => over_cases(a, b),
-        _ => {
-            let (left, right) = (a.measured, b.and_then(|c| c.measured));
-            let ratio = left.zip(right).map(|(l, r)| r.value / l.value);
-            let interval = left.zip(right).and_then(|(l, r)| ratio_interval(l, r));
-            (left, right, ratio, interval)
-        }
-    };
-    let equal = left.zip(right).is_some_and(|(l, r)| l.value == r.value);
+    let sides = b.map_or_else(Sides::default, |b| Sides::of(a, b));
+    let left = sides.left.or_else(|| a.measured());
+    let interval = sides.interval;
+    let equal = left.zip(sides.right).is_some_and(|(l, r)| l.value == r.value);
+    let several = a.cases.len() > 1;
     let judgement = match interval {
-        _ if left.zip(right).is_none() => "not in both",
+        _ if left.zip(sides.right).is_none() => "not in both",
+        // What is nought on one side only has no ratio, and is no less a change.
+        _ if sides.vanished => "changed",
         Some((lo, hi)) if lo > 1.0 || hi < 1.0 => "changed",
         Some((1.0, 1.0)) => "same",
-        Some(_) if a.cases.len() > 1 || !equal => "within noise",
+        Some(_) if several || !equal => "within noise",
         None if !equal => "cannot tell",
         _ => "same",
     };
@@ -274,53 +282,72 @@ fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
         lab: lab.into(),
         claim: a.text.clone(),
         unit: a.unit,
+        condition: sides.condition.or_else(|| Some(a.named()?.0.name.clone())).unwrap_or_default(),
         a: left.map(|e| e.value),
-        b: right.map(|e| e.value),
+        b: sides.right.map(|e| e.value),
         verdicts: [
             Some(a.verdict().word()),
             b.map(|claim| claim.verdict().word()),
         ],
-        ratio: ratio.filter(|r| r.is_finite()),
+        ratio: sides.ratio.filter(|r| r.is_finite()),
         ratio_ci95: interval.map(|(lo, hi)| [lo, hi]),
         judgement,
     }
 }
 
-type Sides = (
-    Option<Estimate>,
-    Option<Estimate>,
-    Option<f64>,
-    Option<(f64, f64)>,
-);
+/// A claim in both sets, like beside like.
+#[derive(Default)]
+struct Sides {
+    condition: Option<String>,
+    left: Option<Estimate>,
+    right: Option<Estimate>,
+    ratio: Option<f64>,
+    interval: Option<(f64, f64)>,
+    vanished: bool,
+}
 
-/// A law over several conditions: the values at the condition that decided A, and the mean ratio
-/// over all conditions that both runs have, with the interval that its spread over them gives. The
-/// conditions that decided A and B may differ, and would not bear comparing.
-fn over_cases(a: &Claim, b: &Claim) -> Sides {
-    let twin = |name: &str| b.cases.iter().find(|c| c.name == name)?.measured;
-    let decided = a.cases.iter().filter(|c| c.measured.is_some());
-    let decided = decided.min_by_key(|c| !a.detail.ends_with(&c.name));
-    let (left, right) = decided.map_or((None, None), |c| (c.measured, twin(&c.name)));
-    let logarithms: Vec<f64> = a
-        .cases
-        .iter()
-        .filter_map(|c| Some((twin(&c.name)?.value / c.measured?.value).ln()))
-        .collect();
-    let mean = Estimate::of(&logarithms);
-    let interval = mean
-        .and_then(|m| m.ci95)
-        .map(|(lo, hi)| (lo.exp(), hi.exp()));
-    (left, right, mean.map(|m| m.value.exp()), interval)
+impl Sides {
+    /// The values at the condition that changed most, of those that both have, with their ratio and its
+    /// interval. The conditions that speak for A and for B may differ, and would not bear comparing.
+    fn of(a: &Claim, b: &Claim) -> Sides {
+        let twin = |name: &str| b.cases.iter().find(|c| c.name == name)?.measured;
+        let pairs = a
+            .cases
+            .iter()
+            .filter_map(|c| Some((c, c.measured?, twin(&c.name)?)));
+        let far = |l: &Estimate, r: &Estimate| match (l.value, r.value) {
+            (x, y) if x == y => 0.0,
+            (x, y) if x / y > 0.0 => (y / x).ln().abs(),
+            _ => f64::INFINITY,
+        };
+        let most = pairs.max_by(|(_, l, r), (_, m, s)| far(l, r).total_cmp(&far(m, s)));
+        let Some((case, left, right)) = most else {
+            return Sides::default();
+        };
+        let strict = 0.05 / a.cases.len().max(1) as f64;
+        Sides {
+            condition: Some(case.name.clone()),
+            left: Some(left),
+            right: Some(right),
+            ratio: Some(right.value / left.value),
+            interval: ratio_interval(left, right, strict),
+            vanished: (left.value == 0.0) != (right.value == 0.0),
+        }
+    }
 }
 
 /// Interval of the ratio of two independent positive estimates, by adding their relative spreads
 /// in quadrature on the log scale (delta method).
-fn ratio_interval(a: Estimate, b: Estimate) -> Option<(f64, f64)> {
+fn ratio_interval(a: Estimate, b: Estimate, alpha: f64) -> Option<(f64, f64)> {
     let spread = |e: Estimate| {
-        let (lo, hi) = e.ci95?;
+        let (lo, hi) = e.interval(alpha)?;
         (e.value > 0.0 && lo > 0.0).then(|| (hi / lo).ln() / 2.0)
     };
     let half = spread(a)?.hypot(spread(b)?);
+    // Counts have no spread by themselves; what another run would count is not known.
+    if half == 0.0 && a.value != b.value {
+        return None;
+    }
     let ratio = b.value / a.value;
     Some((ratio * (-half).exp(), ratio * half.exp()))
 }
@@ -328,52 +355,55 @@ fn ratio_interval(a: Estimate, b: Estimate) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::{Basis, Case};
+    use crate::{
+        claim::{Case, Law},
+        disturbance::{Disturbed, Resource},
+    };
 
+    /// A law over conditions of three trials each, a half apart.
     fn law(values: &[(&str, f64)]) -> Claim {
-        let case = |(name, value): &(&str, f64)| Case {
-            name: name.to_string(),
-            predicted: 100.0,
-            measured: Some(Estimate {
-                value: *value,
-                ci95: None,
-                trials: 1,
-            }),
-            tolerance: 5.0,
+        let case = |(name, value): &(&str, f64)| {
+            let trials = Estimate::of(&[value - 0.5, *value, value + 0.5]);
+            Case::new(*name, 100.0, trials, 5.0)
         };
-        Claim::at_every("law", Basis::Predicted, values.iter().map(case).collect())
+        Law::new("law", "", Disturbed::Longer(Resource::Timers)).near(values.iter().map(case))
     }
 
     /// The worst condition of A is not that of B; only like is compared with like.
     #[test]
     fn laws_are_compared_condition_by_condition() {
         let a = law(&[("1", 90.0), ("10", 101.0), ("100", 99.0), ("1000", 100.0)]);
-        let b = law(&[("1", 91.0), ("10", 100.0), ("100", 120.0), ("1000", 100.0)]);
+        let b = law(&[("1", 90.2), ("10", 101.0), ("100", 99.5), ("1000", 100.0)]);
         let same = row("lab03", &a, Some(&a));
-        assert_eq!(
-            (same.a, same.b, same.judgement),
-            (Some(90.0), Some(90.0), "same")
-        );
+        assert_eq!(same.a, same.b);
         let other = row("lab03", &a, Some(&b));
         assert_eq!(
-            (other.a, other.b, other.judgement),
-            (Some(90.0), Some(91.0), "within noise")
+            (other.condition.as_str(), other.a, other.b, other.judgement),
+            ("100", Some(99.0), Some(99.5), "within noise")
         );
-        let double = law(&[("1", 180.0), ("10", 201.0), ("100", 199.0), ("1000", 200.0)]);
-        let doubled = row("lab03", &a, Some(&double));
-        assert_eq!(doubled.judgement, "changed");
-        assert!((doubled.ratio.unwrap() - 2.0).abs() < 0.01);
+        // One condition of four is enough for a change, and it is the one that is shown.
+        let c = law(&[("1", 90.0), ("10", 101.0), ("100", 198.0), ("1000", 100.0)]);
+        let changed = row("lab03", &a, Some(&c));
+        assert_eq!((changed.condition.as_str(), changed.judgement), ("100", "changed"));
+        assert!((changed.ratio.unwrap() - 2.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_vanished_has_changed() {
+        let of = |v: f64| {
+            let case = Case::exact("2000 clients", 0.0, Some(Estimate::exact(v)));
+            Law::counted("lost", "").near([case])
+        };
+        let row = row("lab03", &of(0.0), Some(&of(3.0)));
+        assert_eq!((row.judgement, row.ratio), ("changed", None));
     }
 
     #[test]
     fn ratios_have_intervals_only_where_logarithms_exist() {
-        let e = |value, lo, hi| Estimate {
-            value,
-            ci95: Some((lo, hi)),
-            trials: 3,
-        };
-        let (lo, hi) = ratio_interval(e(10.0, 9.0, 11.0), e(20.0, 18.0, 22.0)).unwrap();
+        let e = |value| Estimate::with_error(value, value / 20.0, 1000);
+        let (lo, hi) = ratio_interval(e(10.0), e(20.0), 0.05).unwrap();
         assert!(lo < 2.0 && 2.0 < hi && hi < 2.4);
-        assert_eq!(ratio_interval(e(0.0, -1.0, 1.0), e(1.0, 0.5, 1.5)), None);
+        assert_eq!(ratio_interval(e(0.0), e(1.0), 0.05), None);
+        assert_eq!(ratio_interval(Estimate::of(&[1.0]).unwrap(), e(1.0), 0.05), None);
     }
 }

@@ -96,38 +96,8 @@ impl Host {
 
     /// Why this machine is a poor place to measure, one sentence a reason; empty when it is fit.
     pub fn complaints(&self) -> Vec<String> {
-        let mut why = Vec::new();
-        if self.build == "debug" {
-            why.push("this is a debug build: run with --release".to_string());
-        }
-        if self.cores < 2 {
-            why.push("there is only one processor: nothing can run in parallel".to_string());
-        } else if self.width(self.cores) < 0.75 * self.cores as f64 {
-            why.push(format!(
-                "{} processors give only {:.2} processors' worth of work: close other programs, plug in the charger",
-                self.cores,
-                self.width(self.cores)
-            ));
-        }
-        if self.timer_late_p99_ms > 5.0 {
-            why.push(format!(
-                "a 1 ms sleep ends up to {:.1} ms late: the machine is busy with something else",
-                self.timer_late_p99_ms
-            ));
-        }
-        if self.spin_jitter_ms > 5.0 {
-            why.push(format!(
-                "a running thread was kept off its processor for {:.1} ms",
-                self.spin_jitter_ms
-            ));
-        }
-        if self.upstream_ceiling_per_s < 4000.0 {
-            why.push(format!(
-                "the mock server answers only {:.0} requests/s",
-                self.upstream_ceiling_per_s
-            ));
-        }
-        why
+        let found = crate::disturbance::of_host(self);
+        found.into_iter().map(|unfit| unfit.why).collect()
     }
 }
 

@@ -8,7 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    findings::{self, Claim, Findings, Verdict},
+    claim::{Case, Claim, Law},
+    disturbance::{self, Disturbed, Unfit},
+    findings::{self, Findings},
     prediction::{self, Sketch},
     record::{Record, Scale},
     session::Session,
@@ -271,31 +273,47 @@ impl<L: Lab> Experiment for Erased<L> {
         let summary = Summary::of(record);
         let mut findings = L::explain(&params, &summary);
         findings.claims.insert(0, books(&summary));
+        // A law that this run has no condition for says nothing of it.
+        findings.claims.retain(|claim| !claim.cases.is_empty());
         prediction::draw_over(L::SKETCHES, record, &mut findings);
-        // An unfit machine refutes nothing.
-        let unfit = summary.unfit();
-        for claim in &mut findings.claims {
-            if summary.interrupted() {
-                claim.undecidable = Some("the run was interrupted".into());
-            } else if claim.verdict() == Verdict::Refuted && !claim.is_exact() {
-                claim.undecidable.clone_from(&unfit);
-            }
-        }
+        let unfit = disturbance::unfit(record);
+        let claims = findings.claims.into_iter();
+        findings.claims = claims
+            .map(|claim| undecided(claim, record, &unfit))
+            .collect();
         Ok(findings)
     }
 }
 
+/// Leaves a claim open whatever was measured, when the run as a whole cannot decide it: it was interrupted,
+/// it was too short, or the machine was unfit to measure what the claim is about. Symmetrical: what could
+/// have falsified a figure could have faked it.
+fn undecided(claim: Claim, record: &Record, unfit: &[Unfit]) -> Claim {
+    if record.interrupted {
+        return claim.unless(Some("the run was interrupted".into()));
+    }
+    if claim.disturbed == Disturbed::Never {
+        return claim;
+    }
+    if record.scale == Scale::Smoke {
+        return claim.unless(Some("too short to judge: smoke scale".into()));
+    }
+    let needed = claim.disturbed.resource();
+    let why = unfit
+        .iter()
+        .find(|unfit| needed.is_some_and(|resource| unfit.takes.contains(&resource)));
+    claim.unless(why.map(|unfit| unfit.why.clone()))
+}
+
 /// The claim every lab makes: nothing was lost between the loads and the record.
 fn books(summary: &Summary) -> Claim {
-    let open = summary.all_trials().filter(|t| !t.books_close()).count();
-    Claim::near(
+    let open = summary.total(|trial| Some(f64::from(u8::from(!trial.books_close()))));
+    Law::counted(
         "every request has exactly one fate: the books close in every trial",
-        crate::findings::Basis::Predicted,
-        0.0,
-        Some(crate::stats::Estimate::exact(open as f64)),
-        0.0,
+        "trials with open books",
     )
-    .unit("trials with open books")
+    .books()
+    .near([Case::exact("", 0.0, open)])
 }
 
 #[cfg(test)]

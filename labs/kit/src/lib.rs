@@ -10,23 +10,30 @@
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
 //! - [`summary`] reads a record as estimates with intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
-//!   ([`figure`]), tables, claims with verdicts, and an [`answer`] to each question.
+//!   ([`figure`]), tables, [`claim`]s, and an [`answer`] to each question. How a claim is judged is in
+//!   [`judge`]; what its prediction was made of ([`origin`]) says what it can prove, and what disturbed
+//!   its trials ([`disturbance`]) what it can decide.
 //! - [`prediction`] sets beside it what the reader had said.
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
 pub mod answer;
 pub mod args;
+pub mod claim;
 pub mod cli;
 pub mod compare;
+pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
 pub mod heap;
 pub mod host;
+pub mod judge;
 pub mod lab;
+mod legacy;
 pub mod limits;
 pub mod load;
+pub mod origin;
 pub mod os;
 pub mod prediction;
 pub mod progress;
@@ -59,9 +66,13 @@ pub mod prelude {
             Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
-        findings::{Basis, Case, Claim, Findings, Table, cell, number, percent, seconds},
+        claim::{Case, Claim, Law},
+        disturbance::{Disturbed, Resource},
+        findings::{Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        legacy::Basis,
+        origin::{Given, Origin},
         prediction::Sketch,
         python::{Python, Script},
         record::{Scale, Trial},

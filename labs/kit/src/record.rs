@@ -88,6 +88,10 @@ pub struct Point {
 /// One repetition of one condition.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
+    /// Which round of trials it was measured in, from 1 on: trials of one round are close in time. 0 in
+    /// older records, whose trials are in the order of their rounds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub round: u32,
     /// How long the measured part took, in seconds.
     pub wall_s: f64,
     /// Requests (or items) that were to be done: the sum of the six fates below.
@@ -123,6 +127,10 @@ pub struct Trial {
     /// Values over time: (seconds from the trial's start, value).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub traces: BTreeMap<String, Vec<(f64, f64)>>,
+}
+
+fn is_zero(round: &u32) -> bool {
+    *round == 0
 }
 
 impl Trial {

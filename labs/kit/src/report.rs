@@ -5,7 +5,9 @@ use std::fmt::Write;
 use comfy_table::{ContentArrangement, LineStyle, Table as Grid, TableStyle, presets};
 
 use crate::{
-    findings::{Basis, Claim, Findings, Table, Verdict, number},
+    claim::{Claim, Verdict},
+    disturbance,
+    findings::{Findings, Table, number},
     host::Host,
     lab::Card,
     record::Record,
@@ -77,29 +79,37 @@ fn grid(table: &Table, preset: TableStyle) -> String {
 
 /// Claims as a table: one line a claim.
 pub fn verdict_table(claims: &[Claim]) -> Table {
-    let mut table = Table::new(
-        "Theory against measurement",
-        &["", "claim", "basis", "theory", "measured [95 %]", "unit"],
-    );
+    let columns = ["", "claim", "kind", "theory", "measured [95 %]", "unit"];
+    let mut table = Table::new("Theory against measurement", &columns);
     for claim in claims {
-        let detail = if claim.detail.is_empty() {
+        let detail = claim.detail();
+        let detail = if detail.is_empty() {
             String::new()
         } else {
-            format!(" ({})", claim.detail)
+            format!(" ({detail})")
         };
-        let basis = match claim.basis {
-            Basis::Predicted => "predicted",
-            Basis::Calibrated => "calibrated",
-            Basis::Fitted => "fitted",
-        };
+        let off = claim.verdict_text();
+        let off = off.strip_prefix("confirmed").unwrap_or_default();
         table.row([
             claim.verdict().sign().to_string(),
-            format!("{}{detail}", claim.text),
-            basis.to_string(),
+            format!("{}{detail}{off}", claim.text),
+            claim.kind.word().to_string(),
             claim.expectation(),
             claim.observation(),
             claim.unit.to_string(),
         ]);
+    }
+    let theory = "predicted: from the flags and theory alone; calibrated: with something measured before, or in other conditions";
+    let others = "replayed: from the very trials; fitted: to the very data; goal: our own bound; books: checks of the apparatus";
+    table.note = format!("Kinds: {theory}. These prove nothing of theory: {others}.");
+    table
+}
+
+/// Why each tolerance is as wide as it is: one line a claim that has one.
+fn tolerance_table(claims: &[Claim]) -> Table {
+    let mut table = Table::new("How wide the tolerances are, and why", &["claim", "width"]);
+    for claim in claims.iter().filter(|c| !c.tolerance_reason.is_empty()) {
+        table.row([claim.text.clone(), claim.tolerance_reason.to_string()]);
     }
     table
 }
@@ -113,39 +123,83 @@ pub fn verdict_lines(claims: &[Claim]) -> String {
         } else {
             format!(" {}", claim.unit)
         };
-        let verdict = claim.verdict();
-        let why = match &verdict {
-            Verdict::Inconclusive(why) => why.as_str(),
-            _ => claim.detail.as_str(),
-        };
+        let why = claim.reason();
         let why = if why.is_empty() {
             String::new()
         } else {
             format!(" ({why})")
         };
-        let _ = writeln!(text, "  {} {}", verdict.sign(), claim.text);
+        let _ = writeln!(text, "  {} {}", claim.verdict().sign(), claim.text);
         let _ = writeln!(
             text,
-            "      theory {}, measured {}{unit}: {}{why}",
+            "      {}: {}, measured {}{unit}: {}{why}",
+            claim.kind.word(),
             claim.expectation(),
             claim.observation(),
-            verdict.word()
+            claim.verdict_text()
         );
     }
     text
 }
 
-/// "12 confirmed, 1 inconclusive, 0 refuted".
-pub fn score<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
-    let (mut yes, mut no, mut open) = (0, 0, 0);
-    for claim in claims {
-        match claim.verdict() {
-            Verdict::Confirmed => yes += 1,
-            Verdict::Refuted => no += 1,
-            Verdict::Inconclusive(_) => open += 1,
+/// What made the machine unfit to measure, a sentence each, and what follows from it.
+pub fn unfit_lines(record: &Record) -> Vec<String> {
+    let all = disturbance::unfit(record).into_iter();
+    all.map(|unfit| {
+        format!(
+            "Unfit to measure: {}. Claims that need {} are left open, whatever was measured.",
+            unfit.why,
+            unfit.needed()
+        )
+    })
+    .collect()
+}
+
+/// What became of claims: of those that test theory, and of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Score {
+    /// Predicted and calibrated claims: confirmed, inconclusive, refuted.
+    pub theory: [usize; 3],
+    /// Replayed, fitted, goals and books, in the same order.
+    pub others: [usize; 3],
+}
+
+impl Score {
+    /// Counts claims.
+    pub fn of<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Score {
+        let mut score = Score::default();
+        for claim in claims {
+            let counts = if claim.kind.tests_theory() {
+                &mut score.theory
+            } else {
+                &mut score.others
+            };
+            let at = match claim.verdict() {
+                Verdict::Confirmed => 0,
+                Verdict::Inconclusive(_) => 1,
+                Verdict::Refuted => 2,
+            };
+            counts[at] += 1;
+        }
+        score
+    }
+}
+
+/// "12 confirmed, 1 inconclusive, 0 refuted; besides theory 3 hold, 0 open, 0 fail".
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [yes, open, no] = self.theory;
+        write!(f, "{yes} confirmed, {open} inconclusive, {no} refuted")?;
+        match self.others {
+            [0, 0, 0] => Ok(()),
+            [yes, open, no] => write!(f, "; besides theory {yes} hold, {open} open, {no} fail"),
         }
     }
-    format!("{yes} confirmed, {open} inconclusive, {no} refuted")
+}
+
+/// [`Score::of`] as text.
+pub fn score<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
+    Score::of(claims).to_string()
 }
 
 /// How good the reader's predictions were, a line each; empty when there were none.
@@ -298,6 +352,9 @@ fn section(e: &Entry) -> String {
     for note in &e.record.notes {
         let _ = write!(text, "\n> {note}\n");
     }
+    for why in unfit_lines(&e.record) {
+        let _ = write!(text, "\n> {why}\n");
+    }
     for line in prediction_lines(e.card, &e.record, &e.findings) {
         let _ = write!(text, "\n- {line}\n");
     }
@@ -318,6 +375,10 @@ fn section(e: &Entry) -> String {
         if let Verdict::Inconclusive(why) = claim.verdict() {
             let _ = write!(text, "\n- inconclusive: {}: {why}\n", claim.text);
         }
+    }
+    let tolerances = tolerance_table(&e.findings.claims);
+    if !tolerances.rows.is_empty() {
+        let _ = write!(text, "\n{}", markdown_table(&tolerances));
     }
     for table in &e.findings.tables {
         let _ = write!(text, "\n{}", markdown_table(table));

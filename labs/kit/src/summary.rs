@@ -1,14 +1,12 @@
 //! What a record says, as estimates with intervals: the input of every lab's `explain`.
 
 use crate::{
+    disturbance::{self, Disturbance},
     host::Host,
+    origin::{Given, Origin},
     record::{Point, Record, Scale, Trial},
     stats::Estimate,
 };
-
-/// Share of the processors that other programs may have before a run decides nothing against
-/// theory: in such company timers are late and computations slow.
-const CROWDED: f64 = 0.1;
 
 /// A record, read.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +42,9 @@ impl<'a> Summary<'a> {
 
     /// The conditions of one series, x ascending.
     pub fn series(&self, series: &str) -> Vec<Condition<'a>> {
-        let matching = self.record.points.iter().filter(|p| p.series == series);
-        let mut found: Vec<_> = matching.map(|point| Condition { point }).collect();
+        let all = self.record.points.iter().enumerate();
+        let matching = all.filter(|(_, p)| p.series == series);
+        let mut found: Vec<_> = matching.map(|(at, _)| self.condition(at)).collect();
         found.sort_by(|a, b| a.x().total_cmp(&b.x()));
         found
     }
@@ -56,8 +55,8 @@ impl<'a> Summary<'a> {
             .record
             .points
             .iter()
-            .find(|p| p.series == series && p.x == x)?;
-        Some(Condition { point: found })
+            .position(|p| p.series == series && p.x == x)?;
+        Some(self.condition(found))
     }
 
     /// The only condition of a series without an x axis.
@@ -65,23 +64,32 @@ impl<'a> Summary<'a> {
         self.series(series).into_iter().next()
     }
 
-    /// Why the machine was unfit to measure, before the run or during it; `None` when it was fit.
+    /// Why the machine was unfit to measure, before the run or during it, the first reason; `None` when it
+    /// was fit.
     pub fn unfit(&self) -> Option<String> {
-        self.host().complaints().into_iter().next().or_else(|| {
-            // Processor time comes in ticks of 10 ms: only the sum over the run means something.
-            let (mut others, mut whole) = (0.0, 0.0);
-            for trial in self.all_trials().filter(|t| t.wall_s > 0.05) {
-                others += trial.gauges.get("others_cpu_share")? * trial.wall_s;
-                whole += trial.wall_s;
-            }
-            let share = others / whole;
-            (share > CROWDED).then(|| {
-                format!(
-                    "other programs had {:.0} % of the processors during the run",
-                    share * 100.0
-                )
-            })
-        })
+        let found = disturbance::unfit(self.record).into_iter().next();
+        found.map(|unfit| unfit.why)
+    }
+
+    /// A figure of the machine's calibration, for theory: it knows that it was measured.
+    pub fn calibrated(&self, figure: impl FnOnce(&Host) -> f64) -> Given {
+        Given::new(figure(self.host()), Origin::host())
+    }
+
+    /// The sum of a count over every trial of every condition that has it: a matter for books. `None` where
+    /// none has it.
+    pub fn total(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+        let conditions = (0..self.record.points.len()).map(|at| self.condition(at));
+        let totals = conditions.filter_map(|k| k.total(&figure));
+        totals.reduce(Estimate::plus)
+    }
+
+    fn condition(&self, at: usize) -> Condition<'a> {
+        Condition {
+            point: &self.record.points[at],
+            at,
+            cores: self.record.host.cores,
+        }
     }
 
     /// Every trial of every condition.
@@ -94,6 +102,10 @@ impl<'a> Summary<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Condition<'a> {
     point: &'a Point,
+    /// Its place in the record.
+    at: usize,
+    /// Processors of the machine.
+    cores: usize,
 }
 
 impl<'a> Condition<'a> {
@@ -107,10 +119,63 @@ impl<'a> Condition<'a> {
         &self.point.trials
     }
 
+    /// Its series.
+    pub fn series(&self) -> &'a str {
+        &self.point.series
+    }
+
+    /// What is taken from it has this origin.
+    pub fn origin(&self) -> Origin {
+        Origin::condition(self.at)
+    }
+
+    /// The figures of those trials that have one, with what disturbed these.
+    fn figures(&self, figure: impl Fn(&Trial) -> Option<f64>) -> (Vec<f64>, Disturbance) {
+        let with = |t: &'a Trial| Some((figure(t).filter(|v| v.is_finite())?, t));
+        let (values, trials): (Vec<f64>, Vec<&Trial>) =
+            self.point.trials.iter().filter_map(with).unzip();
+        let disturbed: Vec<_> = trials
+            .into_iter()
+            .map(|t| Disturbance::of(t, self.cores))
+            .collect();
+        (values, Disturbance::mean(&disturbed))
+    }
+
     /// Estimates any figure of a trial over the independent trials.
     pub fn estimate(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-        let values: Vec<f64> = self.point.trials.iter().filter_map(figure).collect();
-        Estimate::of(&values)
+        let (values, disturbance) = self.figures(figure);
+        let estimate = Estimate::of(&values)?;
+        Some(estimate.from(self.origin()).disturbed(disturbance))
+    }
+
+    /// A figure that must be right in each trial by itself: the greatest wait, a count.
+    pub fn every(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+        let (values, disturbance) = self.figures(figure);
+        let estimate = Estimate::every(&values)?;
+        Some(estimate.from(self.origin()).disturbed(disturbance))
+    }
+
+    /// The sum of a count over the trials.
+    pub fn total(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+        let (values, _) = self.figures(figure);
+        let sum = (!values.is_empty()).then(|| values.iter().sum());
+        sum.map(|sum| Estimate::exact(sum).from(self.origin()))
+    }
+
+    /// A share of counts over all trials: so many of so many independent ones.
+    pub fn share_of(
+        &self,
+        hits: impl Fn(&Trial) -> Option<u64>,
+        of: impl Fn(&Trial) -> Option<u64>,
+    ) -> Option<Estimate> {
+        let mut sums = (0_u64, 0_u64);
+        for trial in &self.point.trials {
+            sums.0 = sums.0.saturating_add(hits(trial)?);
+            sums.1 = sums.1.saturating_add(of(trial)?);
+        }
+        let (_, disturbance) = self.figures(|t| Some(t.wall_s));
+        let share = Estimate::share(sums.0, sums.1)?;
+        Some(share.from(self.origin()).disturbed(disturbance))
     }
 
     /// Estimates a figure of pairs of trials, one of this condition and one of another from the same
@@ -120,9 +185,17 @@ impl<'a> Condition<'a> {
         other: &Condition,
         figure: impl Fn(&Trial, &Trial) -> Option<f64>,
     ) -> Option<Estimate> {
-        let pairs = self.point.trials.iter().zip(&other.point.trials);
+        let twin = |at: usize, trial: &Trial| match trial.round {
+            0 => other.point.trials.get(at),
+            round => other.point.trials.iter().find(|t| t.round == round),
+        };
+        let trials = self.point.trials.iter().enumerate();
+        let pairs = trials.filter_map(|(at, trial)| Some((trial, twin(at, trial)?)));
         let values: Vec<f64> = pairs.filter_map(|(a, b)| figure(a, b)).collect();
-        Estimate::of(&values)
+        let (_, mine) = self.figures(|t| Some(t.wall_s));
+        let (_, theirs) = other.figures(|t| Some(t.wall_s));
+        let estimate = Estimate::of(&values)?.from(self.origin());
+        Some(estimate.from(other.origin()).disturbed(mine.or(theirs)))
     }
 
     /// The trial to draw: the one with the median of a figure (the lower one of two).

@@ -236,7 +236,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let single = [in_turn, together, worked_in_turn, worked_together];
     let cases = single.map(|arm| Case {
         name: arm.name.into(),
-        predicted: 1.0,
+        predicted: (1.0).into(),
         measured: arm.threads(),
         tolerance: 0.0,
     });

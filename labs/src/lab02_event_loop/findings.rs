@@ -48,11 +48,7 @@ impl Arm<'_> {
         let off = self
             .condition
             .estimate(|t| Some(t.gauges.get(gauge)? - says(t)?));
-        let measured = off.map(|e| Estimate {
-            value: e.value + predicted,
-            ci95: e.ci95.map(|(lo, hi)| (lo + predicted, hi + predicted)),
-            ..e
-        });
+        let measured = off.map(|e| e.shifted(predicted));
         (predicted, measured)
     }
 
@@ -193,9 +189,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         claims.push(claim.unit("s").excused(stalled));
     }
     let polled = arms.iter().filter_map(|arm| {
-        let case = |expected| Case {
+        let case = |expected: f64| Case {
             name: arm.name.into(),
-            predicted: expected,
+            predicted: expected.into(),
             measured: arm.condition.gauge("slow_polls"),
             tolerance: 0.0,
         };
@@ -224,7 +220,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             arm.beside(|t, _| arm.share * polled(t) / t.wall_s, "busy_share");
         Case {
             name: arm.name.into(),
-            predicted,
+            predicted: predicted.into(),
             measured,
             tolerance: 0.03,
         }

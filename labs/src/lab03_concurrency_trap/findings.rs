@@ -74,7 +74,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .filter(|(_, _, k)| k.x() <= c)
         .map(|(name, _, k)| Case {
             name: name.clone(),
-            predicted: k.x() / s,
+            predicted: (k.x() / s).into(),
             measured: goodput(k),
             tolerance: 0.02 * k.x() / s,
         });
@@ -98,7 +98,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .filter(|(_, queue, k)| k.x() > c && fits(*queue, k.x()))
         .map(|(name, _, k)| Case {
             name: name.clone(),
-            predicted: capacity,
+            predicted: capacity.into(),
             measured: goodput(k),
             tolerance: 0.01 * capacity,
         })
@@ -122,7 +122,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             let band = model(k.x(), *queue);
             Case {
                 name: name.clone(),
-                predicted: band.median.goodput,
+                predicted: band.median.goodput.into(),
                 measured: goodput(k),
                 tolerance: 0.05 * capacity + (band.goodput.1 - band.goodput.0) / 2.0,
             }
@@ -138,7 +138,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     if crowded().next().is_some() {
         let collapse = crowded().map(|k| Case {
             name: format!("{} clients", k.x()),
-            predicted: 0.0,
+            predicted: (0.0).into(),
             measured: goodput(k),
             tolerance: 0.4 * capacity,
         });
@@ -155,7 +155,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let predicted = model(k.x(), *queue).median.attempt_rate;
         Case {
             name: name.clone(),
-            predicted,
+            predicted: predicted.into(),
             measured: k.gauge("attempts_per_s"),
             // The model leaves out what an attempt costs besides: a request that was given up takes
             // its connection with it, and the next one has to connect again.
@@ -196,7 +196,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         });
     let case = |(queue, places, k): &(&str, Option<usize>, Condition)| Case {
         name: format!("{} at once, {queue}", k.x()),
-        predicted: share_of(*places, k).0,
+        predicted: (share_of(*places, k).0).into(),
         measured: k.success_share().map(|e| e.scaled(100.0)),
         tolerance: 1.0,
     };
@@ -220,7 +220,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .filter(|(_, queue, k)| fits(*queue, k.x()))
         .map(|(name, queue, k)| Case {
             name: name.clone(),
-            predicted: 1e3 * model(k.x(), *queue).median.median_ok_s.unwrap_or(f64::NAN),
+            predicted: (1e3 * model(k.x(), *queue).median.median_ok_s.unwrap_or(f64::NAN)).into(),
             measured: k.latency(0.5).map(|e| e.scaled(1e3)),
             tolerance: 3.0,
         });
@@ -230,7 +230,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
     let little_law = all.iter().map(|(name, _, k)| Case {
         name: name.clone(),
-        predicted: 1.0,
+        predicted: (1.0).into(),
         measured: k.estimate(|trial| {
             let rate = trial.gauges.get("attempts_per_s")?;
             let inside = trial.gauges.get("in_flight_mean")?;
@@ -277,7 +277,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             let (from, to) = (tenth * f64::from(i), tenth * f64::from(i + 1));
             Case {
                 name: format!("{} to {} after the burst", seconds(from), seconds(to)),
-                predicted: mean_latency(&aftermath, from, to).unwrap_or(f64::NAN),
+                predicted: (mean_latency(&aftermath, from, to).unwrap_or(f64::NAN)).into(),
                 measured: k.estimate(|trial| mean_latency(&steady_latencies(trial), from, to)),
                 tolerance: s / 4.0,
             }
@@ -295,7 +295,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     if !pooled.is_empty() {
         let reach = pooled.iter().map(|k| Case {
             name: format!("{} at once", k.x()),
-            predicted: ((p.slots.min(p.pool) as f64 * (t / s).floor()) + p.pool as f64).min(k.x()),
+            predicted: ((p.slots.min(p.pool) as f64 * (t / s).floor()) + p.pool as f64).min(k.x()).into(),
             measured: k.gauge("upstream_arrived"),
             tolerance: 0.02 * k.x(),
         });

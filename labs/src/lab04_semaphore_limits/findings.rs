@@ -47,7 +47,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let mut claims = Vec::new();
     let rates = limits.iter().filter(|k| protects(k)).map(|k| Case {
         name: permits(k),
-        predicted: of(Limited::goodput)(k),
+        predicted: (of(Limited::goodput)(k)).into(),
         measured: goodput(k),
         tolerance: 0.02 * of(Limited::goodput)(k),
     });
@@ -59,7 +59,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .iter()
         .map(|k| Case {
             name: permits(k),
-            predicted: 100.0 * of(Limited::success_share)(k),
+            predicted: (100.0 * of(Limited::success_share)(k)).into(),
             measured: share(k),
             tolerance: 1.0,
         })
@@ -70,7 +70,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     ] {
         shares.extend(k.as_ref().map(|k| Case {
             name: name.into(),
-            predicted: 100.0 * all.success_share(),
+            predicted: (100.0 * all.success_share()).into(),
             measured: share(k),
             tolerance: 1.0,
         }));
@@ -101,7 +101,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
     let waits = limits.iter().filter(|k| protects(k)).map(|k| Case {
         name: permits(k),
-        predicted: theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN),
+        predicted: (theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN)).into(),
         measured: k.estimate(|trial| trial.latency.mean_s()),
         tolerance: 0.02 * theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN) + 3e-3,
     });
@@ -113,7 +113,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     ));
     let settled = adaptive.iter().map(|k| Case {
         name: format!("from {}", k.x()),
-        predicted: c,
+        predicted: c.into(),
         measured: k.estimate(settled_limit),
         tolerance: 0.25 * c,
     });

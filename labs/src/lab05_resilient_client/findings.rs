@@ -30,7 +30,7 @@ impl Counted {
     fn case(&self, name: String) -> Case {
         Case {
             name,
-            predicted: self.predicted,
+            predicted: self.predicted.into(),
             measured: Some(Estimate::exact(self.measured)).filter(|e| e.value.is_finite()),
             tolerance: self.tolerance,
         }
@@ -331,7 +331,7 @@ fn sent_once(
 ) -> Option<Claim> {
     let case = |name: String, k: &Condition| Case {
         name,
-        predicted: 0.0,
+        predicted: (0.0).into(),
         measured: Some(Estimate::exact(total(k, "arrived") - total(k, "attempts")))
             .filter(|e| e.value.is_finite()),
         tolerance: 0.0,
@@ -485,7 +485,7 @@ impl<'a> Permit<'a> {
         let end = self.condition.x() + p.item_service.s();
         Case {
             name: format!("{way}, back-off {}", seconds(self.condition.x())),
-            predicted: self.predicted,
+            predicted: self.predicted.into(),
             measured: self.condition.wall_s(),
             tolerance: 0.04 * self.predicted + 0.25 * end,
         }

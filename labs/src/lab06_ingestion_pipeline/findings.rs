@@ -278,7 +278,7 @@ impl<'a> Measured<'a> {
         let replayed = self.lines() / self.replayed.first().copied().unwrap_or(f64::NAN);
         Case {
             name: self.name(),
-            predicted: replayed,
+            predicted: replayed.into(),
             measured: Estimate::of(&ratios.iter().map(|r| replayed / r).collect::<Vec<_>>()),
             tolerance: (0.02 + 1.5 * TICK / self.service) * replayed,
         }
@@ -340,12 +340,8 @@ fn on_average(arms: &[Measured]) -> Option<Claim> {
         return None;
     }
     let n = ratios.len() as f64;
-    let (mean, half) = (ratios.iter().sum::<f64>() / n, 1.96 * variance.sqrt() / n);
-    let measured = Estimate {
-        value: mean,
-        ci95: Some((mean - half, mean + half)),
-        trials: ratios.len(),
-    };
+    let mean = ratios.iter().sum::<f64>() / n;
+    let measured = Estimate::with_error(mean, variance.sqrt() / n, 1000);
     let text = "over all batches of random service together, the barrier costs what E[max] says: measured over expected time";
     Some(Claim::near(text, Basis::Calibrated, 1.0, Some(measured), 0.2).unit("times"))
 }
@@ -496,7 +492,7 @@ fn growing(of: &[Condition], per_x: f64, share: f64, name: impl Fn(f64) -> Strin
         let predicted = base + per_x * (k.x() - first);
         Case {
             name: name(k.x()),
-            predicted: predicted / 1e6,
+            predicted: (predicted / 1e6).into(),
             measured: peak(k).map(|e| e.scaled(1e-6)),
             tolerance: share * predicted / 1e6,
         }

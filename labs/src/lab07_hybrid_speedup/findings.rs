@@ -331,7 +331,7 @@ impl<'a> Beside<'a> {
         let late = estimate(&self.k, |t| Some(self.late(t)));
         Case {
             name,
-            predicted,
+            predicted: predicted.into(),
             measured: self.wall(),
             tolerance: CLOSE * predicted + late.map_or(0.0, |e| e.value),
         }
@@ -453,7 +453,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 Basis::Calibrated,
                 gain,
                 b.gain(),
-                gain * time.tolerance / time.predicted,
+                gain * time.tolerance / time.predicted.value,
             )
             .unit("times"),
         );
@@ -479,7 +479,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Claim::near(
                 "work that sleeps is as fast as its pool is large, on any machine",
                 Basis::Calibrated,
-                time.predicted,
+                time.predicted.value,
                 time.measured,
                 time.tolerance,
             )

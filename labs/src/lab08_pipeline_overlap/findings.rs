@@ -38,7 +38,7 @@ impl Arm<'_> {
     fn case(&self, tolerance: f64) -> Case {
         Case {
             name: self.title(),
-            predicted: self.predicted,
+            predicted: self.predicted.into(),
             measured: self.wall(),
             tolerance: tolerance * self.predicted,
         }
@@ -266,7 +266,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .chain(&in_flight)
         .map(|arm| Case {
             name: arm.title(),
-            predicted: arm.busy,
+            predicted: arm.busy.into(),
             measured: arm.busy(),
             tolerance: 0.05 * arm.busy,
         })
@@ -427,11 +427,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         (Some(a), Some(b)) => a.predicted / b.predicted,
         _ => f64::NAN,
     };
-    let longer = price.map(|e| Estimate {
-        value: e.value - 1.0,
-        ci95: e.ci95.map(|(lo, hi)| (lo - 1.0, hi - 1.0)),
-        ..e
-    });
+    let longer = price.map(|e| e.shifted(-1.0).scaled(100.0));
     let answers = vec![
         Answer::near(
             "share",

@@ -349,7 +349,7 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
     };
     let case = |s: &Study, v: &Variant, predicted: f64, within: f64| Case {
         name: format!("{}, {}", s.scenario.title, v.name),
-        predicted,
+        predicted: predicted.into(),
         measured: v.makespan(),
         tolerance: within * predicted,
     };
@@ -366,7 +366,7 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
             .filter(|(_, v)| v.condition.is_some())
             .map(|(i, v)| Case {
                 name: format!("{}, {}", s.scenario.title, v.name),
-                predicted: s.expected_gain(i),
+                predicted: (s.expected_gain(i)).into(),
                 measured: s.gain(i),
                 tolerance: 0.05 * s.expected_gain(i),
             })
@@ -382,7 +382,7 @@ fn against_law(measured: &[&Study]) -> Vec<Claim> {
             .zip(seen.unwrap_or_default());
         let case = |((step, expected), seen): ((&Step, f64), Seen)| Case {
             name: format!("{}, {}", s.scenario.title, step.name),
-            predicted: 100.0 * expected,
+            predicted: (100.0 * expected).into(),
             measured: base.condition.and_then(|k| {
                 let (n, w) = (base.items as f64, seen.width as f64);
                 k.estimate(|t| {
@@ -801,7 +801,7 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
         let gain = many.paired(&few, |many, few| Some(few.wall_s / many.wall_s));
         cases.push(Case {
             name: label.to_lowercase(),
-            predicted: law(&many) / law(&few),
+            predicted: (law(&many) / law(&few)).into(),
             measured: gain,
             tolerance: 0.1 * law(&many) / law(&few),
         });

@@ -264,7 +264,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Predicted,
             slept.iter().map(|arm| Case {
                 name: arm.name.into(),
-                predicted: arm.predicted,
+                predicted: arm.predicted.into(),
                 measured: arm.wall(),
                 tolerance: 2.0 * LATE,
             }).collect(),
@@ -281,7 +281,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Calibrated,
             [phases, arriving].map(|arm| Case {
                 name: arm.name.into(),
-                predicted: arm.course.overlap(),
+                predicted: (arm.course.overlap()).into(),
                 measured: overlap(arm),
                 tolerance: LATE + SLICE,
             }).into(),
@@ -307,15 +307,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
     // One source fails.
     let fates = |arm: &Arm| {
-        arm.condition.and_then(|k| {
-            let counts: Vec<u64> = k.trials().iter().map(|t| t.ok).collect();
-            let (least, most) = (counts.iter().min()?, counts.iter().max()?);
-            Some(Estimate {
-                value: *most as f64,
-                ci95: Some((*least as f64, *most as f64)),
-                trials: counts.len(),
-            })
-        })
+        arm.condition.and_then(|k| k.every(|t| Some(t.ok as f64)))
     };
     let whole = (sources.len() - 1) as f64;
     claims.push(
@@ -323,8 +315,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "when a source fails, join_all delivers the parts of all the others, and try_join_all none",
             Basis::Predicted,
             vec![
-                Case { name: nothing.name.into(), predicted: 0.0, measured: fates(nothing), tolerance: 0.0 },
-                Case { name: parts.name.into(), predicted: whole, measured: fates(parts), tolerance: 0.0 },
+                Case { name: nothing.name.into(), predicted: (0.0).into(), measured: fates(nothing), tolerance: 0.0 },
+                Case { name: parts.name.into(), predicted: whole.into(), measured: fates(parts), tolerance: 0.0 },
             ],
         )
         .unit("parts"),
@@ -337,7 +329,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 .iter()
                 .map(|arm| Case {
                     name: arm.name.into(),
-                    predicted: arm.predicted,
+                    predicted: arm.predicted.into(),
                     measured: arm.wall(),
                     tolerance: LATE + SLICE + DRIFT * arm.predicted,
                 })
@@ -398,13 +390,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         );
         shares.push(Case {
             name: format!("fetches {name} a second request"),
-            predicted: 100.0 * fetches,
+            predicted: (100.0 * fetches).into(),
             measured: part(k, "slow_fetches", of_each).map(|e| e.scaled(100.0)),
             tolerance: 100.0 * tolerance(fetches),
         });
         shares.push(Case {
             name: format!("answers {name} a second request"),
-            predicted: 100.0 * answers,
+            predicted: (100.0 * answers).into(),
             measured: part(k, "slow_answers", 1).map(|e| e.scaled(100.0)),
             tolerance: 100.0 * tolerance(answers),
         });
@@ -463,7 +455,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         })
         .map(|(name, times, k)| Case {
             name: format!("{name} a second request"),
-            predicted: times.slowest_of(3).quantile(q) + overhead,
+            predicted: (times.slowest_of(3).quantile(q) + overhead).into(),
             measured: k.and_then(|k| k.latency(q)),
             tolerance: 2.0 * LATE + 0.02 * times.slowest_of(3).quantile(q),
         })

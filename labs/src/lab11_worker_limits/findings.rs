@@ -72,7 +72,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                  share: f64| {
         let case = |k: &Condition| Case {
             name: named(k),
-            predicted: law(k),
+            predicted: (law(k)).into(),
             measured: value(k),
             tolerance: share * law(k),
         };
@@ -147,7 +147,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             Basis::Calibrated,
             mixed.iter().map(|k| Case {
                 name: named(k),
-                predicted: mixed_law(k),
+                predicted: (mixed_law(k)).into(),
                 measured: mixed_busy(k),
                 tolerance: mixed_tolerance(k),
             }).collect(),

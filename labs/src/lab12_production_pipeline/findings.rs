@@ -153,7 +153,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     .collect();
     let exact = |name: String, k: &Condition, gauge: &str, predicted: usize| Case {
         name,
-        predicted: predicted as f64,
+        predicted: (predicted as f64).into(),
         measured: worst(k, gauge, predicted as f64),
         tolerance: 0.0,
     };
@@ -233,7 +233,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         };
         Case {
             name: a.name(),
-            predicted,
+            predicted: predicted.into(),
             measured: a.condition.estimate(ratio).map(|e| e.scaled(predicted)),
             tolerance: 0.05 * predicted,
         }
@@ -255,7 +255,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let (predicted, measured) = price(trouble)?;
         Some(Case {
             name: trouble.into(),
-            predicted,
+            predicted: predicted.into(),
             measured,
             tolerance: 0.07 * predicted,
         })
@@ -269,7 +269,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let stages = window.map_or(vec![], |a| stages(p, a));
     let shares = stages.iter().map(|s| Case {
         name: s.name.into(),
-        predicted: 100.0 * s.predicted,
+        predicted: (100.0 * s.predicted).into(),
         measured: s.busy.map(|e| e.scaled(100.0)),
         tolerance: 5.0,
     });

@@ -63,11 +63,7 @@ fn beside(
     let says = |t: &Trial| gauge(t, "busy_s").map(&theory);
     let predicted = condition.estimate(says).map_or(f64::NAN, |e| e.value);
     let off = condition.estimate(|t| Some(figure(t)? - says(t)?));
-    let measured = off.map(|e| Estimate {
-        value: e.value + predicted,
-        ci95: e.ci95.map(|(lo, hi)| (lo + predicted, hi + predicted)),
-        ..e
-    });
+    let measured = off.map(|e| e.shifted(predicted));
     (predicted, measured)
 }
 
@@ -112,7 +108,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             let (predicted, measured) = beside(k, theory, |t| t.latency.quantile_s(q));
             Case {
                 name: format!("{name}, {}", crowd(k)),
-                predicted,
+                predicted: predicted.into(),
                 measured,
                 // A message more or less beyond a quantile moves it by their distance.
                 tolerance: late(k.x()) + apart + 0.02 * block,
@@ -139,7 +135,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let (predicted, measured) = beside(k, theory, |t| gauge(t, "missed_heartbeats"));
         Case {
             name: crowd(k),
-            predicted,
+            predicted: predicted.into(),
             measured,
             // As many as fall due in the time by which a heartbeat may be late, and some because
             // users are whole and their phases not random.
@@ -162,7 +158,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let (predicted, measured) = beside(k, theory, |t| Some(gone(t)? / users));
         Case {
             name: format!("a block of {}", seconds(asked)),
-            predicted,
+            predicted: predicted.into(),
             measured,
             tolerance: late(users) / beat + 1.5 / users,
         }

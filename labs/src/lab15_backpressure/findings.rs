@@ -194,7 +194,7 @@ impl Point<'_> {
     fn case(&self, predicted: f64, measured: Option<Estimate>, tolerance: f64) -> Case {
         Case {
             name: self.name(),
-            predicted,
+            predicted: predicted.into(),
             measured,
             tolerance,
         }
@@ -202,11 +202,7 @@ impl Point<'_> {
 }
 
 fn shifted(e: Estimate, by: f64) -> Estimate {
-    Estimate {
-        value: e.value + by,
-        ci95: e.ci95.map(|(lo, hi)| (lo + by, hi + by)),
-        ..e
-    }
+    e.shifted(by)
 }
 
 /// Estimates a figure from ten groups of services, each averaged over the trials: groups are
@@ -530,7 +526,7 @@ fn claims_of_freeze(p: &Params, summary: &Summary) -> Vec<Claim> {
         ];
         let cases = cases.into_iter().map(|(name, series, clock)| Case {
             name: name.into(),
-            predicted: open,
+            predicted: open.into(),
             measured: p95(series, clock),
             tolerance: 0.12 * open,
         });
@@ -598,7 +594,7 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
     };
     let case = |remedy: Remedy, name, predicted: f64, tolerance, factor| Case {
         name: remedy.series().replace("storm/", ""),
-        predicted,
+        predicted: predicted.into(),
         measured: of(remedy, name, factor),
         tolerance,
     };

@@ -295,7 +295,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         };
         Case {
             name: format!("{}, {}", b.way.name(), size(b.bytes())),
-            predicted: b.way.kernel_copies(),
+            predicted: (b.way.kernel_copies()).into(),
             measured: b.k.estimate(copied),
             tolerance: 0.0,
         }
@@ -347,7 +347,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         let predicted = b.machine.gauge("touch_faults")?.value;
         Some(Case {
             name: size(b.bytes()),
-            predicted,
+            predicted: predicted.into(),
             measured: b.k.gauge("producer_faults"),
             tolerance: 0.02 * predicted + 3.0,
         })

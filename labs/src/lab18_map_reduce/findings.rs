@@ -124,7 +124,7 @@ impl<'a> Arm<'a> {
         let predicted = self.theory?.sum();
         Some(Case {
             name: self.name.clone(),
-            predicted,
+            predicted: predicted.into(),
             measured: self.wall(),
             tolerance: CLOSE * predicted,
         })
@@ -456,14 +456,14 @@ fn bytes_claims(t: &Theory) -> Vec<Claim> {
                 let made = n as f64 * t.costs.pairs(way, t.bytes, n);
                 pairs.push(Case {
                     name: name.clone(),
-                    predicted: made,
+                    predicted: made.into(),
                     measured: k.gauge("pairs"),
                     tolerance: EXACT * made,
                 });
             }
             bytes.push(Case {
                 name,
-                predicted: sent,
+                predicted: sent.into(),
                 measured: k.gauge("wire_bytes"),
                 tolerance: EXACT * sent,
             });

@@ -275,7 +275,7 @@ fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<C
             .max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
         Some(Case {
             name,
-            predicted: worst.1 * scale,
+            predicted: (worst.1 * scale).into(),
             measured: Some(Estimate::exact((worst.0 + worst.1) * scale)),
             tolerance: 0.0,
         })
@@ -365,7 +365,7 @@ fn speed(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
         );
         Some(Case {
             name: format!("{} products", number(k.x())),
-            predicted,
+            predicted: predicted.into(),
             measured: k.gauge("in_flight_mean"),
             tolerance: 0.05 * predicted,
         })
@@ -420,7 +420,7 @@ fn law_of_limits(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<
             p.listed as f64 / limited(p, k.x() as usize, width, more).makespan(p.listed);
         Case {
             name: format!("limit {}", number(k.x())),
-            predicted,
+            predicted: predicted.into(),
             measured: k.estimate(|t| Some(t.gauges.get("pages")? / t.wall_s)),
             tolerance: 0.1 * predicted,
         }
@@ -489,7 +489,7 @@ fn memory(
         let predicted = backlog(p, k.x() as usize);
         Case {
             name: format!("{} pages", number(k.x())),
-            predicted,
+            predicted: predicted.into(),
             measured: k.gauge("backlog_max"),
             tolerance: 0.1 * predicted,
         }

@@ -14,7 +14,7 @@ use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 use super::{Common, Failed, Outcome, ask, ask::check_keys, find, pretty, print, show};
 use crate::{
     args::on_this_machine,
-    findings::Verdict,
+    claim::Verdict,
     host::Host,
     lab::{Card, Experiment, Prepared},
     prediction::YOUR_CURVE,
@@ -252,7 +252,7 @@ struct Bench {
     target: Option<String>,
     stop: Stop,
     host: Option<Host>,
-    rows: Vec<crate::findings::VerdictRow>,
+    rows: Vec<crate::claim::VerdictRow>,
 }
 
 impl Bench {

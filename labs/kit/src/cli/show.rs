@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Failed, LOCAL, Outcome, pretty, print};
 use crate::{
     draw::{Theme, draw},
-    findings::{Table, Verdict},
+    claim::Verdict,
+    findings::Table,
     host::Host,
     lab::Experiment,
     record::Scale,

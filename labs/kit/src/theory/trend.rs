@@ -4,7 +4,7 @@
 //! squares (Legendre 1805); the intervals are Student's t on the residuals, and so assume points
 //! that are independent of each other, with errors of one size round one line.
 
-use crate::stats::{Estimate, t95};
+use crate::stats::Estimate;
 
 /// A line fitted to points.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,12 +67,7 @@ impl Trend {
 
     /// What one more costs, with its 95 % interval; without one from two points.
     pub fn each(&self) -> Estimate {
-        let half = (self.points > 2).then(|| t95(self.points - 2) * self.slope_error);
-        Estimate {
-            value: self.slope,
-            ci95: half.map(|half| (self.slope - half, self.slope + half)),
-            trials: self.points,
-        }
+        Estimate::with_error(self.slope, self.slope_error, self.points.saturating_sub(2))
     }
 
     /// The farthest point's distance from the line, as a share of what the line rises over the range.

@@ -1,0 +1,169 @@
+//! Where a figure was taken from: what theory touched decides what kind of claim it makes.
+
+use crate::stats::Estimate;
+
+/// Conditions that can be told apart. A record with more of them tells some for others, which can only
+/// make a prediction look *less* independent of what it is compared with.
+const TOLD_APART: usize = 256;
+
+/// What a figure was taken from: the machine's calibration, conditions of the run, or neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    conditions: [u64; TOLD_APART / 64],
+    host: bool,
+    fitted: bool,
+}
+
+impl Origin {
+    /// The machine's calibration, which was measured before the run.
+    pub fn host() -> Origin {
+        Origin {
+            host: true,
+            ..Origin::default()
+        }
+    }
+
+    /// The condition at this place of the record.
+    pub(crate) fn condition(at: usize) -> Origin {
+        let mut origin = Origin::default();
+        origin.conditions[at % TOLD_APART / 64] |= 1 << (at % 64);
+        origin
+    }
+
+    /// All that either was taken from.
+    pub fn and(mut self, other: Origin) -> Origin {
+        for (mine, theirs) in self.conditions.iter_mut().zip(other.conditions) {
+            *mine |= theirs;
+        }
+        self.host |= other.host;
+        self.fitted |= other.fitted;
+        self
+    }
+
+    /// True when something measured went into it, in the calibration or in the run.
+    pub fn is_measured(&self) -> bool {
+        self.host || self.conditions.iter().any(|c| *c != 0)
+    }
+
+    /// True when a law was fitted to what it was taken from.
+    pub fn is_fitted(&self) -> bool {
+        self.fitted
+    }
+
+    /// True when both were taken from one condition.
+    pub fn meets(&self, other: &Origin) -> bool {
+        let pairs = self.conditions.iter().zip(other.conditions);
+        pairs.into_iter().any(|(a, b)| a & b != 0)
+    }
+
+    /// True when the condition at this place of the record is in it.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.meets(&Origin::condition(at))
+    }
+}
+
+/// A figure that theory starts from or arrives at, with what it was taken from. A plain number is one
+/// of the flags, of theory or of the lab's own; what was measured comes from
+/// [`crate::summary::Summary::calibrated`] or from an [`Estimate`], and hands its origin on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Given {
+    /// The figure.
+    pub value: f64,
+    origin: Origin,
+}
+
+impl Given {
+    /// A figure worked out from what has this origin.
+    pub fn new(value: f64, origin: Origin) -> Given {
+        Given { value, origin }
+    }
+
+    /// What it was taken from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The same figure, also taken from this.
+    pub fn and(self, origin: Origin) -> Given {
+        Given {
+            origin: self.origin.and(origin),
+            ..self
+        }
+    }
+
+    /// What a function makes of it.
+    pub fn map(self, f: impl FnOnce(f64) -> f64) -> Given {
+        Given {
+            value: f(self.value),
+            ..self
+        }
+    }
+
+    /// What a function makes of two figures.
+    pub fn with(self, other: impl Into<Given>, f: impl FnOnce(f64, f64) -> f64) -> Given {
+        let other = other.into();
+        Given::new(f(self.value, other.value), self.origin.and(other.origin))
+    }
+
+    /// The parameter of a law that was fitted to what it was taken from.
+    pub fn fitted(self) -> Given {
+        Given {
+            origin: Origin {
+                fitted: true,
+                ..self.origin
+            },
+            ..self
+        }
+    }
+}
+
+impl From<f64> for Given {
+    fn from(value: f64) -> Given {
+        Given::new(value, Origin::default())
+    }
+}
+
+impl From<Estimate> for Given {
+    fn from(estimate: Estimate) -> Given {
+        Given::new(estimate.value, estimate.origin())
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $sign:tt),*) => {$(
+        impl<T: Into<Given>> std::ops::$trait<T> for Given {
+            type Output = Given;
+            fn $method(self, other: T) -> Given {
+                self.with(other, |a, b| a $sign b)
+            }
+        }
+        impl std::ops::$trait<Given> for f64 {
+            type Output = Given;
+            fn $method(self, other: Given) -> Given {
+                Given::from(self) $sign other
+            }
+        }
+    )*};
+}
+operators!(Add add +, Sub sub -, Mul mul *, Div div /);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_theory_touched_is_handed_on_by_arithmetic() {
+        let flag = Given::from(2.0);
+        let host = Given::new(3.0, Origin::host());
+        let (one, other) = (Origin::condition(7), Origin::condition(70));
+        assert!(!(2.0 * flag + 1.0).origin().is_measured());
+        let sum = 1.0 - flag / host;
+        assert!(sum.origin().is_measured() && !sum.origin().meets(&one));
+        assert!((sum.value - 1.0 / 3.0).abs() < 1e-12);
+        let both = sum.map(f64::sqrt).and(one).with(flag, f64::max);
+        assert!(both.origin().meets(&one) && !both.origin().meets(&other));
+        assert!(both.origin().has(7) && !both.origin().has(70));
+        assert!(both.fitted().origin().is_fitted() && !both.origin().is_fitted());
+        assert!(both.and(other).origin().has(70));
+    }
+}
