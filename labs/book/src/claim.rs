@@ -71,7 +71,14 @@ pub(crate) fn table(claims: &[Claim]) -> Html {
 
 /// The cases of laws that hold at several conditions, behind a fold; nothing without such laws.
 pub(crate) fn cases(claims: &[Claim]) -> Html {
-    let columns = ["condition", "theory", "tolerance", "measured", "95 %", "verdict"];
+    let columns = [
+        "condition",
+        "theory",
+        "tolerance",
+        "measured",
+        "95 %",
+        "verdict",
+    ];
     let mut tables = Html::new();
     for claim in claims.iter().filter(|claim| claim.cases.len() > 1) {
         let mut table = Table::new(&claim.text, &columns);
@@ -118,11 +125,7 @@ fn picture(claim: &Claim) -> String {
         (a.min(v), b.max(v))
     });
     let room = most - least;
-    if !(room.is_finite()
-        && room > 0.0
-        && measured.value.is_finite()
-        && predicted.is_finite())
-    {
+    if !(room.is_finite() && room > 0.0 && measured.value.is_finite() && predicted.is_finite()) {
         return String::new();
     }
     const WIDTH: f64 = 140.0;

@@ -5,8 +5,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Once, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -28,8 +27,6 @@ use crate::brief;
 
 /// How long theory may take over one record: far longer than over any sound one.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Name of the thread that computes it.
-const THREAD: &str = "theory of a record";
 
 /// A lab's record, digested.
 pub struct Digest {
@@ -217,41 +214,20 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What the lab concludes, unless it panics or takes for ever.
+/// What the lab concludes, unless it takes for ever.
 fn explained(lab: &'static dyn Experiment, record: Record) -> Result<(Record, Findings)> {
-    quiet();
     let (done, waits) = mpsc::channel();
     let work = move || {
-        let findings = catch_unwind(AssertUnwindSafe(|| lab.explain(&record)));
+        let findings = lab.explain(&record);
         // Whoever waited may have left.
         let _ = done.send((record, findings));
     };
-    thread::Builder::new().name(THREAD.into()).spawn(work)?;
+    thread::Builder::new().spawn(work)?;
     let Ok((record, findings)) = waits.recv_timeout(PATIENCE) else {
         bail!("theory takes more than {} s over it", PATIENCE.as_secs());
     };
-    let findings = findings.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        anyhow!("theory fails over it: {}", brief(&text.unwrap_or_default()))
-    })?;
-    Ok((
-        record,
-        findings.map_err(|why| anyhow!("{}", brief(&format!("{why:#}"))))?,
-    ))
-}
-
-/// A panic over somebody's record is told as a reason, not as a fault of this program.
-fn quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if thread::current().name() != Some(THREAD) {
-                usual(panic);
-            }
-        }));
-    });
+    let findings = findings.map_err(|why| anyhow!("{}", brief(&format!("{why:#}"))))?;
+    Ok((record, findings))
 }
 
 fn claimed(claim: &Claim, record: &Record) -> Claimed {

@@ -285,6 +285,11 @@ impl Claim {
         }
     }
 
+    /// True for a claim of theory about something that a machine may disturb.
+    pub fn is_of_speed(&self) -> bool {
+        self.kind.tests_theory() && self.disturbed != Disturbed::Never
+    }
+
     /// How the measured values should stand to the predicted ones.
     pub fn relation(&self) -> Relation {
         self.relation
@@ -312,7 +317,8 @@ impl Claim {
 
     /// What theory says at the condition that is named; NaN where there is none.
     pub fn predicted(&self) -> f64 {
-        self.named().map_or(f64::NAN, |(case, _)| case.predicted.value)
+        self.named()
+            .map_or(f64::NAN, |(case, _)| case.predicted.value)
     }
 
     /// How far apart they may lie there.
@@ -379,10 +385,7 @@ impl Claim {
                 at(Stand::Across)
             )
         } else if with(Stand::Single) {
-            format!(
-                "one trial has no interval{}: --trials 3",
-                at(Stand::Single)
-            )
+            format!("one trial has no interval{}: --trials 3", at(Stand::Single))
         } else {
             return Verdict::Confirmed;
         };
@@ -396,7 +399,11 @@ impl Claim {
             Some(bias) if self.predicted() == 0.0 => {
                 format!("{word}, off by {}{}", sign(bias), number(bias.abs()))
             }
-            Some(bias) => format!("{word}, off by {}{} %", sign(bias), number(100.0 * bias.abs())),
+            Some(bias) => format!(
+                "{word}, off by {}{} %",
+                sign(bias),
+                number(100.0 * bias.abs())
+            ),
             None => word.into(),
         }
     }

@@ -266,7 +266,9 @@ fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
     let sides = b.map_or_else(Sides::default, |b| Sides::of(a, b));
     let left = sides.left.or_else(|| a.measured());
     let interval = sides.interval;
-    let equal = left.zip(sides.right).is_some_and(|(l, r)| l.value == r.value);
+    let equal = left
+        .zip(sides.right)
+        .is_some_and(|(l, r)| l.value == r.value);
     let several = a.cases.len() > 1;
     let judgement = match interval {
         _ if left.zip(sides.right).is_none() => "not in both",
@@ -282,7 +284,10 @@ fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
         lab: lab.into(),
         claim: a.text.clone(),
         unit: a.unit,
-        condition: sides.condition.or_else(|| Some(a.named()?.0.name.clone())).unwrap_or_default(),
+        condition: sides
+            .condition
+            .or_else(|| Some(a.named()?.0.name.clone()))
+            .unwrap_or_default(),
         a: left.map(|e| e.value),
         b: sides.right.map(|e| e.value),
         verdicts: [
@@ -384,7 +389,10 @@ mod tests {
         // One condition of four is enough for a change, and it is the one that is shown.
         let c = law(&[("1", 90.0), ("10", 101.0), ("100", 198.0), ("1000", 100.0)]);
         let changed = row("lab03", &a, Some(&c));
-        assert_eq!((changed.condition.as_str(), changed.judgement), ("100", "changed"));
+        assert_eq!(
+            (changed.condition.as_str(), changed.judgement),
+            ("100", "changed")
+        );
         assert!((changed.ratio.unwrap() - 2.0).abs() < 0.01);
     }
 
@@ -404,6 +412,9 @@ mod tests {
         let (lo, hi) = ratio_interval(e(10.0), e(20.0), 0.05).unwrap();
         assert!(lo < 2.0 && 2.0 < hi && hi < 2.4);
         assert_eq!(ratio_interval(e(0.0), e(1.0), 0.05), None);
-        assert_eq!(ratio_interval(Estimate::of(&[1.0]).unwrap(), e(1.0), 0.05), None);
+        assert_eq!(
+            ratio_interval(Estimate::of(&[1.0]).unwrap(), e(1.0), 0.05),
+            None
+        );
     }
 }

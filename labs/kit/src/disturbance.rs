@@ -261,10 +261,7 @@ mod tests {
         // A rate of a window of two seconds, of which a tenth stood still.
         let (down, up) = Disturbed::Fewer(Timers).allowance(90.0, 1.0, stall(0.2));
         assert!(down == 0.0 && (up - 10.0).abs() < 1e-9);
-        assert_eq!(
-            Disturbed::Never.allowance(5.0, 1.0, stall(1.0)),
-            (0.0, 0.0)
-        );
+        assert_eq!(Disturbed::Never.allowance(5.0, 1.0, stall(1.0)), (0.0, 0.0));
     }
 
     #[test]

@@ -245,12 +245,7 @@ impl Lent {
 }
 
 /// The interval of a condition at 1 − `alpha`, with the help of others of its law.
-fn interval(
-    measured: &Estimate,
-    lent: Option<Lent>,
-    unit: f64,
-    alpha: f64,
-) -> Option<(f64, f64)> {
+fn interval(measured: &Estimate, lent: Option<Lent>, unit: f64, alpha: f64) -> Option<(f64, f64)> {
     let around = |half: f64| Some((measured.value - half, measured.value + half));
     match (measured.spread(), lent) {
         (

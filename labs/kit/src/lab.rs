@@ -1,6 +1,6 @@
 //! What a lab is.
 
-use std::marker::PhantomData;
+use std::{cell::Cell, marker::PhantomData, sync::Once};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -223,7 +223,7 @@ pub struct Prepared {
 }
 
 /// The experiment of a lab whose flags have been read.
-pub type Measure = Box<dyn FnOnce(&mut Session) -> anyhow::Result<()>>;
+pub type Measure = Box<dyn Fn(&mut Session) -> anyhow::Result<()>>;
 
 struct Erased<L>(PhantomData<fn() -> L>);
 
@@ -270,39 +270,90 @@ impl<L: Lab> Experiment for Erased<L> {
                 )
             })?;
         L::check(&params).map_err(|e| anyhow::anyhow!("{}: {e}", record.lab))?;
-        let summary = Summary::of(record);
-        let mut findings = L::explain(&params, &summary);
-        findings.claims.insert(0, books(&summary));
-        // A law that this run has no condition for says nothing of it.
-        findings.claims.retain(|claim| !claim.cases.is_empty());
-        prediction::draw_over(L::SKETCHES, record, &mut findings);
-        let unfit = disturbance::unfit(record);
-        let claims = findings.claims.into_iter();
-        findings.claims = claims
-            .map(|claim| undecided(claim, record, &unfit))
-            .collect();
-        Ok(findings)
+        contained(&record.lab, || explained::<L>(&params, record))
     }
 }
 
-/// Leaves a claim open whatever was measured, when the run as a whole cannot decide it: it was interrupted,
-/// it was too short, or the machine was unfit to measure what the claim is about. Symmetrical: what could
-/// have falsified a figure could have faked it.
-fn undecided(claim: Claim, record: &Record, unfit: &[Unfit]) -> Claim {
+/// Explains a record whose parameters make sense.
+fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
+    let summary = Summary::of(record);
+    let mut findings = L::explain(params, &summary);
+    findings.claims.insert(0, books(&summary));
+    // A law that this run has no condition for says nothing of it.
+    findings.claims.retain(|claim| !claim.cases.is_empty());
+    prediction::draw_over(L::SKETCHES, record, &mut findings);
+    let unfit = disturbance::unfit(record);
+    let claims = findings.claims.into_iter();
+    let open = |claim: &Claim| undecided(claim.disturbed, record, &unfit);
+    findings.claims = claims
+        .map(|claim| {
+            let why = open(&claim);
+            claim.unless(why)
+        })
+        .collect();
+    let speeds = findings.claims.iter().filter(|c| c.is_of_speed());
+    let reasons: Vec<Option<String>> = speeds.map(open).collect();
+    if let Some(Some(why)) = reasons
+        .first()
+        .filter(|_| reasons.iter().all(Option::is_some))
+    {
+        warn(&mut findings, why);
+    }
+    findings
+}
+
+thread_local! {
+    /// True while this thread explains a record: a panic is then a reason, and is not printed.
+    static EXPLAINING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a record does that no lab expects, it does to itself: a panic over it is an error with its name, and
+/// whoever goes through several records goes on.
+fn contained(lab: &str, explain: impl FnOnce() -> Findings) -> anyhow::Result<Findings> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !EXPLAINING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    let before = EXPLAINING.replace(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(explain));
+    EXPLAINING.set(before);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let why = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        anyhow::anyhow!(
+            "{lab}: theory fails over this record: {}",
+            why.unwrap_or("it gives no reason")
+        )
+    })
+}
+
+/// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole
+/// cannot decide it. It was interrupted, it was too short, or the machine was unfit to measure what the claim
+/// is about. Symmetrical: what could have falsified a figure could have faked it.
+fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<String> {
     if record.interrupted {
-        return claim.unless(Some("the run was interrupted".into()));
+        return Some("the run was interrupted".into());
     }
-    if claim.disturbed == Disturbed::Never {
-        return claim;
-    }
+    let needed = disturbed.resource()?;
     if record.scale == Scale::Smoke {
-        return claim.unless(Some("too short to judge: smoke scale".into()));
+        return Some("too short to judge: smoke scale".into());
     }
-    let needed = claim.disturbed.resource();
-    let why = unfit
-        .iter()
-        .find(|unfit| needed.is_some_and(|resource| unfit.takes.contains(&resource)));
-    claim.unless(why.map(|unfit| unfit.why.clone()))
+    let why = unfit.iter().find(|unfit| unfit.takes.contains(&needed))?;
+    Some(why.why.clone())
+}
+
+/// A run that decides nothing about speeds says that first, and its charts say it as well.
+fn warn(findings: &mut Findings, why: &str) {
+    let named = "This run decides nothing about speeds";
+    findings.headline = format!("{named}: {why}. As measured: {}", findings.headline);
+    for figure in &mut findings.figures {
+        figure.subtitle = format!("Not to be quoted: {why}. {}", figure.subtitle);
+    }
 }
 
 /// The claim every lab makes: nothing was lost between the loads and the record.

@@ -33,6 +33,7 @@ pub mod lab;
 mod legacy;
 pub mod limits;
 pub mod load;
+mod more;
 pub mod origin;
 pub mod os;
 pub mod prediction;
@@ -62,16 +63,16 @@ pub mod prelude {
     pub use crate::{
         answer::Answer,
         args::{Size, Time, count, level, whole, within},
+        claim::{Case, Claim, Law},
+        disturbance::{Disturbed, Resource},
         figure::{
             Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
-        claim::{Case, Claim, Law},
-        disturbance::{Disturbed, Resource},
         findings::{Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
-        load::{Closed, Open, Outcome, Tally},
         legacy::Basis,
+        load::{Closed, Open, Outcome, Tally},
         origin::{Given, Origin},
         prediction::Sketch,
         python::{Python, Script},

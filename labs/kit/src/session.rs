@@ -60,6 +60,12 @@ pub struct Session {
     notes: Vec<String>,
     /// Trials begun so far: each has a seed of its own.
     started: u64,
+    /// Rounds of trials begun so far.
+    rounds: u32,
+    /// What the trials of each point took in all, warm-up included, and how many they are.
+    took: Vec<(Duration, u32)>,
+    /// When measuring on: how often each point is measured again; the others are left alone.
+    again: Option<BTreeMap<usize, usize>>,
 }
 
 impl Session {
@@ -86,7 +92,43 @@ impl Session {
             points: Vec::new(),
             notes: Vec::new(),
             started: 0,
+            rounds: 0,
+            took: Vec::new(),
+            again: None,
         }
+    }
+
+    /// From now on measures only these points, each so often: what is uncertain is measured on.
+    pub(crate) fn again(&mut self, points: BTreeMap<usize, usize>) {
+        self.again = Some(points);
+    }
+
+    /// What a trial of this point takes on average, warm-up included; `None` for one without trials.
+    pub(crate) fn took(&self, point: usize) -> Option<Duration> {
+        let (whole, trials) = self.took.get(point)?;
+        (*trials > 0).then(|| *whole / *trials)
+    }
+
+    /// What was measured so far.
+    pub(crate) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// How often a condition is measured: as often as planned, or as what is uncertain asks for.
+    fn times(&mut self, series: &str, x: f64, planned: usize) -> usize {
+        let at = self.place(series, x);
+        match &self.again {
+            None => planned,
+            Some(points) => points.get(&at).copied().unwrap_or(0),
+        }
+    }
+
+    /// Keeps a trial.
+    fn keep(&mut self, series: &str, x: f64, (trial, took): (Trial, Duration)) {
+        let at = self.place(series, x);
+        self.points[at].trials.push(trial);
+        self.took[at].0 += took;
+        self.took[at].1 += 1;
     }
 
     /// Python, when the comparison is asked for and it can be made here; a note says which version
@@ -116,13 +158,9 @@ impl Session {
         if self.with_python && !self.asked_for_python {
             self.note("this lab has no Python version to compare with");
         }
-        (
-            self.points
-                .into_iter()
-                .filter(|p| !p.trials.is_empty())
-                .collect(),
-            self.notes,
-        )
+        let mut points = self.points;
+        points.retain(|p| !p.trials.is_empty());
+        (points, self.notes)
     }
 
     /// The wish to stop.
@@ -133,8 +171,11 @@ impl Session {
     /// Notes something that readers of the results must know.
     pub fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
-        self.progress.say(&format!("note: {text}"));
-        self.notes.push(text);
+        // What is measured on says again what it said at first.
+        if !self.notes.contains(&text) {
+            self.progress.say(&format!("note: {text}"));
+            self.notes.push(text);
+        }
     }
 
     /// The levels whose connections the open-file limit allows (each takes two descriptors, since
@@ -182,7 +223,7 @@ impl Session {
     /// Which conditions run in which round of trials: each as often as it is to be repeated, in
     /// random order within the round, so that a machine that drifts drifts for all alike.
     fn rounds(&self, trials: &[usize]) -> Vec<Vec<usize>> {
-        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed.wrapping_add(self.rounds.into()));
         let rounds = 0..trials.iter().copied().max().unwrap_or(0);
         let round = |i: usize| {
             let mut round: Vec<usize> = (0..trials.len()).filter(|c| trials[*c] > i).collect();
@@ -202,28 +243,29 @@ impl Session {
                 .seed
                 .wrapping_mul(0x9E37_79B9_7F4A_7C15)
                 .wrapping_add(self.started),
+            round: self.rounds,
             stop: self.stop.clone(),
             target: self.target.clone(),
             state: Mutex::new(State::default()),
         }))
     }
 
-    /// The point of a condition. Asked for when a condition is planned, so that the order of the
+    /// The place of a condition's point. Asked for when a condition is planned, so that the order of the
     /// points in the record is that of the plan, not of the ends.
-    fn point(&mut self, series: &str, x: f64) -> &mut Point {
+    fn place(&mut self, series: &str, x: f64) -> usize {
         let found = self
             .points
             .iter()
             .position(|p| p.series == series && p.x == x);
-        let at = found.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             self.points.push(Point {
                 series: series.into(),
                 x,
                 trials: Vec::new(),
             });
+            self.took.push((Duration::ZERO, 0));
             self.points.len() - 1
-        });
-        &mut self.points[at]
+        })
     }
 }
 
@@ -249,7 +291,7 @@ impl<'a> Plan<'_, 'a> {
         x: f64,
         run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a,
     ) {
-        self.session.point(series, x);
+        self.session.place(series, x);
         self.conditions.push(Here {
             series: series.into(),
             x,
@@ -262,14 +304,23 @@ impl<'a> Plan<'_, 'a> {
     /// # Errors
     /// The first error of a condition.
     pub fn run(mut self) -> anyhow::Result<()> {
-        let trials = vec![self.session.trials; self.conditions.len()];
-        let order = self.session.rounds(&trials).concat();
+        let planned = self.session.trials;
+        let conditions = self.conditions.iter();
+        let trials: Vec<usize> = conditions
+            .map(|c| self.session.times(&c.series, c.x, planned))
+            .collect();
+        let rounds = self.session.rounds(&trials);
         let meter = StallMeter::start();
-        self.session.progress.start(order.len());
-        for c in order {
+        self.session.progress.start(trials.iter().sum());
+        let order = rounds.iter().flat_map(|round| {
+            let first = round.first().copied();
+            round.iter().map(move |c| (*c, first == Some(*c)))
+        });
+        for (c, first) in order {
             if self.session.stop.is_set() {
                 break;
             }
+            self.session.rounds += u32::from(first);
             let condition = &mut self.conditions[c];
             self.session
                 .progress
@@ -281,10 +332,7 @@ impl<'a> Plan<'_, 'a> {
             let trial = recorder.close(&meter);
             // A trial that was cut short is no trial.
             if !self.session.stop.is_set() {
-                self.session
-                    .point(&condition.series, condition.x)
-                    .trials
-                    .push(trial);
+                self.session.keep(&condition.series, condition.x, trial);
             }
         }
         self.session.progress.finish();
@@ -407,7 +455,7 @@ impl Sweep<'_> {
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.session.point(series, x);
+        self.session.place(series, x);
         let run: Task = Arc::new(move |recorder| Box::pin(run(recorder)));
         let trials = self.session.trials;
         self.conditions.push(There {
@@ -431,9 +479,14 @@ impl Sweep<'_> {
             conditions,
         } = self;
         let meter = Arc::new(StallMeter::start());
-        let order = session.rounds(&conditions.iter().map(|c| c.trials).collect::<Vec<_>>());
-        session.progress.start(order.iter().map(Vec::len).sum());
+        let trials: Vec<usize> = conditions
+            .iter()
+            .map(|c| session.times(&c.series, c.x, c.trials))
+            .collect();
+        let order = session.rounds(&trials);
+        session.progress.start(trials.iter().sum());
         for round in order {
+            session.rounds += 1;
             let members = |wanted: fn(Company) -> Option<usize>| -> Vec<(usize, usize)> {
                 round
                     .iter()
@@ -522,7 +575,7 @@ async fn side_by_side(
 fn finished(
     session: &mut Session,
     conditions: &[There],
-    done: Result<(usize, anyhow::Result<(Trial, bool)>), tokio::task::JoinError>,
+    done: Result<(usize, anyhow::Result<(Closed, bool)>), tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
     let (c, result) = match done {
         Ok(done) => done,
@@ -534,10 +587,13 @@ fn finished(
     session.progress.advance();
     // A load that was stopped in its warm-up has counted nothing, not even what was aborted.
     if whole {
-        session.point(series, *x).trials.push(trial);
+        session.keep(series, *x, trial);
     }
     Ok(())
 }
+
+/// A trial that has ended, with what it took in all.
+type Closed = (Trial, Duration);
 
 /// Where one trial writes down what happens. Cheap to clone; clones write to the same trial.
 #[derive(Clone)]
@@ -548,6 +604,7 @@ struct Inner {
     cpu_at_start: Option<f64>,
     busy_at_start: Option<f64>,
     seed: u64,
+    round: u32,
     stop: Stop,
     target: Option<String>,
     state: Mutex<State>,
@@ -860,13 +917,12 @@ impl Recorder {
         }
     }
 
-    fn close(&self, meter: &StallMeter) -> Trial {
+    fn close(&self, meter: &StallMeter) -> Closed {
         let end = Instant::now();
         let whole = end - self.0.origin;
-        self.gauge(
-            "stall_max_ms",
-            meter.worst(self.0.origin, end).as_secs_f64() * 1e3,
-        );
+        let (worst, sum) = meter.between(self.0.origin, end);
+        self.gauge("stall_max_ms", worst.as_secs_f64() * 1e3);
+        self.gauge("stall_total_ms", sum.as_secs_f64() * 1e3);
         let since = |now: Option<f64>, start: Option<f64>| Some(now? - start?);
         let ours = since(os::cpu_seconds(), self.0.cpu_at_start);
         let all = since(os::busy_seconds(), self.0.busy_at_start);
@@ -887,12 +943,13 @@ impl Recorder {
         let wall = state.wall.unwrap_or(whole);
         let mut trial = std::mem::take(&mut state.trial);
         trial.wall_s = wall.as_secs_f64();
+        trial.round = self.0.round;
         trial.spans.sort_by(|a, b| {
             a.start_s
                 .total_cmp(&b.start_s)
                 .then_with(|| a.lane.cmp(&b.lane))
         });
-        trial
+        (trial, whole)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -960,6 +1017,8 @@ struct StallMeter {
 
 impl StallMeter {
     const NAP: Duration = Duration::from_millis(2);
+    /// Shorter ones are the timers' usual lateness, and do not add up to anything.
+    const LONG: Duration = Duration::from_millis(2);
 
     fn start() -> StallMeter {
         let meter = StallMeter {
@@ -986,11 +1045,13 @@ impl StallMeter {
         meter
     }
 
-    /// The longest stall that ended between two instants.
-    fn worst(&self, from: Instant, to: Instant) -> Duration {
+    /// The longest stall that ended between two instants, and the sum of the long ones.
+    fn between(&self, from: Instant, to: Instant) -> (Duration, Duration) {
         let stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = stalls.iter().filter(|(at, _)| *at >= from && *at <= to);
-        inside.map(|(_, late)| *late).max().unwrap_or_default()
+        let late = || inside.clone().map(|(_, late)| *late);
+        let long = late().filter(|late| *late >= StallMeter::LONG);
+        (late().max().unwrap_or_default(), long.sum())
     }
 }
 

@@ -198,7 +198,11 @@ impl Estimate {
                 let half =
                     z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
                 let scale = self.value / p;
-                let scale = if scale.is_finite() { scale } else { self.second };
+                let scale = if scale.is_finite() {
+                    scale
+                } else {
+                    self.second
+                };
                 Some((
                     (middle - half).clamp(0.0, p) * scale,
                     (middle + half).clamp(p, 1.0) * scale,
@@ -324,10 +328,13 @@ impl Estimate {
     /// The exponential of an estimate of a logarithm.
     pub fn exp(self) -> Estimate {
         let value = self.value.exp();
-        let spread = self.spread.error().map_or(Spread::Unknown, |(error, freedom)| {
-            let error = error * value;
-            Spread::Derived { error, freedom }
-        });
+        let spread = self
+            .spread
+            .error()
+            .map_or(Spread::Unknown, |(error, freedom)| {
+                let error = error * value;
+                Spread::Derived { error, freedom }
+            });
         Estimate {
             value,
             ci95: self.ci95.map(|(lo, hi)| (lo.exp(), hi.exp())),
@@ -341,9 +348,13 @@ impl Estimate {
         let ends = |(a, b): (f64, f64)| (a + by, b + by);
         let spread = match self.spread {
             Spread::Every(least, most) => Spread::Every(least + by, most + by),
-            Spread::Share(..) => self.spread.error().map_or(Spread::Unknown, |(error, freedom)| {
-                Spread::Derived { error, freedom }
-            }),
+            Spread::Share(..) => self
+                .spread
+                .error()
+                .map_or(Spread::Unknown, |(error, freedom)| Spread::Derived {
+                    error,
+                    freedom,
+                }),
             other => other,
         };
         Estimate {
@@ -571,7 +582,12 @@ mod tests {
     /// Abramowitz and Stegun 1964, tables 26.1 and 26.10.
     #[test]
     fn quantiles_match_the_printed_tables() {
-        for (p, printed) in [(0.975, 1.959964), (0.995, 2.575829), (0.9995, 3.290527), (0.3, -0.524401)] {
+        for (p, printed) in [
+            (0.975, 1.959964),
+            (0.995, 2.575829),
+            (0.9995, 3.290527),
+            (0.3, -0.524401),
+        ] {
             assert!((normal_quantile(p) - printed).abs() < 1e-6, "{p}");
         }
         for (freedom, alpha, printed) in [
@@ -594,17 +610,32 @@ mod tests {
 
     #[test]
     fn estimates_of_several_conditions_are_made_of_their_estimates() {
-        let (a, b) = (Estimate::of(&[9.0, 10.0, 11.0]).unwrap(), Estimate::of(&[19.0, 20.0, 21.0]).unwrap());
+        let (a, b) = (
+            Estimate::of(&[9.0, 10.0, 11.0]).unwrap(),
+            Estimate::of(&[19.0, 20.0, 21.0]).unwrap(),
+        );
         let mean = Estimate::mean_of(&[a, b]).unwrap();
         // Standard error 1/sqrt(3) of either: 1/sqrt(6) of the mean, with 4 degrees of freedom.
         let (lo, hi) = mean.ci95.unwrap();
         assert!((mean.value - 15.0).abs() < 1e-12);
-        assert!((hi - lo - 2.0 * 2.776 / 6f64.sqrt()).abs() < 2e-3, "{lo} {hi}");
-        assert_eq!(Estimate::mean_of(&[a, Estimate::of(&[1.0]).unwrap()]).unwrap().ci95, None);
+        assert!(
+            (hi - lo - 2.0 * 2.776 / 6f64.sqrt()).abs() < 2e-3,
+            "{lo} {hi}"
+        );
+        assert_eq!(
+            Estimate::mean_of(&[a, Estimate::of(&[1.0]).unwrap()])
+                .unwrap()
+                .ci95,
+            None
+        );
         let ratio = b.over(a);
         assert!((ratio.value - 2.0).abs() < 1e-12 && ratio.ci95.unwrap().0 < 1.9);
         assert_eq!(a.minus(Estimate::exact(4.0)).value, 6.0);
-        let scaled = Estimate::share(10, 100).unwrap().scaled(100.0).ci95.unwrap();
+        let scaled = Estimate::share(10, 100)
+            .unwrap()
+            .scaled(100.0)
+            .ci95
+            .unwrap();
         assert!((scaled.0 - 5.52).abs() < 0.01 && (scaled.1 - 17.44).abs() < 0.01);
         let none = Estimate::share(0, 50).unwrap().scaled(100.0).ci95.unwrap();
         assert!(none.0 == 0.0 && (none.1 - 7.14).abs() < 0.1);
@@ -623,7 +654,10 @@ mod tests {
     #[test]
     fn what_must_hold_in_every_trial_has_their_extremes() {
         let every = Estimate::every(&[3.0, 1.0, f64::NAN, 2.0]).unwrap();
-        assert_eq!((every.value, every.ci95, every.trials), (2.0, Some((1.0, 3.0)), 3));
+        assert_eq!(
+            (every.value, every.ci95, every.trials),
+            (2.0, Some((1.0, 3.0)), 3)
+        );
         assert_eq!(Estimate::every(&[]), None);
         assert_eq!(every.scaled(-1.0).interval(0.5), Some((-3.0, -1.0)));
     }

@@ -295,7 +295,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     if !pooled.is_empty() {
         let reach = pooled.iter().map(|k| Case {
             name: format!("{} at once", k.x()),
-            predicted: ((p.slots.min(p.pool) as f64 * (t / s).floor()) + p.pool as f64).min(k.x()).into(),
+            predicted: ((p.slots.min(p.pool) as f64 * (t / s).floor()) + p.pool as f64)
+                .min(k.x())
+                .into(),
             measured: k.gauge("upstream_arrived"),
             tolerance: 0.02 * k.x(),
         });

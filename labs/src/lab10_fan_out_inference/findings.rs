@@ -306,9 +306,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
 
     // One source fails.
-    let fates = |arm: &Arm| {
-        arm.condition.and_then(|k| k.every(|t| Some(t.ok as f64)))
-    };
+    let fates = |arm: &Arm| arm.condition.and_then(|k| k.every(|t| Some(t.ok as f64)));
     let whole = (sources.len() - 1) as f64;
     claims.push(
         Claim::at_every(

@@ -221,8 +221,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     );
     let no_faster = |text: &str, way: &Way| {
         let best = way.best();
-        Claim::at_most(text, Basis::Predicted, 1.0, best.map(|(e, _)| e))
-            .unit("times one thread")
+        Claim::at_most(text, Basis::Predicted, 1.0, best.map(|(e, _)| e)).unit("times one thread")
     };
     for (text, way) in [
         (

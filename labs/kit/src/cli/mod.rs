@@ -26,6 +26,9 @@ use crate::{
 /// Where a reader's own runs go.
 pub const LOCAL: &str = "results/local";
 
+/// Percent of a run's time that may go into measuring on what is uncertain.
+const MORE: u16 = 33;
+
 /// Experiments on concurrency, measured on this machine and held against theory.
 #[derive(Parser)]
 #[command(
@@ -124,6 +127,10 @@ pub(crate) struct Common {
     /// Independent repetitions of each condition [default: by lab and scale]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=1000))]
     trials: Option<u16>,
+    /// Measure on what is uncertain, for at most so many percent of the time that the run took; 0 leaves it
+    /// open. Not at smoke scale, nor with --trials
+    #[arg(long, value_name = "PERCENT", default_value_t = MORE, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    more: u16,
     /// Seed of all randomness
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,

@@ -5,21 +5,22 @@ use std::{
     ffi::OsString,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
-use super::{Common, Failed, Outcome, ask, ask::check_keys, find, pretty, print, show};
+use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, show};
 use crate::{
     args::on_this_machine,
     claim::Verdict,
     host::Host,
     lab::{Card, Experiment, Prepared},
+    more,
     prediction::YOUR_CURVE,
     progress::Progress,
-    record::{Record, SCHEMA},
+    record::{Point, Record, SCHEMA, Scale},
     report::{self, Entry},
     session::Session,
     stop::Stop,
@@ -216,6 +217,9 @@ impl Common {
                 .into_iter()
                 .flat_map(|t| ["--trials".to_string(), t.to_string()]),
         );
+        if self.more != MORE {
+            words.extend(["--more".to_string(), self.more.to_string()]);
+        }
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
         }
@@ -223,6 +227,15 @@ impl Common {
             words.push("--python".into());
         }
         words.into_iter().map(OsString::from).collect()
+    }
+
+    /// Share of a run's time that may go into measuring on what is uncertain. None at smoke scale, which
+    /// decides nothing, nor where the number of trials is given.
+    fn more(&self) -> f64 {
+        if self.scale == Scale::Smoke || self.trials.is_some() {
+            return 0.0;
+        }
+        f64::from(self.more) / 100.0
     }
 
     fn target(&self) -> Result<Option<String>, Failed> {
@@ -289,7 +302,7 @@ impl Bench {
         let predictions = ask::predictions(&common, lab, &prepared.params)?;
         let record = Record {
             command: command(card, options),
-            ..self.measure(card, prepared, predictions)?
+            ..self.measure(lab, prepared, predictions)?
         };
         let path = save(&common.out, &record)?;
         // The fresh run goes through the file like any other.
@@ -329,24 +342,13 @@ impl Bench {
 
     fn measure(
         &mut self,
-        card: &'static Card,
+        lab: &'static dyn Experiment,
         prepared: Prepared,
         predictions: BTreeMap<String, f64>,
     ) -> Result<Record, Failed> {
-        let common = &self.common;
+        let (card, common) = (lab.card(), self.common.clone());
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let host = match &self.host {
-            Some(host) => host.clone(),
-            None => {
-                crate::os::raise_open_file_limit();
-                let host =
-                    Host::calibrate(common.scale).context("cannot calibrate this machine")?;
-                for complaint in host.complaints() {
-                    eprintln!("note: {complaint}");
-                }
-                self.host.insert(host).clone()
-            }
-        };
+        let host = self.host()?;
         let progress = if common.json {
             Progress::hidden()
         } else {
@@ -364,7 +366,29 @@ impl Bench {
         session.target.clone_from(&self.target);
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
-        (prepared.measure)(&mut session)?;
+        let Prepared { params, measure } = prepared;
+        let record = |points: Vec<Point>| Record {
+            schema: SCHEMA,
+            lab: card.id(),
+            params: params.clone(),
+            command: String::new(),
+            scale: common.scale,
+            seed: common.seed,
+            started_at: started_at.clone(),
+            interrupted: false,
+            predictions: predictions.clone(),
+            notes: Vec::new(),
+            host: host.clone(),
+            points,
+        };
+        let start = Instant::now();
+        measure(&mut session)?;
+        let explain = |session: &Session| lab.explain(&record(session.points().to_vec()));
+        let budget = start.elapsed().mul_f64(common.more());
+        if !budget.is_zero() && !self.stop.is_set() {
+            let said = more::measure_on(&mut session, budget, &measure, &explain)?;
+            said.into_iter().for_each(|said| session.note(said));
+        }
         let (points, notes) = session.finish();
         let interrupted = self.stop.is_set();
         if points.is_empty() {
@@ -374,19 +398,23 @@ impl Bench {
             return Err(anyhow!("nothing could be measured: {}", notes.join("; ")).into());
         }
         Ok(Record {
-            schema: SCHEMA,
-            lab: card.id(),
-            params: prepared.params,
-            command: String::new(),
-            scale: common.scale,
-            seed: common.seed,
-            started_at,
             interrupted,
-            predictions,
             notes,
-            host,
-            points,
+            ..record(points)
         })
+    }
+
+    /// The machine, calibrated at the first run.
+    fn host(&mut self) -> Result<Host> {
+        if let Some(host) = &self.host {
+            return Ok(host.clone());
+        }
+        crate::os::raise_open_file_limit();
+        let host = Host::calibrate(self.common.scale).context("cannot calibrate this machine")?;
+        for complaint in host.complaints() {
+            eprintln!("note: {complaint}");
+        }
+        Ok(self.host.insert(host).clone())
     }
 }
 
@@ -432,6 +460,9 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);
         text.push('\n');
+    }
+    for why in report::unfit_lines(&entry.record) {
+        text += &format!("{why}\n\n");
     }
     let claims = &entry.findings.claims;
     text += &format!(

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{Failed, LOCAL, Outcome, pretty, print};
 use crate::{
-    draw::{Theme, draw},
     claim::Verdict,
+    draw::{Theme, draw},
     findings::Table,
     host::Host,
     lab::Experiment,
@@ -200,11 +200,16 @@ pub(super) fn verdicts(
     } else {
         for e in &entries {
             let claims = &e.findings.claims;
+            let unfit = report::unfit_lines(&e.record);
             print(format!(
-                "{}: {} ({} scale)\n{}\n",
+                "{}: {} ({} scale)\n{}{}\n",
                 e.card.id(),
                 report::score(claims),
                 e.record.scale,
+                unfit
+                    .iter()
+                    .map(|why| format!("  {why}\n"))
+                    .collect::<String>(),
                 report::verdict_lines(claims)
             ))?;
         }
