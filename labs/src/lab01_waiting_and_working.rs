@@ -6,9 +6,10 @@
 //!
 //! ## What to predict
 //!
-//! A program has three waits before it, of `3u`, `1u` and `2u`: answers of a network, say, that
-//! come when they come. It also has `n` computations of cost `p` each. It may do them one after
-//! another, concurrently on one thread, or on a pool of threads. Write down six times.
+//! A program has waits of {waits} times `u` before it, `u` = {unit}: answers of a network, say,
+//! that come when they come. It also has `n` = {jobs} computations that cost `p` = {cost} each. It
+//! may do them one after another, concurrently on one thread, or on a pool of threads. Write down
+//! six times.
 //!
 //! ## The experiment
 //!
@@ -17,48 +18,49 @@
 //! - **one after another**: a loop on a current-thread runtime.
 //! - **concurrent**: the same futures on the same kind of runtime, all begun before the first one
 //!   has ended. Still one thread.
-//! - **rayon**: a pool of threads: one for each wait, `--threads` for the computations.
+//! - **rayon**: a pool of threads: one for each wait, {threads} for the computations.
 //!
-//! The computations are a chain of integer operations, a fixed *amount* of work that costs `p` on
-//! a processor of its own. A seventh arm sleeps for `p` instead, on a pool with a thread for each
+//! The computations are a chain of integer operations, a fixed *amount* of work that costs `p` on a
+//! processor of its own. A seventh arm sleeps for `p` instead, on a pool with a thread for each
 //! job: the classic stand-in for computation.
 //!
 //! ## What the figures show
 //!
-//! Waits overlap. Whoever waits does nothing, and one thread can do nothing for any number of
-//! futures at the same time: the sum becomes the longest. Threads reach the same, at the price of
-//! a thread for each wait.
+//! Waits overlap. A wait needs no processor, so one thread can wait for any number of futures at
+//! the same time: the sum becomes the longest. Threads reach the same, at the price of a thread for
+//! each wait.
 //!
-//! Computations do not overlap on one thread. An `async fn` that computes has no point at which
-//! the event loop could turn to another one, so that `n` futures take `n·p`, begun together or
-//! not. What helps is more processors, and only as many as there are: the work of `n·p` is shared
-//! by `min(n, P)` of them.
+//! Computations do not overlap on one thread. An `async fn` that computes has no point at which the
+//! event loop could turn to another one, so that `n` futures take `n·p`, begun together or not.
+//! What helps is more processors, and only as many as there are: the work of `n·p` is shared by
+//! `min(n, P)` of the `P` processors.
 //!
 //! So the two words mean two things. *Concurrent* is having several things begun and not ended,
 //! which one thread can do. *Parallel* is working on several in the same instant, which takes
 //! several processors. A chef with one pair of hands can have three dishes in the oven, but chops
 //! one onion at a time; a second chef chops a second one.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to had waits of 3 s, 1 s and 2 s, which end in 3 s, and four
-//! jobs of 5 s, which take 20 s with async as well. Both hold: `--unit 1s --cost 5s` is that
-//! experiment. But where it came to thread pools it let `sleep` stand for computation, and that
-//! misleads: a sleeping thread needs no processor, so four sleeps on four threads end together on
-//! a machine with one processor, too. The seventh arm shows this speed-up, which is as large as
-//! the pool and says nothing about the machine. In the source's language a pool of threads does
-//! not compute in parallel at all, since the interpreter runs one thread at a time, and `sleep`
-//! hides that: it lets go of the interpreter's lock. In Rust threads do compute in parallel, up to
-//! the number of processors, and no further.
+//! *A pool of four threads is four times as fast, as any test with `sleep` shows.* A sleeping
+//! thread needs no processor: four sleeps on four threads end together on a machine with one
+//! processor, too. The seventh arm shows this speed-up, which is as large as the pool and says
+//! nothing about the machine. Such a test also hides an interpreter that runs one thread at a time,
+//! as Python's does by default: `sleep` lets go of its lock. In Rust threads do compute in
+//! parallel, up to the number of processors, and no further.
+//!
+//! *Async makes computations faster.* The lab notes that this suite grew from have waits of 3 s,
+//! 1 s and 2 s, which end in about 3 s, and four computations of 5 s, which take 20 s with async as
+//! well. Both hold: `--unit 1s --cost 5s` is that experiment.
 //!
 //! ## In production
 //!
 //! Ask of every slow step whether it waits or works; a profiler that counts processor time and one
 //! that counts wall time differ by exactly this. Waits belong on an event loop, where a thousand
 //! cost little more than one. Work belongs on as many threads as there are processors, away from
-//! the event loop: what happens to the others otherwise is lab02. When you benchmark a pool, let
-//! it do real work. And measure what a second processor gives, as this suite does before each run:
-//! two hardware threads of one core are less than two.
+//! the event loop: what happens to the others otherwise is lab02. When you benchmark a pool, let it
+//! do real work. And measure what a second processor gives, as this suite does before each run: two
+//! hardware threads of one core are less than two.
 //!
 //! ## Check yourself
 //!

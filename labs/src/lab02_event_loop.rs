@@ -6,83 +6,88 @@
 //!
 //! ## What to predict
 //!
-//! A task beats every 10 ms, as a connection does that has to be kept alive. On the same event
-//! loop another task is busy for 150 ms, once. How long is the longest gap between two beats, if
-//! the other task sleeps? If it computes? If it hands the computation to somebody else?
+//! A task beats every {beat}, like a connection that is kept alive. On the same event loop another
+//! task is busy for {busy}, once. How long is the longest gap between two beats, if the other task
+//! sleeps? If it computes? If it hands the computation to somebody else?
 //!
 //! ## The experiment
 //!
-//! First, ten tasks say which thread they run on: on a current-thread runtime, on a multi-thread
-//! one, and inside `spawn_blocking`.
+//! First, {tasks} tasks say which thread they run on: on a current-thread runtime, on a
+//! multi-thread one, and inside `spawn_blocking`.
 //!
-//! Then the heartbeat, beside a task that is busy for `--busy` in one of these ways:
+//! Then the heartbeat, beside a task that is busy for {busy} in one of these ways:
 //!
 //! - it awaits `tokio::time::sleep`;
 //! - it calls `std::thread::sleep`, or computes: **the wrong ways**;
-//! - it computes in slices of 2 ms and calls `yield_now` after each;
-//! - it computes inside `spawn_blocking`, on a rayon pool that answers through a `oneshot`
-//!   channel, or inside `block_in_place` (multi-thread runtime only);
+//! - it computes in slices of {slice} and calls `yield_now` after each;
+//! - it computes inside `spawn_blocking`, on a rayon pool that answers through a `oneshot` channel,
+//!   or inside `block_in_place` (multi-thread runtime only);
 //! - it calls `std::thread::sleep` on a multi-thread runtime: one such task beside a second one
 //!   that keeps another worker awake, one such task alone, and as many as there are workers.
 //!
-//! Beside the beats the lab reads what a running program can tell about itself: the share of the
-//! time that the runtime's workers were busy (`RuntimeMetrics`), and how many polls took longer
-//! than `--slow` (`TaskMonitor` of `tokio-metrics`).
+//! The lab also reads what a running program can tell about itself: the share of the time that the
+//! runtime's workers were busy (`RuntimeMetrics`), and how many polls took longer than {slow}
+//! (`TaskMonitor` of `tokio-metrics`).
 //!
 //! ## What the figures show
 //!
-//! An event loop is a thread that polls one future at a time. A poll that takes 150 ms is 150 ms
-//! without a beat, whether the processor works in them or sleeps: the loop cannot know, since
-//! nothing interrupts a poll. The gap is the blocked time and what had passed of the beat before,
-//! so at most one beat more. It hits all tasks of the loop alike; one heartbeat stands for however
-//! many there are.
+//! An event loop is a thread that polls one future at a time: the future runs until it waits. A
+//! poll that takes {busy} is {busy} without a beat, whether the processor works in it or sleeps:
+//! the loop cannot know, since nothing interrupts a poll. The gap is the time blocked and what had
+//! already passed since the last beat, so at most one beat more. It hits all tasks of the loop
+//! alike.
 //!
 //! An `.await` that is not ready ends the poll, and so does `yield_now`: the loop lives, and the
-//! computation still takes its 150 ms of the loop's thread. Off the loop it takes them from another
-//! thread, and the heartbeat does not notice, as long as a processor is free.
+//! computation still takes its {busy} of the loop's thread. Off the loop it takes that time from
+//! another thread, and the heartbeat does not notice, as long as a processor is free.
 //!
 //! A multi-thread runtime hides the mistake: while another worker is awake, one blocked worker
 //! leaves the rest to it. As many blocked tasks as workers stop it like the single thread, all at
 //! once, and it is load that brings this about, not a test.
 //!
 //! And it does not even take that many. Timers and sockets have one driver, which the workers hold
-//! in turn: whoever goes to sleep last waits on it, and the others sleep until they are called. A
-//! worker that wakes with the driver and a single task runs the task at once and calls nobody. If
-//! that task blocks, nobody watches the clock: in the arm of *one task alone* the heartbeat stops
-//! with a worker free all the time. That is a known property of tokio's scheduler (its issue 4730;
-//! a builder option against it, `enable_eager_driver_handoff`, is still unstable). It strikes
-//! runtimes that are idle, and ends when anything wakes another worker.
+//! in turn: the worker that goes to sleep last waits on the driver, and the others sleep until they
+//! are called. A worker that wakes with the driver and a single task runs the task at once and
+//! calls nobody. If that task blocks, nobody watches the clock: in the arm of *one task alone* the
+//! heartbeat stops with a worker free all the time. That is a known property of tokio's scheduler
+//! (its issue 4730; a builder option against it, `enable_eager_driver_handoff`, is still unstable).
+//! It strikes runtimes that are idle, and ends when anything wakes another worker.
 //!
 //! The two instruments see different things. The busy share rises by the time blocked, but also by
 //! that of the well-behaved slices: it says how full the loop is, not who stops it. Slow polls name
-//! the culprit. They also count `block_in_place`, whose poll is as long, but whose worker has
-//! handed all it had to another thread first, so that the busy share does not know of it.
+//! the culprit. They also count `block_in_place`, whose poll is as long; the busy share does not,
+//! since its worker first hands all it has to another thread.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to printed the thread of ten tasks and found one, the main
-//! thread; that is so on a current-thread runtime and is a choice, not a property of async code.
-//! Its remark that a computation of 2 s stops 49,999 other users holds to the letter:
-//! `--busy 2s --watch 2.5s`. Its cure, a pool of threads, would not have cured the computation in
-//! its own language, where computing threads take turns; here it does.
+//! *Async code runs on one thread.* The lab notes that this suite grew from printed the thread of
+//! ten tasks and found one, the main thread. That is a current-thread runtime, and a choice.
+//!
+//! *A slow request is slow for its own user.* That a computation of 2 s stops 49,999 others (lab
+//! notes) holds to the letter: `--busy 2s --watch 2.5s`. A pool of threads or processes is the
+//! cure, even where threads compute in turns: Python switches between them every 5 ms by default
+//! (CPython 3.13, `sys.setswitchinterval`), unless one is in a long call into C. The loop lives;
+//! only the computation gains nothing.
 //!
 //! ## In production
 //!
-//! Nothing between two `.await`s should take longer than some 100 µs; what does, belongs elsewhere.
-//! Blocking calls (files, databases without an async driver) go to `spawn_blocking`, whose pool is
-//! large since its threads mostly wait. Computation goes to a pool with a thread for each
-//! processor, such as rayon: `spawn_blocking` would start hundreds of threads for hundreds of jobs.
-//! `block_in_place` is for code that cannot be moved, and stops what else its own task does, such
-//! as the other branch of a `join!`. Instrument the tasks of a service and alert on slow polls, and
-//! keep a heartbeat: how late a timer fires is the one figure that contains every cause.
+//! Nothing between two `.await`s should take longer than some 100 µs (Ryhl 2020); what does,
+//! belongs elsewhere. Blocking calls (files, databases without an async driver) go to
+//! `spawn_blocking`, whose pool is large since its threads mostly wait. Computation goes to a pool
+//! with a thread for each processor, such as rayon: `spawn_blocking` would start hundreds of
+//! threads for hundreds of jobs. `block_in_place` is for code that cannot be moved, and stops what
+//! else its own task does, such as the other branch of a `join!`. Instrument the tasks of a service
+//! and alert on slow polls, and keep a heartbeat: how late a timer fires is the one figure that
+//! contains every cause.
 //!
 //! ## Check yourself
 //!
-//! - Which gap do you expect for `--busy 15ms --beat 10ms` (were it allowed), at least and at most?
+//! - Suppose `--busy 15ms --beat 10ms` (were it allowed). Which gap do you expect, at least and at
+//!   most?
 //! - Why does the heartbeat of the last arm have to be a spawned task, not part of `block_on`?
 //! - What changes for the arm that yields with `--slice 40ms`? Try it.
-//! - Eight workers, and each request blocks its worker for 20 ms. How many requests a second until
-//!   nothing else runs?
+//! - Suppose eight workers, and each request blocks its worker for 20 ms. How many requests a
+//!   second until nothing else runs?
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -6,47 +6,48 @@
 //!
 //! ## What to predict
 //!
-//! The service of lab03: `c` slots, `s` a request, clients that wait `T`. A thousand requests are
-//! to be made at once. Without a limit most are lost. Now a semaphore lets only `m` of them be in
-//! flight. Which `m` is the best, and what does it cost those who wait for a permit?
+//! The service of lab03: `c` = {slots} slots, `s` = {service} a request, clients that wait `T` =
+//! {timeout}. {requests} requests are to be made at once. Without a limit most are lost. Now a
+//! semaphore lets only `m` of them be in flight. Which `m` is the best, and what does it cost those
+//! who wait for a permit?
 //!
 //! ## The experiment
 //!
-//! The same thousand requests, each sent when it holds one of `m` permits, for several `m`; once
-//! without any limit; once with the mistake of making the semaphore inside the function that
-//! fetches; and with a limit that nobody sets: it watches its own latencies and adapts.
+//! The same requests, each sent when it holds one of `m` permits, for several `m`; once without any
+//! limit; once with the mistake of making the semaphore inside the function that fetches; and with
+//! a limit that nobody sets: it watches its own latencies and adapts.
 //!
 //! ## What the figures show
 //!
-//! Throughput is `m/s` up to `m = c` and `c/s` from there on: the best limit is Little's
-//! `L = λ·W = (c/s)·s = c`. A smaller one wastes slots, a larger one only moves the waiting from
-//! the client into the service. Every request succeeds as long as `m ≤ c·⌊T/s⌋`, since the clock
-//! of the timeout starts when a request is sent. A limit beyond that protects nobody.
+//! A request takes `W = s + r`, with `r` for the network. Throughput is `m/W` up to `c/s`: the best
+//! limit is Little's `L = λ·W = (c/s)·(s + r)`, here little more than `c`, since `r` is small. A
+//! smaller one wastes slots, a larger one only moves the waiting from the client into the service.
+//! Every request succeeds as long as `m ≤ c·⌊T/s⌋`, since the clock of the timeout starts when a
+//! request is sent. A limit beyond that protects nobody.
 //!
-//! The waiting has not gone: measured from its arrival, the last of a thousand requests waits as
-//! long with a limit as it would have waited in a patient service's queue. The limit changed who
-//! waits where, and whether anybody's work is wasted.
+//! The waiting has not gone: from its arrival, the last request waits as long as it would in a
+//! patient service's queue. The limit changed who waits where, and whether work is wasted.
 //!
 //! The adaptive limit finds `c` without being told, from wherever it starts: it grows while answers
 //! come as fast as the fastest, and shrinks when they come later, because a latency above `s` means
 //! that requests wait in the service (Jacobson 1988; Brakmo and Peterson 1994).
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! Its clock for each request started inside the semaphore, which hid up to ten seconds of waiting
-//! at the smallest limit. Both clocks are in the second panel.
+//! *With a limit every request is fast.* So says a clock that starts with the permit: the smaller
+//! the limit, the more waiting it hides. Both clocks are in the second panel.
 //!
-//! Its "no limit" had one, too: its HTTP library's pool of 100 connections. That semaphore protects
-//! nobody, because the clock of the timeout runs in its queue. `--python` shows it beside a
-//! semaphore of asyncio's, and both beside Rust.
+//! *A client without a limit has none.* Its HTTP library's pool of connections is one. That
+//! semaphore protects nobody, because the clock of the timeout runs in its queue. `--python` shows
+//! it beside asyncio's semaphore, and both beside Rust.
 //!
 //! ## In production
 //!
-//! One semaphore for each service that is called, shared by all who call it, and sized by Little's
-//! law from its capacity and service time; or an adaptive one. Acquire it for an attempt and not
-//! for a whole retry loop, or permits sleep while they back off. Bound the line in front of it as
-//! well: a client with an unbounded number of waiting tasks has only moved lab03's queue to its own
-//! side.
+//! One semaphore for each service, shared by all who call it, sized by Little's law with the time
+//! that the *client* sees; or an adaptive one. Suppose `s` is 50 ms and the network takes 20 ms: a
+//! limit of `c` leaves 29 % of the capacity idle. Acquire a permit for an attempt, not for a retry
+//! loop, or permits sleep through the back-off. Bound the line in front of it as well, or lab03's
+//! queue has only moved to the client.
 //!
 //! ## Check yourself
 //!

@@ -6,7 +6,7 @@
 //!
 //! ## What to predict
 //!
-//! A service answers some requests with an error, at random; and once it is down for a while. Its
+//! A service answers some requests with an error, at random; and once it is down for {outage}. Its
 //! clients try again: at once, after waits that grow, after waits that grow and are random. What
 //! does that gain them, and what does it cost the service? And which of the parts of a careful
 //! client earns its place?
@@ -19,54 +19,54 @@
 //! before.
 //!
 //! (a) Each attempt fails with probability `q`. (b) The service is down for a while. Calls go on as
-//! before, and besides, two hundred callers are cut off by the outage and all call at the moment it
-//! begins. (c) Every fifth attempt fails, and the permit of the limit is kept during the back-off,
-//! or given back.
+//! before, and besides, {herd} callers are cut off by the outage and all call at the moment it
+//! begins. (c) One of {fail-every} attempts fails, and the permit of the limit is kept during the
+//! back-off, or given back.
 //!
 //! ## What the figures show
 //!
 //! With failures at random, `n` attempts succeed with probability `1 − qⁿ` and cost
 //! `(1 − qⁿ)/(1 − q)` attempts a call, whatever the back-off: it only decides when.
 //!
-//! In an outage retries are load that cannot help. Retrying at once multiplies the load of a service
-//! that is down by the number of attempts and saves nobody. Growing waits outlast the outage. But
-//! who failed together waits together: without jitter the two hundred come back within the same 50 ms,
-//! again and again, until one of those moments lies after the end. With full jitter they are spread
-//! over the whole back-off.
+//! In an outage retries are load that cannot help. Retries at once multiply it by the number of
+//! attempts and save nobody. Growing waits outlast the outage. But those that failed together wait
+//! together: without jitter the {herd} come back at the same moment, again and again, until one of
+//! those moments lies after the end. With full jitter they are spread over the whole back-off.
 //!
-//! The budget bounds what all retries together may add, here to a tenth of the calls. That is its
-//! worth in an outage and its price otherwise: where a tenth of the attempts fail at random it
-//! grants almost every retry, where a third do it grants one in four. The breaker goes further: a
-//! probe now and then is all that reaches the service, and everybody else fails at once
-//! instead of waiting. It saves the service, not the calls: whether that is wanted depends on
-//! whether somebody has something better to do than to wait. (Failures in a row are easily
-//! interrupted: with `--service 20ms` answers that were on their way when the service went down begin the
-//! count anew, and more gets through.)
+//! The budget bounds what all retries together may add, here {budget} retries for each call. That
+//! is its worth in an outage and its price otherwise: where few attempts fail at random it grants
+//! almost every retry, where many do it refuses most. The breaker goes further: a probe now and
+//! then is all that reaches the service, and everybody else fails at once instead of waiting. It
+//! saves the service, not the calls: that is right if callers have something better to do than to
+//! wait. (Failures in a row are easily interrupted: with `--service 20ms` answers that were on
+//! their way when the service went down begin the count anew, and more gets through.)
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! It held the semaphore round the whole retry loop. Permits that sleep are lost to the others: (c)
-//! shows how the time grows with the back-off, N·(A·s + (A − 1)·b)/m instead of N·A·s/m.
+//! *A call needs one permit.* Held round the retry loop, it sleeps through each back-off `b`, lost
+//! to the others. (c) shows what that costs: `N` calls of `A` attempts through `m` permits take
+//! `N·(A·s + (A − 1)·b)/m` instead of `N·A·s/m`.
 //!
-//! "Jitter is always better." A full jitter halves the mean wait, so the same number of retries is
-//! used up in half of the time: in (b) five retries with doubling waits outlast the outage and with
-//! jitter most do not. What a caller knows is how long it can wait: the deadline should bound the
-//! retries, not a count. The arm "jitter until the deadline" saves every call.
+//! *Jitter is always better.* A full jitter halves the mean wait, so the same number of retries is
+//! used up in half of the time: in (b) {retries} retries with doubling waits outlast the outage and
+//! with jitter most do not. What a caller knows is how long it can wait: the deadline should bound
+//! the retries, not a count. The arm "jitter until the deadline" saves every call.
 //!
-//! `attempt ** 2` in place of `2 ** attempt` is a slip that no short test finds: up to the sixth
-//! retry the squares are the longer waits. In a long outage D it shows: the number of attempts
-//! grows like the cube root of D/b instead of its logarithm.
+//! *`attempt ** 2` or `2 ** attempt`, it grows.* No short test finds the slip: 1, 4, 9 and 16 stand
+//! against 2, 4, 8 and 16. (The arms here both begin with `b`, and the squares wait longer up to
+//! the sixth retry.) In a long outage `D` it shows: the number of attempts grows like the cube root
+//! of `D/b` instead of its logarithm.
 //!
-//! A budget "of 15 %" is one of 16.7 % in `tower` 0.5, and one of 70 % is 100 %: the price of a retry is a
-//! whole number of tokens, rounded down. And its reserve is not a trickle: ten seconds' worth can
-//! be had at once.
+//! *A budget of 15 % is one of 15 %.* It is one of 16.7 % in `tower` 0.5, and one of 70 % is 100 %:
+//! the price of a retry is a whole number of tokens, rounded down. And its reserve is not a
+//! trickle: what is meant for ten seconds can be had at once.
 //!
 //! ## In production
 //!
 //! Timeouts and a deadline always. Retries of what is idempotent, and only of what time can mend.
 //! Full jitter always. A budget as soon as there is more than one caller. Retry in one place: three
-//! layers that each try three times make 27 attempts. A breaker where waiting is useless. Acquire the
-//! permit for an attempt. Size the limit by lab04.
+//! layers that each try three times make 27 attempts. A breaker where waiting is useless. Acquire
+//! the permit for an attempt. Size the limit by lab04.
 //!
 //! ## Check yourself
 //!

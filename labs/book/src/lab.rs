@@ -2,9 +2,10 @@
 
 use lab_kit::{
     findings::Table,
-    lab::Card,
+    lab::{Card, filled},
     report::{Entry, host_table},
 };
+use serde_json::Value;
 
 use crate::{
     answers, chart, claim, code,
@@ -38,22 +39,25 @@ impl Sections {
     }
 }
 
-/// The page, with what was measured if there is a record. `before` and `after` lead on.
+/// The page, with what was measured if there is a record. Its texts have the record's flags; without
+/// one, `flags`. `before` and `after` lead on.
 ///
 /// # Errors
 /// When a chart cannot be drawn, or the lab's code is not where [`pairs`] says.
 pub(crate) fn page(
     card: &'static Card,
+    flags: &Value,
     entry: Option<&Entry>,
     before: Option<&'static Card>,
     after: Option<&'static Card>,
 ) -> anyhow::Result<String> {
-    let lesson = Lesson::of(&card.lesson());
+    let flags = entry.map_or(flags, |entry| &entry.record.params);
+    let lesson = Lesson::of(&card.lesson(flags));
     let under = |heading: &str| lesson::markup(lesson.under(heading));
     let mut all = Sections::default();
 
     let mut predict = under("What to predict");
-    predict.push(&predicted::strips(card.predict, entry));
+    predict.push(&predicted::strips(card.predict, flags, entry));
     all.add("predict", "What to predict", predict);
     all.add("experiment", "The experiment", under("The experiment"));
     all.add("measured", "What was measured", measured(card, entry)?);
@@ -68,13 +72,9 @@ pub(crate) fn page(
         under("What the figures show"),
     );
     all.add("code", "The wrong way and the right way", ways(card)?);
-    all.add(
-        "misled",
-        "Where the source was misled",
-        under("Where the source was misled"),
-    );
+    all.add("belief", "A common belief", under("A common belief"));
     all.add("production", "In production", under("In production"));
-    all.add("check", "Check yourself", questions(card, &lesson));
+    all.add("check", "Check yourself", questions(card, &lesson, flags));
     all.add("next", "What to try next", next(card));
     if let Some(entry) = entry {
         all.add("run", "This run", run(entry));
@@ -256,8 +256,8 @@ fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
     )
 }
 
-fn questions(card: &Card, lesson: &Lesson) -> Html {
-    let known = lesson::answers(answers(card.number));
+fn questions(card: &Card, lesson: &Lesson, flags: &Value) -> Html {
+    let known = lesson::answers(&filled(answers(card.number), flags));
     lesson
         .questions()
         .iter()

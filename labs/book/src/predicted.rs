@@ -6,17 +6,18 @@ use lab_kit::{
     report::{Entry, judgement},
 };
 
+use serde_json::Value;
+
 use crate::page::{Html, escaped, fold};
 
-/// The questions of a lab with what became of them.
+/// The questions of a lab, asked with these flags, and what became of them.
 ///
 /// Who has predicted sees everything side by side. Who has not finds the answers behind folds: a
 /// prediction is worth something only before.
-pub(crate) fn strips(questions: &[Question], entry: Option<&Entry>) -> Html {
-    let (mut out, no_flags) = (Html::new(), Default::default());
+pub(crate) fn strips(questions: &[Question], flags: &Value, entry: Option<&Entry>) -> Html {
+    let mut out = Html::new();
     for question in questions {
-        let params = entry.map_or(&no_flags, |entry| &entry.record.params);
-        out.element("p class=\"ask\"", &question.asked(params));
+        out.element("p class=\"ask\"", &question.asked(flags));
         let Some(entry) = entry else { continue };
         let said = entry.record.predictions.get(question.key).copied();
         let strip = strip(question, entry, said);

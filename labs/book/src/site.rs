@@ -2,9 +2,10 @@
 
 use anyhow::{Context, ensure};
 use lab_kit::{
-    lab::{Card, Experiment},
+    lab::{Card, Experiment, defaults},
     report::Entry,
 };
+use serde_json::Value;
 
 use crate::{cover, lab};
 
@@ -30,18 +31,19 @@ pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::
         pages: vec![("index.html".into(), String::new())],
         ..Site::default()
     };
-    for (n, card) in cards.iter().enumerate() {
+    for (n, (card, experiment)) in cards.iter().zip(syllabus).enumerate() {
+        let flags = &defaults(*experiment);
         let before = n.checked_sub(1).and_then(|n| cards.get(n)).copied();
         let after = cards.get(n + 1).copied();
         let entry = entries.iter().find(|e| e.record.lab == card.id());
-        let shown = entry.map(|entry| page(card, entry, before, after));
+        let shown = entry.map(|entry| page(card, flags, entry, before, after));
         let page = match shown {
             Some(Ok(page)) => page,
             Some(Err(error)) => {
                 site.left_out.push(error);
-                lab::page(card, None, before, after)?
+                lab::page(card, flags, None, before, after)?
             }
-            None => lab::page(card, None, before, after)?,
+            None => lab::page(card, flags, None, before, after)?,
         };
         site.pages.push((lab::file(card), page));
     }
@@ -51,11 +53,12 @@ pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::
 
 fn page(
     card: &'static Card,
+    flags: &Value,
     entry: &Entry,
     before: Option<&'static Card>,
     after: Option<&'static Card>,
 ) -> anyhow::Result<String> {
-    let page = lab::page(card, Some(entry), before, after)
+    let page = lab::page(card, flags, Some(entry), before, after)
         .with_context(|| format!("{}: its record cannot be shown", card.id()))?;
     ensure!(
         page.len() <= LARGEST,

@@ -105,17 +105,94 @@ impl Question {
     /// The question with the values that the run's flags have, so that it asks for what is measured
     /// at any scale; with the flags' names where there is no run (`Value::Null`).
     pub fn asked(&self, params: &Value) -> String {
-        let mut parts = self.ask.split('{');
-        let mut text = parts.next().unwrap_or_default().to_string();
-        for part in parts {
-            let (flag, rest) = part.split_once('}').unwrap_or((part, ""));
-            let value = params.get(flag.replace('-', "_"));
-            text += &value
-                .and_then(written)
-                .unwrap_or_else(|| format!("--{flag}"));
-            text += rest;
+        filled(self.ask, params)
+    }
+}
+
+/// A text with its placeholders filled in: `{busy}` becomes what the flag `--busy` has in `params`,
+/// or the flag's name where there is no run (`Value::Null`) or no value.
+///
+/// A placeholder is the name of a flag that `params` has, in braces; other braces stay. The text is
+/// Markdown: a fenced block stays as it is, and in inline code the value stands as it is typed, so
+/// that a command can be pasted. A value that could be markup is not filled in: records may come
+/// from anywhere.
+pub fn filled(text: &str, params: &Value) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Backticks that opened the inline code that is being read.
+    let (mut fenced, mut code) = (false, 0);
+    for line in text.split_inclusive('\n') {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        if fenced || fence {
+            out += line;
+            continue;
         }
-        text
+        if line.trim().is_empty() {
+            code = 0;
+        }
+        let mut rest = line;
+        while let Some(at) = rest.find(['`', '{']) {
+            out += &rest[..at];
+            rest = &rest[at..];
+            let ticks = rest.len() - rest.trim_start_matches('`').len();
+            let read = if ticks > 0 {
+                match code {
+                    0 => code = ticks,
+                    open if open == ticks => code = 0,
+                    _ => {}
+                }
+                out += &rest[..ticks];
+                ticks
+            } else if let Some((length, value)) = placeholder(rest, params, code > 0) {
+                out += &value;
+                length
+            } else {
+                out.push('{');
+                1
+            };
+            rest = &rest[read..];
+        }
+        out += rest;
+    }
+    out
+}
+
+/// What no value of a flag that a text speaks of has in it.
+const MARKUP: [char; 15] = [
+    '<', '>', '[', ']', '(', ')', '{', '}', '`', '*', '_', '\\', '#', '|', '\n',
+];
+
+/// The placeholder that a text begins with: its length, and what stands for it.
+fn placeholder(text: &str, params: &Value, in_code: bool) -> Option<(usize, String)> {
+    let (flag, _) = text.strip_prefix('{')?.split_once('}')?;
+    let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if flag.is_empty() || !flag.chars().all(kebab) {
+        return None;
+    }
+    let value = params.get(flag.replace('-', "_"));
+    if value.is_none() && !params.is_null() {
+        return None;
+    }
+    let plain = |value: &String| !value.contains(MARKUP);
+    let value = if in_code {
+        value.and_then(typed).filter(plain)?
+    } else {
+        let value = value.and_then(written).filter(plain);
+        value.unwrap_or_else(|| format!("--{flag}"))
+    };
+    Some((flag.len() + 2, value))
+}
+
+/// A flag's value as it is typed: "150ms", "50000", "1,2,3".
+fn typed(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(values) => {
+            let values: Option<Vec<String>> = values.iter().map(typed).collect();
+            Some(values?.join(","))
+        }
+        _ => None,
     }
 }
 
@@ -179,13 +256,12 @@ impl Card {
         }
     }
 
-    /// The lesson: the module documentation that the lab's source opens with, as Markdown.
-    pub fn lesson(&self) -> String {
+    /// The lesson: the module documentation that the lab's source opens with, as Markdown, with the
+    /// values that a run's flags have; see [`filled`].
+    pub fn lesson(&self, params: &Value) -> String {
         let lines = self.source.lines().map_while(|l| l.strip_prefix("//!"));
-        lines
-            .map(|l| l.strip_prefix(' ').unwrap_or(l))
-            .collect::<Vec<_>>()
-            .join("\n")
+        let lines: Vec<&str> = lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect();
+        filled(&lines.join("\n"), params)
     }
 }
 
@@ -224,6 +300,26 @@ pub struct Prepared {
 
 /// The experiment of a lab whose flags have been read.
 pub type Measure = Box<dyn Fn(&mut Session) -> anyhow::Result<()>>;
+
+/// The flags that a run has when its user gives none, as a record stores them, where there is no
+/// record. What depends on the machine has no value; without a value for anything it is `Value::Null`.
+pub fn defaults(lab: &dyn Experiment) -> Value {
+    let command = lab.flags(Command::new("lab").no_binary_name(true));
+    let of_the_machine: Vec<String> = command
+        .get_arguments()
+        .filter(|flag| flag.is_hide_default_value_set())
+        .map(|flag| flag.get_id().to_string())
+        .collect();
+    let matches = command.try_get_matches_from([""; 0]).ok();
+    let prepared = matches.and_then(|matches| lab.prepare(&matches).ok());
+    let mut params = prepared.map_or(Value::Null, |prepared| prepared.params);
+    for flag in of_the_machine {
+        if let Some(value) = params.get_mut(flag) {
+            *value = Value::Null;
+        }
+    }
+    params
+}
 
 struct Erased<L>(PhantomData<fn() -> L>);
 
@@ -390,5 +486,26 @@ mod tests {
             question.asked(&Value::Null),
             "--busy in slices of --time-slice for --tasks, --of at a time, --to?"
         );
+    }
+
+    #[test]
+    fn only_flags_in_braces_are_filled_in_and_code_stays_code() {
+        let params =
+            json!({"busy": "300ms", "time_slice": "2ms", "levels": [1, 50000], "file": null});
+        let text = "{busy}, {time-slice}, {time_slice}, {levels}, {file}, {other}, {}, {Busy}, {busy\n\
+                    `--busy {busy} --levels {levels} --file {file} {other}` and `` `{busy} `` or\n\
+                    `code over\nlines {busy}` {busy}, an open ` one\n\n{busy}\n\
+                    ```rust\nprintln!(\"{busy}\");\n```\n{busy}";
+        let with = "300 ms, 2 ms, {time_slice}, 1 and 50,000, --file, {other}, {}, {Busy}, {busy\n\
+                    `--busy 300ms --levels 1,50000 --file {file} {other}` and `` `300ms `` or\n\
+                    `code over\nlines 300ms` 300 ms, an open ` one\n\n300 ms\n\
+                    ```rust\nprintln!(\"{busy}\");\n```\n300 ms";
+        assert_eq!(filled(text, &params), with);
+        assert_eq!(
+            filled("{busy}, {Busy}, `{busy}`, {busy", &Value::Null),
+            "--busy, {Busy}, `{busy}`, {busy"
+        );
+        let evil = json!({"busy": "[x](https://example.org)", "file": "`<b>"});
+        assert_eq!(filled("{busy} `{file}`", &evil), "--busy `{file}`");
     }
 }

@@ -386,7 +386,7 @@ fn section(e: &Entry) -> String {
     // The lesson's own headings sink below the lab's.
     for line in e
         .card
-        .lesson()
+        .lesson(&e.record.params)
         .lines()
         .skip_while(|l| l.starts_with("# ") || l.is_empty())
     {
