@@ -6,19 +6,19 @@
 //!
 //! ## What to predict
 //!
-//! `N` items are to be fetched, which takes `f` of waiting, and processed, which takes `p` of
-//! computing. A program may take them one after another; fetch `C` at a time on an event loop and
-//! compute right there; have `P` threads that each fetch, wait and compute; or fetch on an event
-//! loop and compute on a pool of `P` threads. With `p = f`, eight fetches at a time and as many
-//! threads as your machine has processors: how many times faster is each?
+//! `N` items are to be fetched, which takes `f` = {fetch} of waiting, and processed, which takes
+//! `p` = {cost} of computing. A program may take them one after another; fetch `C` = {concurrency}
+//! at a time on an event loop and compute right there; have `P` threads that each fetch, wait and
+//! compute; or fetch on an event loop and compute on a pool of `P` threads. With as many threads as
+//! your machine has processors, how many times faster than the first is each of the others?
 //!
 //! ## The experiment
 //!
-//! Those four, on the same items, with a real HTTP request and a real computation, for ratios `p/f`
-//! from 0.01 to 10 and for pools of 1 thread up to one for each processor. The time of one after
-//! another is measured as well, in the same run, with fewer items since it is exactly linear.
-//! A fifth arm is the hybrid once more, on a pool larger than the machine, with work that sleeps.
-//! The hybrid is `bridge.rs`, written to be copied.
+//! Those four, on the same items, with a real HTTP request and a real computation, for the ratios
+//! `p/f` {ratios}, and for pools from one thread up to one for each processor. The time of one
+//! after another is measured as well, in the same run, with fewer items since it is exactly linear.
+//! A fifth arm is the hybrid once more, on a pool of {sleepers} threads, with work that sleeps. The
+//! hybrid is `bridge.rs`, written to be copied.
 //!
 //! ## What the figures show
 //!
@@ -36,33 +36,33 @@
 //! between the hybrid is better than both.
 //!
 //! Async only holds a surprise. Fetches and computing overlap, so one expects the larger of two
-//! times; but a loop that computes begins nothing. The requests that follow eight answers leave when
-//! the last of the eight has been computed, all together, and until they come back there is nothing
-//! to compute: times *add*. Only when the loop happens to see one answer before the others are there
-//! does that one get ahead; where computing is as long as a fetch, one ahead is enough to fill the
-//! gaps. So a run falls on one side or the other, by chance, and theory gives the two ends.
+//! times; but while the loop computes, it sends no request. The requests that follow a wave of `C`
+//! answers leave when the last of the wave has been computed, all together, and until their answers
+//! come there is nothing to compute: times *add*. Only when the loop happens to see one answer
+//! before the others are there does that one get ahead; where computing is as long as a fetch, one
+//! ahead is enough to fill the gaps. So a run falls on one side or the other, by chance, and theory
+//! gives the two ends.
 //!
-//! `P` is what the processors of this machine are worth, measured before the run, not how many
-//! threads there are; `f` is what a fetch takes here with nothing to process, also measured. What
+//! `P` is what the processors are worth to the threads, measured with nothing to fetch, not how
+//! many threads there are; `f` is what a fetch takes here, measured with nothing to process. What
 //! still keeps the hybrid from its bound on a small machine is probably its own event loop: with
-//! every processor computing, a loop that wakes may wait some milliseconds until the scheduler
-//! gives it one, with each wave of answers. Some fetches more than the bound asks for hide that.
+//! every processor computing, a loop that wakes may wait until the scheduler gives it one, with
+//! each wave of answers. Some fetches more than the bound asks for hide that.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! Its example is 1000 items of 0.1 s and 2 s: 35 min one after another against 5 min, "7×".
-//! 1000 × 2 s of computing in 300 s needs at least 6.7 busy processors; four give 4.2× at most. The
-//! last figure has the simulator's answer for 1 to 16.
+//! *A hybrid makes it many times faster, whatever the machine.* Say that 1000 items of 0.1 s and
+//! 2 s take 2,100 s one after another and 300 s as a hybrid, "7×", as in what this suite grew from
+//! (lab notes). 1000 × 2 s of computing in 300 s need at least 6.7 busy processors; four give 4.2×
+//! at most. The last figure has the simulator's answer for other numbers of processors.
 //!
-//! Its own measurement printed 5.8×, and is wrong twice. `sleep` stood for the computation, and a
-//! sleeping thread needs no processor: with real computation the same program gives 1.3× on
-//! threads of its language, where the interpreter runs one thread at a time, and 2.1× on processes.
-//! (In Rust threads do compute in parallel: no lock is held while they run, since what they may
-//! share is checked when the program is compiled.) And it divided by a *computed* time of one after
-//! another, 7 s; the real one was 3.3 s, and so 5.8× was 2.75×. The arm that sleeps repeats the
-//! first mistake: a speed-up as large as its pool, on any machine. Measure the baseline, in the
-//! same run, with the same work. `--python` runs all of them in asyncio, on threads and on
-//! processes, beside Rust.
+//! Two mistakes of measuring feed the belief. The first is `sleep` in place of the computation. A
+//! sleeping thread needs no processor, so the arm that sleeps is as fast as its pool is large, on
+//! any machine. The second is to divide by a *computed* time of one after another. Measure that
+//! baseline, in the same run, with the same work. Languages differ, too. In Rust threads compute in
+//! parallel: no lock is held while they run, since what they may share is checked when the program
+//! is compiled. In a usual build of Python they take turns. `--python` runs all strategies, re-made
+//! in Python (`labs/python/lab07.py`), on threads and on processes, beside Rust.
 //!
 //! ## In production
 //!
@@ -80,7 +80,7 @@
 //!   And for `P = 64`?
 //! - Eight fetches at a time and one thread that computes `f/8` an item: why is async only slower
 //!   than a hybrid on a machine with one processor?
-//! - A colleague reports 12× on an 8-processor laptop. What do you ask?
+//! - Suppose a colleague reports 12× on an 8-processor laptop. What do you ask?
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -6,11 +6,12 @@
 //!
 //! ## What to predict
 //!
-//! Thirty items are fetched, transformed and stored. Fetching and storing wait for a service, the
-//! transformation computes. Each of them can work on several items at a time. One program does it
-//! in phases: it fetches everything, then transforms everything, then stores everything. Another
-//! one lets all three go on at once, with a queue between them. How much sooner is it done? And
-//! how much of that is left when the queues have room for one item only?
+//! {items} items are fetched, transformed and stored. Fetching ({fetch} an item, {fetchers} at a
+//! time) and storing ({store}, {storers} at a time) wait for a service; the transformation
+//! ({transform}, {transformers} at a time) computes. One program does it in phases: it fetches
+//! everything, then transforms everything, then stores everything. Another one lets all three go on
+//! at once, with a queue between them. How much sooner is it done? And how much of that is left
+//! when the queues have room for one item only?
 //!
 //! ## The experiment
 //!
@@ -18,13 +19,13 @@
 //!
 //! - **in turn**: each item through all three before the next one begins.
 //! - **phases**: all are fetched, then all are transformed, then all are stored.
-//! - **batches**: the same, ten items at a time. Twice: the batch goes to the pool of
+//! - **batches**: the same, {batch} items at a time. Twice: the batch goes to the pool of
 //!   transformers as *one job*, or as *a job for each item*.
-//! - **stages**: three loops with a bounded queue between each two. Twice as well: the stage in
-//!   the middle *awaits each item* before it takes the next one, or *as many loops as the pool
-//!   has workers* take from the queue. The latter with queues of 1, 4 and 20 places.
-//! - **varying times**: three stages of one worker and of equal mean time, but no two items take
-//!   equally long. The same items through queues of 1, 4 and 20 places.
+//! - **stages**: three loops with a bounded queue between each two. Twice as well: the stage in the
+//!   middle *awaits each item* before it takes the next one, or *as many loops as the pool has
+//!   workers* take from the queue. The latter with queues of {capacities} places.
+//! - **varying times**: three stages of one worker and of equal mean time, {varying}, but no two
+//!   items take equally long. The same items through queues of {capacities} places.
 //!
 //! Fetching and storing are requests to a service on this machine, the transformation is real
 //! computation on a pool of threads (`--work sleep`: it sleeps, as if another machine computed).
@@ -33,35 +34,36 @@
 //!
 //! Phases add up: each one waits for the slowest item of the one before, and while one stage is at
 //! work the other two are idle. Stages overlap. Once the first item has come through (the *fill*),
-//! an item leaves whenever the slowest stage has done one, so that the whole takes
-//! `fill + (N − 1)·s/w` with the largest `s/w` of all stages, rounded to whole items (S. M. Johnson
-//! 1954 for `w = 1`). The other stages cost nothing any more: their work is done in its shadow.
+//! an item leaves whenever the slowest stage has done one. With `w` workers that take `s` for an
+//! item, that is one each `s/w`. The whole takes `fill + (N − 1)·s/w` with the largest `s/w` of all
+//! stages, rounded to whole items (S. M. Johnson 1954 for `w = 1`). The other stages cost nothing
+//! any more: their work is done in its shadow.
 //!
 //! The stage that counts has to be at work all the time, with all its workers. Two lines that read
-//! well prevent it. A loop that awaits each item has one item in the pool, whatever the size of
-//! the pool. A batch that is one job is on one worker. In both, about one worker is busy.
+//! well prevent it. A loop that awaits each item has one item in the pool, whatever the size of the
+//! pool. A batch that is one job is on one worker.
 //!
 //! How long a step takes on this machine, with all that goes on beside it, is measured in each arm;
 //! how the steps make the whole is theory, the dashed line.
 //!
 //! A queue's capacity hardly matters as long as all items take equally long: the queue before the
 //! slowest stage is full, the one behind it is empty, and more places change nothing. It matters
-//! when times vary and stages are about equally fast. Then now this stage is the slow one, now
-//! that one, and places in between keep a short delay of one stage from becoming a delay of all.
-//! How much follows from the times: a simulation in virtual time is given the same ones and predicts
-//! the whole to within a few percent.
+//! when times vary and stages are about equally fast. Then each stage is the slowest for a while,
+//! and places in between keep a short delay of one stage from becoming a delay of all. How much
+//! follows from the times: a simulation in virtual time is given the same ones and predicts the
+//! whole.
 //!
 //! A bounded queue never holds more than its capacity, and it limits what is in progress: with
-//! stages at most `C + W + D` items in hands and the two queues full. Phases have everything in
-//! progress, all at once.
+//! stages at most what the workers have in hands and two full queues hold. Phases have everything
+//! in progress, all at once.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! Its stages of 50, 100 and 20 ms (`--scale full`) were right to overlap: 5.1 s in turn become
-//! 3.1 s. But it said that its four transformers worked in parallel, and 3.1 s is what *one* gives:
-//! the stage awaited each item, 0.97 of 4 workers were busy. With four in flight it is 0.9 s. Its
-//! other program gave a whole batch to the pool as one job: 0.9 workers busy again. Neither shows
-//! in a test, since every result is right; it shows when busy workers are counted.
+//! *A pool of four workers transforms four items at a time.* It does when four items are in it. The
+//! pipeline that this suite grew from has such a pool and awaits each item (lab notes): about one
+//! worker is busy, as the second figure shows. `--scale full` has its times. Nor does a pool help a
+//! batch that is one job. Neither mistake shows in a test, since every result is right; it shows
+//! when busy workers are counted.
 //!
 //! ## In production
 //!
@@ -77,7 +79,7 @@
 //!
 //! - Fetching becomes twice as fast. What does the pipeline gain, what do the phases?
 //! - One item, one worker a stage: what do stages gain over phases? And in the limit of many items?
-//! - A queue of a million places instead of 20: what gets better, what worse?
+//! - A queue of a million places instead of a few: what gets better, what worse?
 //! - The storing stage fails for a minute. What do the fetchers do meanwhile, in each arm?
 
 use std::collections::BTreeSet;

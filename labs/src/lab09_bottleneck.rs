@@ -6,10 +6,10 @@
 //!
 //! ## What to predict
 //!
-//! Items are fetched (90 ms each, six at a time), processed (8 ms, one at a time) and stored
-//! (25 ms, one at a time), all three stages at work at once with short queues between them. You may
-//! double one width: six fetches to twelve, one process to two, or one store to two. Which, and
-//! what does each of the three bring?
+//! Items are fetched, processed and stored, all three stages at work at once with queues of {queue}
+//! places between them. Each stage has a width, so many items at a time, and a time for an item:
+//! {storage}. You may double one width: that of fetch, of process or of store. Which, and what does
+//! each of the three bring?
 //!
 //! ## The experiment
 //!
@@ -19,7 +19,7 @@
 //! queue before it was. Then each width is doubled in turn and the pipeline runs again.
 //!
 //! The same pipelines go through a simulator in virtual time. Where it agrees with the measurement
-//! it may be asked about machines that are not here:
+//! it may be asked about other machines:
 //!
 //! ```text
 //! lab09 --simulate "fetch=20000x100ms,process=10000x500ms,store=2000x50ms" --items 1000000
@@ -28,52 +28,54 @@
 //! ## What the figures show
 //!
 //! A stage of `w` workers that need `s` for an item passes at most `w/s` items a second, and the
-//! pipeline passes as many as its slowest stage: `λ = min(C/f, W/p, D/d)`. Doubling that stage's
-//! width moves the minimum, up to the next one: the gain is rarely a factor of two. Doubling any
-//! other width changes nothing at all, whatever it costs.
+//! pipeline passes as many as its slowest stage: `λ = min(C/f, W/p, D/d)` for `C` fetches of time
+//! `f`, `W` workers that process for `p` and `D` stores of time `d`. Doubling that stage's width
+//! moves the minimum, up to the next one: the gain is rarely a factor of two. Doubling any other
+//! width changes nothing at all, whatever it costs.
 //!
 //! Every item passes every stage, so that a stage's workers are busy for a share `λ·s/w` of the
 //! time (the utilisation law of Denning and Buzen, 1978). The busiest stage is the bottleneck. The
 //! queues say the same without a clock: full before it, empty behind it. A worker that holds a
 //! finished item because the next queue is full is not busy: count that as work, and everything
-//! before the bottleneck looks like one. Queues can smear: a wide stage delivers its items in waves,
-//! and a queue shorter than a wave is now full, now empty. Utilisation does not.
+//! before the bottleneck looks like one. Queues can mislead: a wide stage delivers its items in
+//! waves, and a queue shorter than a wave is full at one moment and empty at the next. Utilisation
+//! does not.
 //!
-//! The law holds within a percent or two, fill and drain included, when `f` and `d` are what a
-//! request really takes here (half a millisecond more than its service) and `p` what the computation
-//! took in that very run: a processor's speed drifts by some percent from one second to the next.
+//! The law holds, fill and drain included, when `f` and `d` are what a request really takes here (a
+//! little more than its service) and `p` what the computation took in that very run: a processor's
+//! speed drifts from one second to the next.
 //!
 //! Process is special. More threads than processors add workers and no processors, so that the
 //! stage's width is the smaller of the two. Where the work is done elsewhere (an accelerator, a
 //! remote service; here a `sleep`) threads beyond the processors help.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! It names the stage with the longest average time. That is right when all widths are equal, and
-//! wrong in two of the three pipelines here: fetch takes longest in all of them, and holds back
-//! only the one in which few fetches run at a time. Compare `w/s`, or utilisations. And with
-//! 100.0 ms in one stage and 100.2 ms in another the answer is a coin toss: doubling the "longest"
-//! gains 0.2 %, since the other one then is the bottleneck. Look at the margin before buying
-//! anything.
+//! *The bottleneck is the stage that takes longest for an item.* That is right when all widths are
+//! equal. Here fetch takes longest in all three pipelines, and holds back only the one in which few
+//! fetches run at a time. Compare `w/s`, or utilisations. And look at the margin before buying
+//! anything. Suppose one stage takes 100.0 ms and another 100.2 ms: doubling the longer one gains
+//! 0.2 %, since the other one then is the bottleneck.
 //!
-//! The exercises of that material are presets: `--preset lesson1`, `lesson2`, `documents`. What
-//! would take minutes to hours is answered by the simulator, and checked on a real pipeline whose
-//! times are divided until it takes a second.
+//! Three worked problems are presets: `--preset lesson1`, `lesson2`, `documents`. What would take
+//! minutes to hours is answered by the simulator, and checked on a real pipeline whose times are
+//! divided until it is short.
 //!
 //! ## In production
 //!
 //! Export two numbers for each stage: the share of time its workers are busy (working, not waiting
 //! to hand on) and the depth of the queue before it. Alert on a queue that stays full. Before you
-//! widen a stage, work out what the next bottleneck is: that is all you can gain. And a stage at
-//! 100 % with an empty queue before it is not a bottleneck but a busy loop.
+//! widen a stage, work out what the next bottleneck is: that is all you can gain. And a stage that
+//! is always busy with an empty queue before it is not a bottleneck but a busy loop.
 //!
 //! ## Check yourself
 //!
-//! - In the pipeline above, which width would you double second?
+//! - Suppose the pipeline is `fetch=6x90ms,process=1x8ms,store=1x25ms`. Which width would you
+//!   double first, and which second?
 //! - Two stages are equally slow. What does doubling one of them bring? (`--simulate
 //!   "fetch=10x1s,process=4x2s,store=1x500ms" --items 100`)
-//! - The queue before store is full and store's workers are busy for 60 % of the time. How can that
-//!   be?
+//! - The queue before store is full and store's workers are busy for little more than half of the
+//!   time. How can that be?
 //! - Service times are now random with the same means. Is the law reached? What do longer queues
 //!   do for it? (`--simulate "a=4xexp:100ms,b=4xexp:100ms" --queue 1`)
 

@@ -8,12 +8,13 @@
 //!
 //! An answer needs the weather, the news and something from a knowledge base. Each is fetched from
 //! a service of its own, and a model then computes for a while over each text. The fetches take
-//! `f`, the inferences `p`. They may run one after another, in two phases, or each inference may
-//! begin when its text is there. Write down three times for the processors you have.
+//! {weather}, {news} and {knowledge} (`f`), the inferences {infer} (`p`). They may run one after
+//! another, in two phases, or each inference may begin when its text is there. Write down the time
+//! of each, for the processors you have.
 //!
-//! Then two disturbances. One source fails: what is left of the answer? And one fetch in ten is
-//! five times as slow as usual: how many answers are slow, and how many remain if a second request
-//! is sent for every fetch that is late?
+//! Then two disturbances. One source fails: what is left of the answer? And a share of {slow-share}
+//! of the fetches is {slow-factor} times as slow as usual: how many answers are slow, and how many
+//! remain if a second request is sent for every fetch that is late?
 //!
 //! ## The experiment
 //!
@@ -22,7 +23,7 @@
 //! - **Each as it arrives, on the event loop**, and **each as it arrives, on the pool**.
 //! - The last one again with a source that fails, once with `try_join_all`, once with `join_all`.
 //! - The two ways with a pool again, but with `sleep` for inference and a thread for each source:
-//!   the source's own experiment.
+//!   as if there were a processor for each.
 //! - Many answers side by side from services with a slow tail, without and with a second request.
 //!
 //! Inference is real computation, a fixed amount of it.
@@ -46,22 +47,22 @@
 //! not what a thread does. One that has not begun finds its caller gone and need not begin.
 //! `join_all` with a `Result` for each source answers with two parts of three. When the workers
 //! have all processors, the error is also noticed late: the event loop needs one, too, and may wait
-//! for it as long as a time slice of the operating system, some 3 ms.
+//! for it as long as a time slice of the operating system.
 //!
 //! A share `t` of slow fetches is a share `1 − (1 − t)³` of slow answers: the more an answer needs,
 //! the more often one of it is slow. A second request sent to what is late leaves only those that
 //! are slow twice, `t²`, for a share `t` of additional requests (Dean and Barroso 2013).
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to has 300, 400 and 250 ms and three inferences of 500 ms, and
-//! says 2.45 s one after another and about 0.9 s with async fetches and a pool. `--scale full` is
-//! that experiment. The 2.45 s hold. It explains the 0.9 s by fetches and inferences that overlap,
-//! but its program fetches everything first and infers then: their overlap is zero, as the first
-//! figure shows. Nor would overlap have changed its 0.9 s, because its inferences are equal and it
-//! let them sleep, which amounts to a processor for each. By the same theory, which the arms below
-//! are held against, the program takes 1.4 s on two processors when it computes, and 1.25 s when
-//! each inference begins at once.
+//! *Fetches that are async and inferences in a pool overlap.* Not by themselves. The program that
+//! fetches everything and then infers has both, and the overlap of its fetches and inferences is
+//! zero, as the first figure shows. Nor is overlap always a gain: where inferences are equal and
+//! each has a processor, beginning early ends no sooner. The arms that sleep show that on any
+//! machine, because a sleeping inference needs no processor. `--scale full` has the times of the
+//! lab notes that this suite grew from, which give 0.9 s for the two phases with a worker for each
+//! inference (lab notes). Inferences that compute take longer than that on fewer processors, and
+//! there the early beginning gains.
 //!
 //! ## In production
 //!
@@ -69,18 +70,18 @@
 //! another one's slowest. Give the pool as many threads as there are processors. Begin with what
 //! takes longest when you can choose. Return a `Result` for each part and decide at the top what an
 //! answer may lack; log what it lacked. Check on a worker whether anybody still waits before it
-//! begins. Hedge only what may be done twice, after the 90th to 95th percentile, and never when
-//! the service is slow because it is overloaded: a budget for hedges (a few percent of all
-//! requests) keeps them from making it worse. A cancelled HTTP/1.1 request costs its connection,
-//! and the server usually works on.
+//! begins. Hedge only what may be done twice, after the 90th to 95th percentile, and never when the
+//! service is slow because it is overloaded: a budget for hedges (a small share of all requests)
+//! keeps them from making it worse. A cancelled HTTP/1.1 request costs its connection, and the
+//! server usually works on.
 //!
 //! ## Check yourself
 //!
 //! - Which arm gains from a second processor, which from a third, which from a fourth?
-//! - The news take 400 ms, and their inference is the cheapest. Does overlap gain anything now,
-//!   with a processor for each source?
-//! - An answer needs a hundred sources with `t` = 1 %. How many answers are slow, and how many with
-//!   a second request?
+//! - Suppose the news take longest to fetch, and their inference is the cheapest. Does overlap gain
+//!   anything now, with a processor for each source?
+//! - An answer needs a hundred sources, and `t = 0.01`. How many answers are slow, and how many
+//!   with a second request?
 //! - Why must the two requests of a hedge not go to the same machine?
 
 use std::pin::pin;

@@ -9,48 +9,47 @@
 //! A program fetches and computes, and has two knobs: how many fetches may be under way, and how
 //! many workers compute. Four workers are a popular answer. Which number is the smallest that
 //! reaches the full throughput of pure computation on your machine? Which one, when a worker also
-//! waits, twice as long as it computes? And what do more workers than that cost?
+//! waits, {ratio} times as long as it computes? And what do more workers than that cost?
 //!
 //! ## The experiment
 //!
-//! - **Pure computation**: `W` threads that compute item after item of cost `p`.
+//! - **Pure computation**: `W` threads that compute item after item of cost `p`, {cost}.
 //! - **One pool for everything**: `W` threads that wait and compute in turn, with random times, the
-//!   waits `--ratio` times as long on average.
-//! - **Two limits**: `F` fetches under way on an event loop, a bounded channel, and `W` threads that
-//!   only compute.
+//!   waits (`w`) {ratio} times as long on average as the computations.
+//! - **Two limits**: `F` fetches of time `f`, {fetch}, under way on an event loop, a bounded
+//!   channel, and `W` threads that only compute.
 //!
-//! `W` goes from one to four times the processors. The operating system's own count of context
-//! switches is taken from every worker.
+//! In the first two `W` is {workers} in turn, and in the second also what the rule below asks for.
+//! The operating system's own count of context switches is taken from every worker.
 //!
 //! ## What the figures show
 //!
 //! Pure computation needs as many workers as there are processors, `P`. Throughput is
 //! `min(W, P)/p`; beyond `P` workers take processors from each other, each item takes `W·p/P`
-//! (Little's law), and the switches that the scheduler forces multiply. Four is right on four
-//! processors.
+//! (Little's law), and the switches that the scheduler forces multiply.
 //!
-//! A worker that waits leaves its processor free, and `P·(1 + w/p)` workers would just fill the gaps
-//! (Goetz 2006) if all took their turns. That is where two bounds meet, `W/(w + p)` and `P/p`
-//! (Denning and Buzen 1978); no order of events exceeds them. Random times never get there: now and
-//! then all wait and now and then all want to compute. The machine repairman (Palm 1947) says how
-//! much is lost, and it is most at the very number of the rule. A real machine loses a little more:
-//! what was measured lies between one queue for all processors and one for each. A likely reason
-//! is that operating systems do keep a queue for each and move threads between them with
-//! reluctance; nothing here isolates it. More workers come closer to the bound, and each item takes
-//! longer.
+//! A worker that waits leaves its processor free, and `P·(1 + w/p)` workers would just fill the
+//! gaps (Goetz 2006) if all took their turns. That is where two bounds meet, `W/(w + p)` and `P/p`
+//! (Denning and Buzen 1978); no order of events gives more than the smaller of them. Random times
+//! never get there: at some moments all workers wait, at others all want to compute. The machine
+//! repairman (Palm 1947) says how much is lost, and it is most at the very number of the rule. A
+//! real machine loses a little more: what was measured lies between one queue for all processors
+//! and one for each. A likely reason is that operating systems do keep a queue for each and move
+//! threads between them with reluctance; nothing here isolates it. More workers come closer to the
+//! bound, and each item takes longer.
 //!
-//! With two limits nobody has to guess a ratio. Fetches wait on the event loop at the price of a few
-//! kilobytes each, `P` workers compute, and throughput is `min(F/f, P/p)`. The limit of the fetches
-//! is Little's law again: `F = λ·f`. Raising the one that does not bind changes nothing.
+//! With two limits nobody has to guess a ratio. Fetches wait on the event loop at the price of
+//! little memory, `P` workers compute, and throughput is `min(F/f, P/p)`. The limit of the fetches
+//! is Little's law again: `F = λ·f` for a throughput of `λ`. Raising the one that does not bind
+//! changes nothing.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to allows five requests and three processes, and asks whether
-//! four workers are always optimal. They are not, and the question has no answer in numbers alone:
-//! which limit binds depends on `f`, `p` and the machine. With `f` = 40 ms and `p` = 10 ms five
-//! fetches bring 125 items a second, for which 1.25 processors are enough; the third worker is
-//! idle, and so is a fourth one. Measuring this with `sleep` for computation would have said that
-//! every worker helps, however many: see `--work sleep`.
+//! *Four workers are a good number.* For pure computation on four processors they are. Otherwise no
+//! number is good by itself: which limit binds depends on `f`, `p` and the machine. Here {io}
+//! fetches of {fetch} bring at most `F/f` items a second, and those keep `F·p/f` processors busy
+//! with {cost} an item. Workers beyond that are idle. Measuring pure computation with `sleep` would
+//! say that every worker helps, however many: see `--work sleep`.
 //!
 //! ## In production
 //!
@@ -64,7 +63,8 @@
 //!
 //! ## Check yourself
 //!
-//! - Eight processors, 20 ms of computation and 180 ms of waiting for each item: how many threads?
+//! - Suppose eight processors, 20 ms of computation and 180 ms of waiting for each item: how many
+//!   threads?
 //! - Twice as many workers as processors gave the same throughput. What was lost?
 //! - The service behind the fetches becomes twice as slow. Which of the two limits do you change?
 //! - Why do sleeping workers "scale" to any number?

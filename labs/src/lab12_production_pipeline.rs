@@ -6,38 +6,41 @@
 //!
 //! ## What to predict
 //!
-//! A hundred items are fetched, processed and stored. The upstream answers 500 for every 7th, always;
-//! the write of every 20th gets no answer, and its result goes to a file instead. How many of the
-//! hundred are stored? Ten are under way at a time, in batches of ten or in a sliding window: what is
-//! the difference? And when the process is killed five times on its way, how many items are missing
-//! at the end, and how many are there twice?
+//! {items} items are fetched, processed and stored. The upstream answers 500 for one item in every
+//! {fail-every}, always; the write of one in every {hang-every} gets no answer, and its result goes
+//! to a file instead. How many of the {items} are stored? {batch} items are under way at a time, in
+//! batches or in a sliding window: what is the difference? And when the process is killed on its
+//! way, {kills}×, how many items are missing at the end, and how many are there twice?
 //!
 //! ## The experiment
 //!
 //! - **Batches and a window**, with the pattern of faults, without any, and with random fetch times.
 //! - **Killed**: the pipeline as a process of its own, on a state in a folder. After a random number
 //!   of items it is killed (SIGKILL, for which nothing can prepare), then started again.
-//! - **Answers lost**: the writes of every 20th item are done, and only their answers do not come.
-//!   Once the pipeline falls back as soon as the time is up; once it asks the database first.
+//! - **Answers lost**: the write of one item in every {hang-every} is done, and only its answer
+//!   does not come. Once the pipeline falls back as soon as the time is up; once it asks the
+//!   database first.
 //! - **Locked**: another program holds the database locked for a while. Once SQLite is called on the
 //!   event loop; once on a thread of its own.
 //!
-//! The life of an item is kept in SQLite: pending, fetched, processed, then stored or failed, with
-//! the reason. What became of the items is counted at the end in the database and in the file, not
-//! by the pipeline that made them.
+//! Processing computes, by default on a thread for each processor but one: the event loop needs
+//! one, too. The life of an item is kept in SQLite: pending, fetched, processed, then stored or
+//! failed, with the reason. What became of the items is counted at the end in the database and in
+//! the file, not by the pipeline that made them.
 //!
 //! ## What the figures show
 //!
-//! Of a hundred items, 15 fail, 81 are in the database and 4 in the file. 15, because the items are
-//! numbered from 0, and 0, 7, … 98 are fifteen numbers. 4, because of the items 0, 20, … 80 the
-//! first one has failed already; counting the writes as they arrive gives four as well, every 20th of
-//! 85. Here it goes by number, so that a restart does not change it. The retries of the client save
-//! nobody: an answer that is always 500 costs each of its items one more request.
+//! Suppose a hundred items, of which every 7th fails and every 20th write gets no answer. Then 15
+//! fail, because items are numbered from 0, and 0, 7, … 98 are fifteen numbers. Of the items 0, 20,
+//! … 80 the first one has failed already, so 4 are in the file, and 81 in the database. Counting
+//! the writes as they arrive gives four as well, every 20th of 85. Here it goes by number, so that
+//! a restart does not change it. The retries of the client save nobody: an answer that is always
+//! 500 only costs each of its items more requests.
 //!
-//! A batch ends with its slowest item. One write that hangs holds up nine others that have long
-//! been done, and a retry does the same. A window lets a new item in for each that leaves, so that
-//! ten are under way until the very end. Both have the same bound on memory and on load; only the
-//! barrier differs, and with the pattern of faults it nearly doubles the time.
+//! A batch ends with its slowest item. One write that hangs holds up all the others of its batch,
+//! which have long been done, and a retry does the same. A window lets a new item in for each that
+//! leaves, so that it is full until the very end. Both have the same bound on memory and on load;
+//! only the barrier differs, and its price grows with each item that is slower than the rest.
 //!
 //! The longest stage on average is the fetch, and making it wider would help nobody. What holds the
 //! window back is what is busy all the time: here the window itself, and after it the connections to
@@ -47,16 +50,16 @@
 //! is done *at least once*, its effect is there *exactly once*, because the item's number is the key
 //! of everything that is written.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! It ran batches of ten and measured 4.2 s where a window takes 2.3 s. Its `sleep` stood for the
-//! processing; here it is computed, on a thread for each processor but one. (With a thread for every processor
-//! the event loop has to wait for one: on two processors it heard of results up to 4 ms late, a
-//! scheduler's slice.) A timeout round a
-//! computation does not stop it: the caller goes on, and so does the computation, on a worker that is
-//! now missing. Here the computation itself looks at the clock. And it took a timeout for a failure.
-//! A timeout says that no answer has come, not that nothing was done: with the answers lost, falling
-//! back at once stores each of those items twice. `--python` runs its two ways in its own language.
+//! *What timed out has not been done, and may be done elsewhere.* A timeout says that no answer has
+//! come, not that nothing was done. With the answers lost, the pipeline that falls back at once
+//! stores each of those items twice; the one that asks the database first stores none twice. A
+//! timeout round a computation does not stop it either: the caller goes on, and so does the
+//! computation, on a worker that is now missing. Here the computation itself looks at the clock.
+//!
+//! Batches and a window are re-made in Python (`labs/python/lab12.py`): `--python` runs both beside
+//! Rust.
 //!
 //! ## In production
 //!

@@ -6,21 +6,21 @@
 //!
 //! ## What to predict
 //!
-//! A chat server has 50,000 users, and nearly all of them say nothing. How much memory do they take
-//! when each is a parked task? And when each is a thread? How much of that does the process see, and
-//! how much of it is only addresses?
+//! A chat server has {tasks} users, and nearly all of them say nothing. How much memory do they
+//! take when each is a parked task? And when each is a thread? How much of that does the process
+//! see, and how much of it is only addresses, with no memory behind them?
 //!
 //! ## The experiment
 //!
-//! Chatters who wait, in growing numbers: bare tasks; tasks that hold a buffer of 4 KB while they
-//! wait, and tasks that make it when there is something to read; tasks that have once been 64 KB deep
-//! in their calls; tasks with a real connection, the other ends in a second process; threads; threads
-//! that have been as deep. Each number of each kind is held by a process of its own, since freed pages
-//! of one would hide what the next takes. It reads the counting allocator, its own pages and
-//! addresses, its page tables, and what the kernel keeps for all processes together, before and
-//! after; a line through the numbers gives what one more costs. Before it begins it waits until the
-//! kernel stands still, which clears up after a process some time after its end: without that wait a
-//! thread once seemed to take 8 KB less than nothing.
+//! Chatters who wait, in growing numbers: bare tasks; tasks that hold a buffer (`--buffer`) while
+//! they wait, and tasks that make it when there is something to read; tasks that have once been
+//! {depth} deep in their calls; tasks with a real connection, the other ends in a second process;
+//! threads; threads that have been as deep. Each number of each kind is held by a process of its
+//! own, since freed pages of one would hide what the next takes. It reads the counting allocator,
+//! its own pages and addresses, its page tables, and what the kernel keeps for all processes
+//! together, before and after; a line through the numbers gives what one more costs. Before it
+//! begins it waits until the kernel stands still, which clears up after a process some time after
+//! its end: without that wait a thread may seem to take less than nothing.
 //!
 //! Nothing is taken that the machine may need: threads, process numbers, mappings, descriptors, ports
 //! and memory are looked up first, and where one of them stops an arm a note says which. What was not
@@ -33,33 +33,35 @@
 //! |---|---|---|---|---|
 //! | task | future + header, in whole units | heap and the allocator's share | nothing | as resident |
 //! | task with a connection | the same, and its registration | the same | two ends of a socket | as resident |
-//! | thread | a hundred bytes or so | stack it ever touched | its stack there, page tables, small objects | stack asked for + 4 pages |
+//! | thread | next to nothing | stack it ever touched | its stack there, page tables, small objects | stack asked for + 4 pages |
 //!
-//! A task is its future: what it needs after the next `await`, known when it is compiled. That is why
-//! the one line `let mut buffer = [0; 4096]` before a loop makes each chatter ten times as large, and
-//! the same line in the loop costs nothing. The usual way to read, `stream.read(&mut buffer).await`,
-//! is the first of these; waiting for `readable()` and then reading is the second.
+//! A task is its future: what it needs after the next `await`, known when it is compiled. That is
+//! why the one line `let mut buffer = [0; N]` before a loop makes each chatter larger by the whole
+//! buffer, and the same line in the loop costs nothing. The usual way to read,
+//! `stream.read(&mut buffer).await`, is the first of these; waiting for `readable()` and then
+//! reading is the second.
 //!
 //! A task has no stack. While it runs it has its thread's, and gives it back at the next `await`:
-//! 64 KB deep or not makes no difference. A thread's stack is its own, and no page of it that was ever
-//! touched comes back, however idle it is. What it *asked* for costs nothing but addresses, and with
-//! them a page of page tables for each 2 MB.
+//! how deep it has been makes no difference. A thread's stack is its own, and no page of it that
+//! was ever touched comes back, however idle it is. What it *asked* for costs nothing but
+//! addresses, and at most about a page of page tables, which small stacks share.
 //!
-//! More than half of a thread is not in its process at all: a stack in the kernel, page tables, the
-//! kernel's books of it. Nor is the larger part of a connection. `ps` and `top` show neither.
+//! The larger part of a thread that was never deep is not in its process at all: a stack in the
+//! kernel, page tables, the kernel's books of it. Nor is the larger part of a connection. `ps` and
+//! `top` show neither.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! "50,000 threads × 1 MB = 50 GB" counts addresses. Measured on Python threads, which ask for 8 MB,
-//! one took 8.7 MB of addresses, 16.5 KB of resident stack, 16 KB of stack in the kernel, 7 KB of
-//! small objects and 4 KB of page tables: 50,000 of them are about 2.3 GB. That is still a hundred times the
-//! memory of tasks, so its conclusion stands; its reason does not. A thread that has been deep in its
-//! calls costs as much more as it was deep, and there the source comes nearer to being right.
+//! *A thread takes as much memory as its stack is large.* Suppose 50,000 threads with stacks of
+//! 1 MB: that makes 50 GB, but of addresses. The memory is the pages that were touched and what the
+//! kernel keeps for each thread, far less. Tasks take far less still, so threads are too dear, but
+//! not for this reason. A thread that was deep in its calls costs as much more as it was deep:
+//! there the belief is nearer to being right.
 //!
 //! What stops threads first is often not memory. Rust and glibc map four pieces for each, and Linux
-//! allows a process 65,530 of them, so that some 16,000 is the end; then there are `pid_max`, the
-//! control group's `pids.max`, the user's limit. Connections end at the descriptors, or at the ports
-//! for one address. (A Python task takes 1.2 to 4.5 KB.)
+//! by default allows a process 65,530 of them (kernel documentation, `vm.max_map_count`), so that a
+//! quarter as many threads are the end; then there are `pid_max`, the control group's `pids.max`,
+//! the user's limit. Connections end at the descriptors, or at the ports for one address.
 //!
 //! ## In production
 //!
@@ -67,22 +69,22 @@
 //! an array, a large message held across an `await` is paid for by everyone who waits. Make it late,
 //! box it, or take it from a pool.
 //!
-//! Count the kernel. A container's limit includes its stacks, page tables and socket buffers, and the
-//! sum over processes of what `ps` shows does not. Ask for small stacks where there must be many
-//! threads, for the addresses' and the page tables' sake, but know that it saves no resident memory.
-//! And where huge pages are given unasked, a stack touched once may cost 2 MB after all.
+//! Count the kernel. A container's limit includes its stacks, page tables and socket buffers, and
+//! the sum over processes of what `ps` shows does not. Ask for small stacks where there must be
+//! many threads, for the addresses' and the page tables' sake, but know that it saves no resident
+//! memory. And where huge pages are given unasked, a stack touched once may take a whole one.
 //!
 //! An idle connection is the cheap case. One that talks has buffers in the kernel at both ends, up to
 //! megabytes when the reader is slow, and often two more of TLS.
 //!
 //! ## Check yourself
 //!
-//! - A future is 280 bytes. How much heap does its task take? And one of 288? (Header and unit are
-//!   below the first table.)
-//! - Two buffers of 4 KB are used one after the other, each with an `await` while it is held. How
-//!   large must the future be, and how large is it? Try it.
-//! - 2000 threads have served a request each that needed 200 KB of stack, and now wait. What does
-//!   `top` show?
+//! - Suppose a future is 280 bytes. How much heap does its task take, with a header of 104 bytes
+//!   and units of 128? And one of 288? (Yours are below the first table.)
+//! - Two buffers are used one after the other, each with an `await` while it is held. How large
+//!   must the future be, and how large is it? Try it.
+//! - Suppose 2000 threads with stacks of 2 MB have served a request each that needed 200 KB of
+//!   stack, and now wait. What does `top` show?
 //! - Your machine stopped the threads before memory did. Which limit, and how would you raise it?
 
 use std::{
