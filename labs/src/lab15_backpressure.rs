@@ -2,36 +2,37 @@
 //!
 //! ## The question
 //!
-//! Four workers are busy: what happens to the fifth user?
+//! All {workers} workers are busy: what happens to the next user?
 //!
 //! ## What to predict
 //!
-//! A service has `c` workers, and a request takes one of them for `s` on average. Requests come at
-//! random, whether or not earlier ones have been answered; an answer later than the deadline `T` is
-//! worth nothing. At half load, at 95 %, at one and a half times what the workers can do: how long
-//! do requests wait, how many are answered in time, and what would you do with the fifth user?
+//! A service has {workers} workers (`c`), and a request takes one of them for {service} on average
+//! (`s`). Requests come at random, whether or not earlier ones have been answered; an answer later
+//! than {deadline}, the deadline `T`, is worth nothing. The load is {loads} times what the workers
+//! can do. How long do requests wait, how many are answered in time, and what would you do with the
+//! next user?
 //!
-//! Then an overload of a moment, with clients that try again when an answer is late. It passes.
-//! What does the service do afterwards?
+//! Then, at a load of {calm}, comes a surge of {surge} for {surge-for}, with clients that try
+//! again, up to {retries} times, when an answer is late. What does the service do afterwards?
 //!
 //! ## The experiment
 //!
-//! The service is below, a queue and a few workers, and so are six ways to treat who finds all
-//! workers busy:
+//! The service is below, a queue and a few workers, and so are six ways to treat a user who finds
+//! all workers busy:
 //!
 //! - **unbounded queue**: everybody is let in and waits;
 //! - **bounded queue, the producer waits** at its door until there is a place;
 //! - **load shedding**: a bounded queue, and 503 with `Retry-After` at once when it is full;
 //! - **deadline**: a worker drops what can no longer be finished in time, since less than a margin
-//!   is left; **expired** is the same without the margin, as it is usually written;
+//!   of {margin} is left; **expired** is the same without the margin, as it is usually written;
 //! - **newest first**: who came last is served first.
 //!
-//! Near saturation a queue forgets slowly: at 95 % it takes hundreds of service times, and one run
-//! of seconds is one sample, however many requests it counts. So each condition is many independent
-//! services side by side (they only sleep, which costs no processor), each with random numbers of
-//! its own. They begin in the steady state, drawn from Erlang's formulas, and not empty; a queue in
-//! overload has no steady state and begins as deep as if the overload had already lasted as long as
-//! it is measured. Intervals come from ten groups of services, not from requests.
+//! Near saturation a queue forgets slowly: at a load `ρ` it takes some `1/(c(1−√ρ)²)` service
+//! times. So one run is one sample, however many requests it counts, and each condition is many
+//! independent services side by side (they only sleep, which costs no processor), each with random
+//! numbers of its own. They begin in the steady state, drawn from Erlang's formulas, and not empty;
+//! a queue in overload has no steady state and begins as deep as if the overload had already lasted
+//! as long as it is measured. Intervals come from groups of services, not from requests.
 //!
 //! Two further experiments use the same service. A freeze is watched by a load tester that waits
 //! for each answer before it sends on, and by arrivals that do not wait. And clients with timeouts
@@ -39,21 +40,21 @@
 //!
 //! ## What the figures show
 //!
-//! Below saturation the waits are Erlang's (1917): short until 80 %, long from 95 % on, with no
-//! overload anywhere. Each service is also held against the exact waits of its very own arrivals
-//! and service times, computed in virtual time: that law has no luck in it. (Only the waits of newest
-//! first are left out of it: when two arrive within a tick of the timer, chance decides who is on
-//! top, and the other one waits long.) Shares and goodputs are held against theory at the load that
-//! came, which in a run of seconds is not quite the one that was asked for.
+//! Below saturation the waits are Erlang's (1917): short while much of the capacity is left, long
+//! when little is, without any overload. Each service is also held against the exact waits of its
+//! very own arrivals and service times, computed in virtual time: that law has no luck in it. (Only
+//! the waits of newest first are left out of it: when two arrive within a tick of the timer, chance
+//! decides who is on top, and the other one waits long.) Shares and goodputs are held against
+//! theory at the load that came, which is not quite the one that was asked for.
 //!
 //! Beyond saturation the unbounded queue serves nobody in time, at full throughput. Every worker is
 //! busy, every connection succeeds, no error is logged, and every answer comes too late: the user's
-//! call is connected and the audio stays silent. A bounded queue that refuses keeps the goodput at
-//! the capacity; what is too much is told so at once.
+//! call is connected and the audio stays silent. A bounded queue that refuses keeps the goodput
+//! near the capacity, and whoever is refused hears so at once.
 //!
 //! A producer that waits at the door has not removed the queue, it has moved it: measured from when
 //! a request was due, waits are those of the unbounded queue, while the service's own dashboard
-//! shows a short and steady line. Backpressure helps where the source can produce less, a file
+//! shows a short and steady line. Backpressure helps where the sender can produce less, a file
 //! reader for instance, and not where users come by themselves.
 //!
 //! To drop what has *expired* looks right and saves little. In overload the queue settles where the
@@ -63,43 +64,44 @@
 //! such number: who is served waits little, and those who have waited long are given up silently.
 //!
 //! A tester that waits for each answer sends nothing while the service is frozen, and so counts one
-//! bad answer for each of its connections where users would have seen hundreds (coordinated
-//! omission, Tene 2013). The two curves are the same service; even the same requests, when their
-//! clocks start at the time they were due.
+//! bad answer for each of its connections, where users would have seen one for every request that
+//! fell due (coordinated omission, Tene 2013). Two of the curves are of the same requests: their
+//! clocks start when a request was sent, or when it was due.
 //!
 //! The surge passes and the service stays down. While every answer is late every request is sent
-//! `1 + n` times, so `ρ·(1 + n) > 1` is load enough to keep every answer late: a metastable failure
-//! (Bronson et al. 2021; Huang et al. 2022), held up by its own remedy and not by its cause. What
-//! ends it breaks that loop: a budget for retries, refusing, dropping by deadline, newest first, or
-//! users who go away for long enough.
+//! `1 + n` times, with `n` retries, so `ρ·(1 + n) > 1` is load enough to keep every answer late: a
+//! metastable failure (Bronson et al. 2021; Huang et al. 2022), held up by its own remedy and not
+//! by its cause. What ends it breaks that loop: a budget for retries, refusing, dropping by
+//! deadline, newest first, or users who go away for long enough.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! Its final test finds that the connection succeeds and the audio stays silent, and looks for the
-//! fault in the connection. The operating system accepts connections for a program that is too busy
-//! to look at them; a queue without bound accepts requests in the same way. That something was
-//! accepted says nothing about when it is served. Measure the age of what is taken from the queue.
+//! *The connection succeeds, so the service works, and the silence is a fault of the network.* The
+//! operating system accepts connections for a program that is too busy to look at them; a queue
+//! without bound accepts requests in the same way. That something was accepted says nothing about
+//! when it is served. Measure the age of what is taken from the queue.
 //!
-//! Its queues are bounded, which it calls backpressure; its producers then wait. That bounds memory
-//! and not waiting, as the second arm shows.
+//! *A bounded queue is backpressure enough.* It bounds memory and not waiting, as the second arm
+//! shows.
 //!
 //! ## In production
 //!
-//! Bound every queue by time: `K ≈ c/s` times the wait that is still useful. Refuse early and
-//! cheaply, with a `Retry-After` that comes from the length of the line, and let clients spread
-//! their return. Send deadlines along with requests, check them when work *begins*, leave a margin
-//! of a high percentile of the service time, and stop work whose caller has gone (in tokio:
-//! `Sender::is_closed`). Give clients a retry budget, some 10 % of their requests; a limit on
-//! attempts is none. Watch the age of the oldest and goodput, not throughput and processor load.
-//! Test with arrivals that do not wait, and test that the service comes back after a surge.
+//! Bound every queue by time: as many places as `c/s` times the wait that is still useful. Refuse
+//! early and cheaply, with a `Retry-After` that comes from the length of the line, and let clients
+//! spread their return. Send deadlines along with requests, check them when work *begins*, leave a
+//! margin of a high percentile of the service time, and stop work whose caller has gone (in tokio:
+//! `Sender::is_closed`). Give clients a retry budget, a small share of their requests ({budget}
+//! here); a limit on attempts is none. Watch the age of the oldest and goodput, not throughput and
+//! processor load. Test with arrivals that do not wait, and test that the service comes back after
+//! a surge.
 //!
 //! ## Check yourself
 //!
-//! - The queue holds 1000 requests "to be safe". How long does the last one wait, and who is still
-//!   there to read the answer?
-//! - Why is the wait at 95 % load not twice that at 47 %?
+//! - Suppose the queue holds 1000 requests "to be safe". How long does the last one wait, and who
+//!   is still there to read the answer?
+//! - Suppose the load doubles, from 0.475 to 0.95 of the capacity. Why does the wait not double?
 //! - Which arms does the service's own "time in queue" make look good, and which clock tells?
-//! - Two retries, an idle service, a surge. From which load on does it stay down?
+//! - Suppose two retries, an idle service, a surge. From which load on does it stay down?
 
 use std::sync::{Arc, Mutex};
 

@@ -2,23 +2,24 @@
 //!
 //! ## The question
 //!
-//! What does it cost to hand 10 MB to another process?
+//! What does it cost to hand megabytes to another process?
 //!
 //! ## What to predict
 //!
-//! A program has written 10 MB and wants another process to read them. They may go through a pipe,
-//! a Unix socket or TCP on loopback, or lie in memory that both processes have mapped. How long from
-//! the last byte written to the answer that all has been read? And if the shared segment is made
-//! anew for each 10 MB?
+//! Suppose a program has written 10 MB and wants another process to read them. They may go through
+//! a pipe, a Unix socket or TCP on loopback, or lie in memory that both processes have mapped. How
+//! long from the last byte written to the answer that all has been read? And if the shared segment
+//! is made anew for each payload?
 //!
 //! ## The experiment
 //!
 //! The consumer is a process of its own (for two arms a thread): this program, started again. The
 //! producer writes a payload where it will hand it over from, which is the same work in every arm:
 //! into its own buffer, or in place into the shared segment. The clock of the hand-over starts
-//! there. It stops when the consumer has read every byte, let go of them, and answered. Each payload
-//! has its number in every word; the consumer sends back a checksum that a lost, a swapped or an old
-//! block changes, so nobody is fast by not reading. Sizes go from 1 KB to 64 MB.
+//! there. It stops when the consumer has read every byte, let go of them, and answered. Each
+//! payload has its number in every word; the consumer sends back a checksum that a lost, a swapped
+//! or an old block changes, so nobody is fast by not reading. Payloads come in many sizes
+//! (`--sizes`).
 //!
 //! Beforehand the same run measures one pass of each kind at each size, since there is no single
 //! memory bandwidth: to write, to read what another processor has just written, to copy, to make the
@@ -30,34 +31,36 @@
 //! |---|---|
 //! | `Arc`, kept shared memory | latency + one pass |
 //! | clone, copied into shared memory | latency + one copy + one pass |
-//! | stream | latency + the system's two copies + wake-ups + one pass |
+//! | stream | latency + a copy in and a copy out + wake-ups + one pass |
 //! | new shared segment each time | latency + one pass + a page fault for every page, on both sides |
 //!
-//! *Latency* is two wake-ups, one there and one back. Below some ten kilobytes it is all there is,
-//! and no way is better than another. On a machine whose idle processors sleep deeply, a virtual one
-//! for instance, a wake-up takes 25 µs; where both sides happen to share a processor, a tenth.
+//! *Latency* is two wake-ups, one there and one back. For small payloads it is all there is, and no
+//! way is better than another. On a machine whose idle processors sleep deeply, a virtual one for
+//! instance, a wake-up takes long; where both sides happen to share a processor, a small part of
+//! that.
 //!
 //! *Kept shared memory* is as fast between processes as an `Arc` between threads. "Zero copies" is
 //! not zero time: the consumer's pass remains, and that is the bound. It is also why nothing here
-//! can be a hundred times faster than a copy, which is a pass or two.
+//! can be many times faster than a copy, which is a pass or two.
 //!
-//! *A stream* has two copies in the system, one by each side. They need not add up: while the
-//! consumer copies one piece out, the producer can copy the next one in, so that the bound is the
-//! slower of the two sides, not their sum. The sockets come nearer to that. A pipe does not: it holds
-//! 64 KB. The producer fills it and sleeps, the consumer is woken, empties it and sleeps, and every
-//! 64 KB pay two wake-ups. For 10 MB on the machine of the reference results these are more than half
-//! the time, more than both copies. Theory follows when it counts them, and the arm with a pipe that
-//! holds 1 MB, which changes nothing else, takes about a third. So the tax is not only on copies:
-//! it is on copies *and* on meetings.
+//! *A stream* is copied into the system by one side's calls and out of it by the other's. (The lab
+//! counts the bytes of these calls; what the system does in between it cannot see.) The two copies
+//! need not add up: while the consumer copies one piece out, the producer can copy the next one in,
+//! so that the bound is the slower of the two sides, not their sum. The sockets come nearer to
+//! that. A pipe does not: it holds sixteen pages (Linux, pipe(7)). The producer fills it and
+//! sleeps, the consumer is woken, empties it and sleeps, and each filling costs two wake-ups. For a
+//! large payload these can take more time than both copies. Theory follows when it counts them, and
+//! the arm with a pipe that holds {pipe}, which changes nothing else, takes much less. So the tax
+//! is not only on copies: it is on copies *and* on meetings.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! "Shared memory is free" holds for a segment that is kept. Made anew for each payload, the system
-//! has to find a page, clear it and map it for every 4 KB, once on each side, and to take it back. A
-//! page costs 2 µs here, more than to copy what fits on it. Its own example for 10 MB: 0.4 ms in a
-//! kept segment, 9.3 ms in a new one, 10 ms through a pipe. (0.4 ms is 25 GB/s: that consumer did not
-//! look at every byte.) The same tax is on large clones: an allocator gives 64 MB back to the system
-//! and gets new pages for the next ones, as the page faults in the table show, but keeps 10 MB.
+//! *Shared memory is zero-copy, so it is free.* The consumer's pass is left, even if the segment is
+//! kept. Made anew for each payload, the system has to find, clear and map every page, once on each
+//! side, and to take it back. Here a page costs more to make than what fits on it costs to copy, so
+//! that with its writing a new segment can take longer than a socket. The same tax is on large
+//! clones: an allocator gives very large blocks back to the system and gets new pages for the next
+//! ones, as the times of the largest clones show, but keeps smaller ones.
 //!
 //! ## In production
 //!
@@ -74,16 +77,17 @@
 //! restarts. A `memfd`, or a file that was unlinked as soon as it was open, goes with the last
 //! process that has it. A test kills either side with SIGKILL and looks: `labs/tests/copy_tax.rs`.
 //!
-//! Below some tens of kilobytes use a socket and think of something else. Above, think first of not
-//! handing over: send the path of a file, or move the work to the data.
+//! Where latency is all there is, use a socket and think of something else. Elsewhere think first
+//! of not handing over: send the path of a file, or move the work to the data.
 //!
 //! ## Check yourself
 //!
-//! - How long must 1 GB in kept shared memory take, if one pass runs at 10 GB/s?
-//! - A pipe is made to hold 1 MB. What happens to the time of 64 KB, and to that of 10 MB?
-//! - Both sides of a socket are 100 % busy for 10 ms. How many bytes a second go through it at most
-//!   if each copy runs at 8 GB/s? What if both sides share one processor?
-//! - A colleague's consumer "reads" 10 MB in 5 µs. What does it do?
+//! - Suppose one pass runs at 10 GB/s. How long must 1 GB in kept shared memory take?
+//! - Suppose a pipe that held 64 KB is made to hold 1 MB. What happens to the time of 64 KB, and to
+//!   that of 10 MB?
+//! - Suppose both sides of a socket are busy all the time for 10 ms, and each copy runs at 8 GB/s.
+//!   How many bytes go through at most? What if both sides share one processor?
+//! - Suppose a colleague's consumer "reads" 10 MB in 5 µs. What does it do?
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 

@@ -6,19 +6,19 @@
 //!
 //! ## What to predict
 //!
-//! As many threads as you have processors add one to the same counter, each as often as it can. First
-//! each reads the counter, adds one and writes it back, with atomic operations. What share of the
-//! updates is missing at the end? Then each thread gets a counter of its own, and these are added up.
-//! How many times as many updates a second does that bring when the counters lie 128 bytes apart,
-//! rather than side by side?
+//! As many threads as you have processors add one to the same counter, each as often as it can.
+//! First each reads the counter, adds one and writes it back, with atomic operations. What share of
+//! the updates is missing at the end? Then each thread gets a counter of its own, and these are
+//! added up. How many times as many updates a second does that bring when the counters lie so far
+//! apart that no two share a cache line, rather than side by side?
 //!
 //! ## The experiment
 //!
 //! - **Seven ways to count** (`counters.rs`): read then write, one atomic addition, mutex,
-//!   read-write lock, counters side by side, counters apart, messages to an owner. From one thread
-//!   to four times the processors; before and after each trial one thread counts alone, so that the
-//!   speed-up is against the same minute. Every thread knows how many updates it made; what the
-//!   counter says is held against that.
+//!   read-write lock, counters side by side, counters apart, messages to an owner. With one thread
+//!   and with {threads}; before and after each trial one thread counts alone, so that the speed-up
+//!   is against the same minute. Every thread knows how many updates it made; what the counter says
+//!   is held against that.
 //! - **Real work and a lock**: items of computation that end in a shared sum, with the lock held for
 //!   all of it, for a part, or for the addition only.
 //! - **Programs that hang** (`programs.rs`): a lock held across an `.await`, two locks taken in two orders, and the
@@ -33,39 +33,39 @@
 //! updates each the counter may end anywhere from 2 to the true number: the model checker finds the
 //! 2. A timing shows what usually happens, never what can.
 //!
-//! *Correct* costs more than counting. What it costs is where the counter is: a processor writes only
-//! to a cache line that it alone has, and so the line travels. An atomic addition takes some 20
-//! cycles, one whose line has to come from another processor more, and since there is one line, any
-//! number of threads get fewer of them than one thread alone. A lock adds its own word to fight for,
-//! and threads that go to sleep and are woken. (Two hardware threads of one core share its caches:
-//! between them a line need not travel.)
+//! *Correct* costs more than counting. What it costs is where the counter is: a processor writes
+//! only to a cache line that it alone has, and so the line travels. An atomic addition takes many
+//! times as long as a plain one, and longer still when its line has to come from another processor.
+//! Since there is one line, any number of threads get fewer of them than one thread alone. A lock
+//! adds its own word to fight for, and threads that go to sleep and are woken. (Two hardware
+//! threads of one core share its caches: between them a line need not travel.)
 //!
-//! Counters side by side are the same line again (*false sharing*): nothing is shared in the program,
-//! everything in the machine. Apart they are as many times faster than one thread as there are
-//! processors. The universal scalability law puts numbers to the curves: `σ ≥ 1` says that already
-//! the second thread costs more than it brings. It is a fit, and of few points: it describes.
+//! Counters side by side are the same line again (*false sharing*): nothing is shared in the
+//! program, everything in the machine. Apart they are as many times faster than one thread as there
+//! are processors. The universal scalability law puts numbers to the curves: a contention `σ ≥ 1`
+//! says that already the second thread costs more than it brings. It is a fit, and of few points:
+//! it describes.
 //!
 //! With real work the time inside the lock decides. With a share `s` of each item inside, the lock
-//! lets one item pass in `s` times its time: speed-up at most `min(P, 1/s)`, if whoever is outside
-//! computes all the while. Amdahl's law, `1/(s + (1 - s)/P)`, is the other end: nobody is outside
-//! while another is inside. What was measured lies between. A thread that waits for a lock sleeps, and
-//! it is up to the scheduler where it wakes; behind the thread that has just let go of the lock is a
-//! likely place, and then nothing overlaps (nothing here isolates it). At `s = 1` both ends are one: a
-//! lock held for everything is a queue with one server, however many threads.
+//! lets one item pass in `s` times its time: on `P` processors the speed-up is at most
+//! `min(P, 1/s)`, if whoever is outside computes all the while. Amdahl's law, `1/(s + (1 - s)/P)`,
+//! is the other end: nobody is outside while another is inside. What was measured lies between. A
+//! thread that waits for a lock sleeps, and it is up to the scheduler where it wakes; behind the
+//! thread that has just let go of the lock is a likely place, and then nothing overlaps (nothing
+//! here isolates it). At `s = 1` both ends are one: a lock held for everything is a queue with one
+//! server, however many threads.
 //!
 //! A hung program is silent and idle; it looks like one that waits for the network. The guard held
 //! across an `.await` blocks the next task's *thread*, the very one that the first task would need to
 //! go on. On a runtime of many threads it takes as many such tasks as threads, so it appears under
 //! load.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to names race conditions and deadlocks as the risks of threads.
-//! Two things often concluded from that do not hold. One is that a race shows when it is run: a run
-//! that loses nothing proves nothing, which is why the model checker is here. The other is that a
-//! lock round each access is enough: read under one lock and write under the next is the first
-//! counter again. Nor does an event loop do away with it: at every `.await` others move, and what was
-//! read before it may be old.
+//! *A race shows when the program is run.* It may not: a run that loses nothing proves nothing,
+//! which is why the model checker is here. *A lock round each access is enough.* Read under one
+//! lock and write under the next is the first counter again. *On an event loop nothing can come
+//! between.* At every `.await` others move, and what was read before it may be old.
 //!
 //! ## In production
 //!
@@ -76,17 +76,17 @@
 //! readers write to its word. Two locks: one order for all, or one lock for both.
 //!
 //! In async code `std::sync::Mutex` is right when the guard ends before the next `.await`; else
-//! `tokio::sync::Mutex`. Let the tools find it: `clippy::await_holding_lock`, `loom` or `shuttle` for
-//! the interleavings, ThreadSanitizer for `unsafe`. Pad by measurement only: 128 bytes for each counter
-//! is a poor trade where nothing contends.
+//! `tokio::sync::Mutex`. Let the tools find it: `clippy::await_holding_lock`, `loom` or `shuttle`
+//! for the interleavings, ThreadSanitizer for `unsafe`. Pad by measurement only: cache lines of its
+//! own for each counter are a poor trade where nothing contends.
 //!
 //! ## Check yourself
 //!
 //! - Two threads add one twice each, reading then writing. Write down the order that ends in 2.
 //! - Why does one thread *alone* lose nothing, and why may a machine with one processor still lose?
 //! - Twice the threads as processors, one shared atomic counter: why is it not slower than with `P`?
-//! - 10 ms an item, 1 ms of them inside a lock, 16 processors: which speed-up? What if the 1 ms
-//!   becomes 2 ms?
+//! - Suppose an item takes 10 ms, 1 ms of them inside a lock, and there are 16 processors. Which
+//!   speed-up? What if the 1 ms becomes 2 ms?
 //! - Why does the compiler refuse `tokio::spawn` of a task that holds a `MutexGuard` across an
 //!   `.await`, and why does that not help here?
 

@@ -7,10 +7,10 @@
 //! ## What to predict
 //!
 //! The words of a text are to be counted. One thread can do that; so can two processes that each
-//! count a half, exchange what they have and add it up, every word at its owner. On a machine with
-//! two processors: how many times faster are the two? How many fewer bytes do they exchange if each
-//! adds up its own words first? And how much text must there be until two processes pay that have to
-//! be started for it?
+//! count a half, exchange what they have and add it up, every word at its owner. If the machine has
+//! two processors, how many times faster are the two? How many fewer bytes do they exchange if each
+//! adds up its own words first? And how much text must there be until two processes pay that have
+//! to be started for it?
 //!
 //! ## The experiment
 //!
@@ -18,20 +18,21 @@
 //! counted by
 //!
 //! - **one thread**, and **rayon**, in the lab's own process (`count.rs`);
-//! - a **dataflow** (timely, `dataflow.rs`) with one process, and with 1, 2, 4 … processes, which are
-//!   this program, started again and connected by TCP (`processes.rs`). *Raw*: each word is sent to
-//!   its owner as a pair (word, 1). *Combined*: each process counts first and sends a pair for each
-//!   different word;
-//! - two processes that are **sent the text** by the first one, against two that are **sent the path**
-//!   and read for themselves: here, and over a wire made as slow as a network.
+//! - a **dataflow** (timely, `dataflow.rs`) with one process and with several (`--processes`),
+//!   which are this program, started again and connected by TCP (`processes.rs`). *Raw*: each word
+//!   is sent to its owner as a pair (word, 1). *Combined*: each process counts first and sends a
+//!   pair for each different word;
+//! - two processes that are **sent the text** by the first one, against two that are **sent the
+//!   path** and read for themselves: here, and over a wire as slow as a network, {network} a
+//!   second.
 //!
-//! The clock is the same everywhere. The file is in the memory of the system; threads, processes and
-//! connections are there and have done one job; from the order until the counts are complete. What
-//! it takes to start and connect processes is measured as well, and shown apart. Every arm's counts
-//! are compared with those of one thread: another count would be an error, not a result. Every worker
-//! has a processor of its own, where the system takes such wishes (`seats.rs`): left alone, it often
-//! puts two processes that get their orders one after the other on the same one, for a third of a job
-//! as short as these.
+//! The clock is the same everywhere. The file is in the memory of the system; threads, processes
+//! and connections are there and have done one job; from the order until the counts are complete.
+//! What it takes to start and connect processes is measured as well, and shown apart. Every arm's
+//! counts are compared with those of one thread: another count would be an error, not a result.
+//! Every worker has a processor of its own, where the system takes such wishes (`seats.rs`): left
+//! alone, it may put two processes that get their orders one after the other on the same one, for a
+//! part of the job.
 //!
 //! Bytes are counted at the sockets; a message times its own serialization. In the last arm a process
 //! is killed in mid-job.
@@ -40,34 +41,34 @@
 //!
 //! `T(n) = map/n_eff + bytes·(serialize + wire + deserialize) + reduce + what an empty job takes`
 //!
-//! Amdahl's law, with a price for what has to be said. Every parameter is measured with *one* process:
-//! the seconds a byte takes to be counted, a pair to be made, written, read and added up. What
-//! several processes take is then a prediction. (`n_eff`: threads that only read and count, and say
-//! nothing to each other, are not worth as many processors as there are either; they share caches and
-//! memory.)
+//! Amdahl's law for `n` processes, with a price for what they send each other. What a byte and a
+//! pair cost is measured with *one* process: the seconds a byte takes to be counted, a pair to be
+//! made, written, read and added up. What several take is then a prediction. Two measurements with
+//! `n` go into it as well: what an empty job takes, and `n_eff`, the processors that `n` threads
+//! are worth which only read and count (they share caches and memory).
 //!
-//! Combining is the whole art. Raw, every word costs a string, a place in a message, a string again at
-//! the far side, and a look into a table; the bytes on the wire are more than the text. On one machine
-//! no number of processes makes up for that: they stay slower than one thread that just counts. Counting
-//! first leaves one pair for each different word: by Zipf's law their number grows far more slowly than
-//! the text (`Σ 1 - (1 - p)^words`), so combining is worth the more the more text there is. And what
-//! dominates is not the network: on loopback a byte on the wire costs less than the strings it is made
-//! of. "Network-bound" programs are often bound by what they do to their bytes.
+//! Combining is the whole art. Raw, every word costs a string, a place in a message, a string again
+//! at the far side, and a look into a table; the bytes on the wire are more than the text. On one
+//! machine no number of processes makes up for that: they stay slower than one thread that just
+//! counts. Counting first leaves one pair for each different word. By Zipf's law their number grows
+//! far more slowly than the text (`Σ 1 - (1 - p)^words`, over the probabilities `p` of the words),
+//! so combining is worth the more the more text there is. And what dominates is not the network: on
+//! loopback a byte on the wire costs less than the strings it is made of. "Network-bound" programs
+//! are often bound by what they do to their bytes.
 //!
 //! A job has a part that no number of processes makes shorter, and processes take time to start. So
 //! there is a size below which distributing is slower, one for processes that run already, and a
 //! much larger one for those that must be started first. Theory gives both.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! "Distributing speeds up" was true of one of two programs. Two processes that were *sent the text*
-//! took as long as one (0.34 s against 0.34 s); two that were *sent the path* took 0.21 s. What decides
-//! is a ratio: the seconds a byte takes to be sent against those it takes to be counted. Here counting
-//! takes some nanoseconds a byte. Through loopback a byte takes a fraction of that, and two processes
-//! that are sent the text are still faster than one; over a network of 1 Gbit/s it takes 8 ns, and
-//! they gain nothing, as the source measured where pickling played the part of the network.
-//! (`--ray` runs that, in its own language.) Sent the path, the wire hardly matters. Move the
-//! computation to the data.
+//! *Distributing speeds up.* Two processes that are *sent the path* are faster than one; two that
+//! are *sent the text* may not be. What decides is a ratio: the seconds a byte takes to be sent
+//! against those it takes to be counted. Through loopback a byte takes a fraction of its counting,
+//! and two processes that are sent the text still gain. Over a slow wire it takes as long as the
+//! counting or longer, and they gain nothing. (Re-made in Python, where pickling plays the part of
+//! the network: `labs/python/lab18.py`, which `--ray` runs.) Sent the path, the wire hardly
+//! matters. Move the computation to the data.
 //!
 //! ## In production
 //!

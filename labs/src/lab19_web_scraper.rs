@@ -6,10 +6,10 @@
 //!
 //! ## What to predict
 //!
-//! A shop allows forty requests at a time and answers each within 16 ms. How many pages an hour is
-//! that at most? The crawl grows from 1,500 products to 4,500: by how much does its memory grow? Twice
-//! on its way the crawler is killed: how many pages are missing at the end, and how many are there
-//! twice?
+//! A shop allows {limit} requests at a time and answers each within {fetch}. How many pages an hour
+//! is that at most? Shops of {products} products are crawled: by how much does the crawler's memory
+//! grow? Another crawl is killed {kills} times on its way: how many pages are missing at the end,
+//! and how many are there twice?
 //!
 //! ## The experiment
 //!
@@ -42,22 +42,24 @@
 //! compute. It is lab09's law, λ = min(width ÷ time) over the stages, with the politeness as one of
 //! them.
 //!
-//! The crawler's memory does not know how large the shop is. What it has in hand is bounded, and what
-//! it has seen is in the table of the frontier, on the disk. It grows for a while nevertheless: the
-//! buffers of each connection do, for its first hundred pages or so (lab06), and then no more. An unbounded queue holds whatever the
-//! fetches are ahead of the computation, which is a share of all pages.
+//! The crawler's memory does not know how large the shop is. What it has in hand is bounded, and
+//! what it has seen is in the table of the frontier, on the disk. It grows for a while
+//! nevertheless: the buffers of each connection do, for its first pages (lab06), and then no more.
+//! An unbounded queue holds whatever the fetches are ahead of the computation, which is a share of
+//! all pages.
 //!
 //! Killed between storing a page and reporting it finished, the crawler fetches that page again and
 //! stores it again; the address is the key, so the second time changes nothing. *At least once* with
 //! an effect that can be repeated is *exactly once*.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! It bounded the queue between its processes, which is right, and put pages into it with a call that
-//! blocks until there is room. On an event loop nobody makes room then: the loop stood still for
-//! 635 ms, with every fetch, timeout and retry of it. A bound is to be awaited. It made a session for
-//! each request and had 685 items a second, and 841 with one for all. And a queue that fills faster
-//! than it empties, without a bound, is a memory leak that ends with the input.
+//! *A bound on the queue is enough.* Not if pages are put into it with a call that blocks until
+//! there is room: the event loop then stands still until the reader is back, with every fetch,
+//! timeout and retry. A bound is to be awaited. *A client for each request is simpler and as good.*
+//! Each has to connect first; one for all keeps its connections. *A queue without a bound never
+//! holds anybody up.* One that fills faster than it empties is a memory leak that ends with the
+//! input.
 //!
 //! ## In production
 //!
@@ -66,11 +68,11 @@
 //! do not, and they are right. Several hosts have a limit each, and the machine's capacity is shared
 //! among them.
 //!
-//! A page has many addresses: with a fragment, with `..`, with the parameters of a campaign. Normalise
-//! before you compare, or the frontier never empties; bound the depth and the pages of a host, or a
-//! calendar will lead you to the year 9999. Keep what you have seen outside the process; where a table
-//! is too slow, 8 bytes of a digest for each address hold a hundred million of them in less than a
-//! gigabyte, and lose one in ten thousand crawls a page.
+//! A page has many addresses: with a fragment, with `..`, with the parameters of a campaign.
+//! Normalise before you compare, or the frontier never empties; bound the depth and the pages of a
+//! host, or a calendar will lead you to the year 9999. Keep what you have seen outside the process.
+//! Where a table is too slow, keep a digest of each address. Say it has 8 bytes: a hundred million
+//! of them take 800 MB, and one such crawl in some 3,700 loses a page.
 //!
 //! Store first and report second, in batches, with a key. Dead letters need a reason, and somebody who
 //! reads them. A classifier's accuracy is what it does on pages it has not learnt from, and no model
@@ -81,8 +83,8 @@
 //!
 //! ## Check yourself
 //!
-//! - The second half of the crawl gets no page for a second, and the limit is unused. How many 429s
-//!   does that take? (`--busy 0.2`, and where do those wait that were asked to come back?)
+//! - The crawl gets no page for as long as `Retry-After` says, and the limit is unused. How many
+//!   429s does that take? (`--busy 0.2`, and where do those wait that were asked to come back?)
 //! - `--fetch 4ms`: which stage is the bottleneck now, and what does the utilisation of the host say?
 //! - Finishing first and storing second would lose pages. Exactly which?
 //! - Why is the frontier asked for what is new in the same transaction that finishes the page?
