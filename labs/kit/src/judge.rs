@@ -57,9 +57,9 @@ pub struct Judged {
     pub bias: Option<f64>,
 }
 
-/// Degrees of freedom that others' spread counts for beside a condition's own: enough to steady a
-/// deviation of three trials, too few to drown it.
-const LENT: f64 = 4.0;
+/// Degrees of freedom that others' spread counts for at most beside a condition's own: enough to steady a
+/// deviation of three trials, too few to drown that of many.
+const LENT: f64 = 8.0;
 
 /// A condition whose own variance is so many times that of the others does not borrow: it is another kind
 /// of condition. (Above the 99 % point of F with 4 degrees of freedom against many.)
@@ -203,7 +203,8 @@ impl Lender {
 /// The spread of a trial that the other conditions of a law show.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
-    /// Variance of a trial, in squared tolerances, with its degrees of freedom: from repeated trials.
+    /// Variance of a trial, in squared tolerances, with the degrees of freedom that it counts for: from
+    /// repeated trials.
     repeated: Option<(f64, f64)>,
     /// The same from single trials round their predictions, and how many they are.
     single: Option<(f64, f64, usize)>,
@@ -216,15 +217,7 @@ impl Lent {
             all.filter(|(i, _)| *i != at).map(|(_, l)| l)
         };
         let variances: Vec<(f64, f64)> = others().filter_map(|l| l.variance).collect();
-        let freedom: f64 = variances.iter().map(|(_, freedom)| freedom).sum();
-        let repeated = (freedom >= 2.0).then(|| {
-            // The median of the variances, each over the median of its own distribution as a share of
-            // its mean (Wilson and Hilferty 1931): half of the conditions may be odd.
-            let centred = variances
-                .iter()
-                .map(|(v, f)| v / (1.0 - 2.0 / (9.0 * f)).powi(3));
-            (median(&centred.collect::<Vec<_>>()), freedom)
-        });
+        let repeated = prior(&variances);
         let residuals: Vec<f64> = others().filter_map(|l| l.residual).collect();
         let single = (residuals.len() >= 3).then(|| {
             let middle = median(&residuals);
@@ -242,6 +235,82 @@ impl Lent {
         let lent = Lent { repeated, single };
         (repeated.is_some() || single.is_some()).then_some(lent)
     }
+}
+
+/// What the variances of several conditions, each with its degrees of freedom, say of that of another one: the
+/// typical variance, and the degrees of freedom that it counts for, the fewer the more they differ among
+/// themselves (empirical Bayes; Smyth 2004, section 6.2).
+fn prior(variances: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let freedom: f64 = variances.iter().map(|(_, freedom)| freedom).sum();
+    if freedom < 2.0 {
+        return None;
+    }
+    // In logarithms, in which a few large ones do not decide; each is centred by what chance makes of it.
+    let centred: Vec<f64> = variances
+        .iter()
+        .map(|(v, f)| v.max(1e-18).ln() - digamma(f / 2.0) + (f / 2.0).ln())
+        .collect();
+    let n = centred.len() as f64;
+    let typical = centred.iter().sum::<f64>() / n;
+    let by_chance = variances
+        .iter()
+        .map(|(_, f)| trigamma(f / 2.0))
+        .sum::<f64>()
+        / n;
+    let differ = deviation(&centred).powi(2) - by_chance;
+    let alike = if differ > 0.0 {
+        (2.0 * inverse_trigamma(differ)).clamp(1.0, LENT)
+    } else {
+        LENT
+    };
+    let weight = alike.min(freedom);
+    // The mean of a scaled inverse chi-square, of which the logarithm is known.
+    let variance = typical + digamma(weight / 2.0) - (weight / 2.0).ln();
+    Some((
+        if differ > 0.0 {
+            variance.exp()
+        } else {
+            typical.exp()
+        },
+        weight,
+    ))
+}
+
+/// Derivative of the logarithm of the gamma function, by its recurrence and asymptotic series (Abramowitz and
+/// Stegun 1964, 6.3.5 and 6.3.18).
+fn digamma(mut x: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 6.0 {
+        sum -= 1.0 / x;
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + x.ln() - 0.5 / x - y * (1.0 / 12.0 - y * (1.0 / 120.0 - y / 252.0))
+}
+
+/// Its derivative (6.4.6 and 6.4.12).
+fn trigamma(mut x: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 6.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + 1.0 / x + y / 2.0 + y / x * (1.0 / 6.0 - y * (1.0 / 30.0 - y / 42.0))
+}
+
+/// Where [`trigamma`], which falls, has this value.
+fn inverse_trigamma(value: f64) -> f64 {
+    let (mut low, mut high) = (1e-6, 1e6);
+    for _ in 0..80 {
+        let middle = f64::sqrt(low * high);
+        if trigamma(middle) > value {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    f64::sqrt(low * high)
 }
 
 /// The interval of a condition at 1 − `alpha`, with the help of others of its law.
@@ -264,16 +333,15 @@ fn interval(measured: &Estimate, lent: Option<Lent>, unit: f64, alpha: f64) -> O
                 return measured.interval(alpha);
             }
             // A moderated variance (Smyth 2004).
-            let weight = of.min(LENT);
-            let moderated = (own * freedom + others * weight) / (freedom + weight);
-            around(students_t(freedom + weight, alpha) * (moderated / worth).sqrt())
+            let moderated = (own * freedom + others * of) / (freedom + of);
+            around(students_t(freedom + of, alpha) * (moderated / worth).sqrt())
         }
         (Spread::Unknown, Some(lent)) if measured.trials == 1 => match lent {
             // A new observation of a known distribution.
             Lent {
                 repeated: Some((variance, freedom)),
                 ..
-            } if freedom >= 4.0 || lent.single.is_none() => {
+            } if freedom >= 3.0 || lent.single.is_none() => {
                 around(students_t(freedom, alpha) * variance.sqrt() * unit)
             }
             Lent {
@@ -299,4 +367,282 @@ pub(crate) fn farthest(judged: &[Judged]) -> Option<usize> {
         a_known.cmp(&b_known).then(a_off.total_cmp(&b_off))
     });
     worst.map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disturbance::{Disturbance, Resource};
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::StandardNormal;
+    use rand_pcg::Pcg64Mcg;
+
+    const WAIT: Disturbed = Disturbed::Longer(Resource::Timers);
+
+    /// A condition of theory's value 100 and a tolerance of 1.
+    fn held(trials: &[f64]) -> Held {
+        Held {
+            predicted: 100.0,
+            measured: Estimate::of(trials),
+            tolerance: 1.0,
+        }
+    }
+
+    /// What a law says as a whole, as claims say it.
+    fn law(cases: &[Held]) -> &'static str {
+        let judged = judge(Relation::Near, WAIT, cases);
+        let with = |stand| judged.iter().any(|j| j.stand == stand);
+        match () {
+            () if with(Stand::Differs) => "refuted",
+            () if judged.iter().all(|j| j.stand == Stand::Agrees) => "confirmed",
+            () => "open",
+        }
+    }
+
+    #[test]
+    fn intervals_decide() {
+        let one = |a: f64| law(&[held(&[a - 0.1, a, a + 0.1])]);
+        assert_eq!(
+            (one(100.5), one(103.0), one(100.9)),
+            ("confirmed", "refuted", "open")
+        );
+        assert_eq!(law(&[held(&[100.0])]), "open");
+        let bound = |relation, value: f64| {
+            let case = Held {
+                tolerance: 0.0,
+                ..held(&[value - 0.1, value, value + 0.1])
+            };
+            judge(relation, WAIT, &[case])[0].stand
+        };
+        assert_eq!(bound(Relation::AtMost, 90.0), Stand::Agrees);
+        assert_eq!(bound(Relation::AtMost, 110.0), Stand::Differs);
+        assert_eq!(bound(Relation::AtLeast, 110.0), Stand::Agrees);
+        assert_eq!(bound(Relation::AtLeast, 90.0), Stand::Differs);
+    }
+
+    #[test]
+    fn what_has_no_value_is_no_confirmation() {
+        let good = held(&[99.9, 100.0, 100.1]);
+        let missing = Held {
+            measured: None,
+            ..good
+        };
+        let silent = Held {
+            predicted: f64::NAN,
+            ..good
+        };
+        assert_eq!(
+            judge(Relation::Near, WAIT, &[good, missing])[1].stand,
+            Stand::Missing
+        );
+        assert_eq!(
+            judge(Relation::Near, WAIT, &[good, silent])[1].stand,
+            Stand::Silent
+        );
+        assert_eq!(
+            (law(&[good, missing]), law(&[good, silent])),
+            ("open", "open")
+        );
+    }
+
+    #[test]
+    fn a_noisy_condition_hides_no_refuted_one() {
+        let noisy = held(&[94.0, 100.0, 106.0]);
+        let wrong = held(&[106.4, 106.5, 106.6]);
+        assert_eq!(law(&[noisy, wrong, held(&[99.9, 100.0, 100.1])]), "refuted");
+        let judged = judge(Relation::Near, WAIT, &[noisy, wrong]);
+        assert_eq!(
+            farthest(&judged),
+            Some(1),
+            "the farthest is named, not the noisiest"
+        );
+    }
+
+    #[test]
+    fn near_but_not_equal_is_said() {
+        let off = judge(Relation::Near, WAIT, &[held(&[100.49, 100.5, 100.51])])[0];
+        assert_eq!(off.stand, Stand::Agrees);
+        assert!((off.bias.unwrap() - 0.005).abs() < 1e-9);
+        let on = judge(Relation::Near, WAIT, &[held(&[99.9, 100.0, 100.2])])[0];
+        assert_eq!((on.stand, on.bias), (Stand::Agrees, None));
+    }
+
+    #[test]
+    fn a_stall_excuses_its_own_length() {
+        let by = |stall_s| Disturbance {
+            stall_s,
+            wall_s: 100.0,
+            others_s: 0.0,
+        };
+        let stand = |value: f64, stall_s| {
+            let trials = [value - 0.1, value, value + 0.1];
+            let case = Held {
+                measured: Estimate::of(&trials).map(|e| e.disturbed(by(stall_s))),
+                ..held(&trials)
+            };
+            judge(Relation::Near, WAIT, &[case])[0].stand
+        };
+        assert_eq!(stand(103.0, 0.0), Stand::Differs);
+        assert_eq!(stand(103.0, 3.0), Stand::Disturbed);
+        assert_eq!(stand(103.0, 1.0), Stand::Differs);
+        // It has made nothing shorter.
+        assert_eq!(stand(97.0, 3.0), Stand::Differs);
+        // And what agrees might do so because of it.
+        assert_eq!(stand(100.0, 3.0), Stand::Disturbed);
+    }
+
+    #[test]
+    fn what_must_hold_in_every_trial_is_refuted_by_one() {
+        let every = |values: &[f64]| {
+            let case = Held {
+                predicted: 0.0,
+                measured: Estimate::every(values),
+                tolerance: 0.0,
+            };
+            judge(Relation::Near, Disturbed::Never, &[case])[0].stand
+        };
+        assert_eq!(every(&[0.0, 0.0, 0.0]), Stand::Agrees);
+        assert_eq!(every(&[0.0, 1.0, 0.0]), Stand::Differs);
+    }
+
+    /// A law over so many conditions of so many trials, each with normal noise (in tolerances) round its
+    /// own deviation from theory.
+    fn drawn(rng: &mut Pcg64Mcg, off: &[f64], trials: usize, noise: f64) -> Vec<Held> {
+        let mut trial = |off: f64| 100.0 + off + noise * rng.sample::<f64, _>(StandardNormal);
+        off.iter()
+            .map(|off| held(&(0..trials).map(|_| trial(*off)).collect::<Vec<_>>()))
+            .collect()
+    }
+
+    /// How often in `runs` a law is confirmed and refuted.
+    fn tally(off: &[f64], trials: usize, noise: f64, runs: u64) -> (f64, f64) {
+        let mut rng = Pcg64Mcg::seed_from_u64(off.len() as u64);
+        let mut counts = (0, 0);
+        for _ in 0..runs {
+            match law(&drawn(&mut rng, off, trials, noise)) {
+                "confirmed" => counts.0 += 1,
+                "refuted" => counts.1 += 1,
+                _ => {}
+            }
+        }
+        (
+            f64::from(counts.0) / runs as f64,
+            f64::from(counts.1) / runs as f64,
+        )
+    }
+
+    /// Abramowitz and Stegun 1964, tables 6.1 and 6.2.
+    #[test]
+    fn derivatives_of_the_gamma_function_match_the_printed_tables() {
+        for (x, first, second) in [
+            (1.0, -0.5772156649, 1.6449340668),
+            (1.5, 0.0364899740, 0.9348022005),
+            (2.0, 0.4227843351, 0.6449340668),
+            (0.5, -1.9635100260, 4.9348022005),
+        ] {
+            assert!((digamma(x) - first).abs() < 1e-8, "{x}: {}", digamma(x));
+            assert!((trigamma(x) - second).abs() < 1e-7, "{x}: {}", trigamma(x));
+            assert!((inverse_trigamma(second) - x).abs() < 1e-6, "{x}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_differ_among_themselves_lend_little() {
+        let (_, alike) = prior(&[(1.0, 2.0); 10]).unwrap();
+        let mixed: Vec<(f64, f64)> = (0..10)
+            .map(|i| (f64::from(10_u32.pow(i % 5)), 2.0))
+            .collect();
+        let (_, different) = prior(&mixed).unwrap();
+        assert!(alike > 7.9 && different < 2.0, "{alike} {different}");
+        assert_eq!(prior(&[(1.0, 1.0)]), None);
+    }
+
+    #[test]
+    fn one_condition_of_twenty_that_is_off_is_found() {
+        let mut off = [0.0; 20];
+        off[7] = 2.0;
+        for (trials, noise) in [(1, 0.1), (1, 0.2), (3, 0.1), (3, 0.2), (3, 0.3), (5, 0.3)] {
+            let (confirmed, refuted) = tally(&off, trials, noise, 1000);
+            assert!(
+                confirmed <= 0.01 && refuted >= 0.8,
+                "{trials} trials, noise {noise}: {confirmed} confirmed, {refuted} refuted"
+            );
+        }
+    }
+
+    #[test]
+    fn half_a_tolerance_off_everywhere_is_never_refuted() {
+        for (trials, noise) in [(1, 0.2), (3, 0.1), (3, 0.3), (5, 0.5)] {
+            let (_, refuted) = tally(&[0.5; 20], trials, noise, 1000);
+            assert!(refuted == 0.0, "{trials} trials, noise {noise}: {refuted}");
+        }
+    }
+
+    #[test]
+    fn true_theory_is_hardly_ever_refuted_whatever_the_noise() {
+        for k in [1, 2, 5, 20] {
+            for (trials, noise) in [
+                (1, 0.3),
+                (3, 0.3),
+                (2, 1.0),
+                (3, 1.0),
+                (3, 3.0),
+                (1, 3.0),
+                (7, 3.0),
+            ] {
+                let (_, refuted) = tally(&vec![0.0; k], trials, noise, 1000);
+                println!("{k} conditions, {trials} trials, noise {noise}: {refuted}");
+                let most = if noise < 0.5 { 0.0 } else { 0.05 };
+                assert!(
+                    refuted <= most,
+                    "{k} conditions, {trials} trials, noise {noise}: {refuted}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_law_far_off_everywhere_is_refuted_at_any_number_of_conditions() {
+        for (k, trials) in [(1, 3), (2, 3), (4, 1), (6, 1), (10, 1), (20, 1)] {
+            let (confirmed, refuted) = tally(&vec![3.0; k], trials, 0.1, 500);
+            assert!(
+                confirmed == 0.0 && refuted >= 0.9,
+                "{k} of {trials}: {refuted}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Whatever the others do, a condition that is off by three tolerances keeps a law from passing.
+        #[test]
+        fn no_number_of_good_conditions_makes_up_for_a_bad_one(
+            others in prop::collection::vec((-0.9f64..0.9, 0f64..2.0, 1usize..4), 0..10),
+            bad in prop::sample::select(vec![-3.0, 3.0]),
+            trials in 1usize..4,
+            seed: u64,
+        ) {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let mut cases: Vec<Held> = others
+                .iter()
+                .flat_map(|(off, noise, trials)| drawn(&mut rng, &[*off], *trials, *noise))
+                .collect();
+            cases.push(held(&vec![100.0 + bad; trials]));
+            prop_assert_ne!(law(&cases), "confirmed");
+        }
+
+        #[test]
+        fn intervals_of_a_law_hold_the_values_they_are_about(
+            offs in prop::collection::vec(-5f64..5.0, 1..12), trials in 1usize..5, noise in 0f64..3.0, seed: u64
+        ) {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let cases = drawn(&mut rng, &offs, trials, noise);
+            for (judged, case) in judge(Relation::Near, WAIT, &cases).iter().zip(&cases) {
+                if let Some((lo, hi)) = judged.ci95 {
+                    let value = case.measured.unwrap().value;
+                    prop_assert!(lo <= value + 1e-9 && value <= hi + 1e-9);
+                }
+            }
+        }
+    }
 }
