@@ -285,6 +285,11 @@ impl Claim {
         }
     }
 
+    /// Why the run cannot decide it, whatever was measured.
+    pub fn left_open(&self) -> Option<&str> {
+        self.undecidable.as_deref()
+    }
+
     /// True for a claim of theory about something that a machine may disturb.
     pub fn is_of_speed(&self) -> bool {
         self.kind.tests_theory() && self.disturbed != Disturbed::Never

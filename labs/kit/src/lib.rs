@@ -38,6 +38,7 @@ pub mod origin;
 pub mod os;
 pub mod prediction;
 pub mod progress;
+pub mod prove;
 pub mod python;
 pub mod record;
 pub mod report;

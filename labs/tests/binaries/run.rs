@@ -188,20 +188,27 @@ fn verdicts_have_the_keys_of_the_contract_and_the_books_close() {
     assert!(text.contains("lab03:") && text.contains("✓"), "{text}");
 }
 
-/// `{lab, claim, basis, predicted, measured, ci95:[lo,hi], tolerance, verdict, reason}`
+/// `{lab, claim, kind, predicted, measured, ci95:[lo,hi], tolerance, verdict, bias, reason, conditions}`, and
+/// what people want beside it.
 #[track_caller]
 fn assert_rows(rows: &serde_json::Value) {
     let keys = [
         "basis",
+        "bias",
         "ci95",
         "claim",
+        "conditions",
+        "kind",
         "lab",
         "measured",
         "predicted",
         "reason",
         "tolerance",
+        "tolerance_reason",
+        "unit",
         "verdict",
     ];
+    let kinds = ["predicted", "calibrated", "replayed", "fitted", "goal", "books"];
     let rows = rows.as_array().unwrap();
     assert!(!rows.is_empty());
     for row in rows {
@@ -214,7 +221,8 @@ fn assert_rows(rows: &serde_json::Value) {
         found.sort_unstable();
         assert_eq!(found, keys);
         let is_one_of = |key: &str, words: &[&str]| words.contains(&row[key].as_str().unwrap());
-        assert!(is_one_of("basis", &["predicted", "calibrated", "fitted"]));
+        assert!(is_one_of("kind", &kinds) && row["kind"] == row["basis"]);
+        assert!(!row["conditions"].as_array().unwrap().is_empty());
         assert!(is_one_of(
             "verdict",
             &["confirmed", "refuted", "inconclusive"]

@@ -95,6 +95,18 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Alters records and shows that every claim can be lost
+    ///
+    /// One quantity of one condition at a time is multiplied, and each claim that rests on it must lose its ✓.
+    /// Ends with 1 if a claim survives everything.
+    Prove {
+        /// Folders of results
+        #[arg(default_value = LOCAL)]
+        dirs: Vec<PathBuf>,
+        /// Print JSON: what refuted each claim
+        #[arg(long)]
+        json: bool,
+    },
     /// Measures whether this machine is fit to measure
     Doctor {
         /// Print JSON
@@ -226,6 +238,7 @@ pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode 
         Some(Command::Charts { dir }) => show::charts(syllabus, &dir),
         Some(Command::Report { dir }) => show::report(syllabus, &dir),
         Some(Command::Verdicts { dir, json, check }) => show::verdicts(syllabus, &dir, json, check),
+        Some(Command::Prove { dirs, json }) => show::prove(syllabus, &dirs, json),
         Some(Command::Doctor { json }) => show::doctor(json),
         Some(Command::Splice { file, dir, check }) => splice::run(syllabus, &file, &dir, check),
         Some(Command::Schema) => pretty(&crate::store::schema()),

@@ -15,6 +15,7 @@ use crate::{
     findings::Table,
     host::Host,
     lab::Experiment,
+    prove,
     record::Scale,
     report::{self, Entry},
     store,
@@ -220,6 +221,39 @@ pub(super) fn verdicts(
         .any(|c| c.verdict() == Verdict::Refuted);
     if check && refuted {
         return Err(Failed::Refuted);
+    }
+    whole(sound)
+}
+
+pub(super) fn prove(syllabus: &[&'static dyn Experiment], dirs: &[PathBuf], json: bool) -> Outcome {
+    let (mut proofs, mut sound) = (Vec::new(), true);
+    for dir in dirs {
+        let (entries, whole) = entries(syllabus, dir)?;
+        sound &= whole;
+        let labs: Vec<_> = entries
+            .into_iter()
+            .filter_map(|e| {
+                let lab = syllabus.iter().find(|l| l.card().id() == e.record.lab)?;
+                Some((*lab, e.record))
+            })
+            .collect();
+        let found = prove::all(&labs);
+        if !json {
+            let table = prove::table(&found);
+            print(format!(
+                "{}\n{}\n",
+                dir.display(),
+                report::text_table(&table)
+            ))?;
+        }
+        proofs.extend(found);
+    }
+    if json {
+        pretty(&proofs)?;
+    }
+    let survived = proofs.iter().filter(|p| !p.holds()).count();
+    if survived > 0 {
+        return Err(anyhow::anyhow!("{survived} claims could not have been lost").into());
     }
     whole(sound)
 }
