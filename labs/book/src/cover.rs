@@ -155,8 +155,11 @@ fn machines(entries: &[Entry]) -> Html {
             "p class=\"small\"",
             "The apparatus is measured anew before each run; this is what the first of these records says.",
         );
-        for complaint in host.complaints() {
-            out.element("p class=\"note\"", &complaint);
+        for entry in labs {
+            for why in lab_kit::report::unfit_lines(&entry.record) {
+                let note = format!("{}: {why}", entry.card.id());
+                out.element("p class=\"note\"", &note);
+            }
         }
     }
     out

@@ -88,6 +88,9 @@ pub(crate) fn page(
         let mut badges = claim::score(&entry.findings.claims);
         badges.push(&page::word(&format!("{} scale", entry.record.scale)));
         body.wrap("p class=\"badges\"", &badges);
+        for why in lab_kit::report::unfit_lines(&entry.record) {
+            body.element("p class=\"note\"", &why);
+        }
     }
     body.push(&contents(&all.contents));
     body.push(&all.body);
@@ -307,8 +310,5 @@ fn run(entry: &Entry) -> Html {
     out.push(&page::fold("Flags", &page::rows(&flags, ROWS)));
     let host = page::table(&host_table(&entry.record.host));
     out.push(&page::fold("The machine and its apparatus", &host));
-    for complaint in entry.record.host.complaints() {
-        out.element("p class=\"note\"", &complaint);
-    }
     out
 }

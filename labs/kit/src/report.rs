@@ -325,9 +325,6 @@ pub fn markdown(entries: &[Entry]) -> String {
     }
     for host in hosts {
         let _ = write!(text, "\n{}", markdown_table(&host_table(host)));
-        for complaint in host.complaints() {
-            let _ = write!(text, "\n> {complaint}\n");
-        }
     }
     for e in entries {
         text += &section(e);

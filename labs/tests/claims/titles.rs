@@ -7,7 +7,7 @@ use lab_kit::{lab::Experiment, record::Record, store};
 use labs::SYLLABUS;
 
 /// The committed results.
-const COMMITTED: &[&str] = &["../../results/reference", "../../results/reference-quick"];
+const COMMITTED: &[&str] = &["../results/reference", "../results/reference-quick"];
 
 /// A number as it is written, with what it may be in the units of data.
 #[derive(Debug)]
