@@ -182,6 +182,13 @@ impl Params {
         all
     }
 
+    /// Threads whose computing is measured by itself: one, and all.
+    fn beside_each_other(&self) -> Vec<usize> {
+        let mut all = vec![1, self.workers];
+        all.dedup();
+        all
+    }
+
     /// Fetches at a time of the arms.
     fn at_a_time(&self) -> Vec<usize> {
         let mut all = vec![1, self.workers, self.concurrency];
@@ -211,6 +218,11 @@ impl Params {
             "threads" => fit(1, f + p) * self.workers,
             _ => fit(2 * self.workers, f64::max(f / c, p / w)),
         }
+    }
+
+    /// Items that a pool of this size gets where p is --cost: in about the time that all threads take.
+    fn items_on(&self, width: usize) -> usize {
+        (self.items * width).div_ceil(self.workers)
     }
 
     /// Seconds that one trial of everything takes, about.
@@ -269,7 +281,7 @@ impl Lab for HybridSpeedup {
             ),
             (
                 "cargo run --release --bin lab07 -- --fetch 10ms --cost 200ms --items 4 --ratios 20",
-                "the source's ratio, ten times as fast: the speed-up is that of your processors",
+                "items that compute twenty times as long as they wait: the speed-up is that of your processors",
             ),
             (
                 "cargo run --release --bin lab07 -- --python",
@@ -360,8 +372,7 @@ impl Lab for HybridSpeedup {
         p.others().into_iter().for_each(at);
         let (worked, slept) = (job(p.ratio(), p.work), job(p.ratio(), Work::Sleep));
         for width in p.widths() {
-            // In about the time that all take.
-            let n = (p.items * width).div_ceil(p.workers);
+            let n = p.items_on(width);
             plan.point("threads/width", width as f64, move |r| {
                 threads_only(r, worked, n, width)
             });
@@ -379,12 +390,14 @@ impl Lab for HybridSpeedup {
             });
         }
         for _ in 0..repeats {
-            plan.point("process", p.workers as f64, move |r| {
-                process_only(r, worked, p.items.div_ceil(p.workers), p.workers)
-            });
+            for threads in p.beside_each_other() {
+                plan.point("process", threads as f64, move |r| {
+                    process_only(r, worked, p.items.div_ceil(p.workers), threads)
+                });
+            }
             for at_a_time in p.at_a_time() {
                 plan.point("fetch", at_a_time as f64, move |r| {
-                    fetch_only(r, worked, 4 * at_a_time, at_a_time)
+                    fetch_only(r, worked, 8 * at_a_time, at_a_time)
                 });
             }
             plan.point("slept", p.sleepers as f64, move |r| {
