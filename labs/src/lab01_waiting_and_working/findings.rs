@@ -14,7 +14,8 @@ const LATE: f64 = 2.5e-3;
 /// after another.
 const WAKE: f64 = 50e-6;
 /// What the tolerance of times is made of that consist of waiting.
-const TIMERS: &str = "a timer ends up to 2.5 ms late; a pool wakes its threads one by one, 50 µs each";
+const TIMERS: &str =
+    "a timer ends up to 2.5 ms late; a pool wakes its threads one by one, 50 µs each";
 
 /// One arm of the experiment.
 struct Arm<'a> {
@@ -102,7 +103,10 @@ fn several(n: usize, what: &str) -> String {
 impl<'a> View<'a> {
     fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
         let waits: Vec<f64> = p.durations().iter().map(Duration::as_secs_f64).collect();
-        let (sum, longest) = (waits.iter().sum(), waits.iter().copied().fold(0.0, f64::max));
+        let (sum, longest) = (
+            waits.iter().sum(),
+            waits.iter().copied().fold(0.0, f64::max),
+        );
         // How much computation costs p was measured before the run.
         let all = summary.calibrated(|_| p.jobs as f64 * p.cost.s());
         let shared = summary.calibrated(|host| {
@@ -119,10 +123,15 @@ impl<'a> View<'a> {
         let waiting = |series, name, note: &str, seconds: f64| {
             arm(series, name, note, seconds.into(), (Colour::Blue, true))
         };
-        let working =
-            |series, name, note: &str, time| arm(series, name, note, time, (Colour::Vermilion, false));
+        let working = |series, name, note: &str, time| {
+            arm(series, name, note, time, (Colour::Vermilion, false))
+        };
         let one = "one thread";
-        let worth = format!("{}, worth {} processors", several(p.threads, "thread"), number(width));
+        let worth = format!(
+            "{}, worth {} processors",
+            several(p.threads, "thread"),
+            number(width)
+        );
         let (many, sleepers) = (several(waits.len(), "thread"), several(p.jobs, "thread"));
         let asleep = Given::from(p.cost.s());
         View {
@@ -135,7 +144,13 @@ impl<'a> View<'a> {
                 working("jobs/sequential", "One after another", one, all),
                 working("jobs/concurrent", "Concurrent", one, all),
                 working("jobs/rayon", "Rayon", &worth, shared),
-                arm("jobs/slept", "Rayon, but the jobs sleep", &sleepers, asleep, (Colour::Purple, true)),
+                arm(
+                    "jobs/slept",
+                    "Rayon, but the jobs sleep",
+                    &sleepers,
+                    asleep,
+                    (Colour::Purple, true),
+                ),
             ],
             gain: all / shared,
             p,
@@ -163,8 +178,12 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let took = |arm: &Arm| cell(arm.wall(), seconds);
     let answers = vec![
         Answer::near("waits", together.wall(), together.predicted.value).scaled(1.0 / p.unit.s()),
-        Answer::near("jobs", worked_together.wall(), worked_together.predicted.value)
-            .scaled(1.0 / p.cost.s()),
+        Answer::near(
+            "jobs",
+            worked_together.wall(),
+            worked_together.predicted.value,
+        )
+        .scaled(1.0 / p.cost.s()),
         Answer::near("speedup", view.speedup(), view.gain.value),
     ];
     Findings {
@@ -197,7 +216,11 @@ fn waiting(view: &View) -> Vec<Claim> {
             .near(arm.time(tolerance))
     };
     vec![
-        time("waits one after another take their sum", in_turn, many * LATE),
+        time(
+            "waits one after another take their sum",
+            in_turn,
+            many * LATE,
+        ),
         time(
             "concurrent waits on one event loop take as long as the longest",
             together,
@@ -221,9 +244,13 @@ fn computing(view: &View) -> Vec<Claim> {
     let [in_turn, together, pooled, _] = &view.work;
     let both = |one: &Arm, other: &Arm| one.condition.is_some() && other.condition.is_some();
     let mut claims = vec![
-        Law::new("n computations one after another take n·p", "s", Disturbed::Longer(Resource::Processors))
-            .within("a tenth: a processor's clock changes with load and heat")
-            .near(in_turn.time(0.1 * in_turn.predicted.value)),
+        Law::new(
+            "n computations one after another take n·p",
+            "s",
+            Disturbed::Longer(Resource::Processors),
+        )
+        .within("a tenth: a processor's clock changes with load and heat")
+        .near(in_turn.time(0.1 * in_turn.predicted.value)),
     ];
     // Ratios of trials of the same round: the clock of the processor falls out of them.
     let ratio = Disturbed::Either(Resource::Processors);

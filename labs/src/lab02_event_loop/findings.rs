@@ -107,7 +107,8 @@ impl<'a> View<'a> {
         // Between two beats there may be the slice in which the beat fell due. A worker of a
         // multi-thread runtime takes the task woken last first, which may be the one that has
         // yielded: another slice.
-        let sliced = |n: f64| Effect::Lives(summary.calibrated(|_| most + n * (1.0 + CLOCK) * slice));
+        let sliced =
+            |n: f64| Effect::Lives(summary.calibrated(|_| most + n * (1.0 + CLOCK) * slice));
         let (whole, cut) = ((busy, busy), (busy, slice));
         let arm = |series, name, note: &str, effect, polls: &[(f64, f64)], computes, claim| {
             Some(Arm {
@@ -125,15 +126,79 @@ impl<'a> View<'a> {
         let all = vec![whole; p.workers];
         let arms = [
             arm("sleep", "tokio::time::sleep", &one, calm, &[], false, CALM),
-            arm("thread_sleep", "std::thread::sleep", &one, slept, &[whole], false, "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat"),
-            arm("compute", "CPU loop", &one, computed, &[whole], true, "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat"),
-            arm("yield", "CPU loop + yield_now", &each, sliced(1.0), &[cut], true, "a computation that yields lets the heartbeat through after the slice that it fell into"),
-            arm("spawn_blocking", "spawn_blocking", &one, calm, &[], false, CALM),
+            arm(
+                "thread_sleep",
+                "std::thread::sleep",
+                &one,
+                slept,
+                &[whole],
+                false,
+                "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat",
+            ),
+            arm(
+                "compute",
+                "CPU loop",
+                &one,
+                computed,
+                &[whole],
+                true,
+                "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat",
+            ),
+            arm(
+                "yield",
+                "CPU loop + yield_now",
+                &each,
+                sliced(1.0),
+                &[cut],
+                true,
+                "a computation that yields lets the heartbeat through after the slice that it fell into",
+            ),
+            arm(
+                "spawn_blocking",
+                "spawn_blocking",
+                &one,
+                calm,
+                &[],
+                false,
+                CALM,
+            ),
             arm("rayon", "rayon + oneshot", &one, calm, &[], false, CALM),
-            arm("block_in_place", IN_PLACE, &many, calm, &[whole], true, CALM),
-            arm("one_of_two", "one blocks, one yields", &many, sliced(2.0), &[whole, cut], true, "one blocked worker does not keep the heartbeat waiting while another worker is awake"),
-            arm("one_alone", "one blocks, others asleep", &many, slept, &[whole], false, "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock"),
-            arm("all_workers", "all workers blocked", &many, slept, &all, false, "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked"),
+            arm(
+                "block_in_place",
+                IN_PLACE,
+                &many,
+                calm,
+                &[whole],
+                true,
+                CALM,
+            ),
+            arm(
+                "one_of_two",
+                "one blocks, one yields",
+                &many,
+                sliced(2.0),
+                &[whole, cut],
+                true,
+                "one blocked worker does not keep the heartbeat waiting while another worker is awake",
+            ),
+            arm(
+                "one_alone",
+                "one blocks, others asleep",
+                &many,
+                slept,
+                &[whole],
+                false,
+                "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock",
+            ),
+            arm(
+                "all_workers",
+                "all workers blocked",
+                &many,
+                slept,
+                &all,
+                false,
+                "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked",
+            ),
         ];
         View {
             p,
@@ -158,7 +223,8 @@ impl<'a> View<'a> {
     }
 }
 
-const CALM: &str = "a task that awaits, or computes on another thread, does not keep the heartbeat waiting";
+const CALM: &str =
+    "a task that awaits, or computes on another thread, does not keep the heartbeat waiting";
 const IN_PLACE: &str = "block_in_place";
 
 fn one_thread() -> String {
@@ -232,14 +298,24 @@ fn threads(view: &View) -> Vec<Claim> {
 
 /// How long the heart stands still.
 fn gaps(view: &View) -> Vec<Claim> {
-    let law = |text: &'static str, resource, why| Law::new(text, "s", Disturbed::Longer(resource)).within(why);
+    let law = |text: &'static str, resource, why| {
+        Law::new(text, "s", Disturbed::Longer(resource)).within(why)
+    };
     let calm = view.arms.iter().filter(|arm| arm.claim == CALM);
     let mut claims = vec![
-        law(CALM, Resource::Timers, "a beat; 2 ms for the timer and its thread; 4 ms: a turn of the system's scheduler")
-            .at_most(calm.map(|arm| arm.case(arm.name))),
+        law(
+            CALM,
+            Resource::Timers,
+            "a beat; 2 ms for the timer and its thread; 4 ms: a turn of the system's scheduler",
+        )
+        .at_most(calm.map(|arm| arm.case(arm.name))),
     ];
     for arm in view.arms.iter().filter(|arm| arm.claim != CALM) {
-        let resource = if arm.computes { Resource::Processors } else { Resource::Timers };
+        let resource = if arm.computes {
+            Resource::Processors
+        } else {
+            Resource::Timers
+        };
         claims.push(match (arm.effect, arm.computes) {
             (Effect::Blocks(..), false) => {
                 law(arm.claim, resource, "half a beat, and 2 ms for the timer and its thread")

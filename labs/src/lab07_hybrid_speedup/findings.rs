@@ -185,7 +185,11 @@ impl<'a> Theory<'a> {
     /// Seconds that processing an item takes on a thread of its own.
     fn cost(&self, ratio: f64, work: Work) -> f64 {
         let cost = ratio * self.p.fetch.s();
-        if work == self.p.work { cost * self.pace } else { cost }
+        if work == self.p.work {
+            cost * self.pace
+        } else {
+            cost
+        }
     }
 
     /// One item after another, each.
@@ -331,7 +335,9 @@ impl<'a> Beside<'a> {
 
     /// The speed-up of an ideal hybrid with as many items.
     fn bound(&self) -> f64 {
-        let (middle, open) = self.theory.gain(Arm::Hybrid, self.items, self.cost(), self.on);
+        let (middle, open) = self
+            .theory
+            .gain(Arm::Hybrid, self.items, self.cost(), self.on);
         middle + open
     }
 
@@ -700,23 +706,30 @@ fn example_table() -> Table {
 /// The speed-ups over p/f.
 fn sweep(view: &View) -> Figure {
     let (p, theory) = (view.p, view.theory);
-    let ratios: Vec<f64> = view.every(Arm::Sequential).iter().map(|b| b.ratio).collect();
-    let ends = (ratios.iter().copied()).fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), r| {
-        (least.min(r), most.max(r))
-    });
+    let ratios: Vec<f64> = view
+        .every(Arm::Sequential)
+        .iter()
+        .map(|b| b.ratio)
+        .collect();
+    let ends = (ratios.iter().copied())
+        .fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), r| {
+            (least.min(r), most.max(r))
+        });
     let mut layers = Vec::new();
+    let mut theory_drawn = String::new();
     if ends.0 < ends.1 {
         layers.extend(regions(theory, ends));
+        theory_drawn = format!(
+            ". Dashed: theory; band: what it leaves open. Shaded, by theory of a long run: a strategy will do where the hybrid is less than {:.0} % faster",
+            100.0 * (NEARLY - 1.0)
+        );
     }
     for arm in Arm::FASTER {
         let points = view.every(arm);
-        let measured = points.iter().filter_map(|b| Some((b.ratio, b.gain()?.value)));
-        if ends.0 < ends.1 {
-            let says = || grid(ends.0, ends.1).map(|r| (r, theory.long_run(arm, r)));
-            let line = Line::theory("", Colour::Muted, says().map(|(r, g)| (r, g.0)).collect());
-            let band = says().map(|(r, (middle, open))| (r, middle - open, middle + open));
-            layers.push(Layer::Line(line.with_band(band.collect())));
-        }
+        let measured = points
+            .iter()
+            .filter_map(|b| Some((b.ratio, b.gain()?.value)));
+        layers.extend(between(theory, &points).map(Layer::Line));
         let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
         layers.push(Layer::Line(measured));
     }
@@ -728,8 +741,10 @@ fn sweep(view: &View) -> Figure {
         id: "sweep".into(),
         title: lead(view),
         subtitle: format!(
-            "f = {}, {} fetches at a time, {}. Dashed: theory of a long run; band: what it leaves open. Shaded, by theory: a strategy will do where the hybrid is less than {:.0} % faster",
-            p.fetch, p.concurrency, threads(p.workers), 100.0 * (NEARLY - 1.0)
+            "f = {}, {} fetches at a time, {}{theory_drawn}",
+            p.fetch,
+            p.concurrency,
+            threads(p.workers)
         ),
         desc: "Speed-up of three strategies over the ratio of processing to fetching: async only falls from the number of fetches at a time towards one, threads only stays at the number of threads, the hybrid is above both in between.".into(),
         body: Body::Panels(Panels {
@@ -744,6 +759,37 @@ fn sweep(view: &View) -> Figure {
             marks: vec![],
         }),
     }
+}
+
+/// Theory from the first of these places to the last: that of a long run, bent to what it says at each
+/// place, where few items take longer to fill the pipeline.
+fn between(theory: &Theory, places: &[Beside]) -> Option<Line> {
+    let (first, last) = (places.first()?, places.last()?);
+    let filling = |b: &Beside| b.predicted().0 / theory.long_run(b.arm, b.ratio).0;
+    let bend = |ratio: f64| {
+        let at = places
+            .partition_point(|b| b.ratio < ratio)
+            .min(places.len() - 1);
+        let (left, right) = (&places[at.saturating_sub(1)], &places[at]);
+        let width = (right.ratio / left.ratio).ln();
+        let share = if width > 0.0 {
+            (ratio / left.ratio).ln() / width
+        } else {
+            0.0
+        };
+        filling(left) + share.clamp(0.0, 1.0) * (filling(right) - filling(left))
+    };
+    let says = grid(first.ratio, last.ratio).map(|ratio| {
+        let (middle, open) = theory.long_run(first.arm, ratio);
+        (ratio, middle * bend(ratio), open * bend(ratio))
+    });
+    let says: Vec<(f64, f64, f64)> = says.collect();
+    let line = says.iter().map(|(ratio, middle, _)| (*ratio, *middle));
+    let band = says
+        .iter()
+        .map(|(ratio, middle, open)| (*ratio, middle - open, middle + open));
+    let line = Line::theory("", Colour::Muted, line.collect());
+    (places.len() > 1).then(|| line.with_band(band.collect()))
 }
 
 /// Which strategy will do where, by theory.
@@ -771,7 +817,11 @@ fn lead(view: &View) -> String {
         let gain = |arm| Some(view.at(arm, b.ratio)?.gain()?.value);
         let (hybrid, simple, threads) =
             (gain(Arm::Hybrid)?, gain(Arm::Async)?, gain(Arm::Threads)?);
-        Some((hybrid / simple.max(threads), b.ratio, [hybrid, simple, threads]))
+        Some((
+            hybrid / simple.max(threads),
+            b.ratio,
+            [hybrid, simple, threads],
+        ))
     };
     let all = view.every(Arm::Sequential);
     let most = all.iter().filter_map(at).max_by(|a, b| a.0.total_cmp(&b.0));
