@@ -278,27 +278,22 @@ fn computing(view: &View) -> Vec<Claim> {
     claims
 }
 
-/// What tells waiting from working.
+/// What tells waiting from working. Not every system counts it.
 fn processor_time(view: &View) -> Claim {
-    let all = view.work[0].predicted;
-    let case = |what: &str, arm: &Arm| {
-        let (_, waiting) = arm.look;
-        let predicted = if waiting { 0.0.into() } else { all };
-        let within = 0.1 * predicted.value + 0.02 * arm.predicted.value + 0.02;
-        let name = format!("{what}, {}", arm.name.to_lowercase());
-        // Not every system tells.
+    let [in_turn, together, pooled, _] = &view.work;
+    let case = |arm: &Arm| {
+        let within = 0.1 * in_turn.predicted.value + 0.02 * arm.predicted.value + 0.02;
         let measured = arm.processor_s(view.cores)?;
-        Some(Case::new(name, predicted, Some(measured), within))
+        let name = arm.name.to_lowercase();
+        Some(Case::new(name, in_turn.predicted, Some(measured), within))
     };
-    let waits = view.wait.iter().filter_map(|arm| case("waits", arm));
-    let work = view.work.iter().filter_map(|arm| case("computations", arm));
     Law::new(
-        "waits take no processor time, and computations n·p of it, however they are run",
+        "computations take n·p of processor time, however they are run",
         "s",
         Disturbed::Longer(Resource::Processors),
     )
     .within("a tenth for the clock, 2 % of the time for the meters of this suite, and two ticks of 10 ms, in which the system counts")
-    .near(waits.chain(work))
+    .near([in_turn, together, pooled].into_iter().filter_map(case))
 }
 
 fn figures(view: &View) -> Vec<Figure> {

@@ -323,13 +323,21 @@ impl<'a> Beside<'a> {
         self.theory.gain(self.arm, self.items, self.cost(), self.on)
     }
 
+    /// The one figure of theory that is drawn: the bound of the hybrid, the middle of the others.
+    fn drawn(&self) -> f64 {
+        match self.arm {
+            Arm::Hybrid => self.bound(),
+            _ => self.predicted().0,
+        }
+    }
+
     /// What theory says of it, for tables: "2.31×", "4.2 to 6.5×".
     fn says(&self) -> String {
         match self.predicted() {
             (middle, open) if open > 0.015 * middle => {
                 format!("{} to {}", number(middle - open), factor(middle + open))
             }
-            (middle, _) => factor(middle),
+            _ => factor(self.drawn()),
         }
     }
 
@@ -572,13 +580,14 @@ fn strategies(view: &View) -> Table {
         ]);
     }
     table.note = format!(
-        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}.",
+        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}. The bound of the hybrid is {}.",
         threads(p.workers),
         number(theory.worth(p.workers, p.work)),
         p.fetch,
         seconds(theory.alone),
         seconds(theory.among),
-        p.concurrency
+        p.concurrency,
+        factor(view.main(Arm::Hybrid).map_or(f64::NAN, |b| b.bound()))
     );
     table
 }
@@ -590,7 +599,7 @@ fn bars(view: &View) -> Figure {
         let gain = b.gain()?;
         let interval = gain.ci95.filter(|_| b.arm != Arm::Sequential);
         let bar = ValueBar::measured(label, colour, gain.value).with_interval(interval);
-        Some(bar.with_theory(b.predicted().0))
+        Some(bar.with_theory(b.drawn()))
     };
     let known = Arm::ALL.into_iter().filter_map(|arm| view.main(arm));
     let real = known.filter_map(|b| bar(b.arm.name(), b.arm.colour(), &b));
@@ -619,7 +628,7 @@ fn bars(view: &View) -> Figure {
             factor(hybrid.map_or(f64::NAN, |b| b.bound()))
         ),
         subtitle: format!(
-            "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included: the middle of what it leaves open",
+            "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included; of the hybrid its bound, of async only the middle of what it leaves open",
             p.fetch, p.cost, p.concurrency
         ),
         desc: "Bars of the speed-up of each strategy over one after another: async only, threads only, the hybrid, which is the fastest, and the hybrid with work that sleeps.".into(),
@@ -856,7 +865,7 @@ fn processors(view: &View) -> Figure {
         points.sort_by_key(|b| b.on.0);
         let x = |b: &Beside| b.on.0 as f64;
         widest = points.iter().map(x).fold(widest, f64::max);
-        let expected = points.iter().map(|b| (x(b), b.predicted().0));
+        let expected = points.iter().map(|b| (x(b), b.drawn()));
         let measured = points.iter().filter_map(|b| Some((x(b), b.gain()?.value)));
         let theory = Line::theory("", Colour::Muted, expected.collect());
         let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
