@@ -149,7 +149,7 @@ impl Lab for WaitingAndWorking {
         next: &[
             (
                 "cargo run --release --bin lab01 -- --unit 1s --cost 5s --trials 1",
-                "the times of the source: 3 s for the waits, 20 s for async computation",
+                "waits of 3 s, 1 s and 2 s, and four computations of 5 s: how long on one event loop?",
             ),
             (
                 "cargo run --release --bin lab01 -- --jobs 5 --threads 2",

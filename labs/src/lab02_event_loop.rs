@@ -190,7 +190,7 @@ impl Lab for EventLoop {
         next: &[
             (
                 "cargo run --release --bin lab02 -- --busy 2s --watch 2.5s",
-                "the source's two seconds of computation",
+                "two seconds of computation in one task",
             ),
             (
                 "cargo run --release --bin lab02 -- --slice 40ms",
@@ -255,7 +255,7 @@ impl Lab for EventLoop {
             threads(r, many()?, p.tasks, || tell(kernel))
         });
         plan.point("threads/blocking", 0.0, |r| {
-            threads(r, one()?, p.tasks, tell_from_blocking)
+            threads(r, one()?, p.tasks, || tell_from_blocking(p.tasks))
         });
 
         // Awaiting: the loop is free.
@@ -415,6 +415,7 @@ where
     let polls = monitor.cumulative();
     r.gauge("poll_s", polls.total_poll_duration.as_secs_f64());
     r.gauge("slow_polls", polls.total_slow_poll_count as f64);
+    r.gauge("slow_poll_s", polls.total_slow_poll_duration.as_secs_f64());
     Ok(())
 }
 
@@ -459,10 +460,12 @@ async fn tell(kernel: Kernel) -> Option<ThreadId> {
     Some(std::thread::current().id())
 }
 
-/// Each call that blocks gets a thread while no other one is free.
-async fn tell_from_blocking() -> Option<ThreadId> {
-    let told = spawn_blocking(|| {
-        std::thread::sleep(Duration::from_millis(5));
+/// Each call that blocks gets a thread while no other one is free. It blocks for longer than it takes
+/// to begin so many.
+async fn tell_from_blocking(calls: usize) -> Option<ThreadId> {
+    let blocked = Duration::from_millis(5) + calls as u32 * Duration::from_micros(200);
+    let told = spawn_blocking(move || {
+        std::thread::sleep(blocked);
         std::thread::current().id()
     });
     told.await.ok()

@@ -114,13 +114,13 @@ pub struct Params {
     #[arg(long, default_value_t = host::cores().min(MOST), hide_default_value = true, value_parser = few)]
     pub workers: usize,
     /// Ratios p/f to try, with commas
-    #[arg(long, value_delimiter = ',', value_parser = ratio, default_value = "0.01,0.03,0.1,0.3,1,3,10")]
+    #[arg(long, value_delimiter = ',', value_parser = ratio, default_value = "0.02,0.1,0.3,1,5")]
     pub ratios: Vec<f64>,
     /// Numbers of threads to try, with commas [default: 1, 2, 4 … P]
     #[arg(long, value_delimiter = ',', value_parser = few)]
     pub widths: Vec<usize>,
     /// About how long the arms of one ratio should take together
-    #[arg(long, default_value = "320ms")]
+    #[arg(long, default_value = "280ms")]
     pub window: Time,
     /// What processing does: compute, or sleep as if an accelerator or another machine computed
     #[arg(long, value_enum, default_value_t = Work::Spin)]
@@ -182,6 +182,13 @@ impl Params {
         all
     }
 
+    /// Threads whose computing is measured by itself: one, and all.
+    fn beside_each_other(&self) -> Vec<usize> {
+        let mut all = vec![1, self.workers];
+        all.dedup();
+        all
+    }
+
     /// Fetches at a time of the arms.
     fn at_a_time(&self) -> Vec<usize> {
         let mut all = vec![1, self.workers, self.concurrency];
@@ -211,6 +218,11 @@ impl Params {
             "threads" => fit(1, f + p) * self.workers,
             _ => fit(2 * self.workers, f64::max(f / c, p / w)),
         }
+    }
+
+    /// Items that a pool of this size gets where p is --cost: in about the time that all threads take.
+    fn items_on(&self, width: usize) -> usize {
+        (self.items * width).div_ceil(self.workers)
     }
 
     /// Seconds that one trial of everything takes, about.
@@ -269,7 +281,7 @@ impl Lab for HybridSpeedup {
             ),
             (
                 "cargo run --release --bin lab07 -- --fetch 10ms --cost 200ms --items 4 --ratios 20",
-                "the source's ratio, ten times as fast: the speed-up is that of your processors",
+                "items that compute twenty times as long as they wait: the speed-up is that of your processors",
             ),
             (
                 "cargo run --release --bin lab07 -- --python",
@@ -290,7 +302,7 @@ impl Lab for HybridSpeedup {
                 "--ratios",
                 "0.01,0.02,0.05,0.1,0.2,0.5,1,2,5,10",
             ],
-            trials: (1, 3),
+            trials: (3, 3),
         },
     };
 
@@ -323,15 +335,6 @@ impl Lab for HybridSpeedup {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
         let python = session.python();
-        // The arms that are compared carry claims of their own and are repeated in any case, the
-        // hybrid and its baseline even more.
-        let (repeats, more) = match session.scale {
-            Scale::Smoke => (1, 0),
-            _ => (
-                3_usize.div_ceil(session.trials),
-                3_usize.div_ceil(session.trials) - 1,
-            ),
-        };
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
             fetch,
@@ -356,12 +359,11 @@ impl Lab for HybridSpeedup {
                 hybrid(r, job, n("hybrid"), p.workers)
             });
         };
-        (0..repeats).for_each(|_| at(p.ratio()));
+        at(p.ratio());
         p.others().into_iter().for_each(at);
         let (worked, slept) = (job(p.ratio(), p.work), job(p.ratio(), Work::Sleep));
         for width in p.widths() {
-            // In about the time that all take.
-            let n = (p.items * width).div_ceil(p.workers);
+            let n = p.items_on(width);
             plan.point("threads/width", width as f64, move |r| {
                 threads_only(r, worked, n, width)
             });
@@ -369,28 +371,19 @@ impl Lab for HybridSpeedup {
                 hybrid(r, worked, n, width)
             });
         }
-        for _ in 0..more {
-            let n = |arm| p.items(arm, p.ratio());
-            plan.point("sequential", p.ratio(), move |r| {
-                one_after_another(r, worked, n("sequential"))
-            });
-            plan.point("hybrid", p.ratio(), move |r| {
-                hybrid(r, worked, n("hybrid"), p.workers)
+        for threads in p.beside_each_other() {
+            plan.point("process", threads as f64, move |r| {
+                process_only(r, worked, p.items.div_ceil(p.workers), threads)
             });
         }
-        for _ in 0..repeats {
-            plan.point("process", p.workers as f64, move |r| {
-                process_only(r, worked, p.items.div_ceil(p.workers), p.workers)
-            });
-            for at_a_time in p.at_a_time() {
-                plan.point("fetch", at_a_time as f64, move |r| {
-                    fetch_only(r, worked, 4 * at_a_time, at_a_time)
-                });
-            }
-            plan.point("slept", p.sleepers as f64, move |r| {
-                hybrid(r, slept, p.items, p.sleepers)
+        for at_a_time in p.at_a_time() {
+            plan.point("fetch", at_a_time as f64, move |r| {
+                fetch_only(r, worked, 6 * at_a_time, at_a_time)
             });
         }
+        plan.point("slept", p.sleepers as f64, move |r| {
+            hybrid(r, slept, p.items, p.sleepers)
+        });
         if let Some(python) = &python {
             python::add(&mut plan, python, p, worked);
         }

@@ -13,55 +13,56 @@ const LATE: f64 = 2.5e-3;
 /// The first job of a pool's thread waits until that thread has been woken; they are woken one
 /// after another.
 const WAKE: f64 = 50e-6;
+/// What the tolerance of times is made of that consist of waiting.
+const TIMERS: &str =
+    "a timer ends up to 2.5 ms late; a pool wakes its threads one by one, 50 µs each";
 
 /// One arm of the experiment.
 struct Arm<'a> {
     name: &'static str,
     note: String,
-    predicted: f64,
+    predicted: Given,
     condition: Option<Condition<'a>>,
     /// Colour of its bars, and whether they are waits.
     look: (Colour, bool),
 }
 
-impl Arm<'_> {
+impl<'a> Arm<'a> {
     fn wall(&self) -> Option<Estimate> {
-        self.condition.as_ref()?.wall_s()
+        self.condition?.wall_s()
     }
 
-    /// Why a time that was to be met this closely may have been missed: the machine itself stood
-    /// still for longer.
-    fn stalled(&self, tolerance: f64) -> Option<String> {
-        let trials = self.condition.as_ref()?.trials().iter();
-        let stalls = trials.filter_map(|t| t.gauges.get("stall_max_ms"));
-        let worst = stalls.fold(0.0_f64, |a, b| a.max(*b)) / 1e3;
-        (worst > tolerance)
-            .then(|| format!("the machine itself stood still for {}", seconds(worst)))
+    /// The trial that is drawn: that of median length.
+    fn drawn(&self) -> Option<&'a Trial> {
+        self.condition?.typical(|t| t.wall_s)
     }
 
-    /// Why computations may have taken longer than they should: other programs had the processors
-    /// for part of the time. Processor time comes in ticks of 10 ms, hence the sum over trials.
-    fn starved(&self, cores: usize) -> Option<String> {
-        let (mut wanted, mut got) = (0.0, 0.0);
-        for trial in self.condition.as_ref()?.trials() {
-            let all = trial.wall_s * cores as f64;
-            let spans = trial.spans.iter().map(|s| s.end_s - s.start_s).sum::<f64>();
-            wanted += spans.min(all);
-            got += trial.gauges.get("process_cpu_share")? * all;
-        }
-        let lost = 1.0 - got / wanted;
-        (lost > 0.05).then(|| {
-            format!(
-                "other programs took {} of the processor time",
-                percent(lost)
-            )
-        })
+    /// How long the drawn trial took, as charts write it.
+    fn drawn_s(&self) -> String {
+        self.drawn().map_or("–".into(), |t| seconds(t.wall_s))
+    }
+
+    /// Seconds of all processors that this program took.
+    fn processor_s(&self, cores: usize) -> Option<Estimate> {
+        let took = |t: &Trial| Some(t.gauges.get("process_cpu_share")? * t.wall_s * cores as f64);
+        self.condition?.estimate(took)
     }
 
     fn threads(&self) -> Option<Estimate> {
-        self.condition
-            .as_ref()?
-            .estimate(|t| Some(lanes(t).len() as f64))
+        self.condition?.every(|t| Some(lanes(t).len() as f64))
+    }
+
+    /// Its time as a share of another's in the same round.
+    fn over(&self, other: &Arm) -> Option<Estimate> {
+        self.condition?.paired(&other.condition?, |a, b| {
+            (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
+        })
+    }
+
+    /// Its time beside theory.
+    fn time(&self, tolerance: f64) -> Option<Case> {
+        self.condition?;
+        Some(Case::new("", self.predicted, self.wall(), tolerance))
     }
 }
 
@@ -80,200 +81,266 @@ fn lanes(trial: &Trial) -> BTreeMap<&str, Vec<(f64, f64, &str)>> {
     lanes
 }
 
+/// The arms with their theory.
+struct View<'a> {
+    p: &'a Params,
+    waits: Vec<f64>,
+    /// One after another, concurrent, on threads.
+    wait: [Arm<'a>; 3],
+    /// One after another, concurrent, on threads, on threads that sleep.
+    work: [Arm<'a>; 4],
+    /// What the pool is worth in processors, and how much faster it makes the computations.
+    width: f64,
+    gain: Given,
+    /// Processors of the machine.
+    cores: usize,
+}
+
+fn several(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
+        let waits: Vec<f64> = p.durations().iter().map(Duration::as_secs_f64).collect();
+        let (sum, longest) = (
+            waits.iter().sum(),
+            waits.iter().copied().fold(0.0, f64::max),
+        );
+        // How much computation costs p was measured before the run.
+        let all = summary.calibrated(|_| p.jobs as f64 * p.cost.s());
+        let shared = summary.calibrated(|host| {
+            makespan_equal_jobs(p.jobs, p.cost.s(), p.threads, host.width(p.threads))
+        });
+        let width = summary.host().width(p.threads);
+        let arm = |series, name, note: &str, predicted, look| Arm {
+            name,
+            note: note.into(),
+            predicted,
+            condition: summary.only(series),
+            look,
+        };
+        let waiting = |series, name, note: &str, seconds: f64| {
+            arm(series, name, note, seconds.into(), (Colour::Blue, true))
+        };
+        let working = |series, name, note: &str, time| {
+            arm(series, name, note, time, (Colour::Vermilion, false))
+        };
+        let one = "one thread";
+        let worth = format!(
+            "{}, worth {} processors",
+            several(p.threads, "thread"),
+            number(width)
+        );
+        let (many, sleepers) = (several(waits.len(), "thread"), several(p.jobs, "thread"));
+        let asleep = Given::from(p.cost.s());
+        View {
+            wait: [
+                waiting("waits/sequential", "One after another", one, sum),
+                waiting("waits/concurrent", "Concurrent", one, longest),
+                waiting("waits/rayon", "Rayon", &many, longest),
+            ],
+            work: [
+                working("jobs/sequential", "One after another", one, all),
+                working("jobs/concurrent", "Concurrent", one, all),
+                working("jobs/rayon", "Rayon", &worth, shared),
+                arm(
+                    "jobs/slept",
+                    "Rayon, but the jobs sleep",
+                    &sleepers,
+                    asleep,
+                    (Colour::Purple, true),
+                ),
+            ],
+            gain: all / shared,
+            p,
+            waits,
+            width,
+            cores: summary.host().cores,
+        }
+    }
+
+    /// Rayon's speed-up over one after another, in the same round.
+    fn speedup(&self) -> Option<Estimate> {
+        let [in_turn, _, pooled, _] = &self.work;
+        in_turn.over(pooled)
+    }
+
+    fn computations(&self) -> String {
+        several(self.p.jobs, "computation")
+    }
+}
+
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let waits: Vec<f64> = p.durations().iter().map(Duration::as_secs_f64).collect();
-    let (sum, longest) = (
-        waits.iter().sum::<f64>(),
-        waits.iter().copied().fold(0.0, f64::max),
-    );
-    let (n, cost, many) = (p.jobs, p.cost.s(), waits.len());
-    let all = n as f64 * cost;
-    let (cores, width) = (summary.host().cores, summary.host().width(p.threads));
-    let shared = makespan_equal_jobs(n, cost, p.threads, width);
-    let gain = all / shared;
-    let of_cost = seconds(cost);
-
-    let arm = |series, name, note: String, predicted, look| Arm {
-        name,
-        note,
-        predicted,
-        condition: summary.only(series),
-        look,
-    };
-    let one_thread = || "one thread".to_string();
-    let several = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let threads = |n: usize| several(n, "thread");
-    let computations = several(n, "computation");
-    let (waiting, working) = ((Colour::Blue, true), (Colour::Vermilion, false));
-    let wait = [
-        arm(
-            "waits/sequential",
-            "One after another",
-            one_thread(),
-            sum,
-            waiting,
-        ),
-        arm(
-            "waits/concurrent",
-            "Concurrent",
-            one_thread(),
-            longest,
-            waiting,
-        ),
-        arm("waits/rayon", "Rayon", threads(many), longest, waiting),
-    ];
-    let work = [
-        arm(
-            "jobs/sequential",
-            "One after another",
-            one_thread(),
-            all,
-            working,
-        ),
-        arm("jobs/concurrent", "Concurrent", one_thread(), all, working),
-        arm(
-            "jobs/rayon",
-            "Rayon",
-            format!("{}, worth {} processors", threads(p.threads), number(width)),
-            shared,
-            working,
-        ),
-        arm(
-            "jobs/slept",
-            "Rayon, but the jobs sleep",
-            threads(n),
-            cost,
-            (Colour::Purple, true),
-        ),
-    ];
-    let [in_turn, together, wide] = &wait;
-    let [worked_in_turn, worked_together, pooled, slept] = &work;
-
-    let mut claims = Vec::new();
-    let mut time = |text: &str, basis, arm: &Arm, tolerance: f64, reason: Option<String>| {
-        let claim = Claim::near(text, basis, arm.predicted, arm.wall(), tolerance);
-        claims.push(claim.unit("s").excused(reason));
-    };
-    let (each, once) = (many as f64 * LATE, LATE + many as f64 * WAKE);
-    time(
-        "waits one after another take their sum",
-        Basis::Predicted,
-        in_turn,
-        each,
-        in_turn.stalled(each),
-    );
-    time(
-        "concurrent waits on one event loop take as long as the longest",
-        Basis::Predicted,
-        together,
-        once,
-        together.stalled(once),
-    );
-    time(
-        "waits with a thread for each take as long as the longest, too",
-        Basis::Predicted,
-        wide,
-        once,
-        wide.stalled(once),
-    );
-    // A processor's clock changes with load and heat; the ratios below are free of that.
-    time(
-        "n computations one after another take n·p",
-        Basis::Calibrated,
-        worked_in_turn,
-        0.1 * all,
-        worked_in_turn.starved(cores),
-    );
-    time(
-        "on rayon they take the makespan on as many processors as this machine is worth",
-        Basis::Calibrated,
-        pooled,
-        0.1 * shared,
-        pooled.starved(cores),
-    );
-    let crowd = LATE + n as f64 * WAKE;
-    time(
-        "jobs that only sleep take p on a pool as large as they are many, on any machine",
-        Basis::Predicted,
-        slept,
-        crowd,
-        slept.stalled(crowd),
-    );
-
-    // Ratios of trials of the same round.
-    let ratio = |a: &Arm, b: &Arm| {
-        a.condition?.paired(&b.condition?, |a, b| {
-            (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
-        })
-    };
-    let (gained, speedup) = (
-        ratio(worked_together, worked_in_turn),
-        ratio(worked_in_turn, pooled),
-    );
-    claims.push(
-        // A second processor would make it 0.5: a tenth of that is nothing gained.
-        Claim::near(
-            "computing concurrently on one event loop gains nothing: the time is that of one after another",
-            Basis::Predicted,
-            1.0,
-            gained,
-            0.05,
-        )
-        .unit("of the time")
-        .excused(worked_in_turn.starved(cores).or(worked_together.starved(cores))),
-    );
-    claims.push(
-        Claim::near(
-            "rayon's speed-up over one after another is that of the processors there are",
-            Basis::Calibrated,
-            gain,
-            speedup,
-            0.1 * gain,
-        )
-        .unit("times")
-        .excused(worked_in_turn.starved(cores).or(pooled.starved(cores))),
-    );
-    let single = [in_turn, together, worked_in_turn, worked_together];
-    let cases = single.map(|arm| Case {
-        name: arm.name.into(),
-        predicted: (1.0).into(),
-        measured: arm.threads(),
-        tolerance: 0.0,
-    });
-    claims.push(
-        Claim::at_every(
-            "one event loop is one thread, whatever it runs",
-            Basis::Predicted,
-            cases.into(),
-        )
-        .unit("threads"),
-    );
-
-    // The pictures.
+    let view = View::of(p, summary);
+    let [_, together, _] = &view.wait;
+    let [worked_in_turn, worked_together, pooled, _] = &view.work;
     let took = |arm: &Arm| cell(arm.wall(), seconds);
-    let figures = vec![
+    let answers = vec![
+        Answer::near("waits", together.wall(), together.predicted.value).scaled(1.0 / p.unit.s()),
+        Answer::near(
+            "jobs",
+            worked_together.wall(),
+            worked_together.predicted.value,
+        )
+        .scaled(1.0 / p.cost.s()),
+        Answer::near("speedup", view.speedup(), view.gain.value),
+    ];
+    Findings {
+        headline: format!(
+            "Waits of {} end in {} on one thread when they are begun together. {} of {} take {} that way and {} one after another; on {} they take {}.",
+            list(&view.waits),
+            took(together),
+            view.computations(),
+            seconds(p.cost.s()),
+            took(worked_together),
+            took(worked_in_turn),
+            several(p.threads, "thread"),
+            took(pooled)
+        ),
+        figures: figures(&view),
+        tables: vec![table(&view)],
+        claims: [waiting(&view), computing(&view)].concat(),
+        answers,
+    }
+}
+
+/// What theory says of waits, and of jobs that only wait.
+fn waiting(view: &View) -> Vec<Claim> {
+    let [in_turn, together, wide] = &view.wait;
+    let [.., slept] = &view.work;
+    let many = view.waits.len() as f64;
+    let time = |text: &str, arm: &Arm, tolerance: f64| {
+        Law::new(text, "s", Disturbed::Longer(Resource::Timers))
+            .within(TIMERS)
+            .near(arm.time(tolerance))
+    };
+    vec![
+        time(
+            "waits one after another take their sum",
+            in_turn,
+            many * LATE,
+        ),
+        time(
+            "concurrent waits on one event loop take as long as the longest",
+            together,
+            LATE + many * WAKE,
+        ),
+        time(
+            "waits with a thread for each take as long as the longest, too",
+            wide,
+            LATE + many * WAKE,
+        ),
+        time(
+            "jobs that only sleep take p on a pool as large as they are many, on any machine",
+            slept,
+            LATE + view.p.jobs as f64 * WAKE,
+        ),
+    ]
+}
+
+/// What it says of computations.
+fn computing(view: &View) -> Vec<Claim> {
+    let [in_turn, together, pooled, _] = &view.work;
+    let both = |one: &Arm, other: &Arm| one.condition.is_some() && other.condition.is_some();
+    let mut claims = vec![
+        Law::new(
+            "n computations one after another take n·p",
+            "s",
+            Disturbed::Longer(Resource::Processors),
+        )
+        .within("a tenth: a processor's clock changes with load and heat")
+        .near(in_turn.time(0.1 * in_turn.predicted.value)),
+    ];
+    // Ratios of trials of the same round: the clock of the processor falls out of them.
+    let ratio = Disturbed::Either(Resource::Processors);
+    let gained = Case::new("", 1.0, together.over(in_turn), 0.05);
+    claims.push(
+        Law::new(
+            "computing concurrently on one event loop gains nothing: the time is that of one after another",
+            "of the time",
+            ratio,
+        )
+        .within("a tenth of what a second processor would gain")
+        .near(both(together, in_turn).then_some(gained)),
+    );
+    let speedup = Case::share("", view.gain, view.speedup(), 0.1);
+    claims.push(
+        Law::new(
+            "rayon's speed-up over one after another is that of the processors there are",
+            "times",
+            ratio,
+        )
+        .within("a tenth: what a second processor adds changes with the clock of both")
+        .near(both(in_turn, pooled).then_some(speedup)),
+    );
+    claims.push(processor_time(view));
+    claims
+}
+
+/// What tells waiting from working. Not every system counts it.
+fn processor_time(view: &View) -> Claim {
+    let [in_turn, together, pooled, _] = &view.work;
+    let case = |arm: &Arm| {
+        let within = 0.1 * in_turn.predicted.value + 0.02 * arm.predicted.value + 0.02;
+        let measured = arm.processor_s(view.cores)?;
+        let name = arm.name.to_lowercase();
+        Some(Case::new(name, in_turn.predicted, Some(measured), within))
+    };
+    Law::new(
+        "computations take n·p of processor time, however they are run",
+        "s",
+        Disturbed::Longer(Resource::Processors),
+    )
+    .within("a tenth for the clock, 2 % of the time for the meters of this suite, and two ticks of 10 ms, in which the system counts")
+    .near([in_turn, together, pooled].into_iter().filter_map(case))
+}
+
+fn figures(view: &View) -> Vec<Figure> {
+    let [in_turn, together, _] = &view.wait;
+    let [worked_in_turn, worked_together, pooled, _] = &view.work;
+    let trials = view.wait.iter().chain(&view.work);
+    let trials = trials.filter_map(|arm| Some(arm.condition?.trials().len()));
+    let drawn = match trials.max() {
+        Some(n) if n > 1 => format!("Each arm's median trial of {n}. "),
+        _ => String::new(),
+    };
+    vec![
         Figure {
             id: "waits".into(),
-            title: format!("Waiting overlaps: {} one after another, {} concurrently on one thread", took(in_turn), took(together)),
-            subtitle: format!("Waits of {}. Hatched: waiting. Dashed: theory", list(&waits)),
+            title: format!(
+                "Waiting overlaps: {} one after another, {} concurrently on one thread",
+                in_turn.drawn_s(),
+                together.drawn_s()
+            ),
+            subtitle: format!(
+                "Waits of {}. {drawn}Hatched: waiting. Dashed: theory",
+                list(&view.waits)
+            ),
             desc: "Gantt chart of the waits in three arms: end to end on one thread, side by side on one thread, side by side on a thread each.".into(),
-            body: Body::Gantt(Gantt { groups: wait.iter().map(group).collect() }),
+            body: Body::Gantt(Gantt { groups: view.wait.iter().map(group).collect() }),
         },
         Figure {
             id: "jobs".into(),
             title: format!(
                 "Computing does not: {} concurrently on one thread, {} on {}",
-                took(worked_together), took(pooled), threads(p.threads)
+                worked_together.drawn_s(),
+                pooled.drawn_s(),
+                several(view.p.threads, "thread")
             ),
             subtitle: format!(
-                "{computations} of {of_cost}; {} one after another. Hatched: sleeping instead. Dashed: theory",
-                took(worked_in_turn)
+                "{} of {}; {} one after another. {drawn}Hatched: sleeping instead. Dashed: theory",
+                view.computations(),
+                seconds(view.p.cost.s()),
+                worked_in_turn.drawn_s()
             ),
             desc: "Gantt chart of the computations in four arms: end to end on one thread in two of them, shared by the threads of a pool, and as sleeps that all overlap.".into(),
-            body: Body::Gantt(Gantt { groups: work.iter().map(group).collect() }),
+            body: Body::Gantt(Gantt { groups: view.work.iter().map(group).collect() }),
         },
-    ];
+    ]
+}
 
+fn table(view: &View) -> Table {
     let mut table = Table::new(
         "Times",
         &[
@@ -282,49 +349,31 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "threads used",
             "theory",
             "measured",
+            "processor time",
             "against one after another",
         ],
     );
-    for (kind, arms) in [("waits", &wait[..]), ("computations", &work[..])] {
+    for (kind, arms) in [("waits", &view.wait[..]), ("computations", &view.work[..])] {
         for arm in arms {
             table.row([
                 kind.into(),
                 arm.name.into(),
                 cell(arm.threads(), number),
-                seconds(arm.predicted),
-                took(arm),
-                cell(ratio(arm, &arms[0]), percent),
+                seconds(arm.predicted.value),
+                cell(arm.wall(), seconds),
+                cell(arm.processor_s(view.cores), seconds),
+                cell(arm.over(&arms[0]), percent),
             ]);
         }
     }
+    let [in_turn, .., slept] = &view.work;
     table.note = format!(
-        "{} on this machine are worth {} processors. The arm that sleeps seems {} times as fast as one processor: a speed-up of nothing.",
-        threads(p.threads),
-        number(width),
-        cell(ratio(worked_in_turn, slept), number)
+        "{} on this machine are worth {} processors. Jobs that sleep on a thread each seem {} times as fast as computations one after another. They computed nothing, so this says nothing of the machine.",
+        several(view.p.threads, "thread"),
+        number(view.width),
+        cell(in_turn.over(slept), number)
     );
-
-    let answers = vec![
-        Answer::near("waits", together.wall(), together.predicted).scaled(1.0 / p.unit.s()),
-        Answer::near("jobs", worked_together.wall(), worked_together.predicted).scaled(1.0 / cost),
-        Answer::near("speedup", speedup, gain),
-    ];
-    Findings {
-        headline: format!(
-            "Waits of {} end in {} on one thread when they are begun together. {computations} of {} take {} that way and {} one after another; on {} they take {}.",
-            list(&waits),
-            took(together),
-            of_cost,
-            took(worked_together),
-            took(worked_in_turn),
-            threads(p.threads),
-            took(pooled)
-        ),
-        figures,
-        tables: vec![table],
-        claims,
-        answers,
-    }
+    table
 }
 
 /// "150 ms, 50 ms and 100 ms"; a long list is cut short.
@@ -341,7 +390,7 @@ fn list(times: &[f64]) -> String {
 
 /// The trial of median length, a lane for each thread.
 fn group(arm: &Arm) -> Group {
-    let trial = arm.condition.and_then(|k| k.typical(|t| t.wall_s));
+    let trial = arm.drawn();
     let (colour, waiting) = arm.look;
     let of = trial.map(lanes).unwrap_or_default();
     let event_loop = of.len() == 1 && arm.note == "one thread";
@@ -367,6 +416,6 @@ fn group(arm: &Arm) -> Group {
         note: arm.note.clone(),
         lanes: lanes.collect(),
         end: trial.map(|t| t.wall_s),
-        predicted_end: Some(arm.predicted),
+        predicted_end: Some(arm.predicted.value),
     }
 }

@@ -6,14 +6,19 @@ use super::Params;
 
 /// A timer is rounded up to the next millisecond, and its thread needs some time to wake.
 const LATE: f64 = 2e-3;
+/// How long the system lets a thread run on while another waits for a processor: Linux gives slices
+/// of about 3 ms on two processors, 4 ms where they are set by a clock of 250 Hz.
+const TURN: f64 = 4e-3;
+/// By what share a computation may take longer or shorter than when it was calibrated.
+const CLOCK: f64 = 0.05;
 
 /// What an arm does to the loop.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// Stops it: the gap is the blocked time and up to a beat.
-    Blocks,
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Stops it: the gap is the blocked time and what had passed of the beat before, within so much.
+    Blocks(Given, f64),
     /// Lets it live: at most this many seconds between two beats.
-    Lives(f64),
+    Lives(Given),
 }
 
 /// One arm with what theory knows of it.
@@ -21,241 +26,387 @@ struct Arm<'a> {
     name: &'static str,
     note: String,
     claim: &'static str,
-    kind: Kind,
+    effect: Effect,
     condition: Condition<'a>,
-    /// Slow polls to be expected; `None` where a poll is about as long as the threshold.
-    slow: Option<f64>,
-    /// Share of the workers that one long poll holds.
-    share: f64,
+    /// What polls take of it, in seconds: each time all of them together, and one of them.
+    polls: Vec<(f64, f64)>,
+    /// True where it computes: a computation takes as long as the processor's clock lets it.
+    computes: bool,
+    /// Workers of its runtime.
+    workers: f64,
 }
 
-impl Arm<'_> {
+impl<'a> Arm<'a> {
     fn gap(&self) -> Option<Estimate> {
         self.condition.gauge("longest_gap_s")
     }
 
-    fn worst_stall(&self) -> f64 {
-        let stalls = self.condition.trials().iter().map(stall);
-        stalls.fold(0.0, f64::max)
+    /// The trial that is drawn: that of median longest gap.
+    fn drawn(&self) -> Option<&'a Trial> {
+        self.condition.typical(longest_gap)
     }
 
-    /// What theory says of a figure, and the figure. Theory follows what each trial was busy for,
-    /// which is not always the same for a computation; so the interval is that of the difference,
-    /// trial by trial.
-    fn beside(&self, theory: impl Fn(&Trial, f64) -> f64, gauge: &str) -> (f64, Option<Estimate>) {
-        let says = |t: &Trial| Some(theory(t, *t.gauges.get("busy_s")?));
-        let predicted = self.condition.estimate(says).map_or(f64::NAN, |e| e.value);
-        let off = self
-            .condition
-            .estimate(|t| Some(t.gauges.get(gauge)? - says(t)?));
-        let measured = off.map(|e| e.shifted(predicted));
-        (predicted, measured)
+    fn theory(&self) -> Given {
+        match self.effect {
+            Effect::Blocks(gap, _) | Effect::Lives(gap) => gap,
+        }
     }
 
-    /// The time blocked and half a beat, since the block begins in the middle between two beats,
-    /// beside the longest gap.
-    fn blocked(&self, beat: f64) -> (f64, Option<Estimate>) {
-        self.beside(|_, busy| busy + beat / 2.0, "longest_gap_s")
+    fn case(&self, name: &str) -> Case {
+        match self.effect {
+            Effect::Blocks(gap, within) => Case::new(name, gap, self.gap(), within),
+            Effect::Lives(most) => Case::exact(name, most, self.gap()),
+        }
+    }
+
+    /// Seconds in polls, of a kind; what is computed was calibrated before the run.
+    fn polled(&self, summary: &Summary, which: impl Fn(f64) -> bool) -> Given {
+        let all = self.polls.iter().filter(|(_, each)| which(*each));
+        let sum = all.fold(0.0, |sum, (all, _)| sum + all);
+        if self.computes {
+            summary.calibrated(|_| sum)
+        } else {
+            sum.into()
+        }
+    }
+
+    /// By how much the computations in it may be slower or faster.
+    fn slack(&self) -> f64 {
+        let all = self.polls.iter().map(|(all, _)| all).sum::<f64>();
+        if self.computes { CLOCK * all } else { 0.0 }
     }
 }
 
-/// How long the machine itself stood still during a trial, in seconds.
-fn stall(trial: &Trial) -> f64 {
-    trial.gauges.get("stall_max_ms").map_or(0.0, |ms| ms / 1e3)
+fn longest_gap(trial: &Trial) -> f64 {
+    let gap = trial.gauges.get("longest_gap_s");
+    gap.copied().unwrap_or(f64::NAN)
+}
+
+/// The arms that this record has, with theory.
+struct View<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    arms: Vec<Arm<'a>>,
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        let (beat, busy) = (p.beat.s(), p.busy.s());
+        let slices = (busy / p.slice.s()).ceil().max(1.0);
+        let slice = busy / slices;
+        let w = p.workers as f64;
+        let (one, many) = (one_thread(), many_threads(p));
+        let slept = Effect::Blocks((busy + beat / 2.0).into(), beat / 2.0 + LATE);
+        let computed = Effect::Blocks(
+            summary.calibrated(|_| busy + beat / 2.0),
+            beat / 2.0 + LATE + CLOCK * busy,
+        );
+        // The beat, late by a tick of the timer, and by a turn where all processors are busy.
+        let most = beat + LATE + TURN;
+        let calm = Effect::Lives(most.into());
+        // Between two beats there may be the slice in which the beat fell due. A worker of a
+        // multi-thread runtime takes the task woken last first, which may be the one that has
+        // yielded: another slice.
+        let sliced =
+            |n: f64| Effect::Lives(summary.calibrated(|_| most + n * (1.0 + CLOCK) * slice));
+        let (whole, cut) = ((busy, busy), (busy, slice));
+        let arm = |series, name, note: &str, effect, polls: &[(f64, f64)], computes, claim| {
+            Some(Arm {
+                name,
+                note: note.into(),
+                claim,
+                effect,
+                condition: summary.only(series)?,
+                polls: polls.to_vec(),
+                computes,
+                workers: if note.starts_with("multi") { w } else { 1.0 },
+            })
+        };
+        let each = format!("{one}, every {}", seconds(p.slice.s()));
+        let all = vec![whole; p.workers];
+        let arms = [
+            arm("sleep", "tokio::time::sleep", &one, calm, &[], false, CALM),
+            arm(
+                "thread_sleep",
+                "std::thread::sleep",
+                &one,
+                slept,
+                &[whole],
+                false,
+                "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat",
+            ),
+            arm(
+                "compute",
+                "CPU loop",
+                &one,
+                computed,
+                &[whole],
+                true,
+                "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat",
+            ),
+            arm(
+                "yield",
+                "CPU loop + yield_now",
+                &each,
+                sliced(1.0),
+                &[cut],
+                true,
+                "a computation that yields lets the heartbeat through after the slice that it fell into",
+            ),
+            arm(
+                "spawn_blocking",
+                "spawn_blocking",
+                &one,
+                calm,
+                &[],
+                false,
+                CALM,
+            ),
+            arm("rayon", "rayon + oneshot", &one, calm, &[], false, CALM),
+            arm(
+                "block_in_place",
+                IN_PLACE,
+                &many,
+                calm,
+                &[whole],
+                true,
+                CALM,
+            ),
+            arm(
+                "one_of_two",
+                "one blocks, one yields",
+                &many,
+                sliced(2.0),
+                &[whole, cut],
+                true,
+                "one blocked worker does not keep the heartbeat waiting while another worker is awake",
+            ),
+            arm(
+                "one_alone",
+                "one blocks, others asleep",
+                &many,
+                slept,
+                &[whole],
+                false,
+                "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock",
+            ),
+            arm(
+                "all_workers",
+                "all workers blocked",
+                &many,
+                slept,
+                &all,
+                false,
+                "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked",
+            ),
+        ];
+        View {
+            p,
+            summary,
+            arms: arms.into_iter().flatten().collect(),
+        }
+    }
+
+    fn arm(&self, name: &str) -> Option<&Arm<'a>> {
+        self.arms.iter().find(|arm| arm.name == name)
+    }
+
+    /// What charts write of an arm: the longest gap of the trial that is drawn.
+    fn drawn_s(&self, name: &str) -> String {
+        let trial = self.arm(name).and_then(Arm::drawn);
+        trial.map_or("–".into(), |t| seconds(longest_gap(t)))
+    }
+
+    /// What tables write of it: the longest gap of a trial, on average.
+    fn gap_s(&self, name: &str) -> String {
+        cell(self.arm(name).and_then(Arm::gap), seconds)
+    }
+}
+
+const CALM: &str =
+    "a task that awaits, or computes on another thread, does not keep the heartbeat waiting";
+const IN_PLACE: &str = "block_in_place";
+
+fn one_thread() -> String {
+    "current-thread".into()
+}
+
+fn many_threads(p: &Params) -> String {
+    format!("multi-thread, {} workers", p.workers)
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let (beat, busy, slow) = (p.beat.s(), p.busy.s(), p.slow.s());
-    let calm = Kind::Lives(3.0 * beat);
-    let slices = (busy / p.slice.s()).ceil().max(1.0);
-    let slice = busy / slices;
-    // Between two beats there may be the slice in which the beat fell due, as long as it really
-    // took. A worker of a multi-thread runtime takes the task woken last first, which may be the
-    // one that has yielded: another slice.
-    let sliced = |series: &str, times: f64| {
-        let took = |t: &Trial| t.spans.iter().map(|s| s.end_s - s.start_s).reduce(f64::max);
-        let longest = summary.only(series).and_then(|k| k.estimate(took));
-        let real = longest.map_or(slice, |e| e.value / slices);
-        Kind::Lives((times * real + 2.0 * beat).max(3.0 * beat))
-    };
-    let polls = |each: f64, count: f64| match each / slow {
-        r if r > 1.3 => Some(count),
-        r if r < 0.7 => Some(0.0),
-        _ => None,
-    };
-    let beside = polls(busy, 1.0)
-        .zip(polls(slice, slices))
-        .map(|(one, other)| one + other);
-    let (w, workers) = (p.workers as f64, format!("{} workers", p.workers));
-    let (one, many) = (
-        "current-thread".to_string(),
-        format!("multi-thread, {workers}"),
-    );
-    let arm = |series, name, note: &str, claim, kind, slow, share| {
-        Some(Arm {
-            name,
-            note: note.into(),
-            claim,
-            kind,
-            condition: summary.only(series)?,
-            slow,
-            share,
-        })
-    };
-    let arms: Vec<Arm> = [
-        arm("sleep", "tokio::time::sleep", &one, "a task that awaits a timer does not keep the heartbeat waiting", calm, Some(0.0), 1.0),
-        arm("thread_sleep", "std::thread::sleep", &one, "std::thread::sleep in a task stops the heartbeat for as long as it sleeps", Kind::Blocks, polls(busy, 1.0), 1.0),
-        arm("compute", "CPU loop", &one, "a computation in a task stops the heartbeat for as long as it computes", Kind::Blocks, polls(busy, 1.0), 1.0),
-        arm("yield", "CPU loop + yield_now", &format!("{one}, every {}", seconds(p.slice.s())), "a computation that yields lets the heartbeat through between two slices", sliced("yield", 1.0), polls(slice, slices), 1.0),
-        arm("spawn_blocking", "spawn_blocking", &one, "a computation in spawn_blocking does not keep the heartbeat waiting", calm, Some(0.0), 1.0),
-        arm("rayon", "rayon + oneshot", &one, "a computation on rayon does not keep the heartbeat waiting", calm, Some(0.0), 1.0),
-        arm("block_in_place", "block_in_place", &many, "a computation in block_in_place does not keep the heartbeat waiting", calm, polls(busy, 1.0), 0.0),
-        arm("one_of_two", "one blocks, one yields", &many, "one blocked worker does not keep the heartbeat waiting while another worker is awake", sliced("one_of_two", 2.0), beside, 1.0 / w),
-        arm("one_alone", "one blocks, others asleep", &many, "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock", Kind::Blocks, polls(busy, 1.0), 1.0 / w),
-        arm("all_workers", "all workers blocked", &many, "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked", Kind::Blocks, polls(busy, w), 1.0 / w),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-
-    let mut claims = Vec::new();
-    // Counts are exact; a bound has to hold in every trial.
-    let told = |series| summary.only(series)?.gauge("threads");
-    let extreme = |series, pick: fn(f64, f64) -> f64| {
-        let condition = summary.only(series)?;
-        let counts = condition
-            .trials()
-            .iter()
-            .filter_map(|t| t.gauges.get("threads").copied());
-        counts.reduce(pick).map(Estimate::exact)
-    };
-    let at_least = 2_usize.min(p.tasks) as f64;
-    claims.push(
-        Claim::near(
-            "all tasks of a current-thread runtime run on one thread",
-            Basis::Predicted,
-            1.0,
-            extreme("threads/current", f64::max),
-            0.0,
-        )
-        .unit("threads"),
-    );
-    claims.push(
-        Claim::at_most(
-            "tasks of a multi-thread runtime run on no more threads than it has workers",
-            Basis::Predicted,
-            w,
-            extreme("threads/multi", f64::max),
-        )
-        .unit("threads"),
-    );
-    claims.push(
-        Claim::at_least(
-            "spawn_blocking adds threads",
-            Basis::Predicted,
-            at_least,
-            extreme("threads/blocking", f64::min),
-        )
-        .unit("threads"),
-    );
-    for arm in &arms {
-        let claim = match arm.kind {
-            Kind::Blocks => {
-                let (predicted, gap) = arm.blocked(beat);
-                Claim::near(
-                    arm.claim,
-                    Basis::Calibrated,
-                    predicted,
-                    gap,
-                    beat / 2.0 + LATE,
-                )
-            }
-            Kind::Lives(bound) => {
-                // Beyond three beats it is the slices that count, and those were measured.
-                let basis = if bound > 3.0 * beat {
-                    Basis::Calibrated
-                } else {
-                    Basis::Predicted
-                };
-                Claim::at_most(arm.claim, basis, bound, arm.gap())
-            }
+    let view = View::of(p, summary);
+    let answer = |key, name: &str| {
+        let arm = view.arm(name);
+        let (gap, theory) = (arm.and_then(Arm::gap), arm.map(Arm::theory));
+        let answer = match arm.map(|arm| arm.effect) {
+            Some(Effect::Lives(most)) => Answer::at_most(key, gap, most.value),
+            _ => Answer::near(key, gap, theory.map_or(f64::NAN, |t| t.value)),
         };
-        let stalled = (arm.worst_stall() > beat).then(|| {
-            format!(
-                "the machine itself stood still for {}",
-                seconds(arm.worst_stall())
-            )
-        });
-        claims.push(claim.unit("s").excused(stalled));
+        answer.scaled(1e3)
+    };
+    Findings {
+        headline: format!(
+            "A task that blocks its event loop for {} leaves the others without a beat for {}; with yield_now every {} they wait {}, with spawn_blocking {}. All {} workers blocked: {}.",
+            seconds(p.busy.s()),
+            view.gap_s("std::thread::sleep"),
+            seconds(p.slice.s()),
+            view.gap_s("CPU loop + yield_now"),
+            view.gap_s("spawn_blocking"),
+            p.workers,
+            view.gap_s("all workers blocked")
+        ),
+        figures: vec![beats(&view)],
+        tables: vec![heartbeat(&view), who(&view)],
+        claims: [threads(&view), gaps(&view), instruments(&view)].concat(),
+        answers: vec![
+            answer("sleep", "std::thread::sleep"),
+            answer("offloaded", "spawn_blocking"),
+            answer("slices", "CPU loop + yield_now"),
+        ],
     }
-    let polled = arms.iter().filter_map(|arm| {
-        let case = |expected: f64| Case {
-            name: arm.name.into(),
-            predicted: expected.into(),
-            measured: arm.condition.gauge("slow_polls"),
-            tolerance: 0.0,
-        };
-        arm.slow.map(case)
-    });
-    // A poll during which the machine stood still is a slow one, too.
-    let excused = arms.iter().find_map(|arm| {
-        let expected = arm.slow?;
-        let polls = |t: &Trial| t.gauges.get("slow_polls").copied().unwrap_or(expected);
-        let stalled = |t: &&Trial| polls(t) > expected && stall(t) > 0.5 * slow;
-        let trial = arm.condition.trials().iter().find(stalled)?;
-        Some(format!(
-            "{}: the machine itself stood still for {}",
-            arm.name,
-            seconds(stall(trial))
-        ))
-    });
-    claims.push(
-        Claim::at_every("slow polls appear exactly where a poll is held up, one for each busy task (or long slice)", Basis::Predicted, polled.collect())
-            .unit("polls")
-            .excused(excused),
-    );
-    let shares = arms.iter().map(|arm| {
-        let polled = |t: &Trial| t.gauges.get("poll_s").copied().unwrap_or(f64::NAN);
-        let (predicted, measured) =
-            arm.beside(|t, _| arm.share * polled(t) / t.wall_s, "busy_share");
-        Case {
-            name: arm.name.into(),
-            predicted: predicted.into(),
-            measured,
-            tolerance: 0.03,
-        }
-    });
-    claims.push(
-        Claim::at_every("the workers' busy share is the share of the time they spend in polls, blocked or computing; block_in_place is not in it", Basis::Calibrated, shares.collect())
-            .unit("of the time"),
-    );
+}
 
-    let gap_of = |series: &str| {
-        cell(
-            summary.only(series).and_then(|k| k.gauge("longest_gap_s")),
-            seconds,
-        )
+/// Which thread runs a task: counts, which have to hold in every trial.
+fn threads(view: &View) -> Vec<Claim> {
+    let case = |series, predicted: usize| {
+        let condition = view.summary.only(series)?;
+        let told = condition.every(|t| t.gauges.get("threads").copied());
+        Some(Case::exact("", predicted as f64, told))
     };
-    let beats = Figure {
+    vec![
+        Law::counted(
+            "all tasks of a current-thread runtime run on one thread",
+            "threads",
+        )
+        .near(case("threads/current", 1)),
+        Law::counted(
+            "tasks of a multi-thread runtime run on no more threads than it has workers",
+            "threads",
+        )
+        .at_most(case("threads/multi", view.p.workers)),
+        // On a machine that stands still the first call may be done before the last is begun.
+        Law::new(
+            "calls that block in spawn_blocking get a thread each",
+            "threads",
+            Disturbed::Fewer(Resource::Processors),
+        )
+        .near(case("threads/blocking", view.p.tasks)),
+    ]
+}
+
+/// How long the heart stands still.
+fn gaps(view: &View) -> Vec<Claim> {
+    let law = |text: &'static str, resource, why| {
+        Law::new(text, "s", Disturbed::Longer(resource)).within(why)
+    };
+    let calm = view.arms.iter().filter(|arm| arm.claim == CALM);
+    let mut claims = vec![
+        law(
+            CALM,
+            Resource::Timers,
+            "a beat; 2 ms for the timer and its thread; 4 ms: a turn of the system's scheduler",
+        )
+        .at_most(calm.map(|arm| arm.case(arm.name))),
+    ];
+    for arm in view.arms.iter().filter(|arm| arm.claim != CALM) {
+        let resource = if arm.computes {
+            Resource::Processors
+        } else {
+            Resource::Timers
+        };
+        claims.push(match (arm.effect, arm.computes) {
+            (Effect::Blocks(..), false) => {
+                law(arm.claim, resource, "half a beat, and 2 ms for the timer and its thread")
+                    .near([arm.case("")])
+            }
+            (Effect::Blocks(..), true) => law(
+                arm.claim,
+                resource,
+                "half a beat, 2 ms for the timer, and 5 % of the computation: clocks change",
+            )
+            .near([arm.case("")]),
+            (Effect::Lives(_), _) => law(
+                arm.claim,
+                resource,
+                "a beat and the slices that may lie in it; 6 ms for timer and scheduler, 5 % for the clock",
+            )
+            .at_most([arm.case("")]),
+        });
+    }
+    claims
+}
+
+/// What a running program can tell about itself.
+fn instruments(view: &View) -> Vec<Claim> {
+    let (slow, watch) = (view.p.slow.s(), view.p.watch.s());
+    // A poll about as long as the threshold may fall on either side.
+    let clear = |arm: &&Arm| {
+        let of = arm.polls.iter().map(|(_, each)| each / slow);
+        of.into_iter().all(|share| !(0.7..=1.3).contains(&share))
+    };
+    let held_up = view.arms.iter().filter(clear).map(|arm| {
+        let expected = arm.polled(view.summary, |each| each > slow);
+        let measured = arm.condition.gauge("slow_poll_s");
+        Case::new(arm.name, expected, measured, slow + arm.slack())
+    });
+    let holding = view.arms.iter().filter(|arm| !arm.polls.is_empty());
+    let busy = holding.map(|arm| {
+        let in_place = arm.name == IN_PLACE;
+        let seconds = |t: &Trial| {
+            let busy = t.gauges.get("busy_share")? * t.wall_s * arm.workers;
+            let poll = t.gauges.get("poll_s")?;
+            Some(if in_place { poll - busy } else { busy })
+        };
+        let name = match in_place {
+            true => format!("{IN_PLACE}, in polls and not in busy time"),
+            false => arm.name.into(),
+        };
+        let within = 0.02 * watch + arm.slack();
+        let all = arm.polled(view.summary, |_| true);
+        Case::new(name, all, arm.condition.estimate(seconds), within)
+    });
+    let law = |text: &'static str| Law::new(text, "s", Disturbed::Longer(Resource::Processors));
+    vec![
+        law("the time in slow polls is that for which polls are held up, and none where none is")
+            .within("--slow: less is no slow poll; and 5 % of what is computed: clocks change")
+            .near(held_up),
+        law("the workers are busy for as long as their polls block or compute, and know nothing of block_in_place")
+            .within("2 % of the time watched, for the heartbeat's own polls, and 5 % of what is computed: clocks change")
+            .near(busy),
+    ]
+}
+
+fn beats(view: &View) -> Figure {
+    let p = view.p;
+    let trials = view.arms.iter().map(|arm| arm.condition.trials().len());
+    let drawn = match trials.max() {
+        Some(n) if n > 1 => format!("Each lane is the median trial of {n}. "),
+        _ => String::new(),
+    };
+    Figure {
         id: "heartbeat".into(),
         title: format!(
             "A blocked poll leaves {} without a beat; spawn_blocking leaves {}",
-            gap_of("thread_sleep"),
-            gap_of("spawn_blocking")
+            view.drawn_s("std::thread::sleep"),
+            view.drawn_s("spawn_blocking")
         ),
         subtitle: format!(
-            "One tick per heartbeat (every {}) beside a task that is busy for {}. Red: no tick for more than three beats",
-            seconds(beat),
-            seconds(busy)
+            "One tick per heartbeat (every {}) beside a task that is busy for {}. {drawn}Red: no tick for more than three beats",
+            seconds(p.beat.s()),
+            seconds(p.busy.s())
         ),
         desc: "Heartbeats over time, a lane for each way of being busy. The ways that block the loop show one long gap.".into(),
         body: Body::Beats(Beats {
             until: p.watch.s(),
-            threshold: 3.0 * beat,
-            lanes: arms.iter().filter_map(lane).collect(),
+            threshold: 3.0 * p.beat.s(),
+            lanes: view.arms.iter().filter_map(lane).collect(),
         }),
-    };
+    }
+}
 
+fn heartbeat(view: &View) -> Table {
     let mut table = Table::new(
         "The heartbeat",
         &[
@@ -268,72 +419,50 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "slow polls",
         ],
     );
-    for arm in &arms {
+    for arm in &view.arms {
+        let theory = seconds(arm.theory().value);
         table.row([
             arm.name.into(),
             arm.note.clone(),
             cell(arm.gap(), seconds),
-            match arm.kind {
-                Kind::Blocks => seconds(arm.blocked(beat).0),
-                Kind::Lives(bound) => format!("≤ {}", seconds(bound)),
+            match arm.effect {
+                Effect::Blocks(..) => theory,
+                Effect::Lives(_) => format!("≤ {theory}"),
             },
             cell(arm.condition.gauge("busy_s"), seconds),
             cell(arm.condition.gauge("busy_share"), percent),
             cell(arm.condition.gauge("slow_polls"), number),
         ]);
     }
-    table.note = format!("A poll of more than {} counts as slow.", seconds(slow));
+    table.note = format!(
+        "The longest gap of a trial, on average. A poll of more than {} counts as slow.",
+        seconds(view.p.slow.s())
+    );
+    table
+}
+
+fn who(view: &View) -> Table {
+    let told = |series| view.summary.only(series)?.gauge("threads");
     let mut threads = Table::new("Who runs the tasks", &["where", "tasks", "threads"]);
     for (name, series) in [
-        (one, "threads/current"),
-        (many, "threads/multi"),
+        (one_thread(), "threads/current"),
+        (many_threads(view.p), "threads/multi"),
         ("spawn_blocking".into(), "threads/blocking"),
     ] {
-        threads.row([name, p.tasks.to_string(), cell(told(series), number)]);
+        threads.row([name, view.p.tasks.to_string(), cell(told(series), number)]);
     }
-
-    let answer = |key, name: &str| {
-        let arm = arms.iter().find(|arm| arm.name == name);
-        let gap = arm.and_then(Arm::gap);
-        let answer = match arm.map(|arm| (arm, arm.kind)) {
-            Some((_, Kind::Lives(bound))) => Answer::at_most(key, gap, bound),
-            Some((arm, Kind::Blocks)) => Answer::near(key, gap, arm.blocked(beat).0),
-            None => Answer::near(key, None, f64::NAN),
-        };
-        answer.scaled(1e3)
-    };
-    let answers = vec![
-        answer("sleep", "std::thread::sleep"),
-        answer("offloaded", "spawn_blocking"),
-        answer("slices", "CPU loop + yield_now"),
-    ];
-    Findings {
-        headline: format!(
-            "A task that blocks its event loop for {} leaves the others without a beat for {}; with yield_now every {} they wait {}, with spawn_blocking {}. All {workers} blocked: {}.",
-            seconds(busy),
-            gap_of("thread_sleep"),
-            seconds(p.slice.s()),
-            gap_of("yield"),
-            gap_of("spawn_blocking"),
-            gap_of("all_workers")
-        ),
-        figures: vec![beats],
-        tables: vec![table, threads],
-        claims,
-        answers,
-    }
+    threads
 }
 
 /// The trial of median longest gap, from its first beat on.
 fn lane(arm: &Arm) -> Option<BeatLane> {
-    let gap = |t: &Trial| t.gauges.get("longest_gap_s").copied().unwrap_or(f64::NAN);
-    let trial = arm.condition.typical(gap)?;
+    let trial = arm.drawn()?;
     let beats = trial.traces.get("beats")?;
     let first = beats.first()?.0;
     Some(BeatLane {
         title: arm.name.into(),
         note: arm.note.clone(),
         beats: beats.iter().map(|(at, _)| at - first).collect(),
-        longest_gap: gap(trial),
+        longest_gap: longest_gap(trial),
     })
 }
