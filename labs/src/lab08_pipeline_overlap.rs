@@ -190,7 +190,7 @@ impl Lab for PipelineOverlap {
         next: &[
             (
                 "cargo run --release --bin lab08 -- --work sleep --transformers 4 --fetch 50ms --transform 100ms --store 20ms",
-                "the source's times and its four workers: 3.1 s awaited one by one, 0.9 s in flight",
+                "longer steps and four workers: what does it cost now to await each item?",
             ),
             (
                 "cargo run --release --bin lab08 -- --storers 1 --store 30ms",
