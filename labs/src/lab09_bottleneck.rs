@@ -228,14 +228,13 @@ impl Params {
     fn pools(&self) -> (Duration, usize) {
         // A tenth of the stage's, so that the last jobs of all threads end at nearly the same time.
         let cost = self.cpu.0.get(1).map_or(SHORT, |s| s.service.mean()) / 10;
-        (
-            cost,
-            if self.items.unwrap_or(ITEMS) < 4 {
-                2
-            } else {
-                16
-            },
-        )
+        // As many that a slice of the scheduler, which may come between, is little of them.
+        let each = if self.items.unwrap_or(ITEMS) < 4 {
+            2
+        } else {
+            48
+        };
+        (cost, each)
     }
 }
 

@@ -258,8 +258,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     figures.extend(what_if(&studies));
     figures.extend(queues(p, &measured));
     let pools = pools(p, summary);
-    claims.extend(pools.as_ref().map(|(claim, _)| claim.clone()));
-    figures.extend(pools.map(|(_, figure)| figure));
+    if let Some((about, figure)) = pools {
+        claims.extend(about);
+        figures.push(figure);
+    }
 
     let storage = studies.iter().find(|s| s.scenario.series == "storage");
     let answer = |key, doubled: usize| {
@@ -823,52 +825,51 @@ fn staircase(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
 }
 
 /// The process stage by itself: threads beyond the processors.
-fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
+fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
     let (cost, each) = p.pools();
     let cost = cost.as_secs_f64();
     let host = summary.host();
-    let arms = [
-        ("pool/spin", "Computing", Colour::Vermilion, true),
-        (
-            "pool/sleep",
-            "Waiting for a computation elsewhere",
-            Colour::Purple,
-            false,
-        ),
-    ];
-    let (mut cases, mut groups) = (Vec::new(), Vec::new());
-    for (series, label, colour, spins) in arms {
+    // Jobs per second of so many.
+    let law = |spins: bool, jobs: f64, threads: f64| {
+        let threads = threads as usize;
+        let width = if spins {
+            host.width(threads)
+        } else {
+            threads as f64
+        };
+        jobs / makespan_equal_jobs(jobs as usize, cost, threads, width)
+    };
+    let arm = |series: &str, spins: bool, label: &str, colour| {
         let found = summary.series(series);
-        let [few, many] = found[..] else { continue };
+        let [few, many] = found[..] else { return None };
         let jobs = (2 * each.div_ceil(2)) as f64 * few.x();
-        let law = |k: &Condition| {
-            let threads = k.x() as usize;
-            let width = if spins { host.width(threads) } else { k.x() };
-            jobs / makespan_equal_jobs(jobs as usize, cost, threads, width)
+        let told = law(spins, jobs, many.x()) / law(spins, jobs, few.x());
+        let told = Given::from(told);
+        let told = if spins {
+            told.and(Origin::host())
+        } else {
+            told
         };
         // Of the same round: how fast the processors were falls out.
         let gain = many.paired(&few, |many, few| Some(few.wall_s / many.wall_s));
-        let told = match spins {
-            true => summary.calibrated(|_| law(&many) / law(&few)),
-            false => (law(&many) / law(&few)).into(),
-        };
-        cases.push(Case::share(label.to_lowercase(), told, gain, 0.1));
         let bar = |k: &Condition| {
-            let rate = k.estimate(|t| Some(jobs / t.wall_s));
+            let done = k.gauge("jobs").map_or(f64::NAN, |e| e.value);
+            let rate = k.estimate(|t| Some(done / t.wall_s));
             let name = format!("{} threads", k.x());
             ValueBar::measured(&name, colour, rate.map_or(f64::NAN, |e| e.value))
                 .with_interval(rate.and_then(|e| e.ci95))
-                .with_theory(law(k))
+                .with_theory(law(spins, done, k.x()))
         };
-        groups.push(BarGroup {
+        let group = BarGroup {
             label: label.into(),
             note: format!("{} a job", seconds(cost)),
             bars: found.iter().map(bar).collect(),
-        });
-    }
-    let [computing, waiting] = &cases[..] else {
-        return None;
+        };
+        Some((Case::share("", told, gain, 0.1), group))
     };
+    let (computing, spun) = arm("pool/spin", true, "Computing", Colour::Vermilion)?;
+    let elsewhere = "Waiting for a computation elsewhere";
+    let (waiting, slept) = arm("pool/sleep", false, elsewhere, Colour::Purple)?;
     let title = format!(
         "Twice as many threads as processors: {} times the work when it waits, {} when it computes",
         cell(waiting.measured, number),
@@ -876,14 +877,23 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
     );
     let short =
         (cost < 2e-3).then(|| format!("jobs of {} are too short to be timed", seconds(cost)));
-    let claim = Law::new(
-        "twice as many threads as processors double the work done when it waits, and add nothing when it computes",
-        "times",
-        Disturbed::Either(Resource::Processors),
-    )
-    .within("10 %: some tens of milliseconds, in which a thread late by a slice of the scheduler shows")
-    .near(cases)
-    .unless(short);
+    let law = |text: &str, resource| Law::new(text, "times", Disturbed::Either(resource));
+    let claims = [
+        law(
+            "twice as many threads as processors double the work done when it waits",
+            Resource::Timers,
+        )
+        .within("10 %: jobs of a few milliseconds begin and end late by a part of one")
+        .near([waiting]),
+        law(
+            "twice as many threads as processors add nothing when they compute",
+            Resource::Processors,
+        )
+        .within(
+            "10 %: a thread late by a slice of the scheduler shows in some tens of milliseconds",
+        )
+        .near([computing]),
+    ];
     let figure = Figure {
         id: "pool".into(),
         title,
@@ -894,10 +904,10 @@ fn pools(p: &Params, summary: &Summary) -> Option<(Claim, Figure)> {
         desc: "Bars of jobs per second for as many threads as processors and twice as many, computing and sleeping.".into(),
         body: Body::Bars(Bars {
             x: Axis::linear("jobs per second", Unit::Number),
-            groups,
+            groups: vec![spun, slept],
         }),
     };
-    Some((claim, figure))
+    Some((claims.map(|claim| claim.unless(short.clone())), figure))
 }
 
 /// "process 88 %".
