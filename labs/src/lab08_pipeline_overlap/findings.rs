@@ -19,8 +19,8 @@ struct Arm<'a> {
     cost: Given,
     /// Most transformers at work at one time; `None` where that is a matter of luck.
     at_once: Option<usize>,
-    /// True where each item, or each batch, is awaited before the next one goes to the pool.
-    one_by_one: bool,
+    /// Most items that the fuller one of its queues holds, by theory.
+    fills: Option<usize>,
     /// Capacity of the queues; `None` without stages.
     capacity: Option<usize>,
     /// Workers of all stages.
@@ -151,8 +151,13 @@ impl<'a> Theory<'a> {
 
     /// All stages at once, with bounded queues: seconds until the last item is stored. For equal
     /// times it is [`Pipeline::makespan`], unless a queue is so short that it stops a burst of a
-    /// wide stage.
-    fn at_once(&self, widths: [usize; 3], capacity: usize, times: [&[f64]; 3]) -> f64 {
+    /// wide stage. And the most items that one of the queues holds.
+    fn at_once(
+        &self,
+        widths: [usize; 3],
+        capacity: usize,
+        times: [&[f64]; 3],
+    ) -> (f64, Option<usize>) {
         let [fetch, store] = self.besides.map(|g| g.value);
         let more = [fetch, self.handing.value, store];
         let stations: [Station; 3] = std::array::from_fn(|stage| {
@@ -160,18 +165,21 @@ impl<'a> Theory<'a> {
             let times = times.map(|t| Duration::try_from_secs_f64(t).unwrap_or_default());
             Station::new(widths[stage], ServiceTime::Trace(times.collect())).behind(capacity)
         });
-        simulate(&stations, self.p.items, 0).map_or(f64::NAN, |run| run.makespan)
+        let run = simulate(&stations, self.p.items, 0);
+        let queues = run.iter().flat_map(|run| &run.stations).skip(1);
+        let fullest = queues.map(|usage| usage.max_queue).max();
+        (run.as_ref().map_or(f64::NAN, |run| run.makespan), fullest)
     }
 
     /// The same with equal times.
-    fn steady(&self, widths: [usize; 3], capacity: usize, transform: f64) -> f64 {
+    fn steady(&self, widths: [usize; 3], capacity: usize, transform: f64) -> (f64, Option<usize>) {
         let all = |time: f64| vec![time; self.p.items];
         let (fetch, store) = (all(self.p.fetch.s()), all(self.p.store.s()));
         self.at_once(widths, capacity, [&fetch, &all(transform), &store])
     }
 
     /// The same with times that vary, and one worker a stage.
-    fn vary(&self, capacity: usize) -> f64 {
+    fn vary(&self, capacity: usize) -> (f64, Option<usize>) {
         let [fetch, transform, store] = &self.varying;
         let slow: Vec<f64> = transform.iter().map(|t| t * self.slower.value).collect();
         self.at_once([1; 3], capacity, [fetch, &slow, store])
@@ -218,7 +226,6 @@ impl<'a> View<'a> {
         let (wide, awaited) = (theory.all_at_work(), theory.one_at_work());
         let arm =
             |series, name, note: String, (widths, each, cost): Crew, rule: Rule, at_once| Arm {
-                one_by_one: widths[1] == 1,
                 predicted: Given::new(rule(&theory.stages(widths, each)), theory.origin())
                     .and(each.origin()),
                 each,
@@ -336,7 +343,7 @@ fn alone<'a>(theory: &Theory, condition: Option<Condition<'a>>, name: &str, note
         each: cost * theory.slower,
         cost: cost.into(),
         at_once: Some(1),
-        one_by_one: true,
+        fills: None,
         capacity: None,
         hands: 3,
         condition,
@@ -356,7 +363,7 @@ fn staged<'a>(
         _ if series == "stages/awaited" => "Stages, one await an item".into(),
         w => format!("Stages, {w} in flight"),
     };
-    let predicted = theory.steady(widths, q, each.value);
+    let (predicted, fills) = theory.steady(widths, q, each.value);
     // As many fetched at once as there are transformers set all of them to work.
     let all = transformers <= fetchers && transformers <= theory.p.items;
     Arm {
@@ -364,7 +371,7 @@ fn staged<'a>(
         each,
         cost,
         at_once: all.then_some(transformers),
-        one_by_one: series == "stages/awaited",
+        fills,
         capacity: Some(q),
         hands: widths.iter().sum(),
         ..alone(
@@ -381,8 +388,10 @@ fn vary<'a>(theory: &Theory, summary: &Summary<'a>, q: usize) -> Arm<'a> {
     let drawn = &theory.varying[Step::Transform as usize];
     let mean = drawn.iter().sum::<f64>() / drawn.len().max(1) as f64;
     let condition = summary.at("varying", q as f64);
+    let (predicted, fills) = theory.vary(q);
     Arm {
-        predicted: Given::new(theory.vary(q), theory.origin()),
+        fills,
+        predicted: Given::new(predicted, theory.origin()),
         each: mean * theory.slower,
         cost: mean.into(),
         capacity: Some(q),
@@ -454,24 +463,21 @@ fn times(view: &View) -> Vec<Claim> {
 fn counts(view: &View) -> Vec<Claim> {
     let n = view.p.items;
     let every = |arm: &Arm, count: &dyn Fn(&Trial) -> Option<f64>| arm.condition?.every(count);
-    // Where one should be at work at a time, and where all should.
-    let at_once = |one: bool| {
-        let arms = view.steady().filter(move |arm| arm.one_by_one == one);
-        let cases = arms.filter_map(|arm| {
-            let most = |t: &Trial| most_at_once(t, Step::Transform).map(|m| m as f64);
-            let measured = every(arm, &most);
-            Some(Case::exact(arm.title(), arm.at_once? as f64, measured))
-        });
-        cases.collect::<Vec<_>>()
-    };
-    let depths = view.staged().map(|(arm, q)| {
+    let at_once = view.steady().filter_map(|arm| {
+        let most = |t: &Trial| most_at_once(t, Step::Transform).map(|m| m as f64);
+        let measured = every(arm, &most);
+        Some(Case::exact(arm.title(), arm.at_once? as f64, measured))
+    });
+    // What never fills shows nothing of its bound.
+    let fills = |(arm, q): &(&Arm, usize)| arm.fills == Some(*q);
+    let depths = view.staged().filter(fills).map(|(arm, q)| {
         let measured = every(arm, &deepest);
         Case::exact(arm.title(), q as f64, measured)
     });
     // More than all of the items cannot be in progress anyway.
     let room = |(arm, q): &(&Arm, usize)| arm.hands + 2 * q < n;
     let progress = view.staged().filter(room).map(|(arm, q)| {
-        let measured = every(arm, &|t| in_progress(t).map(|m| m as f64));
+        let measured = every(arm, &in_progress);
         Case::exact(arm.title(), (arm.hands + 2 * q) as f64, measured)
     });
     let wrong = view.all().map(|arm| {
@@ -480,18 +486,12 @@ fn counts(view: &View) -> Vec<Claim> {
     });
     vec![
         Law::counted(
-            "in turn, where each item is awaited, and where a batch is one job, no two transformers are ever at work at one time",
+            "in turn, where each item is awaited, and where a batch is one job, no two transformers are ever at work at one time; where each item is a job of its own, all of them are",
             "transformers at once",
         )
-        .near(at_once(true)),
-        Law::new(
-            "where each item is a job of its own, all transformers are at work at one time",
-            "transformers at once",
-            Disturbed::Fewer(Resource::Processors),
-        )
-        .at_least(at_once(false)),
+        .near(at_once),
         Law::counted(
-            "no queue ever holds more than its capacity: every look at it after a send or a receive",
+            "a queue that fills, since the stage behind it is slower, never holds more than its capacity: every look at it after a send or a receive",
             "items",
         )
         .at_most(depths),
@@ -644,7 +644,7 @@ fn table(view: &View) -> Table {
                 Some(_) => greatest(&deepest),
                 None => "–".into(),
             },
-            greatest(&|t| in_progress(t).map(|m| m as f64)),
+            greatest(&in_progress),
         ]);
     }
     let theory = &view.theory;
@@ -689,12 +689,17 @@ fn most_at_once(trial: &Trial, step: Step) -> Option<usize> {
     )
 }
 
-/// Most items that had begun to be fetched and had not been stored at one time.
-fn in_progress(trial: &Trial) -> Option<usize> {
-    most_inside(
-        spans(trial, Step::Fetch).map(|s| s.start_s),
-        spans(trial, Step::Store).map(|s| s.end_s),
-    )
+/// Most items that had begun to be fetched and had not been stored at one time: by the program's own
+/// count, or in an older record by its spans.
+fn in_progress(trial: &Trial) -> Option<f64> {
+    let counted = trial.gauges.get("in_progress_max").copied();
+    let seen = || {
+        most_inside(
+            spans(trial, Step::Fetch).map(|s| s.start_s),
+            spans(trial, Step::Store).map(|s| s.end_s),
+        )
+    };
+    counted.or_else(|| seen().map(|most| most as f64))
 }
 
 /// Most that had come and not gone at one time; `None` if none came.
@@ -897,8 +902,8 @@ fn capacity(view: &View) -> Figure {
         .collect();
     let (widths, each, _) = theory.all_at_work();
     let mut layers = Vec::new();
-    let equal = |q: usize| theory.steady(widths, q, each.value);
-    let vary = |q: usize| theory.vary(q);
+    let equal = |q: usize| theory.steady(widths, q, each.value).0;
+    let vary = |q: usize| theory.vary(q).0;
     type Curve<'r> = &'r dyn Fn(usize) -> f64;
     let lines: [(&[Arm], &str, Colour, Curve); 2] = [
         (&view.varying, "times vary", Colour::Purple, &vary),
@@ -991,7 +996,7 @@ mod tests {
 
     #[test]
     fn an_item_is_in_progress_from_its_fetch_to_its_store() {
-        assert_eq!(in_progress(&trial()), Some(2));
+        assert_eq!(in_progress(&trial()), Some(2.0));
         // One is stored in the instant in which the next one begins.
         let mut in_turn = trial();
         in_turn.spans = vec![
@@ -1000,7 +1005,9 @@ mod tests {
             span("fetch 1", "2", 2.0, 3.0),
             span("store 1", "2", 3.0, 4.0),
         ];
-        assert_eq!(in_progress(&in_turn), Some(1));
+        assert_eq!(in_progress(&in_turn), Some(1.0));
+        in_turn.gauges.insert("in_progress_max".into(), 3.0);
+        assert_eq!(in_progress(&in_turn), Some(3.0));
         assert_eq!(in_progress(&Trial::default()), None);
     }
 
