@@ -84,6 +84,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_channel::{Receiver, Sender, bounded};
 use lab_kit::{host, prelude::*};
@@ -192,7 +193,7 @@ impl Lab for PipelineOverlap {
         next: &[
             (
                 "cargo run --release --bin lab08 -- --work sleep --transformers 4 --fetch 50ms --transform 100ms --store 20ms",
-                "the source's times and its four workers: 3.1 s awaited one by one, 0.9 s in flight",
+                "longer steps and four workers: what does it cost now to await each item?",
             ),
             (
                 "cargo run --release --bin lab08 -- --storers 1 --store 30ms",
@@ -499,6 +500,25 @@ struct Tools {
     /// How long each item takes to transform.
     costs: Arc<[Duration]>,
     widths: [usize; 3],
+    progress: Arc<Progress>,
+}
+
+/// Items that have begun to be fetched and have not been stored.
+#[derive(Default)]
+struct Progress {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Progress {
+    fn begun(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+
+    fn stored(&self) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Tools {
@@ -510,7 +530,10 @@ impl Tools {
         let start = Instant::now();
         let request = match which {
             Transform => return self.transform(worker, vec![item]).await,
-            Fetch => self.client.get(format!("{}/fetch", self.url)),
+            Fetch => {
+                self.progress.begun();
+                self.client.get(format!("{}/fetch", self.url))
+            }
             Store => self
                 .client
                 .post(format!("{}/store", self.url))
@@ -519,6 +542,9 @@ impl Tools {
         request.send().await?.error_for_status()?.bytes().await?;
         let (lane, name) = (which.lane(worker), (item + 1).to_string());
         self.r.span(&lane, &name, start, Instant::now());
+        if let Store = which {
+            self.progress.stored();
+        }
         Ok(())
     }
 
@@ -583,13 +609,17 @@ where
             kernel,
             costs: job.transform.clone().into(),
             widths: job.widths,
+            progress: Arc::default(),
         };
+        let progress = tools.progress.clone();
         let start = Instant::now();
         let stored = arm(tools).await?;
         r.wall(start.elapsed());
         r.gauge("started_s", (start - r.origin()).as_secs_f64());
         let different: BTreeSet<usize> = stored.iter().copied().collect();
         r.gauge("stored", stored.len() as f64);
+        let most = progress.most.load(Ordering::Relaxed);
+        r.gauge("in_progress_max", most as f64);
         r.gauge("stored_different", different.len() as f64);
         if let Some(counters) = service.counters() {
             r.gauge("upstream_arrived", counters.arrived as f64);

@@ -79,9 +79,11 @@
 //! - Service times are now random with the same means. Is the law reached? What do longer queues
 //!   do for it? (`--simulate "a=4xexp:100ms,b=4xexp:100ms" --queue 1`)
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use async_channel::{Receiver, Sender, bounded, unbounded};
+use async_channel::{Receiver, Sender, WeakReceiver, bounded, unbounded};
 use clap::ValueEnum;
 use lab_kit::{host, prelude::*, theory::simulate};
 use mock_server::{MAX_SLOTS, Route, Slots};
@@ -133,7 +135,7 @@ pub enum Work {
     Sleep,
 }
 
-/// The exercises of the source. What only waits has ten permits.
+/// Worked problems. What only waits has ten permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
@@ -228,14 +230,13 @@ impl Params {
     fn pools(&self) -> (Duration, usize) {
         // A tenth of the stage's, so that the last jobs of all threads end at nearly the same time.
         let cost = self.cpu.0.get(1).map_or(SHORT, |s| s.service.mean()) / 10;
-        (
-            cost,
-            if self.items.unwrap_or(ITEMS) < 4 {
-                2
-            } else {
-                16
-            },
-        )
+        // As many that a slice of the scheduler, which may come between, is little of them.
+        let each = if self.items.unwrap_or(ITEMS) < 4 {
+            2
+        } else {
+            48
+        };
+        (cost, each)
     }
 }
 
@@ -461,6 +462,9 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
     let first = Stage::new(r, &FETCH, wanted, Some(fetched));
     let second = Stage::new(r, &PROCESS, to_process, Some(processed));
     let third = Stage::new(r, &STORE, to_store, None);
+    let widths = [fetch.width, process.width, store.width];
+    let looks = [&first, &second, &third].map(Stage::look);
+    let looks: Vec<Look> = looks.into_iter().zip(widths).collect();
 
     let mut tasks = JoinSet::new();
     for _ in 0..fetch.width {
@@ -483,6 +487,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
     // Only the workers hold the queues' ends now, so that each stage ends when the one before has.
     drop((first, second, third));
 
+    let watch = Watch::begin(r, looks);
     let begin = Instant::now();
     let load = r.load();
     let burst = load.burst(n, |_| {
@@ -496,6 +501,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
         }
     });
     let load = burst.await;
+    watch.end()?;
     drop(source);
     tasks.join_all().await;
     for worker in threads {
@@ -511,7 +517,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
 /// A worker that asks a service and waits.
 async fn asking(stage: Stage, request: reqwest::RequestBuilder) {
     while let Some(item) = stage.take().await {
-        let start = Instant::now();
+        let start = stage.begins();
         let outcome = ask(&request).await;
         stage.worked(start);
         stage.pass_on(item, outcome).await;
@@ -521,7 +527,7 @@ async fn asking(stage: Stage, request: reqwest::RequestBuilder) {
 /// A worker that computes, on a thread of its own.
 async fn computing(stage: Stage, job: Job, cost: Duration) {
     while let Some(item) = stage.take().await {
-        let start = Instant::now();
+        let start = stage.begins();
         job.run(cost);
         stage.worked(start);
         stage.pass_on(item, Outcome::Ok).await;
@@ -543,9 +549,15 @@ struct Stage {
     names: &'static Names,
     input: Receiver<Item>,
     output: Option<Sender<Item>>,
+    /// How many of its workers work on an item just now.
+    at_work: Arc<AtomicUsize>,
 }
 
 struct Names {
+    /// The share of its workers that work, at any look.
+    at_work: &'static str,
+    /// The items that wait before it, at any look.
+    waiting: &'static str,
     /// The mean time an item is worked on.
     busy: &'static str,
     /// The mean time a finished item waits for a place in the next queue.
@@ -557,18 +569,24 @@ struct Names {
 }
 
 const FETCH: Names = Names {
+    at_work: "fetch_at_work",
+    waiting: "",
     busy: "fetch_busy_s",
     blocked: "fetch_blocked_s",
     queue_behind: "process_queue",
     queue_before: "",
 };
 const PROCESS: Names = Names {
+    at_work: "process_at_work",
+    waiting: "process_queue_mean",
     busy: "process_busy_s",
     blocked: "process_blocked_s",
     queue_behind: "store_queue",
     queue_before: "process_queue",
 };
 const STORE: Names = Names {
+    at_work: "store_at_work",
+    waiting: "store_queue_mean",
     busy: "store_busy_s",
     blocked: "store_blocked_s",
     queue_behind: "",
@@ -588,7 +606,13 @@ impl Stage {
             names,
             input,
             output,
+            at_work: Arc::default(),
         }
+    }
+
+    /// What can be seen of it from outside, without keeping its queue open.
+    fn look(&self) -> (&'static Names, Arc<AtomicUsize>, WeakReceiver<Item>) {
+        (self.names, self.at_work.clone(), self.input.downgrade())
     }
 
     /// The next item that somebody still waits for; `None` when there will be none.
@@ -606,7 +630,14 @@ impl Stage {
         }
     }
 
+    /// A worker begins to work on an item.
+    fn begins(&self) -> Instant {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        Instant::now()
+    }
+
     fn worked(&self, since: Instant) {
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
         self.r
             .sample(self.names.busy, since.elapsed().as_secs_f64());
     }
@@ -626,6 +657,50 @@ impl Stage {
             .sample(self.names.blocked, finished.elapsed().as_secs_f64());
         self.r
             .trace(self.names.queue_behind, Instant::now(), output.len() as f64);
+    }
+}
+
+/// What can be seen of a stage, and how many workers it has.
+type Look = (
+    (&'static Names, Arc<AtomicUsize>, WeakReceiver<Item>),
+    usize,
+);
+
+/// Looks at all stages about once a millisecond, as a monitor in production would: how many of their
+/// workers work, and how many items wait. It reads no clock of theirs. Sleeps end late by a little, so
+/// that the looks do not keep step with what they look at.
+struct Watch {
+    over: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Watch {
+    fn begin(r: &Recorder, stages: Vec<Look>) -> Watch {
+        let (r, over) = (r.clone(), Arc::new(AtomicBool::new(false)));
+        let ends = over.clone();
+        let look = move |((names, at_work, queue), width): &Look| {
+            let share = at_work.load(Ordering::Relaxed) as f64 / *width as f64;
+            r.sample(names.at_work, share);
+            if let Some(queue) = queue.upgrade().filter(|_| !names.waiting.is_empty()) {
+                r.sample(names.waiting, queue.len() as f64);
+            }
+        };
+        let thread = thread::spawn(move || {
+            loop {
+                thread::sleep(Duration::from_millis(1));
+                if ends.load(Ordering::Relaxed) {
+                    break;
+                }
+                stages.iter().for_each(&look);
+            }
+        });
+        Watch { over, thread }
+    }
+
+    fn end(self) -> Result<()> {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow::anyhow!("the thread that looks panicked"))
     }
 }
 

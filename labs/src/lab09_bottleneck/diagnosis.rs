@@ -31,10 +31,9 @@ pub struct Diagnosis {
 /// the highest is that of the lowest rate `w/s`, whatever the queues and however short the run
 /// (the utilisation law of Denning and Buzen, 1978).
 ///
-/// The queues say the same without a clock: items pile up before the bottleneck, and what is behind
-/// it starves. They point at a stage with more than half a queue before it and less than half a
-/// queue behind it. There is always one, since the source is full and the sink empty; of several
-/// the busiest one counts.
+/// The queues name a stage without a clock: items pile up before the bottleneck, and what is behind
+/// it starves. They point at the last stage that has more than half a queue before it. There is
+/// always one, since whatever the first stage takes from never runs dry.
 ///
 /// `None` without stages, or when nothing was seen of one.
 pub fn diagnose(stages: &[Seen]) -> Option<Diagnosis> {
@@ -51,20 +50,11 @@ pub fn diagnose(stages: &[Seen]) -> Option<Diagnosis> {
     let stage = busiest(&all)?;
     let others: Vec<usize> = all.iter().copied().filter(|i| *i != stage).collect();
     let next = busiest(&others).map_or(0.0, |i| stages[i].utilisation);
-    let full_before = |i: usize| {
-        stages
-            .get(i)
-            .is_some_and(|s| s.filling.is_none_or(|f| f > 0.5))
-    };
-    let pointed: Vec<usize> = all
-        .iter()
-        .copied()
-        .filter(|i| full_before(*i) && !full_before(i + 1))
-        .collect();
+    let full_before = |i: usize| stages[i].filling.is_none_or(|f| f > 0.5);
     Some(Diagnosis {
         stage,
         margin: stages[stage].utilisation / next - 1.0,
-        by_queues: busiest(&pointed)?,
+        by_queues: all.iter().copied().rfind(|i| full_before(*i))?,
     })
 }
 

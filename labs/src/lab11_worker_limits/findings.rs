@@ -4,347 +4,536 @@ use lab_kit::prelude::*;
 use lab_kit::theory::repairman::Repairman;
 use lab_kit::theory::{Pipeline, Stage, little};
 
-use super::{Params, Work};
+use super::{PARTS, Params, Work};
 
 /// How closely computation follows its calibration: a processor's clock changes with load and heat.
 const DRIFT: f64 = 0.1;
 /// A number of workers that reaches this share of the most there is has reached it all: the next
 /// worker could add no more than the machine's own changes.
 const FULL: f64 = 0.9;
+/// How far the throughputs of two conditions of the same round may lie apart that should be one: the
+/// machine's drift falls out, the order of some hundred items does not.
+const SAME: f64 = 0.05;
 
-pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let host = summary.host();
-    let cores = host.cores;
-    let width = |n: usize| p.width(host, n);
-    let (cost, small, wait) = (p.cost.s(), p.mixed_cost.s(), p.wait().as_secs_f64());
-    let (pure, mixed) = (summary.series("pure"), summary.series("mixed"));
-    let (ios, cpus) = (summary.series("io"), summary.series("cpu"));
-    let count = |k: &Condition| k.x() as usize;
-    let named = |k: &Condition| format!("{} worker{}", k.x(), if k.x() == 1.0 { "" } else { "s" });
+/// What the figures are taken from.
+struct View<'a> {
+    p: &'a Params,
+    summary: Summary<'a>,
+    cores: usize,
+    pure: Vec<Condition<'a>>,
+    mixed: Vec<Condition<'a>>,
+    ios: Vec<Condition<'a>>,
+    cpus: Vec<Condition<'a>>,
+    /// How late sleeps end where nobody else computes.
+    late: Given,
+    /// The workers of the rule `P·(1 + w/p)`.
+    rule: usize,
+}
 
-    // Throughput in processors kept busy, which makes items of different cost comparable.
-    let pure_busy = |k: &Condition| k.gauge("per_s").map(|e| e.scaled(cost));
-    let mixed_busy = |k: &Condition| k.gauge("worker_per_s").map(|e| e.scaled(k.x() * small));
-    // How late sleeps end is seen best where nobody else computes.
-    let late = mixed
-        .first()
-        .and_then(|k| k.gauge("late_s"))
-        .map_or(0.0, |e| e.value.max(0.0));
-    // What a computation takes here and now, from the worker that has the machine to itself.
-    let alone = pure
-        .first()
-        .filter(|k| k.x() == 1.0)
-        .and_then(|k| k.gauge("item_s"));
-    let slower = match p.work {
-        Work::Spin => alone.map_or(1.0, |e| (e.value / cost).clamp(1.0, 1.0 + DRIFT)),
-        Work::Sleep => 1.0 + late / small,
-    };
-    let crew = |workers: usize| Repairman {
-        workers,
-        wait: wait + late,
-        compute: small * slower,
-    };
-    // One queue for all processors, and a queue for each of them.
-    let together = |k: &Condition| crew(count(k)).throughput(width) * small;
-    let apart = |k: &Condition| match p.work {
-        Work::Spin => {
-            let each = width(cores) / cores as f64;
-            let of = |workers: usize| crew(workers).throughput(|_| each) * small;
-            let (few, more) = (count(k) / cores, count(k) % cores);
-            (cores - more) as f64 * of(few) + more as f64 * of(few + 1)
+fn count(k: &Condition) -> usize {
+    k.x() as usize
+}
+
+fn named(k: &Condition) -> String {
+    format!("{} worker{}", k.x(), if k.x() == 1.0 { "" } else { "s" })
+}
+
+fn rate(k: &Condition) -> Option<Estimate> {
+    k.gauge("per_s")
+}
+
+fn item_s(k: &Condition) -> Option<Estimate> {
+    k.gauge("item_s")
+}
+
+fn forced(k: &Condition) -> Option<Estimate> {
+    k.gauge("forced_per_item")
+}
+
+impl<'a> View<'a> {
+    fn new(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
+        let mixed = summary.series("mixed");
+        let late = mixed.first().and_then(|k| k.gauge("late_s"));
+        let cores = summary.host().cores;
+        View {
+            p,
+            summary: *summary,
+            cores,
+            pure: summary.series("pure"),
+            ios: summary.series("io"),
+            cpus: summary.series("cpu"),
+            late: late.map_or(0.0.into(), |e| Given::from(e).map(|s| s.max(0.0))),
+            rule: p.rule(cores),
+            mixed,
         }
-        Work::Sleep => together(k),
-    };
-    let mixed_law = |k: &Condition| (together(k) + apart(k)) / 2.0;
-    let mixed_tolerance =
-        |k: &Condition| (together(k) - apart(k)).abs() / 2.0 + DRIFT * mixed_law(k);
-    let bound = |k: &Condition| crew(count(k)).bound(width(count(k).max(cores))) * small;
-    let rule = p.rule(cores);
-
-    // One worker has shown what a computation takes here, so it proves nothing.
-    let several: Vec<Condition> = pure.iter().copied().filter(|k| k.x() > 1.0).collect();
-    let pure_law = |k: &Condition| width(count(k)) / slower;
-
-    let mut claims = Vec::new();
-    let cases = |points: &[Condition],
-                 law: &dyn Fn(&Condition) -> f64,
-                 value: &dyn Fn(&Condition) -> Option<Estimate>,
-                 share: f64| {
-        let case = |k: &Condition| Case {
-            name: named(k),
-            predicted: (law(k)).into(),
-            measured: value(k),
-            tolerance: share * law(k),
-        };
-        points.iter().map(case).collect::<Vec<_>>()
-    };
-    claims.push(
-        Claim::at_every(
-            "pure computation keeps min(W, P) processors busy: workers beyond the processors add nothing",
-            Basis::Calibrated,
-            cases(&several, &pure_law, &pure_busy, DRIFT),
-        )
-        .unit("processors"),
-    );
-    let smallest = |value: &dyn Fn(&Condition) -> Option<f64>| {
-        let most = pure.iter().filter_map(value).fold(0.0, f64::max);
-        let enough = |k: &&Condition| value(k).is_some_and(|v| v >= FULL * most);
-        pure.iter().find(enough).map(Condition::x)
-    };
-    let (best, expected) = (
-        smallest(&|k| pure_busy(k).map(|e| e.value)),
-        smallest(&|k| Some(width(count(k)))),
-    );
-    if let Some(expected) = expected {
-        claims.push(
-            Claim::near(
-                "the smallest number of workers that reaches nine tenths of the full throughput of pure computation is the first one tried with as many processors' worth of work",
-                Basis::Calibrated,
-                expected,
-                best.map(Estimate::exact),
-                // Workers are whole.
-                0.5,
-            )
-            .unit("workers"),
-        );
-    }
-    let crowded: Vec<Condition> = pure
-        .iter()
-        .copied()
-        .filter(|k| count(k) >= cores && k.x() > 1.0)
-        .collect();
-    let item_s = |k: &Condition| k.gauge("item_s");
-    let stretched = |k: &Condition| cost * slower * (k.x() / width(count(k))).max(1.0);
-    claims.push(
-        Claim::at_every(
-            "from W = P on each item takes W·p/P (Little): what more workers change is the latency",
-            Basis::Calibrated,
-            cases(&crowded, &stretched, &item_s, DRIFT),
-        )
-        .unit("s"),
-    );
-    let forced = |k: &Condition| k.gauge("forced_per_item");
-    let at_cores = pure.iter().find(|k| count(k) == cores);
-    let most = pure.last().filter(|k| count(k) >= 2 * cores);
-    let told = pure.iter().any(|k| forced(k).is_some());
-    if let (Some(few), Some(many), true, Work::Spin) = (at_cores, most, told, p.work) {
-        let more = many.paired(few, |many, few| {
-            Some(many.gauges.get("forced_per_item")? - few.gauges.get("forced_per_item")?)
-        });
-        claims.push(
-            Claim::at_least(
-                "more workers than processors are switched by force more often for each item",
-                Basis::Predicted,
-                0.0,
-                more,
-            )
-            .unit("more switches per item"),
-        );
-    }
-    claims.push(
-        Claim::at_every(
-            "workers that wait and compute for random times keep as many processors busy as the machine repairman says, between one queue for all processors and one for each",
-            Basis::Calibrated,
-            mixed.iter().map(|k| Case {
-                name: named(k),
-                predicted: (mixed_law(k)).into(),
-                measured: mixed_busy(k),
-                tolerance: mixed_tolerance(k),
-            }).collect(),
-        )
-        .unit("processors"),
-    );
-    let at_rule = mixed.iter().find(|k| count(k) == rule);
-    let full = width(cores.max(rule));
-    let kept = |k: &Condition| mixed_busy(k).map(|e| e.scaled(100.0 / full));
-    if let Some(k) = at_rule {
-        let share = 100.0 * mixed_law(k) / full;
-        claims.push(
-            Claim::near(
-                "P·(1 + w/p) workers with random times keep the processors busy for the machine repairman's share of the time, not for all of it",
-                Basis::Calibrated,
-                share,
-                kept(k),
-                100.0 * mixed_tolerance(k) / full,
-            )
-            .unit("%"),
-        );
     }
 
-    // Two limits.
-    let overhead = host.request_overhead_ms / 1e3;
-    let line = |io: usize, cpu: usize| {
+    /// What so many workers get together, in processors.
+    fn width(&self, workers: usize) -> Given {
+        match self.p.work {
+            Work::Spin => self.summary.calibrated(|host| host.width(workers)),
+            Work::Sleep => (workers as f64).into(),
+        }
+    }
+
+    /// How late it ends when something sleeps that stands for a computation.
+    fn work_late(&self) -> Given {
+        match self.p.work {
+            Work::Spin => 0.0.into(),
+            Work::Sleep => self.late,
+        }
+    }
+
+    /// Processors kept busy by pure computation, which makes items of different cost comparable.
+    fn pure_busy(&self, k: &Condition) -> Option<Estimate> {
+        rate(k).map(|e| e.scaled(self.p.cost.s()))
+    }
+
+    fn pure_law(&self, workers: usize) -> Given {
+        let part = self.p.cost.s() / PARTS as f64;
+        self.width(workers) / (1.0 + self.work_late() / part)
+    }
+
+    /// Seconds of an item of pure computation, by Little's law.
+    fn stretched(&self, workers: usize) -> f64 {
+        workers as f64 * self.p.cost.s() / self.pure_law(workers).value
+    }
+
+    /// Processors kept busy by workers that also wait.
+    fn mixed_busy(&self, k: &Condition) -> Option<Estimate> {
+        let each = k.gauge("worker_per_s");
+        each.map(|e| e.scaled(k.x() * self.p.mixed_cost.s()))
+    }
+
+    fn crew(&self, workers: usize, late: f64) -> Repairman {
+        Repairman {
+            workers,
+            wait: self.p.wait().as_secs_f64() + late,
+            compute: match self.p.work {
+                Work::Spin => self.p.mixed_cost.s(),
+                Work::Sleep => self.p.mixed_cost.s() + late,
+            },
+        }
+    }
+
+    /// What the machine repairman says with one queue for all processors, and with one for each.
+    fn bounds(&self, workers: usize, late: f64) -> (f64, f64) {
+        let small = self.p.mixed_cost.s();
+        let all = |n: usize| self.p.width(self.summary.host(), n);
+        let together = self.crew(workers, late).throughput(all) * small;
+        if self.p.work == Work::Sleep {
+            return (together, together);
+        }
+        let each = all(self.cores) / self.cores as f64;
+        let of = |workers: usize| self.crew(workers, late).throughput(|_| each) * small;
+        let (few, more) = (workers / self.cores, workers % self.cores);
+        let apart = (self.cores - more) as f64 * of(few) + more as f64 * of(few + 1);
+        (together, apart)
+    }
+
+    /// Processors that the machine repairman keeps busy: between those two.
+    fn mixed_law(&self, workers: usize) -> Given {
+        let (together, apart) = self.bounds(workers, self.late.value);
+        let origin = self.width(workers).origin().and(self.late.origin());
+        Given::new((together + apart) / 2.0, origin)
+    }
+
+    /// Half of what lies between one queue and several, and the machine's drift.
+    fn mixed_tolerance(&self, workers: usize) -> f64 {
+        let (together, apart) = self.bounds(workers, self.late.value);
+        (together - apart).abs() / 2.0 + DRIFT * (together + apart) / 2.0
+    }
+
+    /// What no order of events exceeds.
+    fn bound(&self, workers: usize) -> f64 {
+        let processors = self.width(workers.max(self.cores)).value;
+        let crew = self.crew(workers, self.late.value);
+        crew.bound(processors) * self.p.mixed_cost.s()
+    }
+
+    /// Seconds of an item of a worker that also waits, undisturbed.
+    fn turn(&self) -> f64 {
+        let crew = self.crew(1, self.late.value);
+        crew.wait + crew.compute
+    }
+
+    /// The condition of the rule.
+    fn at_rule(&self) -> Option<&Condition<'a>> {
+        self.mixed.iter().find(|k| count(k) == self.rule)
+    }
+
+    /// All processors, for the rule's workers.
+    fn full(&self) -> f64 {
+        self.width(self.cores.max(self.rule)).value
+    }
+
+    /// Fetching and computing with these limits.
+    fn line(&self, fetches: usize, workers: usize) -> Pipeline {
+        let (p, cost) = (self.p, self.p.cost.s());
         let compute = match p.work {
-            Work::Spin => Stage::on_processors(cost * slower, cpu, width(cpu)),
+            Work::Spin => Stage::on_processors(cost, workers, self.width(workers).value),
             Work::Sleep => Stage {
-                service: cost + late,
-                width: cpu,
+                service: cost + self.late.value,
+                width: workers,
             },
         };
-        Pipeline {
-            stages: vec![
-                Stage {
-                    service: p.fetch.s() + overhead,
-                    width: io,
-                },
-                compute,
-            ],
-        }
-    };
-    let of_io = |k: &Condition| line(count(k), p.cpu);
-    let of_cpu = |k: &Condition| line(p.io, count(k));
-    let law = |line: &dyn Fn(&Condition) -> Pipeline, k: &Condition| line(k).throughput();
-    let rate = |k: &Condition| k.gauge("per_s");
-    let (io_law, cpu_law) = (
-        |k: &Condition| law(&of_io, k),
-        |k: &Condition| law(&of_cpu, k),
-    );
-    let rename =
-        |mut cases: Vec<Case>, points: &[Condition], name: &dyn Fn(&Condition) -> String| {
-            for (case, k) in cases.iter_mut().zip(points) {
-                case.name = name(k);
-            }
-            cases
+        let overhead = self.summary.host().request_overhead_ms / 1e3;
+        let fetch = Stage {
+            service: p.fetch.s() + overhead,
+            width: fetches,
         };
-    let mut both = rename(cases(&ios, &io_law, &rate, DRIFT), &ios, &|k| {
-        format!("{} fetches, {} workers", k.x(), p.cpu)
-    });
-    both.extend(rename(cases(&cpus, &cpu_law, &rate, DRIFT), &cpus, &|k| {
-        format!("{} fetches, {} workers", p.io, k.x())
-    }));
-    claims.push(
-        Claim::at_every(
-            "with two limits the throughput is that of the one that binds, the smaller of F/f and P/p",
-            Basis::Calibrated,
-            both,
-        )
-        .unit("items/s"),
-    );
-    // Workers that the fetches do not need.
-    let needless: Vec<&Condition> = cpus
-        .iter()
-        .filter(|k| of_cpu(k).bottleneck() == Some(0))
-        .collect();
-    if let [few, .., many] = &needless[..] {
-        let ratio = many.paired(few, |a, b| {
-            Some(a.gauges.get("per_s")? / b.gauges.get("per_s")?)
-        });
-        claims.push(
-            Claim::near(
-                "where the fetches bind, more workers change nothing",
-                Basis::Predicted,
-                cpu_law(many) / cpu_law(few),
-                ratio,
-                DRIFT,
-            )
-            .unit("times the throughput"),
-        );
+        Pipeline {
+            stages: vec![fetch, compute],
+        }
     }
 
-    // The pictures.
-    let points = |of: &[Condition], f: &dyn Fn(&Condition) -> Option<f64>| -> Vec<(f64, f64)> {
-        of.iter().filter_map(|k| Some((k.x(), f(k)?))).collect()
-    };
-    let value = |e: Option<Estimate>| e.map(|e| e.value);
-    let theory = |of: &[Condition], f: &dyn Fn(&Condition) -> f64| {
-        Layer::Line(Line::theory("", Colour::Muted, points(of, &|k| Some(f(k)))))
-    };
-    let shown = |label: &str, colour, of: &[Condition], f: &dyn Fn(&Condition) -> Option<f64>| {
-        Layer::Line(Line::measured(label, colour, points(of, f)))
-    };
-    let turn = crew(1).wait + crew(1).compute;
-    let mixed_time = |k: &Condition| mixed_busy(k).map(|e| k.x() * small / e.value / turn);
-    let kept_at_rule = at_rule.and_then(kept);
-    let best_text = best.map_or("–".into(), number);
-    let mut panels = vec![
-        Panel {
-            title: "Processors kept busy".into(),
-            note: "throughput times cost".into(),
-            y: Axis::linear("", Unit::Number),
-            layers: vec![
-                theory(&pure, &pure_law),
-                theory(&mixed, &mixed_law),
-                Layer::Line(Line::theory(
-                    "bound",
-                    Colour::Sky,
-                    points(&mixed, &|k| Some(bound(k))),
-                )),
-                shown("pure", Colour::Blue, &pure, &|k| value(pure_busy(k))),
-                shown("also wait", Colour::Green, &mixed, &|k| {
-                    value(mixed_busy(k))
-                }),
-            ],
-            height: 1.3,
-        },
-        Panel {
-            title: "Time of one item".into(),
-            note: "times what it takes undisturbed".into(),
-            y: Axis::linear("", Unit::Factor),
-            layers: vec![
-                theory(&pure, &|k| stretched(k) / cost),
-                theory(&mixed, &|k| k.x() * small / mixed_law(k) / turn),
-                shown("pure", Colour::Blue, &pure, &|k| {
-                    item_s(k).map(|e| e.value / cost)
-                }),
-                shown("also wait", Colour::Green, &mixed, &mixed_time),
-            ],
-            height: 1.0,
-        },
-    ];
-    if told {
-        panels.push(Panel {
-            title: "Forced context switches".into(),
-            note: "per item".into(),
-            y: Axis::linear("", Unit::Number),
-            layers: vec![
-                shown("pure", Colour::Blue, &pure, &|k| value(forced(k))),
-                shown("also wait", Colour::Green, &mixed, &|k| value(forced(k))),
-            ],
-            height: 0.8,
-        });
+    fn line_law(&self, fetches: usize, workers: usize) -> Given {
+        let origin = Origin::host().and(self.work_late().origin());
+        Given::new(self.line(fetches, workers).throughput(), origin)
     }
+
+    fn fetches_bind(&self, fetches: usize, workers: usize) -> bool {
+        self.line(fetches, workers).bottleneck() == Some(0)
+    }
+
+    /// The fewest workers of pure computation that reach the full throughput, measured and by theory.
+    fn enough(&self) -> (Option<f64>, Option<f64>) {
+        let smallest = |value: &dyn Fn(&Condition) -> Option<f64>| {
+            let most = self.pure.iter().filter_map(value).fold(0.0, f64::max);
+            let enough = |k: &&Condition| value(k).is_some_and(|v| v >= FULL * most);
+            self.pure.iter().find(enough).map(Condition::x)
+        };
+        (
+            smallest(&|k| self.pure_busy(k).map(|e| e.value)),
+            smallest(&|k| Some(self.width(count(k)).value)),
+        )
+    }
+}
+
+pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
+    let view = View::new(p, summary);
+    let mut claims = computing(&view);
+    claims.push(waiting(&view));
+    claims.extend(two_limits(&view));
+    let (best, expected) = view.enough();
+    let at_rule = view.at_rule();
+    let full = view.full();
+    let kept = at_rule.and_then(|k| view.mixed_busy(k));
+    let share = at_rule.map_or(f64::NAN, |k| view.mixed_law(count(k)).value / full);
+    let answers = vec![
+        Answer::near(
+            "pure",
+            best.map(Estimate::exact),
+            expected.unwrap_or(f64::NAN),
+        ),
+        Answer::near("mixed", kept.map(|e| e.scaled(1.0 / full)), share).scaled(100.0),
+    ];
+    let at_limits = view.ios.iter().find(|k| count(k) == p.io);
+    Findings {
+        headline: format!(
+            "Pure computation needs {} workers here, more add nothing but latency; {} workers that also wait keep {}. With {} fetches and {} workers apart it is {} items/s.",
+            best.map_or("–".into(), number),
+            view.rule,
+            kept_busy(&view),
+            p.io,
+            p.cpu,
+            cell(at_limits.and_then(rate), number)
+        ),
+        figures: vec![workers(&view), limits(&view)],
+        tables: vec![of_workers(&view), of_limits(&view)],
+        claims,
+        answers,
+    }
+}
+
+/// "1.57 of 2 processors busy (78.5 %)", at the number of workers that the rule gives.
+fn kept_busy(view: &View) -> String {
+    let kept = view.at_rule().and_then(|k| view.mixed_busy(k));
+    let full = view.full();
+    format!(
+        "{} of {} processors busy ({})",
+        cell(kept, number),
+        number(full),
+        cell(kept, |v| percent(v / full))
+    )
+}
+
+/// Claims about pure computation.
+fn computing(view: &View) -> Vec<Claim> {
+    let processors = match view.p.work {
+        Work::Spin => Resource::Processors,
+        Work::Sleep => Resource::Timers,
+    };
+    let busy = view.pure.iter().map(|k| {
+        let law = view.pure_law(count(k));
+        Case::share(named(k), law, view.pure_busy(k), DRIFT)
+    });
+    let inside = view.pure.iter().map(|k| {
+        let product = |t: &Trial| Some(t.gauges.get("per_s")? * t.gauges.get("item_s")?);
+        Case::share(named(k), k.x(), k.estimate(product), SAME)
+    });
+    let mut claims = vec![
+        Law::new(
+            "pure computation keeps min(W, P) processors busy: workers beyond the processors add nothing",
+            "processors",
+            Disturbed::Fewer(processors),
+        )
+        .within("10 %: a processor's clock changes with load and heat")
+        .near(busy),
+        Law::new(
+            "Little's law: items per second times the time of an item are the workers, so that more of them change the latency where they do not change the throughput",
+            "workers",
+            Disturbed::Either(processors),
+        )
+        .within("5 %: the last items of a trial are in parts")
+        .books()
+        .near(inside),
+    ];
+    let at_cores = view.pure.iter().find(|k| count(k) == view.cores);
+    let told = view.pure.iter().any(|k| forced(k).is_some());
+    if let (Some(few), true, Work::Spin) = (at_cores, told, view.p.work) {
+        let crowded = view.pure.iter().filter(|k| count(k) >= 2 * view.cores);
+        let more = crowded.map(|many| {
+            let more = many.paired(few, |many, few| {
+                let forced = |t: &Trial| t.gauges.get("forced_per_item").copied();
+                Some(forced(many)? - forced(few)?)
+            });
+            Case::exact(format!("{} instead of {}", named(many), few.x()), 0.0, more)
+        });
+        claims.push(
+            Law::new(
+                "more workers than processors are switched by force more often for each item",
+                "more switches per item",
+                Disturbed::Either(Resource::Processors),
+            )
+            .at_least(more),
+        );
+    }
+    claims
+}
+
+/// The claim about workers that also wait.
+fn waiting(view: &View) -> Claim {
+    let first = view.mixed.first().map(count);
+    let cases = view.mixed.iter().map(|k| {
+        let workers = count(k);
+        // It shows how late sleeps end, which proves nothing of itself: there, the flags alone count.
+        let law = if Some(workers) == first {
+            let (together, apart) = view.bounds(workers, 0.0);
+            Given::new((together + apart) / 2.0, view.width(workers).origin())
+        } else {
+            view.mixed_law(workers)
+        };
+        let tolerance = view.mixed_tolerance(workers);
+        Case::new(named(k), law, view.mixed_busy(k), tolerance)
+    });
+    Law::new(
+        "workers that wait and compute for random times keep as many processors busy as the machine repairman says, between one queue for all processors and one for each",
+        "processors",
+        Disturbed::Fewer(Resource::Processors),
+    )
+    .within("half of what lies between one queue for all processors and one for each, and 10 %: a processor's clock changes with load and heat")
+    .near(cases)
+}
+
+/// Claims about two limits.
+fn two_limits(view: &View) -> [Claim; 2] {
+    let p = view.p;
+    let of_io = view.ios.iter().map(|k| (count(k), p.cpu, k));
+    let of_cpu = view.cpus.iter().map(|k| (p.io, count(k), k));
+    let both = of_io.clone().chain(of_cpu.clone()).map(|(io, cpu, k)| {
+        let name = format!("{io} fetches, {cpu} workers");
+        Case::share(name, view.line_law(io, cpu), rate(k), DRIFT)
+    });
+    // What the other limit does not need, against the least of it.
+    let needless = |found: Vec<(usize, usize, &Condition)>| {
+        let of = |(io, cpu, more): &(usize, usize, &Condition)| {
+            let (few_io, few_cpu, few) = found.first()?;
+            let per_s = |t: &Trial| t.gauges.get("per_s").copied();
+            let ratio = more.paired(few, |more, few| Some(per_s(more)? / per_s(few)?));
+            let law = view.line_law(*io, *cpu) / view.line_law(*few_io, *few_cpu);
+            let name = if io == few_io {
+                format!("{cpu} workers instead of {few_cpu}")
+            } else {
+                format!("{io} fetches instead of {few_io}")
+            };
+            Some(Case::share(name, law, ratio, SAME))
+        };
+        found.iter().skip(1).filter_map(of).collect::<Vec<_>>()
+    };
+    let binds = |(io, cpu, _): &(usize, usize, &Condition)| view.fetches_bind(*io, *cpu);
+    let mut spare = needless(of_cpu.filter(|k| binds(k)).collect());
+    spare.extend(needless(of_io.filter(|k| !binds(k)).collect()));
+    [
+        Law::new(
+            "with two limits the throughput is that of the one that binds, the smaller of F/f and P/p",
+            "items/s",
+            Disturbed::Fewer(Resource::Processors),
+        )
+        .within("10 %: a processor's clock changes with load and heat")
+        .near(both),
+        Law::new(
+            "raising the limit that does not bind changes nothing",
+            "times the throughput",
+            Disturbed::Either(Resource::Processors),
+        )
+        .within("5 %: of the same round, so that the machine's drift falls out")
+        .near(spare),
+    ]
+}
+
+/// Whole numbers from the least to the greatest of these, close together.
+fn grid(of: &[Condition]) -> Vec<usize> {
+    let (Some(first), Some(last)) = (of.first().map(count), of.last().map(count)) else {
+        return Vec::new();
+    };
+    let step = ((last - first) / 128).max(1);
+    (first..=last).step_by(step).chain([last]).collect()
+}
+
+/// What theory says between the least and the greatest of these: its corners lie between them.
+fn theory(label: &str, colour: Colour, of: &[Condition], law: &dyn Fn(usize) -> f64) -> Layer {
+    let points = grid(of).into_iter().map(|n| (n as f64, law(n))).collect();
+    Layer::Line(Line::theory(label, colour, points))
+}
+
+/// What was measured.
+fn shown(
+    label: &str,
+    colour: Colour,
+    of: &[Condition],
+    value: &dyn Fn(&Condition) -> Option<f64>,
+) -> Layer {
+    let points = of.iter().filter_map(|k| Some((k.x(), value(k)?))).collect();
+    Layer::Line(Line::measured(label, colour, points))
+}
+
+fn value(estimate: Option<Estimate>) -> Option<f64> {
+    estimate.map(|e| e.value)
+}
+
+/// Seconds of an item of a worker that also waits.
+fn mixed_time(view: &View, k: &Condition) -> Option<f64> {
+    let busy = view.mixed_busy(k)?;
+    Some(k.x() * view.p.mixed_cost.s() / busy.value)
+}
+
+fn busy_panel(view: &View) -> Panel {
+    let (pure, mixed) = (&view.pure, &view.mixed);
+    Panel {
+        title: "Processors kept busy".into(),
+        note: "throughput times cost".into(),
+        y: Axis::linear("", Unit::Number),
+        layers: vec![
+            theory("", Colour::Muted, pure, &|n| view.pure_law(n).value),
+            theory("", Colour::Muted, mixed, &|n| view.mixed_law(n).value),
+            theory("bound", Colour::Sky, mixed, &|n| view.bound(n)),
+            shown("pure", Colour::Blue, pure, &|k| value(view.pure_busy(k))),
+            shown("also wait", Colour::Green, mixed, &|k| {
+                value(view.mixed_busy(k))
+            }),
+        ],
+        height: 1.3,
+    }
+}
+
+fn time_panel(view: &View) -> Panel {
+    let (pure, mixed) = (&view.pure, &view.mixed);
+    let (cost, small, turn) = (view.p.cost.s(), view.p.mixed_cost.s(), view.turn());
+    Panel {
+        title: "Time of one item".into(),
+        note: "times what it takes undisturbed".into(),
+        y: Axis::linear("", Unit::Factor),
+        layers: vec![
+            theory("", Colour::Muted, pure, &|n| view.stretched(n) / cost),
+            theory("", Colour::Muted, mixed, &|n| {
+                n as f64 * small / view.mixed_law(n).value / turn
+            }),
+            shown("pure", Colour::Blue, pure, &|k| {
+                item_s(k).map(|e| e.value / cost)
+            }),
+            shown("also wait", Colour::Green, mixed, &|k| {
+                mixed_time(view, k).map(|t| t / turn)
+            }),
+        ],
+        height: 1.0,
+    }
+}
+
+fn switches_panel(view: &View) -> Option<Panel> {
+    let told = view.pure.iter().any(|k| forced(k).is_some());
+    told.then(|| Panel {
+        title: "Forced context switches".into(),
+        note: "per item".into(),
+        y: Axis::linear("", Unit::Number),
+        layers: vec![
+            shown("pure", Colour::Blue, &view.pure, &|k| value(forced(k))),
+            shown("also wait", Colour::Green, &view.mixed, &|k| {
+                value(forced(k))
+            }),
+        ],
+        height: 0.8,
+    })
+}
+
+fn workers(view: &View) -> Figure {
+    let (p, cores, rule) = (view.p, view.cores, view.rule);
+    let mut panels = vec![busy_panel(view), time_panel(view)];
+    panels.extend(switches_panel(view));
     let marks = [
         (cores, "P processors", Colour::Purple),
         (rule, "rule: P(1 + w/p)", Colour::Orange),
     ];
-    let reached: Vec<f64> = mixed.iter().map(Condition::x).collect();
-    let workers = Figure {
+    let reached: Vec<f64> = view.mixed.iter().map(Condition::x).collect();
+    let inside = |at: usize| reached.last().is_some_and(|last| at as f64 <= *last);
+    let mark = |(at, label, colour): (usize, &str, Colour)| Mark {
+        x: at as f64,
+        interval: None,
+        label: label.into(),
+        colour,
+    };
+    Figure {
         id: "workers".into(),
         title: format!(
-            "{best_text} workers are enough to compute; {rule} that also wait keep {} of the processors busy",
-            cell(kept_at_rule, |v| percent(v / 100.0))
+            "{} workers are enough to compute; {rule} that also wait keep {}",
+            view.enough().0.map_or("–".into(), number),
+            kept_busy(view)
         ),
         subtitle: format!(
             "{cores} processors. Pure items of {}; others compute {} and wait {} on average. Dashed: theory",
-            seconds(cost), seconds(small), seconds(wait)
+            seconds(p.cost.s()),
+            seconds(p.mixed_cost.s()),
+            seconds(p.wait().as_secs_f64())
         ),
         desc: "Throughput, time of an item and forced context switches over the number of workers, for pure computation and for work that also waits.".into(),
         body: Body::Panels(Panels {
             x: Axis::linear("workers", Unit::Number).with_ticks(reached.clone()),
             panels,
-            marks: marks
-                .into_iter()
-                .filter(|(at, ..)| reached.last().is_some_and(|last| *at as f64 <= *last))
-                .map(|(at, label, colour)| Mark { x: at as f64, interval: None, label: label.into(), colour })
-                .collect(),
+            marks: marks.into_iter().filter(|(at, ..)| inside(*at)).map(mark).collect(),
         }),
-    };
-    let peak = ios
-        .iter()
-        .chain(&cpus)
-        .filter_map(rate)
-        .map(|e| e.value)
-        .fold(0.0, f64::max);
-    let at_limits = ios.iter().find(|k| count(k) == p.io);
-    let limits = Figure {
+    }
+}
+
+fn limits(view: &View) -> Figure {
+    let p = view.p;
+    let now = view.ios.iter().find(|k| count(k) == p.io).and_then(rate);
+    let processors = view.width(view.cores.max(p.cpu)).value;
+    Figure {
         id: "limits".into(),
-        title: match at_limits.and_then(rate) {
-            Some(now) => format!("{} fetches and {} workers give {} items/s; the limit that binds decides", p.io, p.cpu, number(now.value)),
-            None => format!("The limit that binds decides: {} items/s at most", number(peak)),
+        title: match now {
+            Some(now) => format!(
+                "{} fetches and {} workers give {} items/s; the limit that binds decides",
+                p.io,
+                p.cpu,
+                number(now.value)
+            ),
+            None => "The limit that binds decides".into(),
         },
         subtitle: format!(
             "Fetches of {}, {} of computation an item, {} processors. Dashed: theory",
-            seconds(p.fetch.s()), seconds(cost), number(width(cores.max(p.cpu)))
+            seconds(p.fetch.s()),
+            seconds(p.cost.s()),
+            number(processors)
         ),
         desc: "Items per second over the limit of fetches with fixed workers, and over workers with a fixed limit of fetches.".into(),
         body: Body::Panels(Panels {
@@ -354,17 +543,19 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 note: "after the first one".into(),
                 y: Axis::linear("", Unit::Number),
                 layers: vec![
-                    theory(&ios, &io_law),
-                    theory(&cpus, &cpu_law),
-                    shown(&format!("fetches, {} workers", p.cpu), Colour::Blue, &ios, &|k| value(rate(k))),
-                    shown(&format!("workers, {} fetches", p.io), Colour::Green, &cpus, &|k| value(rate(k))),
+                    theory("", Colour::Muted, &view.ios, &|io| view.line_law(io, p.cpu).value),
+                    theory("", Colour::Muted, &view.cpus, &|cpu| view.line_law(p.io, cpu).value),
+                    shown(&format!("fetches, {} workers", p.cpu), Colour::Blue, &view.ios, &|k| value(rate(k))),
+                    shown(&format!("workers, {} fetches", p.io), Colour::Green, &view.cpus, &|k| value(rate(k))),
                 ],
                 height: 1.4,
             }],
             marks: vec![],
         }),
-    };
+    }
+}
 
+fn of_workers(view: &View) -> Table {
     let mut table = Table::new(
         "Workers",
         &[
@@ -379,96 +570,74 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ],
     );
     let voluntary = |k: &Condition| k.gauge("voluntary_per_item");
-    for k in &pure {
+    for k in &view.pure {
         table.row([
             number(k.x()),
             "computes".into(),
-            cell(pure_busy(k), number),
-            number(pure_law(k)),
+            cell(view.pure_busy(k), number),
+            number(view.pure_law(count(k)).value),
             cell(item_s(k), seconds),
-            seconds(stretched(k)),
+            seconds(view.stretched(count(k))),
             cell(forced(k), number),
             cell(voluntary(k), number),
         ]);
     }
-    for k in &mixed {
+    for k in &view.mixed {
+        let law = view.mixed_law(count(k)).value;
         table.row([
             number(k.x()),
             "also waits".into(),
-            cell(mixed_busy(k), number),
-            number(mixed_law(k)),
-            mixed_time(k).map_or("–".into(), |t| seconds(t * turn)),
-            seconds(k.x() * small / mixed_law(k)),
+            cell(view.mixed_busy(k), number),
+            number(law),
+            mixed_time(view, k).map_or("–".into(), seconds),
+            seconds(k.x() * view.p.mixed_cost.s() / law),
             cell(forced(k), number),
             cell(voluntary(k), number),
         ]);
     }
+    let told = view.pure.iter().any(|k| forced(k).is_some());
     table.note = format!(
-        "The rule P·(1 + w/p) asks for {rule} workers; the bound there is {} processors.{}",
-        number(crew(rule).bound(full) * small),
+        "The rule P·(1 + w/p) asks for {} workers; the bound there is {} processors.{}",
+        view.rule,
+        number(view.bound(view.rule)),
         if told {
             ""
         } else {
             " This operating system does not tell context switches of threads (only Linux does here)."
         }
     );
-    let mut second = Table::new(
+    table
+}
+
+fn of_limits(view: &View) -> Table {
+    let p = view.p;
+    let mut table = Table::new(
         "Two limits",
-        &[
-            "fetches",
-            "workers",
-            "items/s",
-            "theory",
-            "in the long run",
-            "what binds",
-        ],
+        &["fetches", "workers", "items/s", "theory", "what binds"],
     );
-    let mut row = |io: usize, cpu: usize, k: &Condition, law: f64| {
-        let line = line(io, cpu);
-        second.row([
+    let of_io = view.ios.iter().map(|k| (count(k), p.cpu, k));
+    let of_cpu = view.cpus.iter().map(|k| (p.io, count(k), k));
+    for (io, cpu, k) in of_io.chain(of_cpu) {
+        let binds = if view.fetches_bind(io, cpu) {
+            "fetches"
+        } else {
+            "workers"
+        };
+        table.row([
             io.to_string(),
             cpu.to_string(),
             cell(rate(k), number),
-            number(law),
-            if line.bottleneck() == Some(0) {
-                "fetches"
-            } else {
-                "workers"
-            }
-            .into(),
+            number(view.line_law(io, cpu).value),
+            binds.into(),
         ]);
-    };
-    ios.iter().for_each(|k| row(count(k), p.cpu, k, io_law(k)));
-    cpus.iter().for_each(|k| row(p.io, count(k), k, cpu_law(k)));
-    let most_per_s = width(p.cpu) / cost;
-    second.note = format!(
+    }
+    let most_per_s = view.width(p.cpu).value / p.cost.s();
+    table.note = format!(
         "Little's law: {} workers at full throughput of {}/s need {} fetches of {} under way.",
         p.cpu,
         number(most_per_s),
         number(little::number_in_system(most_per_s, p.fetch.s())),
         seconds(p.fetch.s())
     );
-
-    let share = at_rule.map_or(f64::NAN, |k| 100.0 * mixed_law(k) / full);
-    let answers = vec![
-        Answer::near(
-            "pure",
-            best.map(Estimate::exact),
-            expected.unwrap_or(f64::NAN),
-        ),
-        Answer::near("mixed", kept_at_rule, share),
-    ];
-    Findings {
-        headline: format!(
-            "Pure computation needs {best_text} workers here, more add nothing but latency; {rule} workers that also wait keep {} of the processors busy. With {} fetches and {} workers apart it is {} items/s.",
-            cell(kept_at_rule, |v| percent(v / 100.0)),
-            p.io,
-            p.cpu,
-            cell(at_limits.and_then(rate), number)
-        ),
-        figures: vec![workers, limits],
-        tables: vec![table, second],
-        claims,
-        answers,
-    }
+    table
 }
