@@ -18,8 +18,9 @@ const SLEEPY: f64 = 0.5;
 const PIPE: f64 = 65536.0;
 /// Bytes of a page, nearly everywhere.
 const PAGE: f64 = 4096.0;
-/// Times of hand-overs: whoever moves bytes makes them longer.
-const BYTES: Disturbed = Disturbed::Longer(Resource::Memory);
+/// Medians of many hand-overs, of which a stall holds up one: it explains its share of the window, not
+/// its length.
+const BYTES: Disturbed = Disturbed::Either(Resource::Memory);
 /// What counts as ahead: a fifth less time, which no jitter of a wake-up explains.
 const AHEAD: f64 = 0.8;
 /// Each takes so many times as long by pipe as in kept shared memory, at the least, at the largest size.
@@ -421,11 +422,22 @@ fn counts(view: &View) -> Vec<Claim> {
 
 /// Claims of what stays in memory that both sides see, or is copied by them.
 fn in_memory(view: &View) -> Vec<Claim> {
+    // Each trial beside its own pass: what makes a round slow makes both slow.
     let passed = |way: Way| {
         view.long(way).filter_map(|b| {
             let law = b.law()?;
-            let tolerance = OWN * law.value + SLEEPY * b.empty.value;
-            Some(Case::new(size(b.bytes()), law, b.hand_over(), tolerance).scaled(1e3))
+            let parts = |t: &Trial| {
+                let parts = b.empty.value + gauge(t, "read_s")?;
+                Some(gauge(t, "hand_over_s")? / parts)
+            };
+            let one = Given::new(1.0, law.origin());
+            let tolerance = OWN + SLEEPY * b.empty.value / law.value;
+            Some(Case::new(
+                size(b.bytes()),
+                one,
+                b.k.estimate(parts),
+                tolerance,
+            ))
         })
     };
     let copied = |way: Way| {
@@ -439,10 +451,10 @@ fn in_memory(view: &View) -> Vec<Claim> {
     };
     let border = view.long(Way::Kept).filter_map(|b| {
         let mut arcs = view.points(Way::Arc);
-        let arc = arcs.find(|a| a.bytes() == b.bytes())?;
-        let predicted = Given::from(arc.hand_over()?);
-        let tolerance = CLOSE * predicted.value + SLEEPY * b.empty.value;
-        Some(Case::new(size(b.bytes()), predicted, b.hand_over(), tolerance).scaled(1e3))
+        let arc = *arcs.find(|a| a.bytes() == b.bytes())?;
+        let tolerance = CLOSE + SLEEPY * b.empty.value / arc.hand_over()?.value;
+        let as_long = ratio(Some(*b), Some(arc), "hand_over_s");
+        Some(Case::new(size(b.bytes()), 1.0, as_long, tolerance))
     });
     let new = view.long(Way::Fresh).filter_map(|b| {
         let whole = b.whole()?;
@@ -451,14 +463,15 @@ fn in_memory(view: &View) -> Vec<Claim> {
     const TENTH: &str = "10 % for two clocks, and half a bare hand-over: whoever slept for longer wakes more slowly";
     const COPY: &str = "15 % of a copy that was measured between other buffers, and half a bare hand-over: whoever slept for longer wakes more slowly";
     let law = |text: &str| Law::new(text, "ms", BYTES);
+    let times = |text: &str| Law::new(text, "times as long", BYTES);
     vec![
-        law("to a thread by Arc: a wake-up and the consumer's own pass, and nothing else")
+        times("to a thread by Arc: as long as a wake-up and the consumer's own pass, and nothing else")
             .within(TENTH)
             .near(passed(Way::Arc)),
-        law("to a process in kept shared memory: a wake-up and the consumer's own pass, and nothing else")
+        times("to a process in kept shared memory: as long as a wake-up and the consumer's own pass, and nothing else")
             .within(TENTH)
             .near(passed(Way::Kept)),
-        law("the border between processes costs nothing a byte: kept shared memory takes as long as an Arc")
+        times("the border between processes costs nothing a byte: kept shared memory takes as long as an Arc")
             .within("15 % of an Arc's, whose bytes lie on other pages, and half a bare hand-over")
             .near(border),
         law("to a process, copied into shared memory: beside the consumer's pass, a wake-up and one copy")
@@ -481,7 +494,7 @@ fn through_the_system(view: &View) -> Vec<Claim> {
             let known = b.in_turn();
             let (law, measured) = match known {
                 Some(law) => (law, b.hand_over()),
-                None => (Given::from(f64::NAN), None),
+                None => (Given::new(f64::NAN, b.machine.origin()), None),
             };
             Some(Case::share(size(b.bytes()), law, measured, CLOSE).scaled(1e3))
         })
