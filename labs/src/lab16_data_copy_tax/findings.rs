@@ -234,7 +234,8 @@ impl<'a> Beside<'a> {
     /// A socket: at the least the slower of its two sides, each making its own copy while the other
     /// does, and at the most both, one after another.
     fn ends(&self) -> Option<(Given, Given)> {
-        let (there, back) = self.sides()?;
+        let socket = matches!(self.way, Way::Unix | Way::Tcp);
+        let (there, back) = self.sides().filter(|_| socket)?;
         let rest = self.empty + self.known(self.way.pass())?;
         Some((rest + there.with(back, f64::max), rest + there + back))
     }

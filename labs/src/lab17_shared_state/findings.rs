@@ -199,7 +199,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let (wrong, hung) = view.hang(true);
     Findings {
         headline: format!(
-            "Reading and then writing loses {} of the updates; 128 bytes between two counters make them {} times as fast; {hung} of {wrong} programs that hold a lock where they must not hang.",
+            "Reading and then writing loses {} of the updates; 128 bytes between two counters make them {} times as fast; with a lock held across an await, or two taken in two orders, {hung} of {wrong} programs hang.",
             cell(lost, |v| percent(v / 100.0)),
             cell(padding, number),
         ),
@@ -703,7 +703,7 @@ fn hanging(p: &Params, view: &View) -> Figure {
     Figure {
         id: "programs".into(),
         title: format!(
-            "{stuck} of {wrong} programs that hold a lock where they must not hang, and {others} of {right} that do not"
+            "A lock held across an await, or two in two orders: {stuck} of {wrong} programs hang; put right, {others} of {right}"
         ),
         subtitle: format!(
             "One trial of each. Hatched: waits for a lock, or is ready and nobody polls it. Blue: has a lock. What hangs was ended after {} of silence",
