@@ -80,7 +80,8 @@ impl Theory<'_> {
 
     /// The share of the requests that is answered within the deadline.
     fn in_time(&self) -> f64 {
-        let time = self.p.deadline.s() - self.late;
+        // Where timers are later than the deadline is long, nobody is in time.
+        let time = (self.p.deadline.s() - self.late).max(0.0);
         match self.arm {
             Arm::Shed => in_time_bounded(&self.bounded(), time),
             Arm::Newest => in_time_newest_first(&self.endless(), time),
