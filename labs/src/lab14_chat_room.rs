@@ -336,10 +336,10 @@ impl Lab for ChatRoom {
         let (block, cost) = (p.block.s(), p.block.duration());
         let levels = session.levels_that_fit(&p.users);
         // What is away for so long is not always so for exactly as long.
-        let (blocked, elsewhere) = match session.scale {
-            Scale::Smoke => (1, 1),
-            Scale::Quick => (5, 2),
-            Scale::Full => (3, 1),
+        let (blocked, elsewhere, between) = match session.scale {
+            Scale::Smoke => (1, 1, 1),
+            Scale::Quick => (5, 2, 5),
+            Scale::Full => (3, 1, 5),
         };
 
         let mut plan = session.plan();
@@ -382,7 +382,7 @@ impl Lab for ChatRoom {
             for long in p.long_blocks() {
                 // All or none is the same every time; what lies between is not.
                 let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
-                for _ in 0..if certain { 1 } else { blocked.min(3) } {
+                for _ in 0..if certain { 1 } else { between } {
                     plan.point("losses", long, move |r| {
                         let asks = vec![Duration::from_secs_f64(long)];
                         let way = move |cost| on_the_loop(kernel, cost);

@@ -103,6 +103,7 @@
 //! - Which arms does the service's own "time in queue" make look good, and which clock tells?
 //! - Suppose two retries, an idle service, a surge. From which load on does it stay down?
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_channel::{Receiver, Sender};
@@ -293,6 +294,12 @@ impl Lab for Backpressure {
             .build()?;
         // Services that only sleep do not disturb each other, at any scale.
         session.one_at_a_time = false;
+        // Conditions that few others could lend an interval to are several trials side by side, each
+        // with services and random numbers of its own.
+        let parts = match session.scale {
+            Scale::Quick => 3,
+            Scale::Smoke | Scale::Full => 1,
+        };
         let mut sweep = session.sweep();
         for arm in Arm::ALL {
             for rho in p.loads.iter().copied() {
@@ -300,18 +307,22 @@ impl Lab for Backpressure {
                 sweep.steady(arm.name(), rho, 1, move |r| systems::run(r, crowd));
             }
         }
-        let freeze = Freeze::of(p);
-        sweep.steady("tested/closed", p.tested, 1, move |r| {
-            omission::closed(r, freeze)
-        });
-        sweep.steady("tested/open", p.tested, 1, move |r| {
-            omission::open(r, freeze)
-        });
-        for remedy in Remedy::ALL {
-            let storm = Storm::of(p);
-            sweep.steady(remedy.series(), p.calm, 1, move |r| {
-                storm::run(r, storm.clone(), remedy)
+        let timers = Crowd::of(p, Arm::Unbounded, p.tested);
+        sweep.steady("timers", p.tested, 1, move |r| systems::timers(r, timers));
+        for _ in 0..parts {
+            let freeze = Freeze::of(p, parts);
+            sweep.steady("tested/closed", p.tested, 1, move |r| {
+                omission::closed(r, freeze)
             });
+            sweep.steady("tested/open", p.tested, 1, move |r| {
+                omission::open(r, freeze)
+            });
+            for remedy in Remedy::ALL {
+                let storm = Storm::of(p, parts);
+                sweep.steady(remedy.series(), p.calm, 1, move |r| {
+                    storm::run(r, storm.clone(), remedy)
+                });
+            }
         }
         runtime.block_on(sweep.run())
     }
@@ -325,7 +336,7 @@ impl Params {
     /// Seconds until every queue that ever empties should have done so, and the storm is over.
     fn lasts(&self) -> f64 {
         let drained = 1.25 * self.window.s() + self.deadline.s() + 40.0 * self.service.s();
-        drained.max(Storm::of(self).lasts())
+        drained.max(Storm::of(self, 1).lasts())
     }
 
     /// Requests per second over everything that runs side by side.
@@ -349,14 +360,10 @@ struct Job {
 
 /// What the service says in the end.
 enum Answer {
-    /// A worker took it, should have been done with it, and was.
-    Served {
-        picked: Instant,
-        due: Instant,
-        ended: Instant,
-    },
+    /// A worker took it, and should have been done with it when it was due.
+    Served { picked: Instant, due: Instant },
     /// A worker took it and found it hopeless.
-    Dropped { at: Instant },
+    Dropped,
 }
 
 /// What the service says at once.
@@ -405,17 +412,16 @@ async fn worker(service: Arc<Service>) {
         let start = service.thawed(free.max(job.arrived));
         let hopeless = patience.is_some_and(|patience| start > job.arrived + patience);
         if hopeless {
-            service.meter.leave(picked);
-            let _ = job.reply.send(Answer::Dropped { at: picked });
+            let _ = job.reply.send(Answer::Dropped);
             continue;
         }
+        service.busy.fetch_add(1, Ordering::Relaxed);
         let due = start + job.service;
         sleep_until(due.into()).await;
         free = due;
-        let ended = Instant::now();
-        service.meter.leave(ended);
+        service.busy.fetch_sub(1, Ordering::Relaxed);
         // The caller may have gone. Like most servers this one notices only now.
-        let _ = job.reply.send(Answer::Served { picked, due, ended });
+        let _ = job.reply.send(Answer::Served { picked, due });
     }
 }
 
@@ -485,6 +491,8 @@ struct Service {
     queue: (Sender<Job>, Receiver<Job>),
     stack: Mutex<Vec<Job>>,
     tickets: Semaphore,
+    /// Workers that serve.
+    busy: AtomicUsize,
     /// From when to when no worker begins anything.
     frozen: Option<(Instant, Instant)>,
     meter: Meter,
@@ -505,6 +513,7 @@ impl Service {
             },
             stack: Mutex::default(),
             tickets: Semaphore::new(0),
+            busy: AtomicUsize::new(0),
             frozen,
             meter,
         });
@@ -551,6 +560,11 @@ impl Service {
             Arm::Newest => self.stack.lock().expect("nobody panics holding it").len(),
             _ => self.queue.1.len(),
         }
+    }
+
+    /// How many are inside at this moment: in the line, and with a worker.
+    fn inside(&self) -> usize {
+        self.waiting() + self.busy.load(Ordering::Relaxed)
     }
 
     fn thawed(&self, at: Instant) -> Instant {

@@ -10,27 +10,31 @@ const LATE: f64 = 3e-3;
 /// A thread that wakes while all processors compute gets one within a time slice of the operating
 /// system: 3 to 4 ms on Linux.
 const SLICE: f64 = 4e-3;
+/// Computations of the same cost differ by as much of it.
+const UNLIKE: f64 = 0.02;
 
 /// The quantiles of the echoes that are held against theory.
 const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (1.0, "slowest")];
 
 /// Where the mathematics is done, if not on the event loop.
-const ELSEWHERE: [(&str, &str, &str); 3] = [
-    (
-        "spawn_blocking",
-        "spawn_blocking",
-        "mathematics in spawn_blocking: of everybody else's echoes, 99 % come within three beats",
-    ),
-    (
-        "rayon",
-        "rayon + oneshot",
-        "mathematics on rayon: of everybody else's echoes, 99 % come within three beats",
-    ),
-    (
-        "process",
-        "another process",
-        "mathematics in another process: of everybody else's echoes, 99 % come within three beats",
-    ),
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("spawn_blocking", "spawn_blocking"),
+    ("rayon", "rayon + oneshot"),
+    ("process", "another process"),
+];
+
+/// The series of the process that is killed.
+const KILLED: (&str, &str) = ("killed", "another process, killed");
+
+/// Every series.
+const ALL: [&str; 7] = [
+    "quiet",
+    "inline",
+    "spawn_blocking",
+    "rayon",
+    "process",
+    "killed",
+    "losses",
 ];
 
 fn gauge(trial: &Trial, name: &str) -> Option<f64> {
@@ -41,237 +45,351 @@ fn gone(trial: &Trial) -> Option<f64> {
     Some(gauge(trial, "users_left")? + gauge(trial, "users_disconnected")?)
 }
 
-/// Every trial of these series.
-fn trials<'a>(summary: &Summary<'a>, series: &[&str]) -> Vec<&'a Trial> {
-    let all = series.iter().flat_map(|s| summary.series(s));
-    all.flat_map(|k| k.trials()).collect()
+/// A record beside its flags.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
 }
 
-/// The worst trial: what has to hold in every one holds in it.
-fn worst(trials: &[&Trial], figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-    let values = trials.iter().filter_map(|t| figure(t));
-    values.reduce(f64::max).map(Estimate::exact)
+impl<'a> View<'a> {
+    /// A quantile of the echoes when nobody asks.
+    fn quiet(&self, users: f64, q: f64) -> Option<Given> {
+        Some(self.summary.at("quiet", users)?.latency(q)?.into())
+    }
+
+    /// How long the server needs to see to every connection once: to read what it has said and to
+    /// write what waits for it, which costs what it costs when nobody asks.
+    fn round(&self, users: f64) -> Option<Given> {
+        let event = self.summary.at("quiet", users)?.estimate(|t| {
+            let messages = gauge(t, "messages_meant")? + t.offered as f64;
+            let heartbeats = 2.0 * users * t.wall_s / self.p.beat.s();
+            Some(gauge(t, "server_busy_share")? * t.wall_s / (messages + heartbeats))
+        })?;
+        Some(2.0 * users * Given::from(event))
+    }
+
+    /// How much longer mathematics on the event loop takes than was asked for, by another experiment:
+    /// by the blocks to lose users by for the conversation, and by the conversation for those.
+    fn stretch(&self, by: &str) -> Given {
+        let of = |k: &Condition| {
+            let asked = if by == "losses" {
+                k.x()
+            } else {
+                self.p.block.s()
+            };
+            Some(Given::from(k.gauge("busy_s")?) / asked)
+        };
+        let found = self.summary.series(by).first().and_then(of);
+        // Where there is none: as long as was asked for.
+        found.unwrap_or(Given::from(1.0))
+    }
+
+    /// A figure of the law of the block in the conversation of so many users; `None` where nobody
+    /// measured how it is when nobody asks.
+    fn law(&self, users: f64, figure: impl FnOnce(&Away, f64) -> f64) -> Option<Given> {
+        let block = self.p.block.s() * self.stretch("losses");
+        let (after, calm) = (self.round(users)?, self.quiet(users, 0.5)?);
+        let away = Away {
+            block: block.value,
+            after: after.value,
+            ..self.p.away(self.p.block.s())
+        };
+        let origin = block.origin().and(after.origin()).and(calm.origin());
+        Some(Given::new(figure(&away, calm.value), origin))
+    }
+
+    /// Quantile of the echoes when the event loop computes.
+    fn waits(&self, users: f64, q: f64) -> Option<Given> {
+        self.law(users, |away, calm| away.quantile(q, calm))
+    }
+
+    /// Most of what the slowest 1 % of the echoes take at least while somebody else computes: as when
+    /// nobody asks, a time slice for each of the two threads they pass, and the time to work off what
+    /// has come meanwhile, for which there is what server and users leave of a processor.
+    fn sliced(&self, users: f64) -> Option<Given> {
+        let k = self.summary.at("quiet", users)?;
+        let busy =
+            k.estimate(|t| Some(gauge(t, "server_busy_share")? + gauge(t, "users_busy_share")?))?;
+        let left = (1.0 - Given::from(busy)).map(|left| left.max(0.05));
+        Some(self.quiet(users, 0.99)? + 2.0 * SLICE / left)
+    }
+
+    /// The conditions in which somebody else computes, with their names.
+    fn elsewhere(&self) -> Vec<(String, Condition<'a>)> {
+        let ways = ELSEWHERE.into_iter().chain([KILLED]);
+        let conditions = ways.flat_map(|(series, name)| {
+            let all = self.summary.series(series).into_iter();
+            all.map(move |k| (format!("{name}, {} users", number(k.x())), k))
+        });
+        conditions.collect()
+    }
+
+    /// Every condition, with its name.
+    fn all(&self) -> Vec<(String, Condition<'a>)> {
+        let conditions = ALL.into_iter().flat_map(|series| {
+            let all = self.summary.series(series).into_iter();
+            all.map(move |k| match series {
+                "losses" => (format!("a block of {}", seconds(k.x())), k),
+                _ => (format!("{series}, {} users", number(k.x())), k),
+            })
+        });
+        conditions.collect()
+    }
+
+    /// Quantile of the latency of one condition, in words.
+    fn say(&self, series: &str, q: f64) -> String {
+        cell(
+            self.summary.only(series).and_then(|k| k.latency(q)),
+            seconds,
+        )
+    }
 }
 
-/// What theory says of a condition, and what was measured. Theory follows how long each trial was
-/// really blocked; so the interval is that of the difference, trial by trial.
-fn beside(
-    condition: &Condition,
-    theory: impl Fn(f64) -> f64,
-    figure: impl Fn(&Trial) -> Option<f64>,
-) -> (f64, Option<Estimate>) {
-    let says = |t: &Trial| gauge(t, "busy_s").map(&theory);
-    let predicted = condition.estimate(says).map_or(f64::NAN, |e| e.value);
-    let off = condition.estimate(|t| Some(figure(t)? - says(t)?));
-    let measured = off.map(|e| e.shifted(predicted));
-    (predicted, measured)
+/// A case whose prediction may not be there, because what it rests on was not measured.
+fn case(
+    name: String,
+    predicted: Option<Given>,
+    measured: Option<Estimate>,
+    tolerance: f64,
+) -> Case {
+    let missing = Given::from(f64::NAN);
+    let measured = measured.filter(|_| predicted.is_some());
+    Case::new(name, predicted.unwrap_or(missing), measured, tolerance)
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let (block, beat) = (p.block.s(), p.beat.s());
-    let quiet = |users: f64, q: f64| summary.at("quiet", users)?.latency(q);
-    let calm = |users: f64| quiet(users, 0.5).map_or(LATE, |e| e.value);
-    // How long the server then needs to see to every connection once: to read what it has said and
-    // to write what waits for it, which costs what it costs when nobody asks.
-    let after = |users: f64| {
-        let event = summary.at("quiet", users)?.estimate(|t| {
-            let messages = gauge(t, "messages_meant")? + t.offered as f64;
-            let heartbeats = 2.0 * users * t.wall_s / beat;
-            Some(gauge(t, "server_busy_share")? * t.wall_s / (messages + heartbeats))
-        })?;
-        Some(2.0 * users * event.value)
-    };
-    // The conversation goes by the flags; the block is as long as it really was.
-    let away = |asked: f64, busy: f64, users: f64| Away {
-        block: busy,
-        after: after(users).unwrap_or(0.0),
-        ..p.away(asked)
-    };
-    let crowd = |k: &Condition| format!("{} users", k.x());
-    let inline = summary.series("inline");
-    let losses = summary.series("losses");
-    let stalled = |series: &[&str], limit: f64| {
-        let stall = worst(&trials(summary, series), |t| gauge(t, "stall_max_ms"))?.value / 1e3;
-        (stall > limit).then(|| format!("the machine itself stood still for {}", seconds(stall)))
-    };
-    let alone = (summary.host().cores < 2)
-        .then(|| "there is one processor only: none is free while somebody computes".to_string());
+    let view = View { p, summary };
+    let mut claims = on_the_loop(view);
+    claims.extend(leaving(view));
+    claims.extend(beside_the_loop(view));
+    claims.extend(counts(view));
 
-    let late = |users: f64| LATE + after(users).unwrap_or(0.0) / 2.0;
-    // Between two messages. The first one after the loop has stopped comes up to this later.
+    let p99 = |series: &str| summary.only(series).and_then(|k| k.latency(0.99));
+    let value = |given: Option<Given>| given.map_or(f64::NAN, |g| g.value);
+    let users = summary.only("quiet").map_or(f64::NAN, |k| k.x());
+    let lost = summary.only("killed").and_then(|k| k.total(gone));
+    let answers = vec![
+        Answer::near("inline", p99("inline"), value(view.waits(users, 0.99))).scaled(1e3),
+        Answer::at_most(
+            "offloaded",
+            p99("spawn_blocking"),
+            value(view.sliced(users)),
+        )
+        .scaled(1e3),
+        Answer::near("killed", lost, 0.0),
+    ];
+    let figures = [echoes(p, summary), quantiles(view), leavers(p, summary)];
+    Findings {
+        headline: format!(
+            "{} of mathematics on the event loop keep the slowest 1 % of everybody else's echoes waiting {} or more; in spawn_blocking it is {}, on rayon {}, in another process {}, and {} when nobody asks. Killing that process costs {} users their connection.",
+            seconds(p.block.s()),
+            view.say("inline", 0.99),
+            view.say("spawn_blocking", 0.99),
+            view.say("rayon", 0.99),
+            view.say("process", 0.99),
+            view.say("quiet", 0.99),
+            cell(lost, number),
+        ),
+        figures: figures.into_iter().flatten().collect(),
+        tables: vec![table(view)],
+        claims,
+        answers,
+    }
+}
+
+/// What the conversation notices of mathematics on the event loop.
+fn on_the_loop(view: View) -> Vec<Claim> {
+    let (p, block) = (view.p, view.p.block.s());
+    let inline = view.summary.series("inline");
+    let longer = Disturbed::Longer(Resource::Processors);
+    // Between two messages: one more or less beyond a quantile moves it by that.
     let apart = 1.0 / p.rate as f64;
-
-    let mut claims = Vec::new();
-    let cases = inline.iter().flat_map(|k| {
+    let echoes = inline.iter().flat_map(|k| {
         QUANTILES.map(|(q, name)| {
-            let theory = |busy| away(block, busy, k.x()).quantile(q, calm(k.x()));
-            let (predicted, measured) = beside(k, theory, |t| t.latency.quantile_s(q));
-            Case {
-                name: format!("{name}, {}", crowd(k)),
-                predicted: predicted.into(),
-                measured,
-                // A message more or less beyond a quantile moves it by their distance.
-                tolerance: late(k.x()) + apart + 0.02 * block,
-            }
+            case(
+                format!("{name}, {} users", number(k.x())),
+                view.waits(k.x(), q),
+                k.latency(q),
+                UNLIKE * block + LATE + apart,
+            )
         })
     });
-    claims.push(
-        Claim::at_every("mathematics on the event loop: an echo that falls due meanwhile waits for the rest of it", Basis::Calibrated, cases.collect())
-            .unit("s")
-            .excused(stalled(&["inline"], beat)),
-    );
-    // Where users leave, who speaks first may be one of them.
-    let first = inline.first();
-    if let Some(k) = first.filter(|k| away(block, block, k.x()).leave_share() == 0.0) {
-        let beyond = |t: &Trial| Some(t.latency.max_s()? - gauge(t, "busy_s")? + apart);
-        let least = k.trials().iter().filter_map(beyond).reduce(f64::min);
-        claims.push(
-            Claim::at_least("mathematics on the event loop: the slowest echo waits for all of it, in every trial", Basis::Calibrated, 0.0, least.map(Estimate::exact))
-                .unit("s beyond the block"),
-        );
-    }
-    let cases = inline.iter().map(|k| {
-        let theory = |busy| k.x() * away(block, busy, k.x()).missed();
-        let (predicted, measured) = beside(k, theory, |t| gauge(t, "missed_heartbeats"));
-        Case {
-            name: crowd(k),
-            predicted: predicted.into(),
+    let missed = inline.iter().map(|k| {
+        // Counted as time without heartbeats, which is what a stall makes longer.
+        let users_per_s = k.x() / p.beat.s();
+        let missed = k.estimate(|t| Some(gauge(t, "missed_heartbeats")? / users_per_s));
+        let predicted = view.law(k.x(), |away, _| k.x() * away.missed());
+        let tolerance = (UNLIKE * block + LATE) * users_per_s + 3.0;
+        let measured = missed.map(|m| m.scaled(users_per_s));
+        case(
+            format!("{} users", number(k.x())),
+            predicted,
             measured,
-            // As many as fall due in the time by which a heartbeat may be late, and some because
-            // users are whole and their phases not random.
-            tolerance: k.x() * late(k.x()) / beat + 3.0,
-        }
+            tolerance,
+        )
     });
-    claims.push(
-        Claim::at_every("mathematics on the event loop: every heartbeat that falls due meanwhile is missed, block/beat of each user's", Basis::Calibrated, cases.collect())
-            .unit("heartbeats")
-            .excused(stalled(&["inline"], beat)),
-    );
-    let share = |k: &Condition, asked: f64| {
-        let users = summary.only("quiet").map_or(f64::NAN, |q| q.x());
-        let users = if k.x() >= 2.0 && asked == block {
-            k.x()
-        } else {
-            users
-        };
-        let theory = |busy| away(asked, busy, users).leave_share();
-        let (predicted, measured) = beside(k, theory, |t| Some(gone(t)? / users));
-        Case {
-            name: format!("a block of {}", seconds(asked)),
-            predicted: predicted.into(),
-            measured,
-            tolerance: late(users) / beat + 1.5 / users,
-        }
-    };
-    let on_the_loop = inline.iter().map(|k| share(k, block));
-    let leaving = on_the_loop.chain(losses.iter().map(|k| share(k, k.x())));
-    claims.push(
-        Claim::at_every("users leave when the block and what had passed of their beat before it exceed their patience", Basis::Calibrated, leaving.collect())
-            .unit("of the users")
-            .excused(stalled(&["inline", "losses"], beat)),
-    );
+    vec![
+        Law::new("mathematics on the event loop: an echo that falls due meanwhile waits for the rest of it", "s", longer)
+            .within("2 % of the block, by which computations of the same cost differ, 3 ms for late timers, and the time between two messages")
+            .near(echoes),
+        Law::new("mathematics on the event loop: every heartbeat that falls due meanwhile is missed, block/beat of each user's", "heartbeats", longer)
+            .within("as many as fall due in 2 % of the block, by which computations of the same cost differ, and 3 ms for late timers; 3 because users are whole")
+            .near(missed),
+    ]
+}
 
-    // Elsewhere.
-    for (series, _, law) in ELSEWHERE {
-        let p99 = worst(&trials(summary, &[series]), |t| t.latency.quantile_s(0.99));
-        claims.push(
-            Claim::at_most(law, Basis::Predicted, 3.0 * beat, p99)
-                .unit("s")
-                .unless(alone.clone())
-                .excused(stalled(&[series], beat)),
-        );
+/// A block of the event loop by which users may be lost.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    k: Condition<'a>,
+    users: f64,
+    asked: f64,
+}
+
+impl Block<'_> {
+    fn name(&self) -> String {
+        format!(
+            "a block of {}, {} users",
+            seconds(self.asked),
+            number(self.users)
+        )
     }
-    let elsewhere = ELSEWHERE.map(|(series, _, _)| series);
-    let slower = elsewhere.iter().flat_map(|series| summary.series(series));
-    let slower = slower.filter_map(|k| Some(k.latency(0.99)?.value - quiet(k.x(), 0.99)?.value));
-    claims.push(
-        Claim::at_most("mathematics elsewhere adds to the 99th percentile of the echoes at most two time slices of the operating system, one for each thread they pass", Basis::Predicted, 2.0 * SLICE, slower.reduce(f64::max).map(Estimate::exact))
-            .unit("s")
-            .unless(alone.clone())
-            .excused(stalled(&elsewhere, SLICE)),
-    );
-    let all_elsewhere = [&elsewhere[..], &["killed"]].concat();
-    let patient = p.patience.s() - beat;
-    claims.push(
-        Claim::near(
-            "mathematics elsewhere costs nobody the connection, whichever way",
-            Basis::Predicted,
-            0.0,
-            worst(&trials(summary, &all_elsewhere), gone),
-            0.0,
-        )
-        .unit("users")
-        .unless(alone.clone())
-        .excused(stalled(&all_elsewhere, patient)),
-    );
-    let when_killed = trials(summary, &["killed"]);
-    let off = |name: &'static str, expected: f64| {
-        move |t: &Trial| gauge(t, name).map(|n| (n - expected).abs())
-    };
-    let unexpected = [
-        ("jobs_failed", 1.0),
-        ("jobs_solved", 1.0),
-        ("processes", 2.0),
-    ];
-    let unexpected = unexpected.map(|(name, n)| worst(&when_killed, off(name, n)));
-    let unexpected = unexpected
+
+    /// The share of the users who leave, less what a law says for the trial.
+    fn gone(&self, beat: f64, law: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+        // Estimated as time of silence, which is what a stall makes longer.
+        let silence = |t: &Trial| Some((gone(t)? / self.users - law(t)?) * beat);
+        Some(self.k.estimate(silence)?.scaled(1.0 / beat))
+    }
+
+    /// The share that leaves whatever the block turns out to be, since no two computations of the same
+    /// cost are alike: nobody or everybody; `None` where it depends on that.
+    fn certain(&self, p: &Params) -> Option<f64> {
+        let share = |asked: f64| p.away(asked).leave_share();
+        let (least, most) = (
+            share(self.asked),
+            share(self.asked * (1.0 + 2.0 * UNLIKE) + LATE),
+        );
+        (least == most).then_some(least)
+    }
+}
+
+/// Who leaves.
+fn leaving(view: View) -> Vec<Claim> {
+    let (p, beat) = (view.p, view.p.beat.s());
+    let first = view.summary.only("quiet").map_or(f64::NAN, |k| k.x());
+    let inline = view.summary.series("inline").into_iter().map(|k| Block {
+        k,
+        users: k.x(),
+        asked: p.block.s(),
+    });
+    let losses = view.summary.series("losses").into_iter().map(|k| Block {
+        k,
+        users: first,
+        asked: k.x(),
+    });
+    let blocks: Vec<Block> = inline.chain(losses).collect();
+    let nobody = blocks.iter().filter(|b| b.certain(p) == Some(0.0));
+    let nobody = nobody.map(|b| {
+        let measured = b.gone(beat, |_| Some(0.0));
+        Case::new(b.name(), 0.0, measured, 1.5 / b.users)
+    });
+    let everybody = blocks.iter().filter(|b| b.certain(p) == Some(1.0));
+    let everybody = everybody.map(|b| {
+        let measured = b.k.every(|t| Some(gone(t)? / b.users));
+        Case::exact(b.name(), 1.0, measured)
+    });
+    let some = blocks.iter().filter(|b| b.certain(p).is_none());
+    let some = some.map(|b| {
+        let predicted = view.round(b.users).and_then(|after| {
+            let says = |t: &Trial| {
+                let away = Away {
+                    block: gauge(t, "busy_s")?,
+                    after: after.value,
+                    ..p.away(b.asked)
+                };
+                Some(away.leave_share())
+            };
+            let predicted = Given::from(b.k.estimate(says)?).and(after.origin());
+            let measured = b.gone(beat, says)?.shifted(predicted.value);
+            Some((predicted, measured))
+        });
+        let (predicted, measured) = predicted.unzip();
+        case(b.name(), predicted, measured, LATE / beat + 1.5 / b.users)
+    });
+    let longer = Disturbed::Longer(Resource::Processors);
+    vec![
+        Law::new("nobody leaves while the block and a beat are shorter than the patience", "of the users", longer)
+            .within("a user and a half: they are whole")
+            .near(nobody),
+        Law::counted("everybody leaves when the block is longer than the patience", "of the users")
+            .near(everybody),
+        Law::new("between, those leave for whom the block as it was and what had passed of their beat before it exceed the patience", "of the users", longer)
+            .within("those whose beat ends in the 3 ms by which timers are late, and a user and a half: they are whole")
+            .near(some),
+    ]
+}
+
+/// What the conversation notices of mathematics that is done elsewhere.
+fn beside_the_loop(view: View) -> Vec<Claim> {
+    let longer = Disturbed::Longer(Resource::Processors);
+    let slowest = |k: &Condition| k.every(|t| t.latency.quantile_s(0.99));
+    let elsewhere = view.elsewhere();
+    let within = elsewhere
         .iter()
-        .flatten()
-        .map(|e| e.value)
-        .reduce(f64::max);
-    claims.push(
-        Claim::near("killing the process in the middle of a job fails that job with an answer, and the next one is done by a new process", Basis::Predicted, 0.0, unexpected.map(Estimate::exact), 0.0)
-            .unit("trials otherwise"),
-    );
-    claims.push(
-        Claim::at_most(
-            "killing the process does not hold up the echoes either",
-            Basis::Predicted,
-            3.0 * beat,
-            worst(&when_killed, |t| t.latency.quantile_s(0.99)),
-        )
-        .unit("s")
-        .unless(alone)
-        .excused(stalled(&["killed"], beat)),
-    );
-    let every = [
-        "quiet",
-        "inline",
-        "spawn_blocking",
-        "rayon",
-        "process",
-        "killed",
-        "losses",
+        .map(|(name, k)| Case::exact(name, 0.1 * view.p.block.s(), slowest(k)));
+    let slices = elsewhere
+        .iter()
+        .map(|(name, k)| case(name.clone(), view.sliced(k.x()), slowest(k), 0.0));
+    vec![
+        Law::new("mathematics elsewhere: 99 % of everybody else's echoes come within a tenth of the time that it takes, even when its process is killed", "s", longer)
+            .goal()
+            .at_most(within),
+        Law::new("mathematics elsewhere adds to the 99th percentile of the echoes at most two time slices of the operating system, one for each thread they pass, and the working off of what came meanwhile", "s", longer)
+            .at_most(slices),
+    ]
+}
+
+/// What nobody may lose, whoever computes.
+fn counts(view: View) -> Vec<Claim> {
+    let none = |conditions: &[(String, Condition)], figure: &dyn Fn(&Trial) -> Option<f64>| {
+        let cases = conditions
+            .iter()
+            .map(|(name, k)| Case::exact(name, 0.0, k.every(figure)));
+        cases.collect::<Vec<_>>()
+    };
+    let killed = view.summary.only("killed");
+    let of_killed = [
+        ("jobs that fail", "jobs_failed", 1.0),
+        ("jobs that are done", "jobs_solved", 1.0),
+        ("processes", "processes", 2.0),
     ];
+    let of_killed = killed.into_iter().flat_map(|k| {
+        of_killed.map(|(name, figure, n)| Case::exact(name, n, k.every(|t| gauge(t, figure))))
+    });
+    // Who has left hears no more, so what is missing counts where nobody left.
     let wrong = |t: &Trial| {
-        // Who has left hears no more, so the count is of those conversations that nobody left.
         let whole = gone(t)? + gauge(t, "users_slow")? == 0.0;
         let missing = (gauge(t, "messages_meant")? - gauge(t, "messages_received")?).abs();
         Some(gauge(t, "messages_in_disorder")? + if whole { missing } else { 0.0 })
     };
-    claims.push(
-        Claim::near(
-            "every message reaches every member of its room exactly once and in order",
-            Basis::Predicted,
-            0.0,
-            worst(&trials(summary, &every), wrong),
-            0.0,
-        )
-        .unit("messages"),
-    );
-    claims.push(
-        Claim::near(
-            "nobody is taken for a slow reader, and the server gives up nobody who is there",
-            Basis::Predicted,
-            0.0,
-            worst(&trials(summary, &every), |t| {
-                Some(gauge(t, "users_slow")? + gauge(t, "users_given_up")?)
-            }),
-            0.0,
-        )
-        .unit("users"),
-    );
+    let shown_out = |t: &Trial| Some(gauge(t, "users_slow")? + gauge(t, "users_given_up")?);
+    let all = view.all();
+    vec![
+        Law::counted("mathematics elsewhere costs nobody the connection, whichever way", "users")
+            .near(none(&view.elsewhere(), &gone)),
+        Law::counted("killing the process in the middle of a job fails that job with an answer, and the next one is done by a new process", "in every trial")
+            .near(of_killed),
+        Law::counted("every message reaches every member of its room exactly once and in order", "messages missing, doubled or in disorder")
+            .near(none(&all, &wrong)),
+        Law::counted("nobody is taken for a slow reader, and the server gives up nobody who is there", "users")
+            .near(none(&all, &shown_out)),
+    ]
+}
 
+/// Every condition of the conversation.
+fn table(view: View) -> Table {
     let mut table = Table::new(
         "Everybody else",
         &[
@@ -287,12 +405,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ],
     );
     let rows = [("quiet", "nobody asks"), ("inline", "on the event loop")];
-    let rows = rows
-        .into_iter()
-        .chain(ELSEWHERE.map(|(series, name, _)| (series, name)));
-    for (series, name) in rows.chain([("killed", "another process, killed")]) {
-        for k in summary.series(series) {
-            let law = |busy| away(block, busy, k.x()).quantile(0.99, calm(k.x()));
+    for (series, name) in rows.into_iter().chain(ELSEWHERE).chain([KILLED]) {
+        for k in view.summary.series(series) {
+            let shown = |given: Option<Given>| given.map_or("–".into(), |g| seconds(g.value));
             table.row([
                 name.into(),
                 number(k.x()),
@@ -301,8 +416,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 cell(k.latency(1.0), seconds),
                 match series {
                     "quiet" => "–".into(),
-                    "inline" => seconds(beside(&k, law, |_| None).0),
-                    _ => format!("≤ {}", seconds(3.0 * beat)),
+                    "inline" => shown(view.waits(k.x(), 0.99)),
+                    _ => format!("≤ {}", shown(view.sliced(k.x()))),
                 },
                 cell(k.gauge("missed_heartbeats"), number),
                 cell(k.estimate(gone), number),
@@ -310,45 +425,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             ]);
         }
     }
-    let busy = |name| summary.only("quiet").and_then(|k| k.gauge(name));
+    let busy = |name| view.summary.only("quiet").and_then(|k| k.gauge(name));
     table.note = format!(
-        "An echo counts from the instant it was due. When nobody asks, the server's event loop is busy {} of the time and the users' {}.",
+        "An echo counts from the instant it was due. When nobody asks, the server's event loop is busy {} of the time and the users' {}. Theory for mathematics elsewhere: when nobody asks, two time slices, and the working off of what came meanwhile.",
         cell(busy("server_busy_share"), percent),
         cell(busy("users_busy_share"), percent)
     );
-    let p99 = |series: &str| summary.only(series).and_then(|k| k.latency(0.99));
-    let say = |series: &str| cell(p99(series), seconds);
-    let lost = worst(&when_killed, gone);
-    let waits = summary.only("inline").map_or(f64::NAN, |k| {
-        let law = |busy| away(block, busy, k.x()).quantile(0.99, calm(k.x()));
-        beside(&k, law, |_| None).0
-    });
-    let answers = vec![
-        Answer::near("inline", p99("inline"), waits).scaled(1e3),
-        Answer::at_most("offloaded", p99("spawn_blocking"), 3.0 * beat).scaled(1e3),
-        Answer::near("killed", lost, 0.0),
-    ];
-    let figures = [
-        echoes(p, summary),
-        quantiles(summary, block, &away, &calm),
-        leavers(p, summary),
-    ];
-    Findings {
-        headline: format!(
-            "{} of mathematics on the event loop keep the slowest 1 % of everybody else's echoes waiting {}; in spawn_blocking it is {}, on rayon {}, in another process {}, and {} when nobody asks. Killing that process costs {} users their connection.",
-            seconds(block),
-            say("inline"),
-            say("spawn_blocking"),
-            say("rayon"),
-            say("process"),
-            say("quiet"),
-            cell(lost, number),
-        ),
-        figures: figures.into_iter().flatten().collect(),
-        tables: vec![table],
-        claims,
-        answers,
-    }
+    table
 }
 
 /// The arms in the order of the figures, with their colours.
@@ -413,7 +496,7 @@ fn echoes(p: &Params, summary: &Summary) -> Option<Figure> {
             height: if series == "inline" { 1.0 } else { 0.6 },
         })
     });
-    let elsewhere = ELSEWHERE.map(|(series, _, _)| typical(series).map_or(f64::NAN, slowest));
+    let elsewhere = ELSEWHERE.map(|(series, _)| typical(series).map_or(f64::NAN, slowest));
     Some(Figure {
         id: "echoes".into(),
         title: format!(
@@ -437,12 +520,8 @@ fn echoes(p: &Params, summary: &Summary) -> Option<Figure> {
 }
 
 /// p50, p99 and the slowest, by arm.
-fn quantiles(
-    summary: &Summary,
-    block: f64,
-    away: &impl Fn(f64, f64, f64) -> Away,
-    calm: &impl Fn(f64) -> f64,
-) -> Option<Figure> {
+fn quantiles(view: View) -> Option<Figure> {
+    let summary = view.summary;
     let quiet = [("quiet", "Nobody asks", Colour::Muted)];
     let shown = quiet.into_iter().chain(arms());
     let groups: Vec<BarGroup> = shown
@@ -455,9 +534,8 @@ fn quantiles(
                     let e = k.latency(q);
                     let bar = ValueBar::measured(name, colour, e.map_or(f64::NAN, |e| e.value))
                         .with_interval(e.and_then(|e| e.ci95).filter(|(low, _)| *low > 0.0));
-                    let law = |busy| away(block, busy, k.x()).quantile(q, calm(k.x()));
-                    match series {
-                        "inline" => bar.with_theory(beside(&k, law, |_| None).0),
+                    match view.waits(k.x(), q) {
+                        Some(law) if series == "inline" => bar.with_theory(law.value),
                         _ => bar,
                     }
                 });
@@ -468,18 +546,17 @@ fn quantiles(
             })
         })
         .collect();
-    let p99 = |series: &str| cell(summary.only(series).and_then(|k| k.latency(0.99)), seconds);
     (!groups.is_empty()).then(|| Figure {
         id: "quantiles".into(),
         title: format!(
             "99 % of the echoes come within {} on the event loop, within {} in another process",
-            p99("inline"),
-            p99("process")
+            view.say("inline", 0.99),
+            view.say("process", 0.99)
         ),
         subtitle: "Latency of everybody else's echoes, from the instant they were due. Dashed: what the law of the block says".into(),
         desc: "Median, 99th percentile and slowest echo for each place where the mathematics is done.".into(),
         body: Body::Bars(Bars {
-            x: Axis::log("latency of an echo", Unit::Seconds),
+            x: Axis::log("latency of an echo, log scale", Unit::Seconds),
             groups,
         }),
     })
@@ -501,6 +578,11 @@ fn leavers(p: &Params, summary: &Summary) -> Option<Figure> {
     if points.len() < 2 {
         return None;
     }
+    let said = |(block, share): &(f64, f64)| {
+        let block = seconds(*block);
+        format!("{} in {block}", percent(*share))
+    };
+    let lost: Vec<String> = points.iter().map(said).collect();
     let (beat, patience) = (p.beat.s(), p.patience.s());
     let last = points.last()?.0.max(patience + beat);
     let law = |block: f64| p.away(block).leave_share();
@@ -509,8 +591,8 @@ fn leavers(p: &Params, summary: &Summary) -> Option<Figure> {
     Some(Figure {
         id: "leavers".into(),
         title: format!(
-            "All are lost to a block of their patience, {}; none to one a beat shorter",
-            seconds(patience)
+            "Of the users a block of the event loop loses {}",
+            lost.join(", ")
         ),
         subtitle: format!(
             "{users} users who leave after {} without a heartbeat, one of which comes every {}. Dots: measured",

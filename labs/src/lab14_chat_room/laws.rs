@@ -36,13 +36,15 @@ impl Away {
     }
 
     /// Heartbeats missed, for each user on average: those that fell due while the loop was away, and
-    /// until the user left. Exact for a block of two beats or more.
+    /// until the user left. The next one is sent when its timer has its turn, which is in that half of
+    /// the round in which nothing is written yet. Exact for a block of two beats or more.
     pub fn missed(&self) -> f64 {
+        let silence = self.block + self.after / 4.0;
         let beats = |silence: f64| (silence / self.beat + 1e-9).floor();
         const USERS: usize = 1000;
         let of = |user: usize| {
             let before = (user as f64 + 0.5) / USERS as f64 * self.beat;
-            beats((self.silence() + before).min(self.patience))
+            beats((silence + before).min(self.patience))
         };
         (0..USERS).map(of).sum::<f64>() / USERS as f64
     }
@@ -60,8 +62,9 @@ impl Away {
     /// An echo due so long after the loop stopped waits for the rest of the block: the waits fall
     /// evenly from `block` to nothing (or to what is left at the end of the window). With the share
     /// f of the echoes in the block, the slowest share 1 − q of all is the slowest (1 − q)/f of
-    /// those. On top comes the round in which the loop sees to everybody once: only at its end has a
-    /// room heard all that was said in it.
+    /// those. On top comes the round in which the loop sees to everybody once: first it reads what
+    /// all have said, which is half of it, and then it writes to them in the order in which they
+    /// spoke, so who was due first is heard in the middle of the round and who was due last at its end.
     pub fn quantile(&self, q: f64, calm: f64) -> f64 {
         let slower = 1.0 - q;
         let share = self.share();
@@ -69,7 +72,8 @@ impl Away {
             return calm;
         }
         let seen = self.block.min(self.window - self.at);
-        self.after.max(calm) + self.block - seen * slower / share
+        let (middle, end) = ((self.after / 2.0).max(calm), self.after.max(calm));
+        middle + self.block - (seen - (end - middle) * seen / self.block) * slower / share
     }
 
     /// Share of the messages that are not heard, or never said, because their speakers leave.
@@ -113,7 +117,8 @@ mod tests {
         assert_eq!(gone.leave_share(), 1.0);
         assert!((gone.missed() - 6.0).abs() < 1e-9);
         assert!((gone.lost_share() - 5.0 / 6.0).abs() < 1e-12);
-        // A round of 10 ms: the silence is 5 ms longer, the echoes come 10 ms later.
+        // A round of 10 ms: the silence is 5 ms longer, the first echoes come 5 ms later and the last
+        // ones 10 ms.
         let round = Away {
             after: 0.01,
             ..half
@@ -125,7 +130,7 @@ mod tests {
                 ..AWAY
             }
             .quantile(0.5, 0.001)
-                - 0.11)
+                - 0.10875)
                 .abs()
                 < 1e-12
         );

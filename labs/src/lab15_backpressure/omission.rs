@@ -9,10 +9,10 @@ use rand_pcg::Pcg64Mcg;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::{Answer, Arm, Door, Params, Rules, Service, systems::Meter};
+use super::{Arm, Door, Params, Rules, Service, systems::Meter};
 
-/// Services side by side: only for smoother curves.
-const SYSTEMS: usize = 20;
+/// Services side by side, over all trials of a round.
+const SYSTEMS: usize = 120;
 
 /// The share of the window after which the freeze begins.
 const BEFORE: f64 = 1.0 / 3.0;
@@ -21,6 +21,8 @@ const BEFORE: f64 = 1.0 / 3.0;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Freeze {
     rules: Rules,
+    /// Services of a trial.
+    systems: usize,
     service_s: f64,
     rate: f64,
     window: Duration,
@@ -34,8 +36,10 @@ pub(super) const ONE_IN: [f64; 13] = [
 ];
 
 impl Freeze {
-    pub(super) fn of(p: &Params) -> Freeze {
+    /// One of so many trials side by side.
+    pub(super) fn of(p: &Params, parts: usize) -> Freeze {
         Freeze {
+            systems: SYSTEMS.div_ceil(parts),
             rules: Rules::of(p, Arm::Unbounded),
             service_s: p.service.s(),
             rate: p.tested * p.workers as f64 / p.service.s(),
@@ -53,11 +57,11 @@ impl Freeze {
     /// Requests of one service: when each is due, and how long it takes.
     fn schedule(&self, system: usize) -> Vec<(Duration, Duration)> {
         let n = (self.window.as_secs_f64() * self.rate) as usize;
-        let mut rng = Pcg64Mcg::seed_from_u64(self.seed.wrapping_add(system as u64));
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed.wrapping_add((system as u64) << 32));
         (0..n)
             .map(|i| {
                 // Services do not all tick at the same instant.
-                let phase = system as f64 / SYSTEMS as f64;
+                let phase = system as f64 / self.systems as f64;
                 let due = (i as f64 + phase) / self.rate;
                 let time = -(1.0 - rng.random::<f64>()).ln() * self.service_s;
                 (Duration::from_secs_f64(due), Duration::from_secs_f64(time))
@@ -78,20 +82,18 @@ type Took = (f64, f64);
 pub(super) async fn open(r: Recorder, freeze: Freeze) -> Result<()> {
     over_systems(&r, freeze, |freeze, system, begin| async move {
         let (service, _workers) = freeze.open_service(begin);
-        let mut sent = Vec::new();
+        let mut clients = JoinSet::new();
         for (due, time) in freeze.schedule(system) {
             let due = begin + due;
             sleep_until(due.into()).await;
-            sent.push((due, service.enter(Instant::now(), time).await));
+            let (_, answer) = service.enter(Instant::now(), time).await;
+            clients.spawn(async move {
+                answer.await.ok()?;
+                let from_due = due.elapsed().as_secs_f64();
+                Some((from_due, from_due))
+            });
         }
-        let mut took = Vec::new();
-        for (due, (_, answer)) in sent {
-            if let Ok(Answer::Served { ended, .. }) = answer.await {
-                let from_due = (ended - due).as_secs_f64();
-                took.push((from_due, from_due));
-            }
-        }
-        took
+        clients.join_all().await.into_iter().flatten().collect()
     })
     .await
 }
@@ -139,7 +141,7 @@ where
         ..freeze
     };
     let begin = Instant::now() + Duration::from_millis(20);
-    let all = (0..SYSTEMS).map(|system| watch(freeze, system, begin));
+    let all = (0..freeze.systems).map(|system| watch(freeze, system, begin));
     let all = futures_util::future::join_all(all);
     let Some(all) = r.load().unless_stopped(all).await else {
         return Ok(());
@@ -157,15 +159,10 @@ where
         let curve = ONE_IN.map(|n| (n, lab_kit::stats::quantile(&pooled, 1.0 - 1.0 / n)));
         let drawn = curve.into_iter().filter(|(_, value)| value.is_finite());
         books.traces.insert(name.into(), drawn.collect());
-        let groups = all.chunks(2).enumerate().filter_map(|(g, pair)| {
-            let mut some: Vec<f64> = pair.iter().flatten().map(clock).collect();
-            some.sort_by(f64::total_cmp);
-            let p95 = lab_kit::stats::quantile(&some, 0.95);
-            p95.is_finite().then_some((g as f64, p95))
-        });
-        books
-            .traces
-            .insert(format!("p95_{name}_s"), groups.collect());
+        let p95 = lab_kit::stats::quantile(&pooled, 0.95);
+        if p95.is_finite() {
+            books.gauges.insert(format!("p95_{name}_s"), p95);
+        }
     }
     for (sent, _) in all.iter().flatten() {
         books.offered += 1;

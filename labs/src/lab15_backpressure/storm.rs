@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::{Answer, Arm, Door, Params, Rules, Service, systems::GROUPS, systems::Meter};
+use super::{Answer, Arm, Door, Params, Rules, Service, systems::Meter};
 
-/// Services side by side, four in each group.
-const SYSTEMS: usize = 4 * GROUPS;
+/// Services side by side, over all trials of a round.
+const SYSTEMS: usize = 42;
 
 /// What is done against the storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ impl Remedy {
 #[derive(Clone, Debug)]
 pub(super) struct Storm {
     p: Params,
+    /// Services of a trial.
+    systems: usize,
     /// When the surge begins and ends.
     pub(super) surge: (f64, f64),
     /// When the users go away and come back, in the arm where they do.
@@ -75,7 +77,8 @@ pub(super) struct Storm {
 }
 
 impl Storm {
-    pub(super) fn of(p: &Params) -> Storm {
+    /// One of so many trials side by side.
+    pub(super) fn of(p: &Params, parts: usize) -> Storm {
         let t = p.deadline.s();
         let surge = (2.0 * t, 2.0 * t + p.surge_for.s());
         let leave = surge.1 + 3.0 * t;
@@ -86,6 +89,7 @@ impl Storm {
         let away = (leave, leave + left.max(t));
         Storm {
             p: p.clone(),
+            systems: SYSTEMS.div_ceil(parts),
             surge,
             away,
             end: away.1 + 5.0 * t,
@@ -195,7 +199,7 @@ pub(super) async fn run(r: Recorder, storm: Storm, remedy: Remedy) -> Result<()>
     let seed = r.seed();
     let systems = async {
         let mut running = JoinSet::new();
-        for system in 0..SYSTEMS {
+        for system in 0..storm.systems {
             let storm = storm.clone();
             let seed = seed.wrapping_add((system as u64) << 32);
             running.spawn(async move { (system, one(storm, remedy, seed, begin).await) });
@@ -262,24 +266,23 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
             _ => trial.timed_out += 1,
         }
     }
-    // Share of the requests that came in a stretch and were answered, and how often they were sent.
+    // Share of the requests that came in a stretch and were answered, or given up, and how often they
+    // were sent.
     for (name, (from, to)) in storm.stretches() {
         let inside = |d: &&Done| d.came >= from && d.came < to;
-        for group in 0..GROUPS {
-            let of = systems
-                .iter()
-                .filter(|(system, _)| system % GROUPS == group);
-            let (mut came, mut good, mut sent) = (0.0, 0.0, 0.0);
-            for done in of.flat_map(|(_, done)| done).filter(inside) {
-                came += 1.0;
-                good += f64::from(done.outcome == Outcome::Ok);
-                sent += done.attempts as f64;
-            }
-            if came > 0.0 {
-                for (what, value) in [("good", good), ("attempts", sent)] {
-                    let trace = trial.traces.entry(format!("{what}_{name}")).or_default();
-                    trace.push((group as f64, value / came));
-                }
+        let (mut came, mut good, mut sent) = (0.0, 0.0, 0.0);
+        for done in all().filter(inside) {
+            came += 1.0;
+            good += f64::from(done.outcome == Outcome::Ok);
+            sent += done.attempts as f64;
+        }
+        if came > 0.0 {
+            for (what, value) in [
+                ("good", good),
+                ("given_up", came - good),
+                ("attempts", sent),
+            ] {
+                trial.gauges.insert(format!("{what}_{name}"), value / came);
             }
         }
     }
@@ -308,7 +311,7 @@ mod tests {
         let command = Params::augment_args(Command::new("lab15"));
         let flags = ["lab15"].iter().chain(Backpressure::CARD.sizes.smoke);
         let matches = command.get_matches_from(flags);
-        Storm::of(&Params::from_arg_matches(&matches).unwrap())
+        Storm::of(&Params::from_arg_matches(&matches).unwrap(), 1)
     }
 
     #[test]

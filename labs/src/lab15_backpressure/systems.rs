@@ -2,22 +2,23 @@
 //!
 //! Each service has its own arrivals and service times, drawn from seeds before it opens, so that
 //! the very same can also be sent through it in virtual time.
+//!
+//! Three instruments that know nothing of each other watch a service: it counts who comes in, a sampler
+//! looks now and then how many are inside, and the clients time their answers by their own clocks.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use futures_util::{StreamExt, future::join, stream::FuturesUnordered};
 use lab_kit::prelude::*;
 use lab_kit::stats::{mean, quantile};
 use lab_kit::theory::overload::{Discipline, Fate, states};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tokio::sync::oneshot::Receiver;
+use tokio::sync::{mpsc, oneshot::Receiver};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
 use super::{Answer, Arm, Door, Params, Rules, Service};
-
-/// Groups of services: each gives one value of every figure, and these give the interval.
-pub(super) const GROUPS: usize = 10;
 
 /// From here on an endless queue remembers for longer than a run lasts.
 pub(super) const NEAR: f64 = 0.9;
@@ -55,14 +56,15 @@ struct Visit {
     counts: bool,
 }
 
-/// What became of a visit.
+/// What became of a visit, by its client's clock.
 struct Log {
     visit: Visit,
     arrived: Instant,
     /// When it was let in.
     entered: Option<Instant>,
     refused: bool,
-    answer: Option<Answer>,
+    /// The answer, and when it was heard.
+    heard: Option<(Answer, Instant)>,
 }
 
 impl Crowd {
@@ -72,6 +74,8 @@ impl Crowd {
             Arm::Unbounded if (NEAR..OVERLOAD).contains(&rho) => 3 * p.systems,
             Arm::Unbounded if rho < OVERLOAD => p.systems,
             Arm::Waits if rho < OVERLOAD => p.systems / 2,
+            // Lateness counts most where the oldest is always about to expire.
+            Arm::Expired if rho >= OVERLOAD => p.systems / 2,
             Arm::Unbounded | Arm::Shed => p.systems / 4,
             _ => p.systems / 6,
         };
@@ -88,8 +92,26 @@ impl Crowd {
             late_start: window / 4 - warm_up,
             window,
             quiet: Duration::from_secs_f64(p.lasts()),
-            systems: systems.div_ceil(GROUPS).max(1) * GROUPS,
+            systems: systems.max(1),
         }
+    }
+
+    /// From when to when arrivals count.
+    fn window(&self, begin: Instant) -> (Instant, Instant) {
+        let from = begin + self.warm_up;
+        (from, from + self.window)
+    }
+
+    /// Opens a service.
+    fn open(&self, begin: Instant) -> (Arc<Service>, JoinSet<()>) {
+        let (from, over) = self.window(begin);
+        Service::open(self.rules, Meter::new(from, over), None)
+    }
+
+    /// Everybody who is let in is served or dropped before long.
+    fn ends(&self) -> bool {
+        let endless = matches!(self.rules.arm, Arm::Unbounded | Arm::Waits | Arm::Newest);
+        self.rho < OVERLOAD || !endless
     }
 
     /// Arrivals per second at each service.
@@ -136,15 +158,12 @@ impl Crowd {
         found.unwrap_or(state.len().saturating_sub(1))
     }
 
-    /// The visits to one service. The `i`-th of its group begins in the `i`-th of equally likely
-    /// classes of the steady state, so that every group has its share of good and bad beginnings.
+    /// The visits to one service. The `i`-th begins in the `i`-th of equally likely classes of the
+    /// steady state, so that every trial has its share of good and bad beginnings.
     fn visits(&self, system: usize, seed: u64) -> Vec<Visit> {
-        let (group, i) = (system % GROUPS, system / GROUPS);
-        let mut shared = Pcg64Mcg::seed_from_u64(seed.wrapping_add(group as u64));
-        let offset: f64 = shared.random();
-        let class = (i as f64 + offset) / (self.systems / GROUPS) as f64;
         let own = seed.wrapping_add(((system + 1) as u64) << 32);
         let mut rng = Pcg64Mcg::seed_from_u64(own);
+        let class = (system as f64 + rng.random::<f64>()) / self.systems as f64;
         let mut draw = |mean: f64| -(1.0 - rng.random::<f64>()).ln() * mean;
         let mut visits: Vec<Visit> = (0..self.at_first(class))
             .map(|_| Visit {
@@ -169,107 +188,205 @@ impl Crowd {
     }
 }
 
+/// Until all have drawn who will come.
+const READY: Duration = Duration::from_millis(200);
+
 /// Runs one condition.
 pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
     // All watch together, when all are ready. Who needs no warm-up opens later: to close a service
     // with thousands in its line is work, and would make the timers of those late who still run.
-    let opened = Instant::now() + Duration::from_millis(50);
+    let opened = Instant::now() + READY;
     let begin = opened + crowd.late_start;
     let seed = r.seed();
     let all = async {
         let mut running = JoinSet::new();
+        let mut services = Vec::new();
         for system in 0..crowd.systems {
             let visits = crowd.visits(system, seed);
-            running.spawn(async move { (system, one(crowd, visits, begin).await) });
+            let (service, workers) = crowd.open(begin);
+            services.push(service.clone());
+            running.spawn(async move {
+                let watched = one(crowd, visits, begin, service).await;
+                drop(workers);
+                (system, watched)
+            });
         }
-        let mut done = running.join_all().await;
+        let (inside, mut done) =
+            join(sample(&crowd, begin, seed, services), running.join_all()).await;
         done.sort_by_key(|(system, _)| *system);
         // Making the books is work, and would make the timers of those late who still run.
         sleep_until((opened + crowd.quiet).into()).await;
-        done
+        (inside, done)
     };
     // A run that is stopped has no books.
-    if let Some(done) = r.load().unless_stopped(all).await {
+    if let Some((inside, done)) = r.load().unless_stopped(all).await {
         let systems: Vec<Watched> = done.into_iter().map(|(_, watched)| watched).collect();
-        r.books(books(&crowd, begin, &systems));
+        let mut trial = books(&crowd, begin, &systems);
+        if inside.is_finite() {
+            trial.gauges.insert("sampled_inside".into(), inside);
+        }
+        r.books(trial);
     }
     Ok(())
+}
+
+/// How late timers are while all of this runs: sleepers that do nothing else.
+pub(super) async fn timers(r: Recorder, crowd: Crowd) -> Result<()> {
+    const SLEEPERS: u64 = 100;
+    let opened = Instant::now() + READY;
+    let (from, over) = crowd.window(opened + crowd.late_start);
+    let seed = r.seed();
+    let all = async {
+        let mut running = JoinSet::new();
+        for sleeper in 0..SLEEPERS {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed.wrapping_add(sleeper << 32));
+            running.spawn(async move {
+                let (mut late, mut due) = (Vec::new(), from);
+                loop {
+                    let time = -(1.0 - rng.random::<f64>()).ln() * crowd.service_s;
+                    due += Duration::from_secs_f64(time);
+                    if due >= over {
+                        return late;
+                    }
+                    sleep_until(due.into()).await;
+                    late.push(due.elapsed().as_secs_f64());
+                }
+            });
+        }
+        let late = running.join_all().await.concat();
+        sleep_until((opened + crowd.quiet).into()).await;
+        late
+    };
+    if let Some(mut late) = r.load().unless_stopped(all).await {
+        late.sort_by(f64::total_cmp);
+        let figures = [
+            ("late_mean_s", mean(&late)),
+            ("late_p50_s", quantile(&late, 0.5)),
+            ("late_p99_s", quantile(&late, 0.99)),
+        ];
+        let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
+        r.books(Trial {
+            wall_s: crowd.window.as_secs_f64(),
+            gauges: finite.map(|(name, value)| (name.into(), value)).collect(),
+            ..Trial::default()
+        });
+    }
+    Ok(())
+}
+
+/// Looks how many are inside, every now and then during the window: the mean of what it sees.
+async fn sample(crowd: &Crowd, begin: Instant, seed: u64, services: Vec<Arc<Service>>) -> f64 {
+    let (from, over) = crowd.window(begin);
+    let every = Duration::from_secs_f64((crowd.service_s / 4.0).max(1e-3));
+    let phase: f64 = Pcg64Mcg::seed_from_u64(seed).random();
+    let mut at = from + every.mul_f64(phase);
+    let (mut seen, mut looked) = (0, 0);
+    while at < over {
+        sleep_until(at.into()).await;
+        seen += services.iter().map(|s| s.inside()).sum::<usize>();
+        looked += services.len();
+        at += every;
+    }
+    seen as f64 / looked as f64
 }
 
 /// One service, watched from outside and from inside.
 struct Watched {
     log: Vec<Log>,
-    /// Mean number inside, integrated by the service.
-    inside: f64,
+    /// How many the service let in during the window.
+    let_in: usize,
     deepest: usize,
 }
 
-/// What came of going in, and where the answer will come from.
-type Entered = (Door, Receiver<Answer>);
+/// What came of going in.
+#[derive(Clone, Copy)]
+enum Entered {
+    In(Instant),
+    Refused,
+}
 
-async fn one(crowd: Crowd, visits: Vec<Visit>, begin: Instant) -> Watched {
-    let from = begin + crowd.warm_up;
-    let over = from + crowd.window;
-    let (service, _workers) = Service::open(crowd.rules, Meter::new(from, over), None);
+/// A client that was let in, by its number, and where its answer will come from.
+type Call = (usize, Receiver<Answer>);
+
+async fn one(crowd: Crowd, visits: Vec<Visit>, begin: Instant, service: Arc<Service>) -> Watched {
+    let (_, over) = crowd.window(begin);
     // Nothing that arrives before `over` can be in time after this.
     let last = over + crowd.deadline;
-    let mut asked = Vec::<(Visit, Option<Entered>)>::new();
-    for visit in visits {
-        let arrived = begin + Duration::from_secs_f64(visit.at);
-        if arrived > Instant::now() {
-            sleep_until(arrived.into()).await;
-        }
-        let time = Duration::from_secs_f64(visit.service);
-        let entered = timeout_at(last.into(), service.enter(arrived, time)).await;
-        asked.push((visit, entered.ok()));
-    }
-    if crowd.rho >= OVERLOAD && crowd.rules.arm != Arm::Shed {
-        sleep_until(last.into()).await;
-    }
-    let mut log = Vec::with_capacity(asked.len());
-    for (visit, entered) in asked {
-        let arrived = begin + Duration::from_secs_f64(visit.at);
-        let mut entry = Log {
-            visit,
-            arrived,
-            entered: None,
-            refused: false,
-            answer: None,
-        };
-        match entered {
-            None => {}
-            Some((Door::Refused { .. }, _)) => entry.refused = true,
-            Some((Door::In(at), mut answer)) => {
-                entry.entered = Some(at);
-                // Below saturation everybody's turn comes; in an overload it need not.
-                entry.answer = if crowd.rho < OVERLOAD {
-                    answer.await.ok()
-                } else {
-                    let rest = Duration::from_millis(1);
-                    match answer.try_recv() {
-                        Ok(answer) => Some(answer),
-                        Err(_) if Instant::now() < last + rest => {
-                            timeout_at((last + rest).into(), answer)
-                                .await
-                                .ok()
-                                .and_then(Result::ok)
-                        }
-                        Err(_) => None,
-                    }
-                };
+    let (tell, mut calls) = mpsc::unbounded_channel::<Call>();
+    let mut heard: Vec<Option<(Answer, Instant)>> = visits.iter().map(|_| None).collect();
+    let come = async {
+        let tell = tell;
+        let mut entered = Vec::with_capacity(visits.len());
+        for (client, visit) in visits.iter().enumerate() {
+            let arrived = begin + Duration::from_secs_f64(visit.at);
+            if arrived > Instant::now() {
+                sleep_until(arrived.into()).await;
             }
+            let time = Duration::from_secs_f64(visit.service);
+            entered.push(
+                match timeout_at(last.into(), service.enter(arrived, time)).await {
+                    Ok((Door::In(_), answer)) => {
+                        let _ = tell.send((client, answer));
+                        Some(Entered::In(Instant::now()))
+                    }
+                    Ok((Door::Refused { .. }, _)) => Some(Entered::Refused),
+                    Err(_) => None,
+                },
+            );
         }
-        log.push(entry);
-    }
-    let (inside, deepest) = service.meter.read();
+        entered
+    };
+    let listen = async {
+        let hearing = hear(&mut calls, &mut heard);
+        // Where the line ends everybody's turn comes; in an endless overload it need not.
+        if crowd.ends() {
+            hearing.await;
+        } else {
+            let _ = timeout_at(last.into(), hearing).await;
+        }
+    };
+    let (entered, ()) = join(come, listen).await;
+    let all = visits.into_iter().zip(entered).zip(heard);
+    let log = all.map(|((visit, entered), heard)| Log {
+        visit,
+        arrived: begin + Duration::from_secs_f64(visit.at),
+        entered: match entered {
+            Some(Entered::In(at)) => Some(at),
+            _ => None,
+        },
+        refused: matches!(entered, Some(Entered::Refused)),
+        heard,
+    });
+    let log = log.collect();
+    let (let_in, deepest) = service.meter.read();
     Watched {
         log,
-        inside,
+        let_in,
         deepest,
     }
 }
 
-/// What one service measured of the visits that count.
+/// Clients wait for their answers, each with its own clock.
+async fn hear(calls: &mut mpsc::UnboundedReceiver<Call>, heard: &mut [Option<(Answer, Instant)>]) {
+    let mut waiting = FuturesUnordered::new();
+    let mut open = true;
+    while open || !waiting.is_empty() {
+        tokio::select! {
+            call = calls.recv(), if open => match call {
+                Some((client, answer)) => waiting.push(async move {
+                    let answer = answer.await.ok();
+                    (client, answer, Instant::now())
+                }),
+                None => open = false,
+            },
+            Some((client, answer, at)) = waiting.next(), if !waiting.is_empty() => {
+                heard[client] = answer.map(|answer| (answer, at));
+            }
+        }
+    }
+}
+
+/// What was measured of the visits that count, over services.
 #[derive(Default)]
 struct Sums {
     offered: f64,
@@ -279,229 +396,178 @@ struct Sums {
     waits: Vec<f64>,
     /// Service times of all who came.
     work: f64,
-    /// How many virtual time answers within the deadline.
-    exact_good: f64,
+    /// What virtual time answers: from arrival to the end of the service.
+    exact: Vec<f64>,
     /// Waits of those who were served here and in virtual time: here, and there.
     same: (f64, f64, f64),
-    /// Sum of the parts of the sojourns inside the service that lie in the window.
-    sojourn: f64,
+    /// From being let in to hearing the answer, by the clients' clocks.
+    sojourn: (f64, f64),
     queued: (f64, f64),
-    late: (f64, f64),
+    /// How late each answer was heard after it was due.
+    late: Vec<f64>,
+    /// Answers that were too late, in the second half of the window.
+    too_late: f64,
+    let_in: f64,
+    deepest: usize,
+}
+
+fn seconds_from(a: Instant, b: Instant) -> f64 {
+    b.saturating_duration_since(a).as_secs_f64()
 }
 
 impl Sums {
-    fn of(crowd: &Crowd, begin: Instant, watched: &Watched, trial: &mut Trial) -> Sums {
+    fn add(&mut self, crowd: &Crowd, begin: Instant, watched: &Watched, trial: &mut Trial) {
         let arrivals = watched.log.iter().map(|l| (l.visit.at, l.visit.service));
         let arrivals: Vec<(f64, f64)> = arrivals.collect();
         let exact = crowd.discipline().run(crowd.rules.workers, &arrivals);
-        let from = begin + crowd.warm_up;
-        let over = from + crowd.window;
-        let seconds = |a: Instant, b: Instant| b.saturating_duration_since(a).as_secs_f64();
-        let mut sums = Sums::default();
-        for log in &watched.log {
-            if let Some(Answer::Served { due, ended, .. }) = log.answer {
-                sums.late.0 += seconds(due, ended);
-                sums.late.1 += 1.0;
-            }
-        }
-        let late = if sums.late.1 > 0.0 {
-            sums.late.0 / sums.late.1
-        } else {
-            0.0
-        };
-        let in_time = crowd.deadline.as_secs_f64() - late;
+        let (from, over) = crowd.window(begin);
+        let half = from + crowd.window / 2;
+        self.let_in += watched.let_in as f64;
+        self.deepest = self.deepest.max(watched.deepest);
         for (log, exact) in watched.log.iter().zip(exact) {
-            if let Some(entered) = log.entered {
-                // Whoever had no answer was inside to the end of the window.
-                let left = match log.answer {
-                    Some(Answer::Served { ended, .. }) => ended,
-                    Some(Answer::Dropped { at }) => at,
-                    None => over,
-                };
-                sums.sojourn += seconds(entered.max(from), left.min(over));
+            if let (Some(entered), Some((_, heard))) = (log.entered, &log.heard)
+                && (from..over).contains(&entered)
+            {
+                self.sojourn.0 += seconds_from(entered, *heard);
+                self.sojourn.1 += 1.0;
             }
-            if !log.visit.counts {
-                continue;
+            if let Some((Answer::Served { .. }, heard)) = &log.heard
+                && (half..over).contains(heard)
+                && *heard > log.arrived + crowd.deadline
+            {
+                self.too_late += 1.0;
             }
-            sums.offered += 1.0;
-            sums.work += log.visit.service;
-            if let Fate::Served(start) = exact {
-                let took = start + log.visit.service - log.visit.at;
-                sums.exact_good += f64::from(took <= in_time);
-            }
-            trial.offered += 1;
-            match log.answer {
-                _ if log.refused => {
-                    sums.refused += 1.0;
-                    trial.rejected += 1;
-                }
-                Some(Answer::Served { picked, ended, .. }) => {
-                    let wait = seconds(log.arrived, picked);
-                    sums.waits.push(wait);
-                    let entered = log.entered.unwrap_or(log.arrived);
-                    sums.queued.0 += seconds(entered, picked);
-                    sums.queued.1 += 1.0;
-                    if let Fate::Served(start) = exact {
-                        sums.same.0 += wait;
-                        sums.same.1 += start - log.visit.at;
-                        sums.same.2 += 1.0;
-                    }
-                    let took = ended.saturating_duration_since(log.arrived);
-                    trial.attempt_latency.record(took);
-                    if took <= crowd.deadline {
-                        sums.good += 1.0;
-                        trial.ok += 1;
-                        trial.latency.record(took);
-                    } else {
-                        trial.timed_out += 1;
-                    }
-                }
-                Some(Answer::Dropped { .. }) => {
-                    sums.dropped += 1.0;
-                    trial.timed_out += 1;
-                }
-                None => trial.timed_out += 1,
+            if log.visit.counts {
+                self.count(crowd, log, exact, trial);
             }
         }
-        sums
     }
 
-    fn add(&mut self, other: &Sums) {
-        self.offered += other.offered;
-        self.refused += other.refused;
-        self.dropped += other.dropped;
-        self.good += other.good;
-        self.work += other.work;
-        self.exact_good += other.exact_good;
-        self.waits.extend(&other.waits);
-        self.same.0 += other.same.0;
-        self.same.1 += other.same.1;
-        self.same.2 += other.same.2;
-        self.sojourn += other.sojourn;
-        self.queued.0 += other.queued.0;
-        self.queued.1 += other.queued.1;
-        self.late.0 += other.late.0;
-        self.late.1 += other.late.1;
+    /// Adds a visit that counts.
+    fn count(&mut self, crowd: &Crowd, log: &Log, exact: Fate, trial: &mut Trial) {
+        self.offered += 1.0;
+        self.work += log.visit.service;
+        if let Fate::Served(start) = exact {
+            self.exact.push(start + log.visit.service - log.visit.at);
+        }
+        trial.offered += 1;
+        match &log.heard {
+            _ if log.refused => {
+                self.refused += 1.0;
+                trial.rejected += 1;
+            }
+            Some((Answer::Served { picked, due }, heard)) => {
+                let wait = seconds_from(log.arrived, *picked);
+                self.waits.push(wait);
+                self.late.push(seconds_from(*due, *heard));
+                self.queued.0 += seconds_from(log.entered.unwrap_or(log.arrived), *picked);
+                self.queued.1 += 1.0;
+                if let Fate::Served(start) = exact {
+                    self.same.0 += wait;
+                    self.same.1 += start - log.visit.at;
+                    self.same.2 += 1.0;
+                }
+                let took = heard.saturating_duration_since(log.arrived);
+                trial.attempt_latency.record(took);
+                if took <= crowd.deadline {
+                    self.good += 1.0;
+                    trial.ok += 1;
+                    trial.latency.record(took);
+                } else {
+                    trial.timed_out += 1;
+                }
+            }
+            Some((Answer::Dropped, _)) => {
+                self.dropped += 1.0;
+                trial.timed_out += 1;
+            }
+            None => trial.timed_out += 1,
+        }
+    }
+
+    /// How many virtual time answers within the deadline, each as late as one was here.
+    fn exact_good(&self, crowd: &Crowd) -> f64 {
+        let deadline = crowd.deadline.as_secs_f64();
+        let late = self.late.iter().copied().cycle();
+        let answered = self.exact.iter().zip(late);
+        answered
+            .filter(|(took, late)| *took + late <= deadline)
+            .count() as f64
     }
 
     /// The figures, each with its unit in the name, over so many services.
-    fn figures(&self, crowd: &Crowd, systems: usize) -> [(&'static str, f64); 13] {
+    fn figures(&mut self, crowd: &Crowd, systems: usize) -> [(&'static str, f64); 20] {
         let time = systems as f64 * crowd.window.as_secs_f64();
         let service = self.work / self.offered;
-        // What the workers could have done with services of these lengths.
+        // What the workers could have done with services of these lengths, and of those asked for.
         let capacity = crowd.rules.workers as f64 / service;
+        let asked = crowd.rules.workers as f64 / crowd.service_s;
+        self.waits.sort_by(f64::total_cmp);
         [
             ("came_per_s", self.offered / time),
             ("service_mean_s", service),
             ("wait_mean_s", mean(&self.waits)),
+            ("wait_p50_s", quantile(&self.waits, 0.5)),
+            ("wait_p99_s", quantile(&self.waits, 0.99)),
             ("same_wait_s", self.same.0 / self.same.2),
             ("exact_wait_s", self.same.1 / self.same.2),
             ("queued_mean_s", self.queued.0 / self.queued.1),
             ("refused_share", self.refused / self.offered),
             ("dropped_share", self.dropped / self.offered),
             ("good_share", self.good / self.offered),
-            ("exact_good_share", self.exact_good / self.offered),
+            ("exact_good_share", self.exact_good(crowd) / self.offered),
             ("good_of_capacity", self.good / time / capacity),
-            ("sojourn_rate", self.sojourn / time),
-            ("late_mean_s", self.late.0 / self.late.1),
+            ("late_of_capacity", 2.0 * self.too_late / time / asked),
+            ("late_mean_s", mean(&self.late)),
+            ("let_in_per_s", self.let_in / time),
+            ("sojourn_mean_s", self.sojourn.0 / self.sojourn.1),
+            ("depth_max", self.deepest as f64),
+            ("systems", systems as f64),
+            ("answered", self.waits.len() as f64),
         ]
     }
 }
 
-/// The books over all services: sums as usual, and each figure of each group as a trace.
+/// The books over all services.
 fn books(crowd: &Crowd, begin: Instant, systems: &[Watched]) -> Trial {
     let mut trial = Trial {
         wall_s: crowd.window.as_secs_f64(),
         ..Trial::default()
     };
-    let mut groups: Vec<Sums> = (0..GROUPS).map(|_| Sums::default()).collect();
-    let mut whole = Sums::default();
-    for (i, watched) in systems.iter().enumerate() {
-        let sums = Sums::of(crowd, begin, watched, &mut trial);
-        groups[i % GROUPS].add(&sums);
-        whole.add(&sums);
+    let mut sums = Sums::default();
+    for watched in systems {
+        sums.add(crowd, begin, watched, &mut trial);
     }
-    for (g, sums) in groups.iter().enumerate() {
-        for (name, value) in sums.figures(crowd, systems.len() / GROUPS) {
-            if value.is_finite() {
-                let trace = trial.traces.entry(name.into()).or_default();
-                trace.push((g as f64, value));
-            }
-        }
-    }
-    whole.waits.sort_by(f64::total_cmp);
-    let deepest = systems.iter().map(|w| w.deepest).max().unwrap_or(0);
-    let inside: f64 = systems.iter().map(|w| w.inside).sum();
-    let gauges = whole.figures(crowd, systems.len()).into_iter().chain([
-        ("wait_p50_s", quantile(&whole.waits, 0.5)),
-        ("wait_p99_s", quantile(&whole.waits, 0.99)),
-        ("inside_mean", inside / systems.len() as f64),
-        ("depth_max", deepest as f64),
-        ("systems", systems.len() as f64),
-    ]);
+    let gauges = sums.figures(crowd, systems.len()).into_iter();
     let finite = gauges.filter(|(_, value)| value.is_finite());
     trial.gauges = finite.map(|(name, value)| (name.into(), value)).collect();
     trial
 }
 
-/// A service's own instruments: how many are inside, integrated over a window, and the longest line.
+/// A service's own instruments: how many it let in during a window, and the longest line.
 pub(super) struct Meter {
     window: (Instant, Instant),
-    state: Mutex<Inside>,
-}
-
-struct Inside {
-    number: f64,
-    area: f64,
-    since: Instant,
-    deepest: usize,
+    counted: Mutex<(usize, usize)>,
 }
 
 impl Meter {
     pub(super) fn new(from: Instant, to: Instant) -> Meter {
-        let state = Inside {
-            number: 0.0,
-            area: 0.0,
-            since: from,
-            deepest: 0,
-        };
         Meter {
             window: (from, to),
-            state: Mutex::new(state),
+            counted: Mutex::default(),
         }
     }
 
     /// One more is inside, and so many of them wait.
     pub(super) fn enter(&self, now: Instant, waiting: usize) {
-        let mut state = self.state.lock().expect("nobody panics holding it");
-        state.until(now.min(self.window.1));
-        state.number += 1.0;
-        state.deepest = state.deepest.max(waiting);
+        let mut counted = self.counted.lock().expect("nobody panics holding it");
+        counted.0 += usize::from(now >= self.window.0 && now < self.window.1);
+        counted.1 = counted.1.max(waiting);
     }
 
-    /// One has left.
-    pub(super) fn leave(&self, now: Instant) {
-        let mut state = self.state.lock().expect("nobody panics holding it");
-        state.until(now.min(self.window.1));
-        state.number -= 1.0;
-    }
-
-    /// Mean number inside during the window, and the longest line at any time.
-    pub(super) fn read(&self) -> (f64, usize) {
-        let mut state = self.state.lock().expect("nobody panics holding it");
-        state.until(self.window.1);
-        let length = self.window.1.saturating_duration_since(self.window.0);
-        (state.area / length.as_secs_f64(), state.deepest)
-    }
-}
-
-impl Inside {
-    /// Integrates up to an instant; one before the window or out of order adds nothing.
-    fn until(&mut self, now: Instant) {
-        if now > self.since {
-            self.area += self.number * (now - self.since).as_secs_f64();
-            self.since = now;
-        }
+    /// How many were let in during the window, and the longest line at any time.
+    pub(super) fn read(&self) -> (usize, usize) {
+        *self.counted.lock().expect("nobody panics holding it")
     }
 }
 
@@ -566,7 +632,10 @@ mod tests {
                 let begin = Instant::now();
                 let visits = crowd.visits(0, 1);
                 let counted = visits.iter().filter(|v| v.counts).count() as u64;
-                let watched = runtime.block_on(one(crowd, visits, begin));
+                let watched = runtime.block_on(async {
+                    let (service, _workers) = crowd.open(begin);
+                    one(crowd, visits, begin, service).await
+                });
                 let trial = books(&crowd, begin, &[watched]);
                 assert!(trial.books_close(), "{arm:?} at {rho}");
                 assert_eq!(trial.offered, counted, "{arm:?} at {rho}");
@@ -581,14 +650,42 @@ mod tests {
     }
 
     #[test]
-    fn the_meter_integrates_inside_its_window_only() {
+    fn the_meter_counts_inside_its_window_only() {
         let from = Instant::now();
         let at = |s: u64| from + Duration::from_secs(s);
         let meter = Meter::new(at(10), at(20));
-        meter.enter(at(5), 0);
-        meter.enter(at(15), 3);
-        meter.leave(at(18));
-        meter.leave(at(30));
-        assert_eq!(meter.read(), ((5.0 + 3.0 * 2.0 + 2.0) / 10.0, 3));
+        for (second, waiting) in [(5, 0), (10, 3), (19, 1), (20, 2)] {
+            meter.enter(at(second), waiting);
+        }
+        assert_eq!(meter.read(), (2, 3));
+    }
+
+    #[test]
+    fn three_instruments_agree_on_littles_law() {
+        let p = params();
+        let crowd = Crowd {
+            window: Duration::from_millis(400),
+            ..Crowd::of(&p, Arm::Shed, 0.8)
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let begin = Instant::now() + Duration::from_millis(20);
+            let (mut services, mut running) = (Vec::new(), JoinSet::new());
+            for system in 0..40 {
+                let (service, workers) = crowd.open(begin);
+                services.push(service.clone());
+                let visits = crowd.visits(system, 5);
+                running.spawn(async move {
+                    let watched = one(crowd, visits, begin, service).await;
+                    drop(workers);
+                    watched
+                });
+            }
+            let (inside, done) = join(sample(&crowd, begin, 5, services), running.join_all()).await;
+            let gauges = books(&crowd, begin, &done).gauges;
+            let law = gauges["let_in_per_s"] * gauges["sojourn_mean_s"];
+            // A test runs beside others: only that none of them counts twice or not at all.
+            assert!((inside / law - 1.0).abs() < 0.3, "{inside} {law}");
+        });
     }
 }
