@@ -1,7 +1,9 @@
 //! What a job should take: Amdahl's law with the price of communication, and a cluster simulated in
 //! virtual time.
 //!
-//! All parameters are measured in the run with one process; what several take is then predicted:
+//! What a byte and a pair cost is measured in the run with one process; what several take is then
+//! predicted. Two measurements with n go into it as well, of other arms than the one that is predicted:
+//! what n threads of one process are worth (`n_eff`), and what an empty job of n processes takes.
 //!
 //! `T(n) = map/n_eff + bytes·(serialize + wire + deserialize) + reduce + what an empty job takes`
 
@@ -32,7 +34,7 @@ pub struct Pair {
 /// What was measured with one process.
 #[derive(Clone, Debug)]
 pub struct Costs {
-    /// Words a byte of text.
+    /// Words a byte of text, by their law.
     pub words_per_byte: f64,
     /// How the words are distributed.
     pub law: Law,
