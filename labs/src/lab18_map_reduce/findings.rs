@@ -5,7 +5,7 @@ use lab_kit::prelude::*;
 use super::{
     PAIR, Params,
     dataflow::Way,
-    model::{Cluster, Costs, Machine, Pair, Parts},
+    model::{Cluster, Costs, Machine, Pair, Parts, Text},
     ray,
 };
 
@@ -65,10 +65,11 @@ impl<'a> Theory<'a> {
             map: counting(&one)?.value / bytes,
             raw: pair(Way::Raw)?,
             combined: pair(Way::Combined)?,
-            text: (
-                gauge(&text, "serialize_s")? / bytes,
-                gauge(&text, "deserialize_s")? / bytes,
-            ),
+            text: Text {
+                // An older record does not know it: theory says nothing of the arms that need it then.
+                message: gauge(&loopback, "message_s_per_byte").unwrap_or(f64::NAN),
+                deserialize: gauge(&text, "deserialize_s")? / bytes,
+            },
             loopback: gauge(&loopback, "s_per_byte")?,
         };
         let others = [Way::Raw, Way::Combined].map(|way| [alone(way), paper(way)]);
@@ -180,9 +181,10 @@ impl<'a> Arm<'a> {
         self.k.wall_s()
     }
 
-    fn case(&self) -> Option<Case> {
-        let predicted = Given::new(self.theory?.sum(), self.of);
-        Some(Case::share(&self.name, predicted, self.wall(), CLOSE))
+    fn case(&self) -> Case {
+        let sum = self.theory.map_or(f64::NAN, |theory| theory.sum());
+        let predicted = Given::new(sum, self.of);
+        Case::share(&self.name, predicted, self.wall(), CLOSE)
     }
 }
 
@@ -269,7 +271,7 @@ impl<'a> View<'a> {
             way,
             n,
             k: k?,
-            theory,
+            theory: theory.filter(|parts| parts.sum().is_finite()),
             of: of.unwrap_or_default(),
         })
     }
@@ -436,31 +438,30 @@ fn claims(view: &View) -> Vec<Claim> {
 }
 
 /// What n processes take, by what one takes for a byte and a pair.
-fn time_claims(view: &View) -> Vec<Claim> {
-    let several = |way: Way, text: &str| {
-        let arms = view.several(way);
-        Law::new(text, "s", TIMES)
-            .within(WHY_CLOSE)
-            .near(arms.iter().filter_map(Arm::case))
+fn time_claims(view: &View) -> [Claim; 3] {
+    let law = |text: &str, arms: &mut dyn Iterator<Item = Arm>| {
+        let law = Law::new(text, "s", TIMES).within(WHY_CLOSE);
+        law.near(arms.map(|arm| arm.case()))
     };
-    // The path without a network is among those above.
-    let sent = view.sent().into_iter().filter(|a| a.k.x() == 0.0);
-    vec![
-        several(
-            Way::Combined,
+    let sent = |way: Way| {
+        // The path without a network is among those of several processes.
+        let arms = view.sent().into_iter();
+        arms.filter(move |arm| arm.way == way && arm.k.x() == 0.0)
+    };
+    let several = |way: Way| view.several(way).into_iter();
+    [
+        law(
             "with combined pairs on the wire, n processes take what one process's costs predict",
+            &mut several(Way::Combined).chain(sent(Way::Combined)),
         ),
-        several(
-            Way::Raw,
+        law(
             "with a pair for every word on the wire, n processes take what one process's costs predict",
+            &mut several(Way::Raw),
         ),
-        Law::new(
-            "sending the text costs its bytes: serialize, wire and deserialize, before the others can begin",
-            "s",
-            TIMES,
-        )
-        .within(WHY_CLOSE)
-        .near(sent.filter_map(|a| a.case())),
+        law(
+            "sent the text, a process begins when its share was read, copied, sent and received for it",
+            &mut sent(Way::Text),
+        ),
     ]
 }
 
@@ -682,7 +683,10 @@ fn costs_table(t: &Theory) -> Table {
         "Measured with one process: the parameters of theory",
         &["what", "a byte of text", "a word, raw", "a pair, combined"],
     );
-    let ns = |s: f64| format!("{} ns", number(s * 1e9));
+    let ns = |s: f64| match s.is_finite() {
+        true => format!("{} ns", number(s * 1e9)),
+        false => "–".into(),
+    };
     let c = &t.costs;
     let rows = [
         ("read", ns(c.read), "–".into(), "–".into()),
@@ -695,7 +699,7 @@ fn costs_table(t: &Theory) -> Table {
         ),
         (
             "serialize",
-            ns(c.text.0),
+            "–".into(),
             ns(c.raw.serialize),
             ns(c.combined.serialize),
         ),
@@ -712,8 +716,14 @@ fn costs_table(t: &Theory) -> Table {
             ns(c.loopback * c.combined.bytes),
         ),
         (
+            "as one message, from memory to memory",
+            ns(c.text.message),
+            "–".into(),
+            "–".into(),
+        ),
+        (
             "deserialize",
-            ns(c.text.1),
+            ns(c.text.deserialize),
             ns(c.raw.deserialize),
             ns(c.combined.deserialize),
         ),

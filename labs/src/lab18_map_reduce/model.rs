@@ -31,6 +31,15 @@ pub struct Pair {
     pub reduce: f64,
 }
 
+/// What a text costs that is sent, in seconds a byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text {
+    /// From the sender's memory to the receiver's, as one long message through the loopback interface.
+    pub message: f64,
+    /// Reading it from the message.
+    pub deserialize: f64,
+}
+
 /// What was measured with one process.
 #[derive(Clone, Debug)]
 pub struct Costs {
@@ -46,8 +55,8 @@ pub struct Costs {
     pub raw: Pair,
     /// A pair of a different word with its count.
     pub combined: Pair,
-    /// Seconds a byte of text: writing it as a message, and reading it from one.
-    pub text: (f64, f64),
+    /// A text that is sent.
+    pub text: Text,
     /// Seconds a byte from one process to another through the loopback interface.
     pub loopback: f64,
 }
@@ -131,13 +140,16 @@ impl Costs {
             deserialize: slow(pairs * away * pair.deserialize),
             reduce: slow(pairs * pair.reduce),
         };
-        if way == Way::Text {
-            // The first process alone reads all and sends the others theirs, before they can begin.
-            let (serialize, deserialize) = self.text;
-            parts.map += self.read * (bytes - share);
-            parts.serialize += bytes * away * serialize;
-            parts.wire += self.wire(bytes * away, 1, n, on);
-            parts.deserialize += if n > 1 { share * deserialize } else { 0.0 };
+        if way == Way::Text && n > 1 {
+            // The others begin when they have theirs: the first process reads it and sends it before it
+            // reads its own, which takes no longer than the way of what was sent.
+            let text = bytes * away;
+            let network = on
+                .bandwidth
+                .map_or(0.0, |b| text / b - text * self.loopback);
+            parts.map += self.read * text - slow(self.read * share);
+            parts.wire += text * self.text.message + network.max(0.0);
+            parts.deserialize += share * self.text.deserialize;
         }
         parts
     }
@@ -268,7 +280,10 @@ mod tests {
             map: 7e-9,
             raw: pair,
             combined: pair,
-            text: (0.2e-9, 0.3e-9),
+            text: Text {
+                message: 1.2e-9,
+                deserialize: 0.3e-9,
+            },
             loopback: 0.5e-9,
         }
     }
