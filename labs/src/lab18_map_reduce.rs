@@ -417,6 +417,7 @@ impl Lab for MapReduce {
         // Calibration, with one process: the wire and the messages by themselves.
         plan.point("loopback", 0.0, move |r| {
             r.gauge("s_per_byte", wire::loopback(4 * whole.b())?);
+            r.gauge("message_s_per_byte", wire::message(whole.b() / PAIR)?);
             Ok(())
         });
         for way in [Way::Raw, Way::Combined, Way::Text] {

@@ -104,6 +104,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use lab_kit::{heap::Heap, host, prelude::*};
 use mock_server::Site;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use reqwest::Url;
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
@@ -113,7 +114,9 @@ use crate::{
     client::{Client, FetchError, Request},
     crawl::{
         Task, TaskQueue,
+        classify::Trainer,
         embedded::{Embedded, Options},
+        extract::extract,
         worker::{self, Burden, Crawler, Meter, Settings},
     },
 };
@@ -405,7 +408,7 @@ impl Lab for WebScraper {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (rt, kernel) = (&runtime, Kernel::calibrate());
         let smoke = session.scale == Scale::Smoke;
-        // A bound needs an interval: several trials.
+        // What takes a moment is repeated for its interval.
         let repeats = if smoke { 1 } else { 5 };
         let limits = session.levels_that_fit(&p.limits);
         let mut plan = session.plan();
@@ -433,6 +436,9 @@ impl Lab for WebScraper {
             plan.point("session/shared", 0.0, |r| {
                 rt.block_on(sessions(r, p, Sessions::Shared))
             });
+            for samples in [p.samples, MORE * p.samples] {
+                plan.point("learnt", samples as f64, move |r| learnt(r, p, samples));
+            }
         }
         for pages in &p.backlogs {
             plan.point("queue/unbounded", *pages as f64, |r| {
@@ -498,10 +504,34 @@ fn pool(workers: usize, heap: Heap) -> Result<ThreadPool> {
     Ok(pool.build()?)
 }
 
+/// How many times as many labelled pages as the crawls have, to see what is left to learn.
+const MORE: usize = 4;
+/// Products that what was learnt is tried on.
+const HELD_OUT: u64 = 1000;
+
+/// A shop of its own with labelled pages of its own: how well do these tell the categories of the others?
+fn learnt(r: &Recorder, p: &Params, samples: usize) -> Result<()> {
+    let site = p.calm(r.seed(), HELD_OUT as usize);
+    let base = Url::parse("http://shop/")?;
+    let read = |path: String| extract(site.page(&path).as_bytes(), &base);
+    let mut trainer = Trainer::default();
+    for n in 0..samples {
+        let page = read(format!("/labelled/{n}"));
+        let label = page.label.context("a labelled page has no label")?;
+        trainer.learn(&label, &page.text);
+    }
+    let model = trainer.model(1.0).context("nothing was learnt")?;
+    let known = |n: &u64| model.classify(&read(format!("/p/{n}")).text) == site.category(*n);
+    let right = (0..HELD_OUT).filter(known).count();
+    r.gauge("classified", HELD_OUT as f64);
+    r.gauge("right", right as f64);
+    Ok(())
+}
+
 /// A whole shop, from its first page to the books: one trial.
 async fn crawled(r: &Recorder, p: &Params, products: usize) -> Result<()> {
     let site = p.site(r.seed(), products);
-    let upstream = r.upstream(p.spec(site, p.limit)).await?;
+    let upstream = Arc::new(r.upstream(p.spec(site, p.limit)).await?);
     let state = r.folder()?;
     // From here on everything is the crawler's, on whichever of its threads.
     let heap = Heap::new();
@@ -517,14 +547,7 @@ async fn crawled(r: &Recorder, p: &Params, products: usize) -> Result<()> {
 
     let start = Instant::now();
     frontier.offer(&[first]).await?;
-    let watch = watch::Watch::new(
-        r,
-        &frontier,
-        &crawler,
-        heap,
-        p.limit,
-        findings::wall(p, products),
-    );
+    let watch = watch::Watch::new(r, &upstream, &frontier, &crawler, heap, p, &site);
     let watching = tokio::spawn(watch.clone().run());
     crawler.work(&*frontier, &*frontier).await?;
     let wall = start.elapsed();

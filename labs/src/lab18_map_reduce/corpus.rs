@@ -41,6 +41,21 @@ impl Law {
         self.probabilities().into_iter().map(there).sum()
     }
 
+    /// Standard deviation of how many different words there are among so many.
+    pub fn distinct_deviation(&self, words: f64) -> f64 {
+        let there = |p: f64| -(words * (-p).ln_1p()).exp_m1();
+        let each = self.probabilities().into_iter().map(there);
+        // Words crowd each other out, which only makes the sum vary less.
+        each.map(|there| there * (1.0 - there)).sum::<f64>().sqrt()
+    }
+
+    /// How many words a text of so many bytes is expected to have, each with the blank after it.
+    pub fn words(&self, bytes: f64) -> f64 {
+        let each = self.probabilities().into_iter().enumerate();
+        let length = each.map(|(i, p)| p * (word(i).len() as f64 + 1.0));
+        bytes / length.sum::<f64>()
+    }
+
     /// Bytes of a word with the blank after it: of one of the text, and of one of its different
     /// words, for a text of so many words.
     pub fn word_bytes(&self, words: f64) -> (f64, f64) {

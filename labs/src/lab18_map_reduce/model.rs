@@ -1,7 +1,9 @@
 //! What a job should take: Amdahl's law with the price of communication, and a cluster simulated in
 //! virtual time.
 //!
-//! All parameters are measured in the run with one process; what several take is then predicted:
+//! What a byte and a pair cost is measured in the run with one process; what several take is then
+//! predicted. Two measurements with n go into it as well, of other arms than the one that is predicted:
+//! what n threads of one process are worth (`n_eff`), and what an empty job of n processes takes.
 //!
 //! `T(n) = map/n_eff + bytes·(serialize + wire + deserialize) + reduce + what an empty job takes`
 
@@ -29,10 +31,19 @@ pub struct Pair {
     pub reduce: f64,
 }
 
+/// What a text costs that is sent, in seconds a byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text {
+    /// From the sender's memory to the receiver's, as one long message through the loopback interface.
+    pub message: f64,
+    /// Reading it from the message.
+    pub deserialize: f64,
+}
+
 /// What was measured with one process.
 #[derive(Clone, Debug)]
 pub struct Costs {
-    /// Words a byte of text.
+    /// Words a byte of text, by their law.
     pub words_per_byte: f64,
     /// How the words are distributed.
     pub law: Law,
@@ -44,8 +55,8 @@ pub struct Costs {
     pub raw: Pair,
     /// A pair of a different word with its count.
     pub combined: Pair,
-    /// Seconds a byte of text: writing it as a message, and reading it from one.
-    pub text: (f64, f64),
+    /// A text that is sent.
+    pub text: Text,
     /// Seconds a byte from one process to another through the loopback interface.
     pub loopback: f64,
 }
@@ -129,13 +140,16 @@ impl Costs {
             deserialize: slow(pairs * away * pair.deserialize),
             reduce: slow(pairs * pair.reduce),
         };
-        if way == Way::Text {
-            // The first process alone reads all and sends the others theirs, before they can begin.
-            let (serialize, deserialize) = self.text;
-            parts.map += self.read * (bytes - share);
-            parts.serialize += bytes * away * serialize;
-            parts.wire += self.wire(bytes * away, 1, n, on);
-            parts.deserialize += if n > 1 { share * deserialize } else { 0.0 };
+        if way == Way::Text && n > 1 {
+            // The others begin when they have theirs: the first process reads it and sends it before it
+            // reads its own, which takes no longer than the way of what was sent.
+            let text = bytes * away;
+            let network = on
+                .bandwidth
+                .map_or(0.0, |b| text / b - text * self.loopback);
+            parts.map += self.read * text - slow(self.read * share);
+            parts.wire += text * self.text.message + network.max(0.0);
+            parts.deserialize += share * self.text.deserialize;
         }
         parts
     }
@@ -266,7 +280,10 @@ mod tests {
             map: 7e-9,
             raw: pair,
             combined: pair,
-            text: (0.2e-9, 0.3e-9),
+            text: Text {
+                message: 1.2e-9,
+                deserialize: 0.3e-9,
+            },
             loopback: 0.5e-9,
         }
     }

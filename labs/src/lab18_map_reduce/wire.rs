@@ -7,11 +7,15 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
 
-use timely::communication::allocator::zero_copy::stream::Stream;
+use timely::communication::allocator::zero_copy::{
+    bytes_slab::{BytesRefill, BytesSlab},
+    stream::Stream,
+};
 
 /// How much is written at a time to a wire that has a bandwidth.
 const PART: usize = 1 << 16;
@@ -158,9 +162,80 @@ pub fn loopback(bytes: usize) -> io::Result<f64> {
     })
 }
 
+/// What a message has besides its text, about.
+const HEAD: usize = 128;
+
+/// Calibration: seconds a byte of a long text takes from the memory of one thread to that of another, the
+/// way a dataflow moves it: copied into a slab, sent, received into another slab. The slabs have grown with
+/// an earlier message of the same length, as they have in a dataflow that has done a job; what they need
+/// for this one is new memory all the same, and a message that does not fit into what is left moves once
+/// more.
+///
+/// # Errors
+/// When there is no loopback interface.
+pub fn message(bytes: usize) -> io::Result<f64> {
+    let length = bytes + HEAD;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut to = Wire::new(
+        TcpStream::connect(listener.local_addr()?)?,
+        Meter::new(None),
+    )?;
+    let (mut from, _) = listener.accept()?;
+    let (done, ends) = mpsc::channel();
+    let receive = std::thread::spawn(move || {
+        let mut slab = slab();
+        for _ in 0..2 {
+            while slab.valid().len() < length {
+                slab.ensure_capacity(1);
+                match from.read(slab.empty())? {
+                    0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                    n => slab.make_valid(n),
+                }
+            }
+            drop(slab.extract(length));
+            let _ = done.send(Instant::now());
+        }
+        Ok(())
+    });
+    let (text, mut slab) = (vec![7; length], slab());
+    let mut took = Duration::ZERO;
+    for _ in 0..2 {
+        let start = Instant::now();
+        slab.ensure_capacity(length);
+        slab.empty()[..length].copy_from_slice(&text);
+        slab.make_valid(length);
+        to.write_all(&slab.extract(length))?;
+        match ends.recv() {
+            Ok(end) => took = end - start,
+            // It has ended with an error, which is told below.
+            Err(_) => break,
+        }
+    }
+    match receive.join() {
+        Ok(ended) => ended.map(|()| took.as_secs_f64() / length as f64),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// As a dataflow's own.
+fn slab() -> BytesSlab {
+    let refill = BytesRefill {
+        logic: Arc::new(|size| Box::new(vec![0; size])),
+        limit: None,
+    };
+    BytesSlab::new(20, refill)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_any_length_arrives() {
+        for bytes in [1, 1 << 20, (1 << 20) + 1, 5_000_000] {
+            assert!(message(bytes).unwrap() > 0.0);
+        }
+    }
 
     #[test]
     fn every_byte_is_counted_and_arrives() {

@@ -6,13 +6,9 @@ use lab_kit::{
 };
 use mock_server::Site;
 
-use super::Params;
+use super::{MORE, Params, watch::MIDDLE};
 use crate::crawl::worker::Settings;
 
-/// Pages an hour that the source asks for, and how many times that a crawler of one machine should
-/// have on two processors.
-const ASKED_PER_HOUR: f64 = 100_000.0;
-const TIMES: f64 = 20.0;
 /// Requests for each connection after which all of their buffers have stopped growing. Lab06 found 33
 /// for one that is always in use; a pool does not use all alike.
 const GROWN: f64 = 200.0;
@@ -20,6 +16,13 @@ const GROWN: f64 = 200.0;
 const GROWING: f64 = 50.0;
 /// Products whose words tell how well anybody could classify them.
 const ORACLE: u64 = 20_000;
+/// How close a rate must be to theory, as a share of it.
+const CLOSE: f64 = 0.1;
+/// How much later than the host's own time an answer may come: a tick of the timers, and others before it on
+/// the event loop.
+const LATE_S: f64 = 1.6e-3;
+/// Pages that list products, for each product.
+const LISTED: f64 = 1.0 / mock_server::site::PER_LISTING as f64;
 
 /// What the time of an answer is multiplied by on average.
 fn mean_factor(p: &Params) -> f64 {
@@ -29,8 +32,7 @@ fn mean_factor(p: &Params) -> f64 {
 /// Seconds that a crawl of so many products takes when the host allows no more: each product, a page
 /// that lists it with others, and links that lead nowhere.
 pub(super) fn wall(p: &Params, products: usize) -> f64 {
-    let listed = 1.0 / mock_server::site::PER_LISTING as f64;
-    let each = mean_factor(p) + listed + p.broken + p.busy;
+    let each = mean_factor(p) + LISTED + p.broken + p.busy;
     // One after another until there is enough to do at the same time: the first page, a category, its
     // further pages, a product.
     let fill = (products as f64).log2().max(1.0) * p.fetch.s();
@@ -106,444 +108,447 @@ fn rate(k: &Condition) -> Option<f64> {
     Some(gauge(k, "pages")? / k.wall_s()?.value)
 }
 
-/// Pages a second that the host allows, given what its pages took.
+/// Pages a second that the host allows, given what the pages of this crawl's shop take.
 fn allowed(p: &Params, k: &Condition) -> Option<f64> {
     let of_pages =
         gauge(k, "census_pages")? / (gauge(k, "census_pages")? + gauge(k, "census_broken")?);
     Some(of_pages * p.limit as f64 / (p.fetch.s() * gauge(k, "census_factor")?))
 }
 
-/// Pages a second over each of the middle eight tenths of a crawl's pages.
-fn deciles(trial: &Trial) -> Vec<f64> {
-    let Some(stored) = trial.traces.get("stored") else {
-        return Vec::new();
-    };
-    let all = trial.gauges.get("pages").copied().unwrap_or(0.0);
-    let when = |n: f64| stored.iter().find(|(_, stored)| *stored >= n);
-    let at: Vec<(f64, f64)> = (1..=9)
-        .filter_map(|i| when(all * f64::from(i) / 10.0).copied())
-        .collect();
-    let steps = at.windows(2).filter(|w| w[1].0 > w[0].0);
-    steps
-        .map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0))
-        .collect()
+/// Pages a second that the host allows by the flags alone: of a product, of its part of a listing, of a link
+/// that leads nowhere and of being asked to come back.
+fn allowed_by_flags(p: &Params) -> f64 {
+    let pages = 1.0 + LISTED;
+    let answers = mean_factor(p) + LISTED + p.broken + p.busy * pages;
+    pages / answers * p.limit as f64 / p.fetch.s()
 }
 
-/// All values of a gauge, over conditions and trials.
-fn values(of: &[Condition], figure: impl Fn(&Trial) -> Option<f64>) -> Vec<f64> {
-    of.iter()
-        .flat_map(|k| k.trials())
-        .filter_map(figure)
-        .collect()
+/// Pages a second in the middle of a crawl; of an older record, as its chart has them.
+fn middle_rate(trial: &Trial) -> Option<f64> {
+    if let Some(rate) = trial.gauges.get("middle_per_s") {
+        return Some(*rate);
+    }
+    let (stored, all) = (trial.traces.get("stored")?, trial.gauges.get("pages")?);
+    let [from, to] = MIDDLE.map(|share| stored.iter().find(|(_, n)| *n >= share * all));
+    let ((from, first), (to, last)) = (from?, to?);
+    (to > from).then(|| (last - first) / (to - from))
 }
 
-fn largest(values: &[f64]) -> Option<Estimate> {
-    values.iter().copied().reduce(f64::max).map(Estimate::exact)
+/// The record, read for this lab.
+struct View<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    crawls: Vec<Condition<'a>>,
+    limits: Vec<Condition<'a>>,
+    unbounded: Vec<Condition<'a>>,
+    bounded: Vec<Condition<'a>>,
+    killed: Option<Condition<'a>>,
+    blocks: Option<Condition<'a>>,
+    awaits: Option<Condition<'a>>,
+    each: Option<Condition<'a>>,
+    shared: Option<Condition<'a>>,
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        View {
+            p,
+            summary,
+            crawls: summary.series("crawl"),
+            limits: summary.series("limit"),
+            unbounded: summary.series("queue/unbounded"),
+            bounded: summary.series("queue/bounded"),
+            killed: summary.only("killed"),
+            blocks: summary.only("put/blocking"),
+            awaits: summary.only("put/awaited"),
+            each: summary.only("session/each"),
+            shared: summary.only("session/shared"),
+        }
+    }
+
+    fn last(&self) -> Option<&Condition<'a>> {
+        self.crawls.last()
+    }
+
+    /// The largest crawl's peak of the heap in those of the smallest.
+    fn growth(&self) -> Option<Estimate> {
+        Some(peak(self.last()?)?.over(peak(self.crawls.first()?)?))
+    }
+
+    /// Pages an hour of the largest crawl, from its beginning to its end.
+    fn per_hour(&self) -> Option<Estimate> {
+        self.last()?
+            .estimate(|t| Some(t.gauges.get("pages")? / t.wall_s * 3600.0))
+    }
+
+    /// As measured: of a request before the run, of reading a page in the largest crawl.
+    fn overhead(&self) -> (Overhead, Origin) {
+        let request = self.summary.calibrated(|h| h.request_overhead_ms / 1e3);
+        let reading = self.last().and_then(|k| k.gauge("computing_s"));
+        let reading = reading.map_or(f64::NAN.into(), Given::from);
+        let overhead = Overhead {
+            request: request.value,
+            reading: reading.value,
+        };
+        (overhead, request.origin().and(reading.origin()))
+    }
+
+    /// The host with a limit and one thread that computes, and what it was made of.
+    fn limited(&self, limit: f64) -> (Pipeline, Origin) {
+        let width = self.summary.calibrated(|host| host.width(1));
+        let (more, of) = self.overhead();
+        let pipeline = limited(self.p, limit as usize, width.value, more);
+        (pipeline, of.and(width.origin()))
+    }
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let crawls = summary.series("crawl");
-    let limits = summary.series("limit");
-    let killed = summary.only("killed");
-    let (blocks, awaits) = (summary.only("put/blocking"), summary.only("put/awaited"));
-    let (each, shared) = (summary.only("session/each"), summary.only("session/shared"));
-    let unbounded = summary.series("queue/unbounded");
-    let bounded = summary.series("queue/bounded");
-    let last = crawls.last().copied();
-
+    let view = &View::of(p, summary);
     let mut claims = Vec::new();
-    claims.extend(counts(p, &crawls, killed.as_ref()));
-    claims.extend(speed(p, &crawls));
-    claims.extend(law_of_limits(p, summary, &limits));
-    claims.extend(memory(p, &crawls, &unbounded, &bounded));
-    claims.extend(accuracy(p, &crawls));
-    claims.push(
-        Claim::at_least(
-            "a put that blocks stops the event loop until the reader is back",
-            Basis::Predicted,
-            p.stall.s() - p.beat.s(),
-            blocks.and_then(|k| k.gauge("longest_gap_s")),
-        )
-        .unit("s"),
-    );
-    claims.push(
-        Claim::at_most(
-            "a put that is awaited stops nobody: no gap longer than three beats",
-            Basis::Predicted,
-            3.0 * p.beat.s(),
-            awaits.and_then(|k| k.gauge("longest_gap_s")),
-        )
-        .unit("s"),
-    );
-    let gain = each.zip(shared).and_then(|(each, shared)| {
-        each.paired(&shared, |each, shared| Some(each.wall_s / shared.wall_s))
-    });
-    claims.push(
-        Claim::at_least(
-            "one client for all is faster than a client for each request",
-            Basis::Predicted,
-            1.0,
-            gain,
-        )
-        .unit("times"),
-    );
+    claims.extend(counts(view));
+    claims.extend(speed(view));
+    claims.extend(memory(view));
+    claims.extend(accuracy(view));
+    claims.extend(ways(view));
 
     let mut figures = Vec::new();
-    figures.extend(last.and_then(|k| progress(p, &k)));
-    figures.extend(sweep(p, summary, &limits));
-    figures.extend(heaps(p, &crawls, &unbounded, &bounded));
-    figures.extend(blocks.zip(awaits).map(|(b, a)| beats(p, &b, &a)));
-    figures.extend(killed.as_ref().and_then(resumed));
+    figures.extend(view.last().and_then(|k| progress(p, k)));
+    figures.extend(sweep(view));
+    figures.extend(heaps(view));
+    figures.extend(view.blocks.zip(view.awaits).map(|(b, a)| beats(p, &b, &a)));
+    figures.extend(view.killed.as_ref().and_then(resumed));
 
-    let mut tables = vec![table(p, &crawls, killed.as_ref())];
-    tables.extend(last.map(|k| stages(p, &k)));
-    tables.push(rows(
-        p,
-        &[
-            ("put: blocks", blocks),
-            ("put: awaited", awaits),
-            ("a client for each request", each),
-            ("one client for all", shared),
-        ],
-    ));
-
-    let per_hour = last.and_then(|k| {
-        Estimate::of(&values(&[k], |t| {
-            Some(t.gauges.get("pages")? / t.wall_s * 3600.0)
-        }))
-    });
-    let growth = growth(&crawls);
-    let wrong = killed.map(|k| {
-        Estimate::of(&values(&[k], |t| {
-            let of = |name: &str| t.gauges.get(name).copied();
-            Some((of("census_pages")? - of("pages")?).abs() + of("lost")? + of("strays")?)
-        }))
-    });
-    let most = last.and_then(|k| allowed(p, &k));
-    let answers = vec![
-        Answer::at_most("pages", per_hour, most.map_or(f64::NAN, |m| m * 3600.0)).scaled(1e-6),
-        // What it has in hand does not depend on how large the shop is.
-        Answer::near("memory", growth.map(Estimate::exact), 1.0),
-        Answer::near("wrong", wrong.flatten(), 0.0),
-    ];
-    let of = |k: Option<Condition>, name| cell(k.and_then(|k| k.gauge(name)), number);
+    let mut tables = vec![table(view)];
+    tables.extend(view.last().map(|k| stages(p, k)));
+    tables.push(rows(view));
+    tables.extend(learnt_table(view));
     Findings {
-        headline: format!(
-            "{} million pages an hour: {} of what the host allows while pages wait. {} times the products take {} times the memory. Killed {} times, the crawl has {} of {} pages, each once.",
-            cell(per_hour, |e| number(e / 1e6)),
-            cell(last.and_then(|k| k.gauge("host_busy_wanted")), percent),
-            crawls
-                .first()
-                .zip(last)
-                .map_or("–".into(), |(a, b)| number(b.x() / a.x())),
-            growth.map_or("–".into(), |ratio| format!("{ratio:.2}")),
-            of(killed, "kills"),
-            of(killed, "pages"),
-            of(killed, "census_pages"),
-        ),
+        headline: headline(view),
         figures,
         tables,
         claims,
-        answers,
+        answers: answers(view),
     }
 }
 
-/// Every page once, and nothing else.
-fn counts(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Vec<Claim> {
-    let all = crawls
-        .iter()
-        .map(|k| (format!("{} products", number(k.x())), k));
-    let all: Vec<(String, &Condition)> = all
-        .chain(killed.map(|k| ("killed".to_string(), k)))
-        .collect();
-    let exact = |name: String,
-                 k: &Condition,
-                 predicted: Option<&'static str>,
-                 measured: &'static str,
-                 scale: f64| {
-        let off = |t: &Trial| {
-            let predicted =
-                predicted.map_or(0.0, |name| t.gauges.get(name).copied().unwrap_or(f64::NAN));
-            let measured = t.gauges.get(measured).copied().unwrap_or(f64::NAN);
-            (measured - predicted, predicted)
-        };
-        // One trial that is off is one too many.
-        let worst = k
-            .trials()
-            .iter()
-            .map(off)
-            .max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
-        Some(Case {
-            name,
-            predicted: (worst.1 * scale).into(),
-            measured: Some(Estimate::exact((worst.0 + worst.1) * scale)),
-            tolerance: 0.0,
-        })
-    };
-    let mut found = Vec::new();
-    for (name, k) in &all {
-        for (what, predicted, measured) in [
-            ("pages", "census_pages", "pages"),
-            ("of them products", "census_products", "products"),
-            ("sum of the prices in cents", "census_cents", "cents"),
-            ("dead letters", "census_broken", "dead"),
-        ] {
-            found.extend(exact(
-                format!("{name}, {what}"),
-                k,
-                Some(predicted),
-                measured,
-                1.0,
-            ));
-        }
-    }
-    let mut wrong = Vec::new();
-    for (name, k) in &all {
-        wrong.extend(exact(
-            format!("{name}, finished without a page"),
-            k,
-            None,
-            "lost",
-            1.0,
-        ));
-        wrong.extend(exact(
-            format!("{name}, stored under a second address"),
-            k,
-            None,
-            "strays",
-            1.0,
-        ));
-    }
-    let mut claims = Vec::new();
-    claims.extend(Claim::law(
-        "every page within reach is stored exactly once with its price, and what leads nowhere is a dead letter, also when the crawler is killed on its way",
-        Basis::Predicted,
-        found,
-        "",
-    ));
-    claims.extend(Claim::law(
-        "no page is finished without being stored, and none is stored under a second address",
-        Basis::Predicted,
-        wrong,
-        "pages",
-    ));
-    if let Some(k) = killed {
-        let again = values(&[*k], |t| {
-            let of = |name: &str| t.gauges.get(name).copied();
-            let once = of("census_pages")? + of("census_broken")? + of("upstream_faulted")?;
-            // Each process asks for the rules and learns anew.
-            let learnt = (of("kills")? + 1.0) * (p.samples + 1) as f64;
-            Some(of("upstream_arrived")? - once - learnt)
-        });
-        claims.push(
-            Claim::at_most(
-                "only what the crawler had in hand when it was killed is fetched again",
-                Basis::Predicted,
-                (p.kills * held(p)) as f64,
-                largest(&again),
-            )
-            .unit("requests"),
-        );
-    }
-    claims
-}
-
-fn speed(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
-    let shares: Vec<f64> = crawls
-        .iter()
-        .filter_map(|k| Some(rate(k)? / allowed(p, k)?))
-        .collect();
-    let busy = values(crawls, |t| t.gauges.get("host_busy_wanted").copied());
-    let per_hour: Vec<f64> = crawls.last().map_or(vec![], |k| {
-        let rates = k.trials().iter().flat_map(deciles);
-        rates.map(|rate| rate * 3600.0 / 1e6).collect()
-    });
-    let flow = crawls.iter().filter_map(|k| {
-        let predicted = little::number_in_system(
-            gauge(k, "attempts")? / k.wall_s()?.value,
-            gauge(k, "attempt_s")?,
-        );
-        Some(Case {
-            name: format!("{} products", number(k.x())),
-            predicted: predicted.into(),
-            measured: k.gauge("in_flight_mean"),
-            tolerance: 0.05 * predicted,
-        })
-    });
-    let mut claims = vec![
-        Claim::at_most(
-            "no crawl is faster than the host allows: limit ÷ time of an answer",
-            Basis::Predicted,
-            1.0,
-            largest(&shares),
-        )
-        .unit("of the bound"),
-        Claim::at_least(
-            "while pages wait, the crawler uses nine tenths of what the host allows, or more",
-            Basis::Predicted,
-            0.9,
-            Estimate::of(&busy),
-        )
-        .unit("of the limit"),
-        Claim::at_least(
-            "in the middle of the largest crawl it stores twenty times the pages an hour that the source asks for",
-            Basis::Predicted,
-            TIMES * ASKED_PER_HOUR / 1e6,
-            Estimate::of(&per_hour),
-        )
-        .unit("million pages/hour")
-        .unless((p.limit as f64 / p.fetch.s() / mean_factor(p) * 3600.0 < 1.1 * TIMES * ASKED_PER_HOUR)
-            .then(|| "this host does not allow as many".to_string())),
-    ];
-    claims.extend(Claim::law(
-        "requests in flight are requests a second times the time of each (Little's law)",
-        Basis::Calibrated,
-        flow.collect(),
-        "requests",
-    ));
-    claims
-}
-
-/// As measured: of a request before the run, of reading in the largest crawl.
-fn overhead(summary: &Summary) -> Overhead {
-    let last = summary.series("crawl").last().copied();
-    Overhead {
-        request: summary.host().request_overhead_ms / 1e3,
-        reading: last.and_then(|k| gauge(&k, "computing_s")).unwrap_or(0.0),
-    }
-}
-
-fn law_of_limits(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Claim> {
-    let (width, more) = (summary.host().width(1), overhead(summary));
-    let cases = limits.iter().map(|k| {
-        let predicted =
-            p.listed as f64 / limited(p, k.x() as usize, width, more).makespan(p.listed);
-        Case {
-            name: format!("limit {}", number(k.x())),
-            predicted: predicted.into(),
-            measured: k.estimate(|t| Some(t.gauges.get("pages")? / t.wall_s)),
-            tolerance: 0.1 * predicted,
-        }
-    });
-    Claim::law(
-        "throughput is what the slowest stage lets through, λ = min(limit ÷ answer, threads ÷ computation), with the fill",
-        Basis::Calibrated,
-        cases.collect(),
-        "pages/s",
+fn headline(view: &View) -> String {
+    let (first, last) = (view.crawls.first(), view.last());
+    let killed = |name: &str| cell(view.killed.and_then(|k| k.gauge(name)), number);
+    format!(
+        "{} million pages an hour: {} of what the host allows while pages wait. {} times the products take {} times the memory. Killed {} times, the crawl has {} of {} pages, each once.",
+        cell(view.per_hour(), |e| number(e / 1e6)),
+        cell(last.and_then(|k| k.gauge("host_busy_wanted")), percent),
+        first
+            .zip(last)
+            .map_or("–".into(), |(a, b)| number(b.x() / a.x())),
+        cell(view.growth(), |ratio| format!("{ratio:.2}")),
+        killed("kills"),
+        killed("pages"),
+        killed("census_pages"),
     )
 }
 
-fn peak(k: &Condition) -> Option<f64> {
-    gauge(k, "heap_peak_bytes")
+fn answers(view: &View) -> Vec<Answer> {
+    let most = view.last().and_then(|k| allowed(view.p, k));
+    let wrong = view.killed.and_then(|k| {
+        k.estimate(|t| {
+            let of = |name: &str| t.gauges.get(name).copied();
+            Some((of("census_pages")? - of("pages")?).abs() + of("lost")? + of("strays")?)
+        })
+    });
+    vec![
+        Answer::at_most(
+            "pages",
+            view.per_hour(),
+            most.map_or(f64::NAN, |m| m * 3600.0),
+        )
+        .scaled(1e-6),
+        // What it has in hand does not depend on how large the shop is.
+        Answer::near("memory", view.growth(), 1.0),
+        Answer::near("wrong", wrong, 0.0),
+    ]
+}
+
+fn products(k: &Condition) -> String {
+    format!("{} products", number(k.x()))
+}
+
+/// Every page once, and nothing else.
+fn counts(view: &View) -> Vec<Claim> {
+    let killed = view.killed.iter().map(|k| ("killed".to_string(), k));
+    let crawls = view.crawls.iter().map(|k| (products(k), k));
+    let all: Vec<_> = crawls.chain(killed).collect();
+    let cases = |figures: &[(&str, &'static str, Option<&'static str>)]| -> Vec<Case> {
+        let of = |(name, k): &(String, &Condition)| -> Vec<Case> {
+            let figure = |(what, counted, there_are): &(&str, &'static str, Option<&str>)| {
+                let off = k.every(|t| {
+                    let there_are = match there_are {
+                        Some(list) => *t.gauges.get(*list)?,
+                        None => 0.0,
+                    };
+                    Some(t.gauges.get(*counted)? - there_are)
+                });
+                Case::exact(format!("{name}: {what}"), 0.0, off)
+            };
+            figures.iter().map(figure).collect()
+        };
+        all.iter().flat_map(of).collect()
+    };
+    let found = cases(&[
+        ("pages", "pages", Some("census_pages")),
+        ("products", "products", Some("census_products")),
+        ("cents of all prices", "cents", Some("census_cents")),
+        ("dead letters", "dead", Some("census_broken")),
+    ]);
+    let wrong = cases(&[
+        ("finished without a page", "lost", None),
+        ("stored under a second address", "strays", None),
+    ]);
+    let again = view.killed.map(|k| {
+        let again = k.every(|t| fetched_again(view.p, t));
+        let held = (view.p.kills * held(view.p)) as f64;
+        Case::exact("killed", held, again)
+    });
+    vec![
+        Law::counted(
+            "every page within reach is stored exactly once with its price, and what leads nowhere is a dead letter, also when the crawler is killed on its way",
+            "more than the shop has",
+        )
+        .near(found),
+        Law::counted(
+            "no page is finished without being stored, and none is stored under a second address",
+            "pages",
+        )
+        .near(wrong),
+        Law::counted(
+            "only what the crawler had in hand when it was killed is fetched again",
+            "requests",
+        )
+        .at_most(again),
+    ]
+}
+
+/// Requests that a crawl which was killed made more than once.
+fn fetched_again(p: &Params, trial: &Trial) -> Option<f64> {
+    let of = |name: &str| trial.gauges.get(name).copied();
+    let once = of("census_pages")? + of("census_broken")? + of("upstream_faulted")?;
+    // Each process asks for the rules and learns anew.
+    let learnt = (of("kills")? + 1.0) * (p.samples + 1) as f64;
+    Some(of("upstream_arrived")? - once - learnt)
+}
+
+fn speed(view: &View) -> Vec<Claim> {
+    let p = view.p;
+    let crawls = || view.crawls.iter();
+    let polite = crawls().map(|k| {
+        let most = k.every(|t| t.gauges.get("host_most").copied());
+        Case::exact(products(k), p.limit as f64, most)
+    });
+    let rates = crawls().map(|k| {
+        let close = CLOSE.max(LATE_S / p.fetch.s());
+        Case::share(
+            products(k),
+            allowed_by_flags(p),
+            k.every(middle_rate),
+            close,
+        )
+    });
+    let flow = crawls().map(|k| Case::new(products(k), 1.0, k.every(|t| flow(p, t)), 0.05));
+    let throughput = view.limits.iter().map(|k| {
+        let (pipeline, of) = view.limited(k.x());
+        let predicted = Given::new(p.listed as f64 / pipeline.makespan(p.listed), of);
+        let name = format!("limit {}", number(k.x()));
+        let measured = k.estimate(|t| Some(t.gauges.get("pages")? / t.wall_s));
+        Case::share(name, predicted, measured, CLOSE)
+    });
+    let fewer = Disturbed::Fewer(Resource::Processors);
+    vec![
+        Law::counted(
+            "the crawler is polite: by its own books the host never has more requests at a time than it allows",
+            "requests at a time",
+        )
+        .at_most(polite),
+        Law::new(
+            "the host is the bottleneck: in the middle of a crawl pages are stored at the rate that limit ÷ time of an answer allows",
+            "pages/s",
+            fewer,
+        )
+        .within("10 %, or 1.6 ms of an answer where that is more: a tick of the timers, and the other answers on the event loop")
+        .near(rates),
+        Law::new(
+            "three instruments agree: what is in flight is what the host counts a second times what the client's clock says of each (Little's law)",
+            "of arrivals × time",
+            Disturbed::Either(Resource::Processors),
+        )
+        .within("5 %: it is looked at now and then, from before the first request until after the last")
+        .books()
+        .near(flow),
+        Law::new(
+            "throughput is what the slowest stage lets through, λ = min(limit ÷ answer, threads ÷ computation), with the fill",
+            "pages/s",
+            fewer,
+        )
+        .within("10 %: a tick of the timers in each answer, and what a computation of fixed length varies by")
+        .near(throughput),
+    ]
+}
+
+/// What was seen in flight, over arrivals at the host a second times what each took by the client's clock.
+fn flow(p: &Params, trial: &Trial) -> Option<f64> {
+    let of = |name: &str| trial.gauges.get(name).copied();
+    // Before the clock it asked for the rules and for what it learns from.
+    let arrived = of("upstream_arrived")? - (p.samples + 1) as f64;
+    Some(of("in_flight_mean")? / little::number_in_system(arrived / trial.wall_s, of("attempt_s")?))
+}
+
+fn peak(k: &Condition) -> Option<Estimate> {
+    k.gauge("heap_peak_bytes")
 }
 
 /// Heap that pages on their way take: towards the end of the time in which pages wait, without what is
 /// left when the crawl is over, which are connections, model and tables.
-fn in_hand(k: &Condition) -> Option<f64> {
-    Some(gauge(k, "heap_wanted_bytes")? - gauge(k, "heap_left_bytes")?)
+fn in_hand(trial: &Trial) -> Option<f64> {
+    let of = |name: &str| trial.gauges.get(name).copied();
+    Some(of("heap_wanted_bytes")? - of("heap_left_bytes")?)
 }
 
-/// The peak heap of the largest crawl in those of the smallest.
-fn growth(crawls: &[Condition]) -> Option<f64> {
-    Some(peak(crawls.last()?)? / peak(crawls.first()?)?)
-}
-
-fn memory(
-    p: &Params,
-    crawls: &[Condition],
-    unbounded: &[Condition],
-    bounded: &[Condition],
-) -> Vec<Claim> {
-    let spread = |figures: Vec<f64>| {
-        let low = figures.iter().copied().reduce(f64::min)?;
-        let high = figures.iter().copied().reduce(f64::max)?;
-        (figures.len() > 1).then(|| Estimate::exact(high / low))
-    };
-    let after = |requests: f64| -> Vec<Condition> {
+fn memory(view: &View) -> Vec<Claim> {
+    let p = view.p;
+    // What larger crawls take, beside the smallest of those with so many requests for each connection.
+    let alike = |requests: f64, figure: &dyn Fn(&Trial) -> Option<f64>| -> Vec<Case> {
         let enough =
             |k: &&Condition| gauge(k, "attempts").is_some_and(|n| n / p.limit as f64 >= requests);
-        crawls.iter().filter(enough).copied().collect()
+        let crawls: Vec<&Condition> = view.crawls.iter().filter(enough).collect();
+        let Some((first, larger)) = crawls.split_first() else {
+            return Vec::new();
+        };
+        let Some(smallest) = first.estimate(figure) else {
+            return Vec::new();
+        };
+        let case = |k: &&Condition| {
+            let name = format!("{} beside {}", products(k), number(first.x()));
+            Case::share(name, smallest, k.every(figure), 0.1).scaled(1e-6)
+        };
+        larger.iter().map(case).collect()
     };
-    let mut claims = vec![
-        Claim::at_most(
-            "what the crawler has in hand while pages wait does not depend on how large the shop is: all within a tenth",
-            Basis::Predicted,
-            1.1,
-            spread(after(GROWING).iter().filter_map(in_hand).collect()),
-        )
-        .unit("times"),
-    ];
-    let peaks: Vec<f64> = after(GROWN).iter().filter_map(peak).collect();
-    if peaks.len() > 1 {
-        claims.push(
-            Claim::at_most(
-                "nor does all of its memory, once the connections' buffers have grown: peaks within a tenth",
-                Basis::Predicted,
-                1.1,
-                spread(peaks),
-            )
-            .unit("times"),
-        );
-    }
-    let cases = unbounded.iter().map(|k| {
-        let predicted = backlog(p, k.x() as usize);
-        Case {
-            name: format!("{} pages", number(k.x())),
-            predicted: predicted.into(),
-            measured: k.gauge("backlog_max"),
-            tolerance: 0.1 * predicted,
-        }
+    let backlogs = view.unbounded.iter().map(|k| {
+        let most = k.every(|t| t.gauges.get("backlog_max").copied());
+        Case::share(pages(k), backlog(p, k.x() as usize), most, 0.1)
+    });
+    let bounded = view.bounded.iter().map(|k| {
+        let most = k.every(|t| t.gauges.get("backlog_max").copied());
+        Case::exact(pages(k), (p.places + 1 + p.limit) as f64, most)
     });
     let slower = p.compute.s() > 1.5 * p.fetch.s() / p.limit as f64;
-    claims.extend(
-        Claim::law(
+    vec![
+        Law::counted(
+            "what the crawler has in hand while pages wait does not depend on how large the shop is",
+            "MB",
+        )
+        .within("10 %: which pages are on their way at the moments of looking")
+        .near(alike(GROWING, &in_hand)),
+        Law::counted(
+            "nor does all of its memory, once the connections' buffers have grown: the peaks are alike",
+            "MB",
+        )
+        .within("10 %: the longer a crawl, the rarer the moments it has seen")
+        .near(alike(GROWN, &|t| t.gauges.get("heap_peak_bytes").copied())),
+        Law::new(
             "without a bound the pages that wait are those the fetches are ahead by: a share of all",
-            Basis::Predicted,
-            cases.collect(),
+            "pages",
+            Disturbed::Either(Resource::Processors),
+        )
+        .within("10 %: a tick of the timers in each round of answers")
+        .near(backlogs)
+        .unless((!slower).then(|| "the computation is not slower than the fetches".to_string())),
+        Law::counted(
+            "with a bound they are its places, one that is computed, and one in the hand of each fetch",
             "pages",
         )
-        .map(|claim| claim.unless((!slower).then(|| "the computation is not slower than the fetches".to_string()))),
-    );
-    claims.push(
-        Claim::at_most(
-            "with a bound they are its places, one that is computed, and one in the hand of each fetch",
-            Basis::Predicted,
-            (p.places + 1 + p.limit) as f64,
-            largest(&values(bounded, |t| t.gauges.get("backlog_max").copied())),
-        )
-        .unit("pages"),
-    );
-    claims
+        .at_most(bounded),
+    ]
 }
 
-fn accuracy(p: &Params, crawls: &[Condition]) -> Vec<Claim> {
-    let sum = |name: &str| {
-        values(crawls, |t| t.gauges.get(name).copied())
-            .iter()
-            .sum::<f64>() as u64
+fn pages(k: &Condition) -> String {
+    format!("{} pages", number(k.x()))
+}
+
+/// Products known by what was learnt from so many labelled pages; each trial has a shop of its own.
+fn known(k: &Condition) -> Option<Estimate> {
+    k.estimate(|t| Some(t.gauges.get("right")? / t.gauges.get("classified")?))
+}
+
+fn accuracy(view: &View) -> [Claim; 2] {
+    let p = view.p;
+    let case = |samples: usize, least: f64, tolerance: f64| {
+        let learnt = view.summary.at("learnt", samples as f64);
+        let name = format!("{samples} labelled pages");
+        Case::new(name, least, learnt.and_then(|k| known(&k)), tolerance)
     };
-    let share = Estimate::share(sum("right"), sum("classified"));
-    let best = Site::best_accuracy(1, ORACLE);
     let little =
         (p.samples < 160).then(|| format!("{} labelled pages are few to learn from", p.samples));
-    vec![
-        Claim::at_least(
-            "of the products, none of which it has learnt from, the classifier knows 95 in a hundred",
-            Basis::Predicted,
-            0.95,
-            share,
+    [
+        Law::counted(
+            "learnt from as many labelled pages as a crawl has, in whatever shop, the classifier knows 95 of a hundred products that it has not seen",
+            "of the products",
         )
-        .unit("of the products")
-        .excused(little.clone()),
-        Claim::near(
-            "it is as good as anybody could be who knows how the words are drawn, within a point and a half",
-            Basis::Predicted,
-            best,
-            share,
-            0.015,
+        .goal()
+        .at_least([case(p.samples, 0.95, 0.0)])
+        .unless(little.clone()),
+        Law::counted(
+            "learnt from four times as many it is as good as anybody could be who knows how the words are drawn",
+            "of the products",
         )
-        .unit("of the products")
-        .excused(little),
+        .within("a point: what the frequencies of the words are still uncertain by")
+        .near([case(MORE * p.samples, Site::best_accuracy(1, ORACLE), 0.01)])
+        .unless(little),
+    ]
+}
+
+/// How pages get into a full queue, and who has the connections.
+fn ways(view: &View) -> [Claim; 3] {
+    let p = view.p;
+    let late = view.summary.calibrated(|host| host.timer_late_ms / 1e3);
+    let gap = |k: Option<Condition>| k.and_then(|k| k.gauge("longest_gap_s"));
+    let blocked = view
+        .blocks
+        .and_then(|k| k.every(|t| t.gauges.get("longest_gap_s").copied()));
+    let gain = view.each.zip(view.shared).and_then(|(each, shared)| {
+        each.paired(&shared, |each, shared| Some(each.wall_s / shared.wall_s))
+    });
+    let longer = Disturbed::Longer(Resource::Timers);
+    [
+        Law::new(
+            "a put that blocks stops the event loop until the reader is back: for the stall, and what had passed of a beat",
+            "s",
+            longer,
+        )
+        .within("a beat: the block may begin anywhere between two")
+        .near([Case::new(
+            "",
+            p.stall.s() + p.beat.s() / 2.0,
+            blocked,
+            p.beat.s(),
+        )]),
+        Law::new(
+            "a put that is awaited stops nobody: the longest gap is a beat, as late as timers are",
+            "s",
+            longer,
+        )
+        .within("three tenths of a beat: answers that come together are read in between")
+        .near([Case::new(
+            "",
+            late + p.beat.s(),
+            gap(view.awaits),
+            0.3 * p.beat.s(),
+        )]),
+        Law::new(
+            "a client for each request takes at least a quarter longer than one client for all",
+            "times",
+            Disturbed::Either(Resource::Processors),
+        )
+        .goal()
+        .at_least([Case::exact("", 1.25, gain)]),
     ]
 }
 
@@ -572,15 +577,15 @@ fn over_time(trial: &Trial, name: &str, scale: f64) -> Vec<(f64, f64)> {
 
 fn progress(p: &Params, k: &Condition) -> Option<Figure> {
     let trial = k.typical(|t| t.wall_s)?;
-    let (pages, allowed) = (gauge(k, "census_pages")?, allowed(p, k)?);
-    let rate = rate(k)?;
+    let of = |name: &str| trial.gauges.get(name).copied();
+    let (pages, allowed) = (of("census_pages")?, allowed(p, k)?);
     let ideal = vec![(0.0, 0.0), (pages / allowed, pages)];
     Some(Figure {
         id: "crawl".into(),
         title: format!(
             "{} of the host's limit in use while pages wait: {} pages a second in all",
-            cell(k.gauge("host_busy_wanted"), percent),
-            number(rate)
+            of("host_busy_wanted").map_or("–".into(), percent),
+            number(of("pages")? / trial.wall_s)
         ),
         subtitle: format!(
             "A shop of {} products, {} requests at a time, {} for an answer. Dashed: what the host allows",
@@ -609,31 +614,29 @@ fn progress(p: &Params, k: &Condition) -> Option<Figure> {
     })
 }
 
-fn sweep(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Figure> {
+fn sweep(view: &View) -> Option<Figure> {
+    let (p, limits) = (view.p, &view.limits);
     let points = |figure: &dyn Fn(&Condition) -> Option<f64>| -> Vec<(f64, f64)> {
         limits
             .iter()
-            .filter_map(|k| Some((k.x(), figure(k)?)))
+            .filter_map(|k| Some((k.x(), figure(k).filter(|v| v.is_finite())?)))
             .collect()
     };
-    let (width, more) = (summary.host().width(1), overhead(summary));
-    let theory = |k: &Condition| {
-        Some(p.listed as f64 / limited(p, k.x() as usize, width, more).makespan(p.listed))
-    };
+    let theory = |k: &Condition| Some(p.listed as f64 / view.limited(k.x()).0.makespan(p.listed));
     let share = |k: &Condition, at: usize| {
-        limited(p, k.x() as usize, width, more)
-            .utilisation_over(p.listed)
-            .get(at)
-            .copied()
+        let shares = view.limited(k.x()).0.utilisation_over(p.listed);
+        shares.get(at).copied()
     };
-    let most = limits.iter().filter_map(rate).reduce(f64::max)?;
+    let rates = limits.iter().filter_map(|k| Some((k.x(), rate(k)?)));
+    let (at, most) = rates.max_by(|a, b| a.1.total_cmp(&b.1))?;
     let knee = p.fetch.s() / p.burden.s();
     Some(Figure {
         id: "limit".into(),
         title: format!(
-            "Above a limit of {} the thread is the bottleneck: {} pages a second at most",
+            "By theory the thread is the bottleneck above a limit of {}: {} pages a second at most, with {}",
             number(knee),
-            number(most)
+            number(most),
+            number(at)
         ),
         subtitle: format!(
             "{} pages, {} for an answer, {} of one thread for each page. Dashed: the slowest stage decides",
@@ -641,7 +644,7 @@ fn sweep(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Figure> 
         ),
         desc: "Pages a second over the limit for the host: proportional at first, level where the thread is busy all the time. Below, the shares of time in which host and thread are busy.".into(),
         body: Body::Panels(Panels {
-            x: Axis::log("limit for the host", Unit::Number).with_ticks(limits.iter().map(Condition::x).collect::<Vec<_>>()),
+            x: Axis::log("limit for the host, log scale", Unit::Number).with_ticks(limits.iter().map(Condition::x).collect::<Vec<_>>()),
             panels: vec![
                 panel("Pages a second", "", 1.2, Unit::Number, vec![
                     Layer::Line(Line::measured("measured", Colour::Blue, points(&rate))),
@@ -659,55 +662,69 @@ fn sweep(p: &Params, summary: &Summary, limits: &[Condition]) -> Option<Figure> 
     })
 }
 
-fn heaps(
-    p: &Params,
-    crawls: &[Condition],
-    unbounded: &[Condition],
-    bounded: &[Condition],
-) -> Option<Figure> {
+fn heaps(view: &View) -> Option<Figure> {
+    let p = view.p;
+    let megabytes = |k: &Condition| Some(peak(k)?.value / 1e6);
     let points = |of: &[Condition]| -> Vec<(f64, f64)> {
         of.iter()
-            .filter_map(|k| Some((k.x(), peak(k)? / 1e6)))
+            .filter_map(|k| Some((k.x(), megabytes(k)?)))
             .collect()
     };
-    let ratio = growth(crawls)?;
-    let (first, last) = (crawls.first()?, crawls.last()?);
-    let (few, many) = (
-        unbounded.first().and_then(peak)?,
-        unbounded.last().and_then(peak)?,
-    );
+    let growth = view.growth()?.value;
+    let (first, last) = (view.crawls.first()?, view.last()?);
+    let (few, many) = (view.unbounded.first()?, view.unbounded.last()?);
+    let (from, to) = (number(megabytes(few)?), number(megabytes(many)?));
     Some(Figure {
         id: "memory".into(),
         title: format!(
-            "{} times the products, {ratio:.2} times the memory; an unbounded queue grows with the pages",
-            number(last.x() / first.x())
+            "{} times the products, {growth:.2} times the memory; an unbounded queue of {} pages takes {to} MB, of {} pages {from} MB",
+            number(last.x() / first.x()),
+            number(many.x()),
+            number(few.x())
         ),
         subtitle: format!(
-            "Peak live heap of the crawler; before a computation of {} a page without a bound, and with {} places",
+            "Peak live heap of the crawler; below, before a computation of {} a page without a bound, and with {} places",
             p.compute, p.places
         ),
         desc: format!(
-            "Peak heap over pages, three lines: whole crawls and a bounded queue are level, the unbounded queue rises from {} to {} MB.",
-            number(few / 1e6),
-            number(many / 1e6)
+            "Two panels of peak heap: over the products of a shop, of whole crawls; over the pages of a list, before a slow computation, with a bounded queue and an unbounded one, which goes from {from} to {to} MB."
         ),
         body: Body::Panels(Panels {
-            x: Axis::log("products", Unit::Number),
-            panels: vec![panel(
-                "Peak live heap",
-                "MB",
-                1.6,
+            x: Axis::log(
+                "products of the shop, pages of the list, log scale",
                 Unit::Number,
-                vec![
-                    Layer::Line(Line::measured(
-                        "unbounded",
-                        Colour::Vermilion,
-                        points(unbounded),
-                    )),
-                    Layer::Line(Line::measured("bounded", Colour::Green, points(bounded))),
-                    Layer::Line(Line::measured("crawl", Colour::Blue, points(crawls))),
-                ],
-            )],
+            ),
+            panels: vec![
+                panel(
+                    "Whole crawls",
+                    "MB",
+                    1.0,
+                    Unit::Number,
+                    vec![Layer::Line(Line::measured(
+                        "crawl",
+                        Colour::Blue,
+                        points(&view.crawls),
+                    ))],
+                ),
+                panel(
+                    "A list of pages before a slow computation",
+                    "MB",
+                    1.0,
+                    Unit::Number,
+                    vec![
+                        Layer::Line(Line::measured(
+                            "unbounded",
+                            Colour::Vermilion,
+                            points(&view.unbounded),
+                        )),
+                        Layer::Line(Line::measured(
+                            "bounded",
+                            Colour::Green,
+                            points(&view.bounded),
+                        )),
+                    ],
+                ),
+            ],
             marks: vec![],
         }),
     })
@@ -735,13 +752,16 @@ fn beats(p: &Params, blocks: &Condition, awaits: &Condition) -> Figure {
     .flatten()
     .collect();
     let last = |lane: &BeatLane| lane.beats.last().copied().unwrap_or(0.0);
-    let gap = |k: &Condition| cell(k.gauge("longest_gap_s"), seconds);
+    let gap = |title: &str| {
+        let drawn = lanes.iter().find(|lane| lane.title == title);
+        drawn.map_or("–".into(), |lane| seconds(lane.longest_gap))
+    };
     Figure {
         id: "put".into(),
         title: format!(
             "A put that blocks stops the event loop for {}; awaited, no gap above {}",
-            gap(blocks),
-            gap(awaits)
+            gap("Blocks"),
+            gap("Awaited")
         ),
         subtitle: format!(
             "A queue of {} places whose reader is stuck for {}. A beat every {}",
@@ -791,7 +811,7 @@ fn resumed(k: &Condition) -> Option<Figure> {
             number(of("census_pages")),
             number(of("lost"))
         ),
-        subtitle: "A process of its own, ended by SIGKILL on its way and started again. It learns the categories anew each time".into(),
+        subtitle: "A process of its own, ended by SIGKILL on its way and started again. It learns the categories anew each time. Level at the end: pages that were asked to come back later".into(),
         desc: "Pages done over time: the line rises, stands still after each kill while the process starts again, and goes on from where it was.".into(),
         body: Body::Panels(Panels {
             x: Axis::linear("time", Unit::Seconds),
@@ -801,7 +821,8 @@ fn resumed(k: &Condition) -> Option<Figure> {
     })
 }
 
-fn table(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Table {
+fn table(view: &View) -> Table {
+    let p = view.p;
     let mut table = Table::new(
         "The crawls",
         &[
@@ -820,7 +841,7 @@ fn table(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Table 
         ],
     );
     let of = |k: &Condition, name| cell(k.gauge(name), number);
-    for k in crawls {
+    for k in &view.crawls {
         let theory = gauge(k, "census_pages")
             .zip(allowed(p, k))
             .map(|(pages, rate)| pages / rate);
@@ -835,11 +856,11 @@ fn table(p: &Params, crawls: &[Condition], killed: Option<&Condition>) -> Table 
             rate(k).map_or("–".into(), |rate| number(rate * 3600.0 / 1e6)),
             cell(k.gauge("host_busy"), percent),
             cell(k.gauge("host_busy_wanted"), percent),
-            peak(k).map_or("–".into(), |bytes| format!("{} MB", number(bytes / 1e6))),
+            cell(peak(k), |bytes| format!("{} MB", number(bytes / 1e6))),
             of(k, "under_way_max"),
         ]);
     }
-    if let Some(k) = killed {
+    if let Some(k) = &view.killed {
         table.row([
             format!("{}, killed {} times", p.killed_products, of(k, "kills")),
             of(k, "pages"),
@@ -912,22 +933,47 @@ fn stages(p: &Params, k: &Condition) -> Table {
     table
 }
 
-fn rows(p: &Params, arms: &[(&str, Option<Condition>)]) -> Table {
+fn rows(view: &View) -> Table {
     let mut table = Table::new(
-        "The source's ways and the others",
+        "Into a full queue, and over whose connections",
         &["", "time", "pages/s", "longest gap"],
     );
-    for (name, k) in arms {
+    for (name, k) in [
+        ("put: blocks", view.blocks),
+        ("put: awaited", view.awaits),
+        ("a client for each request", view.each),
+        ("one client for all", view.shared),
+    ] {
         let Some(k) = k else { continue };
         table.row([
-            (*name).into(),
+            name.into(),
             cell(k.wall_s(), seconds),
-            rate(k).map_or("–".into(), number),
+            rate(&k).map_or("–".into(), number),
             cell(k.gauge("longest_gap_s"), seconds),
         ]);
     }
-    table.note = format!("The reader of the queue is stuck for {}.", p.stall);
+    table.note = format!("The reader of the queue is stuck for {}.", view.p.stall);
     table
+}
+
+fn learnt_table(view: &View) -> Option<Table> {
+    let mut table = Table::new(
+        "What the classifier knows",
+        &["labelled pages", "shops", "of products it has not seen"],
+    );
+    let all = view.summary.series("learnt");
+    for k in &all {
+        table.row([
+            number(k.x()),
+            k.trials().len().to_string(),
+            cell(known(k), percent),
+        ]);
+    }
+    table.note = format!(
+        "Each shop has labelled pages and products of its own. Who knows how the words are drawn would know {}.",
+        percent(Site::best_accuracy(1, ORACLE))
+    );
+    (!all.is_empty()).then_some(table)
 }
 
 #[cfg(test)]
@@ -995,17 +1041,23 @@ mod tests {
     }
 
     #[test]
-    fn deciles_are_rates() {
+    fn the_rate_of_a_crawl_is_that_of_its_middle() {
         let mut trial = Trial::default();
         trial.gauges.insert("pages".into(), 100.0);
-        let stored = (0..=100).map(|n| (f64::from(n) / 50.0, f64::from(n)));
+        // Slow at first and at the end.
+        let at = |n: f64| n / 50.0 + if n < 20.0 { n } else { 20.0 } + (n - 80.0).max(0.0);
+        let stored = (0..=100).map(|n| (at(f64::from(n)), f64::from(n)));
         trial.traces.insert("stored".into(), stored.collect());
-        let rates = deciles(&trial);
-        assert_eq!(rates.len(), 8);
-        assert!(
-            rates.iter().all(|rate| (rate - 50.0).abs() < 1e-9),
-            "{rates:?}"
-        );
-        assert!(deciles(&Trial::default()).is_empty());
+        assert!((middle_rate(&trial).unwrap() - 50.0).abs() < 1e-9);
+        assert_eq!(middle_rate(&Trial::default()), None);
+    }
+
+    #[test]
+    fn what_the_flags_allow_is_what_a_whole_crawl_is_planned_with() {
+        let p = params(&["--busy", "0"]);
+        let (n, fill) = (1_000_000, 20.0 * p.fetch.s());
+        let pages = n as f64 * (1.0 + LISTED);
+        let share = allowed_by_flags(&p) * (wall(&p, n) - fill) / pages;
+        assert!((share - 1.0).abs() < 1e-3, "{share}");
     }
 }

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab_kit::{heap::Heap, prelude::*};
+use lab_kit::{heap::Heap, prelude::*, session::Service};
 use mock_server::Site;
 use tokio::time::sleep;
 
+use super::{Params, findings};
 use crate::{
     client::{Client, Stats},
     crawl::{
@@ -20,6 +21,9 @@ use crate::{
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(2);
+/// The middle of a crawl, in shares of its pages: before it there is not enough to fetch, and after it what
+/// was asked to come back holds it up.
+pub(super) const MIDDLE: [f64; 2] = [0.2, 0.8];
 /// Looks that are kept for a chart.
 const KEPT: f64 = 200.0;
 
@@ -27,12 +31,15 @@ const KEPT: f64 = 200.0;
 #[derive(Clone)]
 pub(super) struct Watch {
     r: Recorder,
+    host: Arc<Service>,
     frontier: Arc<Embedded>,
     client: Client,
     meter: Arc<Meter>,
     heap: Heap,
     workers: usize,
     limit: f64,
+    /// Pages there are.
+    pages: f64,
     /// Between two looks that are kept.
     keep: Duration,
     seen: Arc<Mutex<Seen>>,
@@ -49,6 +56,10 @@ struct Seen {
     /// Of those at which pages waited in the frontier.
     wanted: f64,
     used: f64,
+    /// The most requests that the host had at a time, by its own books; none of one that runs elsewhere.
+    host_most: Option<u64>,
+    /// When a fifth of the pages had been stored, and when four fifths: with how many there were then.
+    middle: [Option<(Instant, f64)>; 2],
     /// The heap at each of those.
     heaps: Vec<f64>,
 }
@@ -56,20 +67,24 @@ struct Seen {
 impl Watch {
     pub fn new(
         r: &Recorder,
+        host: &Arc<Service>,
         frontier: &Arc<Embedded>,
         crawler: &Crawler,
         heap: Heap,
-        limit: usize,
-        wall: f64,
+        p: &Params,
+        site: &Site,
     ) -> Watch {
+        let wall = findings::wall(p, site.products as usize);
         Watch {
             r: r.clone(),
+            host: host.clone(),
             frontier: frontier.clone(),
             client: crawler.client.clone(),
             meter: crawler.meter.clone(),
             heap,
             workers: crawler.pool.current_num_threads(),
-            limit: limit as f64,
+            limit: p.limit as f64,
+            pages: site.census().pages as f64,
             keep: Duration::from_secs_f64((wall / KEPT).max(0.0)),
             seen: Arc::default(),
         }
@@ -82,12 +97,20 @@ impl Watch {
             let in_flight = self.client.stats().in_flight as f64;
             let under_way = self.meter.under_way() as f64;
             let tasks = self.frontier.now();
+            let stored = self.meter.stored() as f64;
+            let at_host = self.host.counters().map(|counters| counters.backlog);
             {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.looks += 1.0;
                 seen.in_flight += in_flight;
                 seen.under_way += under_way;
                 seen.under_way_max = seen.under_way_max.max(under_way);
+                seen.host_most = seen.host_most.max(at_host);
+                for (share, at) in MIDDLE.into_iter().zip(&mut seen.middle) {
+                    if at.is_none() && stored >= share * self.pages {
+                        *at = Some((now, stored));
+                    }
+                }
                 let heap = self.heap.live_bytes() as f64;
                 seen.heap += heap;
                 if tasks.waiting > 0 {
@@ -98,7 +121,7 @@ impl Watch {
             }
             if kept.is_none_or(|at| now - at >= self.keep) {
                 kept = Some(now);
-                self.r.trace("stored", now, self.meter.stored() as f64);
+                self.r.trace("stored", now, stored);
                 self.r.trace("waiting", now, tasks.waiting as f64);
                 self.r.trace("in_flight", now, in_flight);
                 self.r.trace("under_way", now, under_way);
@@ -120,6 +143,12 @@ impl Watch {
             let count = |stats: &Stats| stats.statuses.get(&status).copied().unwrap_or(0);
             (count(&stats) - count(before)) as f64
         };
+        if let [Some((from, first)), Some((to, last))] = seen.middle {
+            r.gauge("middle_per_s", (last - first) / (to - from).as_secs_f64());
+        }
+        if let Some(most) = seen.host_most {
+            r.gauge("host_most", most as f64);
+        }
         for (name, value) in [
             (
                 "started_s",
