@@ -74,8 +74,11 @@
 //!   to the chunk?
 
 use std::{
+    future::poll_fn,
     path::{Path, PathBuf},
     pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use anyhow::Context;
@@ -147,10 +150,10 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
     pub heap_levels: Vec<usize>,
     /// Sizes of a request whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', default_value = "1KB,8KB,16KB,32KB")]
+    #[arg(long, value_delimiter = ',', default_value = "1KB,32KB,64KB,128KB")]
     pub heap_chunks: Vec<Size>,
     /// Batch sizes whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,300")]
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,300,500,700")]
     pub heap_batches: Vec<usize>,
 }
 
@@ -215,7 +218,7 @@ impl Lab for IngestionPipeline {
         next: &[
             (
                 "cargo run --release --bin lab06 -- --size 1MB --batches 25,30,50,60,100",
-                "the 1,024 chunks of the source, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
+                "1,024 chunks, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
             ),
             (
                 "cargo run --release --bin lab06 -- --random lognormal --cv 0.3",
@@ -544,6 +547,9 @@ struct Pipeline {
     url: String,
 }
 
+/// When each request was sent.
+type Sent = Arc<Mutex<Vec<Instant>>>;
+
 impl Pipeline {
     /// The wrong way: a batch, a wait for the last answer of it, the next batch.
     async fn in_batches(&self, size: usize) -> Result<u64> {
@@ -643,6 +649,7 @@ impl Pipeline {
         arm: &Arm,
         service: &Service,
         folder: &Path,
+        sent: Option<&Sent>,
     ) -> Result<Pipeline> {
         let pool = reqwest::Client::new();
         r.connect(&pool, service, arm.width).await?;
@@ -650,13 +657,16 @@ impl Pipeline {
             .pool(pool)
             .concurrency(arm.width)
             // The deadlines of a batch begin together, and one batch may be the whole text.
-            .deadline(Duration::from_secs(1200))
-            .build()?;
+            .deadline(Duration::from_secs(1200));
+        let client = match sent.cloned() {
+            Some(sent) => client.on_attempt(move |_| locked(&sent).push(Instant::now())),
+            None => client,
+        };
         Ok(Pipeline {
             input: job.file.clone().unwrap_or(folder.join("text.txt")),
             output: folder.join("results.jsonl"),
             url: format!("{}/embeddings", service.url()),
-            client,
+            client: client.build()?,
             job: job.clone(),
         })
     }
@@ -692,7 +702,7 @@ async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
     for _ in 0..5 {
         let folder = r.folder()?;
         let service = stage(r, job, &arm, folder.path()).await?;
-        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path(), None).await?;
         let Some(lines) = r
             .load()
             .unless_stopped(pipeline.in_batches(usize::MAX))
@@ -711,24 +721,49 @@ async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
 async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
     let service = stage(&r, &job, &arm, folder.path()).await?;
-    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let sent = Sent::default();
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path(), Some(&sent)).await?;
     let start = Instant::now();
     let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
         return Ok(());
     };
     r.wall(start.elapsed());
-    r.gauge("lines", lines? as f64);
+    lines?;
+    // What is on the disk, not what was meant to be: it refuses a file in which a chunk is twice.
+    let (_, done) = Output::resume(&pipeline.output).await?;
+    r.gauge("lines", done.count() as f64);
+    if let How::Batches(size) = arm.how {
+        lasted(&r, &locked(&sent), size);
+    }
     if let Some(counters) = service.counters() {
         r.gauge("upstream_arrived", counters.arrived as f64);
     }
     Ok(())
 }
 
+/// Writes down how long full batches lasted: from the first request of one to the first of the next.
+fn lasted(r: &Recorder, sent: &[Instant], size: usize) {
+    let begun: Vec<Instant> = sent.iter().copied().step_by(size).collect();
+    let lasted: Vec<f64> = begun
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+        .collect();
+    r.gauge("batches", lasted.len() as f64);
+    if !lasted.is_empty() {
+        r.gauge("batch_mean_s", lab_kit::stats::mean(&lasted));
+        r.gauge("batch_deviation_s", lab_kit::stats::deviation(&lasted));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What is left when it is killed half way, and started again?
 async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
     let service = stage(&r, &job, &arm, folder.path()).await?;
-    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path(), None).await?;
     let mut chunks = pipeline.chunks(Done::default()).await?;
     let mut expected = 0;
     while chunks.next().await?.is_some() {
@@ -757,6 +792,27 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     Ok(())
 }
 
+/// Bytes that each chunk takes, besides its text, while it waits for a permit.
+async fn waiting(pipeline: &Pipeline, permits: usize, heap: &Heap) -> f64 {
+    const MANY: usize = 100;
+    let begin = async |n: usize| {
+        let chunk = || Chunk {
+            text: Bytes::from(vec![b'a']),
+            ..Chunk::default()
+        };
+        let all = join_all((0..n).map(|_| pipeline.embed(chunk())));
+        let mut all = Box::pin(tokio::task::unconstrained(all));
+        poll_fn(|task| Poll::Ready(drop(all.as_mut().poll(task)))).await;
+        all
+    };
+    let first = begin(permits).await;
+    let before = heap.live_bytes();
+    let others = begin(MANY).await;
+    let held = (heap.live_bytes() - before) as f64 / MANY as f64;
+    drop((first, others));
+    held
+}
+
 /// What does the client hold in memory?
 fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
     // The service's own memory does not count: it is started from a thread that is not counted.
@@ -772,7 +828,7 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
         .on_thread_start(move || heap.join())
         .build()?;
     let figures = runtime.block_on(async {
-        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path(), None).await?;
         let idle = heap.reset_peak();
         let lines = r
             .load()
@@ -781,10 +837,7 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
             .transpose()?;
         let peak = heap.peak_bytes();
         // What a batch holds for each of its chunks besides text and answer: theory needs it.
-        let before = heap.live_bytes();
-        let waiting = join_all((0..100).map(|_| pipeline.embed(Chunk::default())));
-        let line = (heap.live_bytes() - before) as f64 / 100.0;
-        drop(waiting);
+        let line = waiting(&pipeline, arm.width, &heap).await;
         let answer = size_of::<Chunk>() + size_of::<Result<Bytes, FetchError>>();
         anyhow::Ok([
             ("heap_idle_bytes", idle as f64),
