@@ -227,6 +227,11 @@ impl Params {
         starts
     }
 
+    /// (a) Deadline of a call: what fails is to fail at random, not for lack of time.
+    fn patience(&self) -> Duration {
+        5 * self.deadline.duration()
+    }
+
     /// (a) Where an arm is measured. Back-off makes no difference there: one place is enough for most.
     fn failing_in(&self, arm: &str) -> Vec<f64> {
         match arm {
@@ -405,8 +410,9 @@ impl Lab for ResilientClient {
         for (i, (arm, _)) in ARMS.into_iter().enumerate() {
             // Side by side, but not in step: the herds of two arms shall not meet.
             let (own, begin) = (p.clone(), READY + Duration::from_millis(17) * i as u32);
-            // Only with jitter is it chance which of the calls outlast the outage: twice as many tell more.
-            for _ in 0..if arm == "jitter" { 2 } else { 1 } {
+            // What jitter brings is chance, in part: twice as many trials tell more.
+            let random = matches!(arm, "jitter" | "deadline");
+            for _ in 0..if random { 2 } else { 1 } {
                 let own = own.clone();
                 let added = sweep.steady(&format!("outage/{arm}"), 0.0, p.limit, move |r| {
                     outage(r, own.clone(), arm, begin)
@@ -474,7 +480,8 @@ async fn random_failures(r: Recorder, p: Arc<Params>, arm: &str, q: f64) -> Resu
         ..Faults::default()
     };
     let service = r.upstream(p.spec(faults, r.seed())).await?;
-    let client = p.client(arm).seed(r.seed()).build()?;
+    let client = p.client(arm).deadline(p.patience()).seed(r.seed());
+    let client = client.build()?;
     let load = r.load();
     let load = load.burst(p.calls, |_| call(&client, service.url())).await;
     books(&r, &client, &service);

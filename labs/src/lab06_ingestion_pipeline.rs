@@ -150,12 +150,16 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
     pub heap_levels: Vec<usize>,
     /// Sizes of a request whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', default_value = "1KB,32KB,64KB,128KB")]
+    #[arg(long, value_delimiter = ',', default_value = "1KB,32KB,64KB")]
     pub heap_chunks: Vec<Size>,
     /// Batch sizes whose memory is compared, with commas
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,300,500,700")]
     pub heap_batches: Vec<usize>,
 }
+
+/// Requests that a connection carries where memory is measured: so many that the peak hardly depends on
+/// chance any more, and fewer than the 33 from which on it holds more.
+const EACH: usize = 20;
 
 /// How random service times spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -176,10 +180,16 @@ impl Params {
     /// Requests of one trial in which memory is measured.
     fn heap_requests(&self) -> f64 {
         let sizes = self.heap_sizes.iter().map(|s| s.f() / self.heap_chunk.f());
-        let levels = self.heap_levels.iter().map(|m| 6.0 * *m as f64);
-        let widest = 3 * self.concurrency.max(self.batch) * self.heap_chunks.len();
-        let batches = self.heap_batches.iter().map(|b| 2.0 * *b as f64);
+        let levels = self.heap_levels.iter().map(|m| (EACH * m) as f64);
+        let widest = self.heap_widest() * self.heap_chunks.len();
+        let batches = self.heap_batches.iter();
+        let batches = batches.map(|b| (*b + self.concurrency) as f64);
         2.0 * (sizes.chain(levels).chain(batches).sum::<f64>() + widest as f64)
+    }
+
+    /// Requests where memory is measured over the size of a request.
+    fn heap_widest(&self) -> usize {
+        (EACH * self.concurrency).max(3 * self.batch)
     }
 
     fn spread(&self, mean: Duration) -> ServiceTime {
@@ -437,14 +447,14 @@ impl Lab for IngestionPipeline {
             add(
                 "heap/level/window",
                 m as f64,
-                job.chunks(6 * m),
+                job.chunks(EACH * m),
                 How::Window,
                 m,
             );
             add(
                 "heap/level/batch",
                 m as f64,
-                job.chunks(6 * m),
+                job.chunks(EACH * m),
                 How::Batches(2 * m),
                 m,
             );
@@ -455,7 +465,7 @@ impl Lab for IngestionPipeline {
                 chunk: chunk.b(),
                 ..job.clone()
             }
-            .chunks(3 * m.max(p.batch));
+            .chunks(p.heap_widest());
             add("heap/chunk/window", chunk.f(), job.clone(), How::Window, m);
             add("heap/chunk/batch", chunk.f(), job, How::Batches(p.batch), m);
         }
@@ -463,14 +473,14 @@ impl Lab for IngestionPipeline {
             add(
                 "heap/kept/answers",
                 *b as f64,
-                job.chunks(2 * b),
+                job.chunks(b + m),
                 How::Batches(*b),
                 m,
             );
             add(
                 "heap/kept/lines",
                 *b as f64,
-                job.chunks(2 * b),
+                job.chunks(b + m),
                 How::LeanBatches(*b),
                 m,
             );
@@ -764,6 +774,7 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
     let service = stage(&r, &job, &arm, folder.path()).await?;
     let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path(), None).await?;
+    let arrived = || service.counters().map(|c| c.arrived as f64);
     let mut chunks = pipeline.chunks(Done::default()).await?;
     let mut expected = 0;
     while chunks.next().await?.is_some() {
@@ -777,6 +788,7 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
         .await
         .is_err();
     let left = output::tear(&pipeline.output)?;
+    let before = arrived();
     let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
         return Ok(());
     };
@@ -786,8 +798,10 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     r.gauge("lines", lines? as f64);
     r.gauge("lines_left", left as f64);
     r.gauge("chunks_missing", expected as f64 - done.count() as f64);
-    if let Some(counters) = service.counters() {
-        r.gauge("sent_twice", counters.arrived as f64 - expected as f64);
+    r.gauge("chunks", expected as f64);
+    if let Some((before, after)) = before.zip(arrived()) {
+        r.gauge("sent_twice", after - expected as f64);
+        r.gauge("sent_again", after - before);
     }
     Ok(())
 }
@@ -847,11 +861,13 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
             ("lines", lines.unwrap_or(0) as f64),
         ])
     })?;
+    let held = heap.live_bytes();
     drop(runtime);
     drop(counted);
     figures
         .iter()
         .for_each(|(name, value)| r.gauge(name, *value));
-    r.gauge("heap_left_bytes", heap.live_bytes() as f64);
+    r.gauge("heap_held_bytes", held as f64);
+    r.gauge("heap_freed_bytes", (held - heap.live_bytes()) as f64);
     Ok(())
 }

@@ -298,8 +298,8 @@ fn believable(p: &Params, f: &Failing) -> bool {
     let needed = (1e-3f64.ln() / q.ln()).ceil() as u32;
     let most = retries.most.unwrap_or(needed).min(needed);
     let waits: Duration = retries.backoff.ceilings().take(most as usize).sum();
-    // (a) takes up to half of the deadline by itself. A budget is used up whatever the waits.
-    let room = waits.as_secs_f64() < 0.5 * p.deadline.s();
+    // A budget is used up whatever the waits.
+    let room = waits < p.patience() / 2;
     quiet && (room || f.arm == "none" || f.retried == Retried::AsGranted)
 }
 
@@ -573,9 +573,9 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
     Some(Figure {
         id: "random".into(),
         title: format!(
-            "Up to {n} attempts turn {} failures into {}, for {} attempts a call",
+            "Where {} of the attempts fail, up to {n} of them make {} of the calls succeed, with {} attempts a call",
             percent(middle),
-            percent(1.0 - shown.succeeded()?.value),
+            percent(shown.succeeded()?.value),
             number(shown.sent()?.value)
         ),
         subtitle: format!(

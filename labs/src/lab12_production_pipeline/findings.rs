@@ -387,7 +387,7 @@ impl View<'_> {
         Law::new(
             "each stage of the window is busy for its share of the time",
             "%",
-            Disturbed::Either(Resource::Timers),
+            Disturbed::Either(Resource::Processors),
         )
         .within("7 %: 5 % for the time of all, and what an item takes differs from arm to arm")
         .near(shares)
