@@ -128,7 +128,7 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = probability, default_value = "0.1,0.3,0.6")]
     pub failing: Vec<f64>,
     /// (a) Calls
-    #[arg(long, default_value_t = 1200, value_parser = level)]
+    #[arg(long, default_value_t = 2400, value_parser = level)]
     pub calls: usize,
     /// (b) How long the service is down: D
     #[arg(long, default_value = "1s")]
@@ -227,6 +227,11 @@ impl Params {
         starts
     }
 
+    /// (a) Deadline of a call: what fails is to fail at random, not for lack of time.
+    fn patience(&self) -> Duration {
+        5 * self.deadline.duration()
+    }
+
     /// (a) Where an arm is measured. Back-off makes no difference there: one place is enough for most.
     fn failing_in(&self, arm: &str) -> Vec<f64> {
         match arm {
@@ -298,7 +303,7 @@ impl Lab for ResilientClient {
             ),
             (
                 "cargo run --release --bin lab05 -- --items 90 --permits 5 --item-service 100ms --fail-every 3 --waits 250ms,500ms,1s",
-                "the source's one second of back-off, with the permit held and given back",
+                "one second of back-off, with the permit held and given back",
             ),
             (
                 "cargo run --release --bin lab05 -- --outage 2s --base 80ms --cap 1280ms --deadline 8s --breaker-wait 215ms",
@@ -337,7 +342,7 @@ impl Lab for ResilientClient {
                 "--waits",
                 "20ms",
             ],
-            full: &["--calls", "2000"],
+            full: &["--calls", "3600"],
             // The outages are repeated three times all the same: each of their claims stands alone.
             trials: (1, 1),
         },
@@ -405,11 +410,16 @@ impl Lab for ResilientClient {
         for (i, (arm, _)) in ARMS.into_iter().enumerate() {
             // Side by side, but not in step: the herds of two arms shall not meet.
             let (own, begin) = (p.clone(), READY + Duration::from_millis(17) * i as u32);
-            let added = sweep.steady(&format!("outage/{arm}"), 0.0, p.limit, move |r| {
-                outage(r, own.clone(), arm, begin)
-            });
-            if scale != Scale::Smoke {
-                added.among(1);
+            // What jitter brings is chance, in part: twice as many trials tell more.
+            let random = matches!(arm, "jitter" | "deadline");
+            for _ in 0..if random { 2 } else { 1 } {
+                let own = own.clone();
+                let added = sweep.steady(&format!("outage/{arm}"), 0.0, p.limit, move |r| {
+                    outage(r, own.clone(), arm, begin)
+                });
+                if scale != Scale::Smoke {
+                    added.among(1);
+                }
             }
         }
         for wait in p.waits.iter().map(|wait| wait.duration()) {
@@ -470,7 +480,8 @@ async fn random_failures(r: Recorder, p: Arc<Params>, arm: &str, q: f64) -> Resu
         ..Faults::default()
     };
     let service = r.upstream(p.spec(faults, r.seed())).await?;
-    let client = p.client(arm).seed(r.seed()).build()?;
+    let client = p.client(arm).deadline(p.patience()).seed(r.seed());
+    let client = client.build()?;
     let load = r.load();
     let load = load.burst(p.calls, |_| call(&client, service.url())).await;
     books(&r, &client, &service);

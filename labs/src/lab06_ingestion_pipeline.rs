@@ -76,8 +76,11 @@
 //!   to the chunk?
 
 use std::{
+    future::poll_fn,
     path::{Path, PathBuf},
     pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use anyhow::Context;
@@ -149,12 +152,16 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = level, default_value = "10,25,50,100")]
     pub heap_levels: Vec<usize>,
     /// Sizes of a request whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', default_value = "1KB,8KB,16KB,32KB")]
+    #[arg(long, value_delimiter = ',', default_value = "1KB,32KB,64KB")]
     pub heap_chunks: Vec<Size>,
     /// Batch sizes whose memory is compared, with commas
-    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,100,200,300")]
+    #[arg(long, value_delimiter = ',', value_parser = level, default_value = "50,300,500,700")]
     pub heap_batches: Vec<usize>,
 }
+
+/// Requests that a connection carries where memory is measured: so many that the peak hardly depends on
+/// chance any more, and fewer than the 33 from which on it holds more.
+const EACH: usize = 20;
 
 /// How random service times spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -175,10 +182,16 @@ impl Params {
     /// Requests of one trial in which memory is measured.
     fn heap_requests(&self) -> f64 {
         let sizes = self.heap_sizes.iter().map(|s| s.f() / self.heap_chunk.f());
-        let levels = self.heap_levels.iter().map(|m| 6.0 * *m as f64);
-        let widest = 3 * self.concurrency.max(self.batch) * self.heap_chunks.len();
-        let batches = self.heap_batches.iter().map(|b| 2.0 * *b as f64);
+        let levels = self.heap_levels.iter().map(|m| (EACH * m) as f64);
+        let widest = self.heap_widest() * self.heap_chunks.len();
+        let batches = self.heap_batches.iter();
+        let batches = batches.map(|b| (*b + self.concurrency) as f64);
         2.0 * (sizes.chain(levels).chain(batches).sum::<f64>() + widest as f64)
+    }
+
+    /// Requests where memory is measured over the size of a request.
+    fn heap_widest(&self) -> usize {
+        (EACH * self.concurrency).max(3 * self.batch)
     }
 
     fn spread(&self, mean: Duration) -> ServiceTime {
@@ -217,7 +230,7 @@ impl Lab for IngestionPipeline {
         next: &[
             (
                 "cargo run --release --bin lab06 -- --size 1MB --batches 25,30,50,60,100",
-                "the 1,024 chunks of the source, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
+                "1,024 chunks, and batches that are no multiple of the concurrency: 30 at 25 takes two waves",
             ),
             (
                 "cargo run --release --bin lab06 -- --random lognormal --cv 0.3",
@@ -436,14 +449,14 @@ impl Lab for IngestionPipeline {
             add(
                 "heap/level/window",
                 m as f64,
-                job.chunks(6 * m),
+                job.chunks(EACH * m),
                 How::Window,
                 m,
             );
             add(
                 "heap/level/batch",
                 m as f64,
-                job.chunks(6 * m),
+                job.chunks(EACH * m),
                 How::Batches(2 * m),
                 m,
             );
@@ -454,7 +467,7 @@ impl Lab for IngestionPipeline {
                 chunk: chunk.b(),
                 ..job.clone()
             }
-            .chunks(3 * m.max(p.batch));
+            .chunks(p.heap_widest());
             add("heap/chunk/window", chunk.f(), job.clone(), How::Window, m);
             add("heap/chunk/batch", chunk.f(), job, How::Batches(p.batch), m);
         }
@@ -462,14 +475,14 @@ impl Lab for IngestionPipeline {
             add(
                 "heap/kept/answers",
                 *b as f64,
-                job.chunks(2 * b),
+                job.chunks(b + m),
                 How::Batches(*b),
                 m,
             );
             add(
                 "heap/kept/lines",
                 *b as f64,
-                job.chunks(2 * b),
+                job.chunks(b + m),
                 How::LeanBatches(*b),
                 m,
             );
@@ -545,6 +558,9 @@ struct Pipeline {
     client: Client,
     url: String,
 }
+
+/// When each request was sent.
+type Sent = Arc<Mutex<Vec<Instant>>>;
 
 impl Pipeline {
     /// The wrong way: a batch, a wait for the last answer of it, the next batch.
@@ -645,6 +661,7 @@ impl Pipeline {
         arm: &Arm,
         service: &Service,
         folder: &Path,
+        sent: Option<&Sent>,
     ) -> Result<Pipeline> {
         let pool = reqwest::Client::new();
         r.connect(&pool, service, arm.width).await?;
@@ -652,13 +669,16 @@ impl Pipeline {
             .pool(pool)
             .concurrency(arm.width)
             // The deadlines of a batch begin together, and one batch may be the whole text.
-            .deadline(Duration::from_secs(1200))
-            .build()?;
+            .deadline(Duration::from_secs(1200));
+        let client = match sent.cloned() {
+            Some(sent) => client.on_attempt(move |_| locked(&sent).push(Instant::now())),
+            None => client,
+        };
         Ok(Pipeline {
             input: job.file.clone().unwrap_or(folder.join("text.txt")),
             output: folder.join("results.jsonl"),
             url: format!("{}/embeddings", service.url()),
-            client,
+            client: client.build()?,
             job: job.clone(),
         })
     }
@@ -694,7 +714,7 @@ async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
     for _ in 0..5 {
         let folder = r.folder()?;
         let service = stage(r, job, &arm, folder.path()).await?;
-        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, &arm, &service, folder.path(), None).await?;
         let Some(lines) = r
             .load()
             .unless_stopped(pipeline.in_batches(usize::MAX))
@@ -713,24 +733,50 @@ async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
 async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
     let service = stage(&r, &job, &arm, folder.path()).await?;
-    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let sent = Sent::default();
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path(), Some(&sent)).await?;
     let start = Instant::now();
     let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
         return Ok(());
     };
     r.wall(start.elapsed());
-    r.gauge("lines", lines? as f64);
+    lines?;
+    // What is on the disk, not what was meant to be: it refuses a file in which a chunk is twice.
+    let (_, done) = Output::resume(&pipeline.output).await?;
+    r.gauge("lines", done.count() as f64);
+    if let How::Batches(size) = arm.how {
+        lasted(&r, &locked(&sent), size);
+    }
     if let Some(counters) = service.counters() {
         r.gauge("upstream_arrived", counters.arrived as f64);
     }
     Ok(())
 }
 
+/// Writes down how long full batches lasted: from the first request of one to the first of the next.
+fn lasted(r: &Recorder, sent: &[Instant], size: usize) {
+    let begun: Vec<Instant> = sent.iter().copied().step_by(size).collect();
+    let lasted: Vec<f64> = begun
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+        .collect();
+    r.gauge("batches", lasted.len() as f64);
+    if !lasted.is_empty() {
+        r.gauge("batch_mean_s", lab_kit::stats::mean(&lasted));
+        r.gauge("batch_deviation_s", lab_kit::stats::deviation(&lasted));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What is left when it is killed half way, and started again?
 async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     let folder = r.folder()?;
     let service = stage(&r, &job, &arm, folder.path()).await?;
-    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path()).await?;
+    let pipeline = Pipeline::prepare(&r, &job, &arm, &service, folder.path(), None).await?;
+    let arrived = || service.counters().map(|c| c.arrived as f64);
     let mut chunks = pipeline.chunks(Done::default()).await?;
     let mut expected = 0;
     while chunks.next().await?.is_some() {
@@ -744,6 +790,7 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
         .await
         .is_err();
     let left = output::tear(&pipeline.output)?;
+    let before = arrived();
     let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
         return Ok(());
     };
@@ -753,10 +800,33 @@ async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     r.gauge("lines", lines? as f64);
     r.gauge("lines_left", left as f64);
     r.gauge("chunks_missing", expected as f64 - done.count() as f64);
-    if let Some(counters) = service.counters() {
-        r.gauge("sent_twice", counters.arrived as f64 - expected as f64);
+    r.gauge("chunks", expected as f64);
+    if let Some((before, after)) = before.zip(arrived()) {
+        r.gauge("sent_twice", after - expected as f64);
+        r.gauge("sent_again", after - before);
     }
     Ok(())
+}
+
+/// Bytes that each chunk takes, besides its text, while it waits for a permit.
+async fn waiting(pipeline: &Pipeline, permits: usize, heap: &Heap) -> f64 {
+    const MANY: usize = 100;
+    let begin = async |n: usize| {
+        let chunk = || Chunk {
+            text: Bytes::from(vec![b'a']),
+            ..Chunk::default()
+        };
+        let all = join_all((0..n).map(|_| pipeline.embed(chunk())));
+        let mut all = Box::pin(tokio::task::unconstrained(all));
+        poll_fn(|task| Poll::Ready(drop(all.as_mut().poll(task)))).await;
+        all
+    };
+    let first = begin(permits).await;
+    let before = heap.live_bytes();
+    let others = begin(MANY).await;
+    let held = (heap.live_bytes() - before) as f64 / MANY as f64;
+    drop((first, others));
+    held
 }
 
 /// What does the client hold in memory?
@@ -774,7 +844,7 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
         .on_thread_start(move || heap.join())
         .build()?;
     let figures = runtime.block_on(async {
-        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path()).await?;
+        let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path(), None).await?;
         let idle = heap.reset_peak();
         let lines = r
             .load()
@@ -783,10 +853,7 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
             .transpose()?;
         let peak = heap.peak_bytes();
         // What a batch holds for each of its chunks besides text and answer: theory needs it.
-        let before = heap.live_bytes();
-        let waiting = join_all((0..100).map(|_| pipeline.embed(Chunk::default())));
-        let line = (heap.live_bytes() - before) as f64 / 100.0;
-        drop(waiting);
+        let line = waiting(&pipeline, arm.width, &heap).await;
         let answer = size_of::<Chunk>() + size_of::<Result<Bytes, FetchError>>();
         anyhow::Ok([
             ("heap_idle_bytes", idle as f64),
@@ -796,11 +863,13 @@ fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
             ("lines", lines.unwrap_or(0) as f64),
         ])
     })?;
+    let held = heap.live_bytes();
     drop(runtime);
     drop(counted);
     figures
         .iter()
         .for_each(|(name, value)| r.gauge(name, *value));
-    r.gauge("heap_left_bytes", heap.live_bytes() as f64);
+    r.gauge("heap_held_bytes", held as f64);
+    r.gauge("heap_freed_bytes", (held - heap.live_bytes()) as f64);
     Ok(())
 }

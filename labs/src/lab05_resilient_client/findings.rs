@@ -2,53 +2,44 @@
 
 use lab_kit::prelude::*;
 
-use super::schedule::{self, Calls, Spread};
+use super::schedule::{self, Calls};
 use super::{ARMS, HERD, LEAD, Params};
 
-/// What chance may do to one counted figure in one run of a thousand.
-const LUCK: f64 = 1e-3;
+/// Degrees of freedom of an interval whose width theory gives: as good as known.
+const KNOWN: usize = 1000;
 
-/// How far the mean of `n` independent figures may stray from its expectation, in all but
-/// [`LUCK`] of the runs: Bernstein's inequality (1924). It holds for any distribution with this
-/// deviation whose figures lie at most `reach` from their mean.
-fn chance(deviation: f64, reach: f64, n: f64) -> f64 {
-    let log = (2.0 / LUCK).ln();
-    let linear = reach * log / (3.0 * n);
-    linear + (linear.powi(2) + 2.0 * deviation.powi(2) * log / n).sqrt()
+/// A gauge of a trial.
+fn gauge(t: &Trial, name: &str) -> Option<f64> {
+    t.gauges.get(name).copied()
 }
 
-/// A figure counted over all trials, and what is known about it beforehand.
-#[derive(Clone, Copy)]
-struct Counted {
-    measured: f64,
-    predicted: f64,
-    tolerance: f64,
+/// A gauge that counts; nothing where it is no count.
+fn count(t: &Trial, name: &str) -> Option<u64> {
+    let whole = |n: &f64| *n >= 0.0 && n.is_finite();
+    gauge(t, name).filter(whole).map(|n| n.round() as u64)
 }
 
-impl Counted {
-    /// Counts have no error of measurement: chance is in the tolerance.
-    fn case(&self, name: String) -> Case {
-        Case {
-            name,
-            predicted: self.predicted.into(),
-            measured: Some(Estimate::exact(self.measured)).filter(|e| e.value.is_finite()),
-            tolerance: self.tolerance,
-        }
-    }
-
-    fn scaled(&self, factor: f64) -> Counted {
-        Counted {
-            measured: self.measured * factor,
-            predicted: self.predicted * factor,
-            tolerance: self.tolerance * factor,
-        }
-    }
+/// The share that one count is of another: nothing where it is more than all of them.
+fn share(k: &Condition, part: &'static str, whole: &'static str) -> Option<Estimate> {
+    let hits = |t: &Trial| Some(count(t, part)?).filter(|n| Some(*n) <= count(t, whole));
+    k.share_of(hits, |t| count(t, whole))
 }
 
-/// The sum of a gauge over the trials.
-fn total(k: &Condition, name: &str) -> f64 {
-    let gauges = k.trials().iter().map(|t| t.gauges.get(name).copied());
-    gauges.map(|g| g.unwrap_or(f64::NAN)).sum()
+/// How far a share of calls may lie from theory: a tenth of the deviation of a single call's outcome,
+/// whatever the number of calls, and one in a hundred where that is next to nothing.
+fn apart(share: f64) -> f64 {
+    (0.1 * (share * (1.0 - share)).max(0.0).sqrt()).max(0.01)
+}
+
+/// Whether calls get the retries they want.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retried {
+    /// As many as they want.
+    Freely,
+    /// The budget grants hardly more or hardly fewer: chance decides.
+    Hardly,
+    /// As many as the budget grants.
+    AsGranted,
 }
 
 /// (a) One arm at one probability.
@@ -56,8 +47,12 @@ struct Failing<'a> {
     arm: &'static str,
     label: &'static str,
     condition: Condition<'a>,
-    success: Counted,
-    attempts: Counted,
+    retried: Retried,
+    /// Theory: share of the calls that succeed.
+    success: f64,
+    /// Theory: attempts a call, and the deviation of those of one call.
+    attempts: f64,
+    deviation: f64,
 }
 
 impl<'a> Failing<'a> {
@@ -65,46 +60,68 @@ impl<'a> Failing<'a> {
         let q = k.x();
         let n = p.retries(arm).most.map(|most| most + 1);
         let calls = p.calls as f64;
-        let all = total(&k, "calls");
-        let (wanted, free) = (schedule::amplification(q, n), schedule::success(q, n));
-        // Each attempt succeeds with 1 − q whatever it repeats: the budget's attempts are all that
-        // count when it is used up.
+        let (wanted, deviation) = (
+            schedule::amplification(q, n),
+            schedule::attempts_deviation(q, n),
+        );
         let granted = match arm {
             "budget" | "breaker" => 1.0 + p.budget().most_retries(calls) / calls,
             _ => f64::INFINITY,
         };
-        let cut = granted < wanted;
-        let (attempts, success) = if cut {
-            (granted, granted * (1.0 - q))
-        } else {
-            (wanted, free)
+        // What chance does to the mean of so many calls, five deviations of it.
+        let luck = 5.0 * deviation / calls.sqrt();
+        let retried = match wanted - granted {
+            above if above > luck => Retried::AsGranted,
+            above if above > -luck => Retried::Hardly,
+            _ => Retried::Freely,
         };
-        let deviation = if cut {
-            (granted * q * (1.0 - q)).sqrt()
-        } else {
-            (free * (1.0 - free)).sqrt()
+        // Each attempt succeeds with 1 − q whatever it repeats: the budget's attempts are all that
+        // count when it is used up.
+        let (attempts, success) = match granted < wanted {
+            true => (granted, granted * (1.0 - q)),
+            false => (wanted, schedule::success(q, n)),
         };
-        // A geometric number is not bounded, but hardly ever above this.
-        let most = n.map_or((1e-6f64).ln() / q.ln(), f64::from);
         Failing {
             arm,
             label,
             condition: k,
-            success: Counted {
-                measured: total(&k, "calls_ok") / all,
-                predicted: success,
-                tolerance: chance(deviation, 1.0, all),
-            },
-            attempts: Counted {
-                measured: total(&k, "attempts") / all,
-                predicted: attempts,
-                tolerance: chance(schedule::attempts_deviation(q, n), most - 1.0, all),
-            },
+            retried,
+            success,
+            attempts,
+            deviation,
         }
     }
 
     fn name(&self) -> String {
         format!("{}, {} fail", self.label, percent(self.condition.x()))
+    }
+
+    /// Attempts a call, as the service counted them. The calls do not depend on each other, so the
+    /// interval is that of the mean of so many, with the deviation of their law.
+    fn sent(&self) -> Option<Estimate> {
+        let k = &self.condition;
+        let (sent, calls) = (
+            k.total(|t| gauge(t, "arrived"))?.value,
+            k.total(|t| gauge(t, "calls"))?.value,
+        );
+        let deviation = match self.retried {
+            Retried::AsGranted => 0.0,
+            _ => self.deviation,
+        };
+        let estimate = Estimate::with_error(sent / calls, deviation / calls.sqrt(), KNOWN);
+        (calls > 0.0).then(|| estimate.from(k.origin()))
+    }
+
+    /// Share of the calls that succeeded.
+    fn succeeded(&self) -> Option<Estimate> {
+        match self.retried {
+            // What is independent here is an attempt.
+            Retried::AsGranted => {
+                let of_attempts = share(&self.condition, "calls_ok", "arrived")?;
+                Some(of_attempts.scaled(self.sent()?.value))
+            }
+            _ => share(&self.condition, "calls_ok", "calls"),
+        }
     }
 }
 
@@ -113,33 +130,23 @@ struct Down<'a> {
     arm: &'static str,
     label: &'static str,
     condition: Condition<'a>,
-    /// Only of arms whose calls do not depend on each other.
-    theory: Option<(Counted, Counted)>,
-    /// Why the theory is a coin toss.
-    luck: Option<String>,
+    /// Theory, attempts a call and share saved: only of arms whose calls do not depend on each other.
+    theory: Option<(f64, f64)>,
+    /// A herd comes back just when the outage ends: what becomes of it is a coin toss.
+    tossed: bool,
 }
 
 impl<'a> Down<'a> {
     fn of(p: &Params, arm: &'static str, label: &'static str, k: Condition<'a>) -> Down<'a> {
         let retries = p.retries(arm);
-        let trials = (k.trials().len() as f64).max(1.0);
         let played = plays(p);
-        let counted = |Spread { mean, deviation }, measured, slack: f64| Counted {
-            measured,
-            predicted: mean,
-            // Four deviations of the trials' mean, and that attempts take some time.
-            tolerance: 4.0 * deviation / trials.sqrt() + slack,
-        };
         let alone = !matches!(arm, "budget" | "breaker");
         let theory = alone.then(|| {
-            let sent = played.spread(retries, |p| p.amplification);
-            let slack = 0.04 * sent.mean;
             (
-                counted(sent, amplification(&k), slack),
-                counted(played.spread(retries, |p| p.success), saved(&k), 0.02),
+                played.mean(retries, |p| p.amplification),
+                played.mean(retries, |p| p.success),
             )
         });
-        // A herd that comes back at the very end.
         let mut at = HERD.as_secs_f64();
         let steps = retries
             .backoff
@@ -151,16 +158,29 @@ impl<'a> Down<'a> {
                 at
             })
             .any(|at| (at - p.outage.s()).abs() < 0.02);
-        let luck = (close && !matches!(arm, "jitter" | "deadline")).then(|| {
-            format!("{label}: the herd comes back just when the outage ends, a coin toss")
-        });
         Down {
             arm,
             label,
             condition: k,
             theory,
-            luck,
+            tossed: close && !matches!(arm, "jitter" | "deadline"),
         }
+    }
+
+    /// What theory says, or that it says nothing: of a coin toss.
+    fn says(&self, figure: f64) -> f64 {
+        if self.tossed { f64::NAN } else { figure }
+    }
+
+    /// Attempts sent in the outage for each call begun in it.
+    fn sent(&self) -> Option<Estimate> {
+        self.condition
+            .estimate(|t| Some(gauge(t, "sent_in_outage")? / gauge(t, "calls_in_outage")?))
+    }
+
+    /// Share of the calls begun in the outage that succeeded.
+    fn saved(&self) -> Option<Estimate> {
+        share(&self.condition, "saved_in_outage", "calls_in_outage")
     }
 }
 
@@ -172,137 +192,97 @@ fn plays(p: &Params) -> Calls {
     }
 }
 
-/// (b) Attempts sent in the outage for each call begun in it.
-fn amplification(k: &Condition) -> f64 {
-    total(k, "sent_in_outage") / total(k, "calls_in_outage")
+/// All that was measured, with what theory says of it.
+struct View<'a> {
+    p: &'a Params,
+    failing: Vec<Failing<'a>>,
+    down: Vec<Down<'a>>,
+    permits: Vec<Permit<'a>>,
 }
 
-/// (b) Share of the calls begun in the outage that succeeded.
-fn saved(k: &Condition) -> f64 {
-    total(k, "saved_in_outage") / total(k, "calls_in_outage")
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
+        let random = ARMS.iter().flat_map(|(arm, label)| {
+            let conditions = summary.series(&format!("random/{arm}")).into_iter();
+            conditions.map(|k| Failing::of(p, arm, label, k))
+        });
+        let outages = ARMS.iter().filter_map(|(arm, label)| {
+            let k = summary.only(&format!("outage/{arm}"))?;
+            Some(Down::of(p, arm, label, k))
+        });
+        let permits = [("permit/kept", true), ("permit/given back", false)];
+        let permits = permits.into_iter().flat_map(|(series, kept)| {
+            let conditions = summary.series(series).into_iter();
+            conditions.map(move |k| Permit::of(p, summary, kept, k))
+        });
+        View {
+            p,
+            failing: random.collect(),
+            down: outages.collect(),
+            permits: permits.collect(),
+        }
+    }
+
+    /// (b) An arm.
+    fn arm(&self, name: &str) -> Option<&Down<'a>> {
+        self.down.iter().find(|d| d.arm == name)
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![self.sent_once()];
+        claims.extend(self.random_claims());
+        claims.push(self.budget());
+        claims.extend(self.outage_claims());
+        claims.extend(self.comeback());
+        claims.extend(self.breaker());
+        claims.push(self.permits_claim());
+        claims
+    }
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let failing: Vec<Failing> = ARMS
-        .iter()
-        .flat_map(|(arm, label)| {
-            let conditions = summary.series(&format!("random/{arm}"));
-            conditions
-                .into_iter()
-                .map(|k| Failing::of(p, arm, label, k))
-        })
-        .collect();
-    let down: Vec<Down> = ARMS
-        .iter()
-        .filter_map(|(arm, label)| {
-            let k = summary.only(&format!("outage/{arm}"))?;
-            Some(Down::of(p, arm, label, k))
-        })
-        .collect();
-    let kept = summary.series("permit/kept");
-    let given = summary.series("permit/given back");
-    let arm = |name: &str| down.iter().find(|d| d.arm == name);
-
-    let mut claims = Vec::new();
-    claims.extend(sent_once(&failing, &down, &kept, &given));
-    let cases = failing.iter().filter(|f| believable(p, f));
-    claims.extend(Claim::law(
-        "n attempts of which each fails with probability q succeed with 1 − qⁿ, whatever the back-off; where the budget is used up, each of the attempts it grants with 1 − q",
-        Basis::Predicted,
-        cases.map(|f| f.success.scaled(100.0).case(f.name())).collect(),
-        "%",
-    ));
-    let cases = failing.iter().filter(|f| believable(p, f));
-    claims.extend(Claim::law(
-        "they cost (1 − qⁿ)/(1 − q) attempts a call, and no more than the budget grants",
-        Basis::Predicted,
-        cases.map(|f| f.attempts.case(f.name())).collect(),
-        "attempts a call",
-    ));
-    let luck = down.iter().find_map(|d| d.luck.clone());
-    let theories = || down.iter().filter_map(|d| Some((d, d.theory.as_ref()?)));
-    claims.extend(
-        Claim::law(
-            "in the outage each call sends the attempts that its back-off makes due",
-            Basis::Predicted,
-            theories()
-                .map(|(d, (sent, _))| sent.case(d.label.into()))
-                .collect(),
-            "attempts a call",
-        )
-        .map(|claim| claim.excused(luck.clone())),
-    );
-    claims.extend(
-        Claim::law(
-            "an outage's call is saved if its back-off outlasts the outage: a fixed number of retries runs out sooner with jitter, the deadline does not",
-            Basis::Predicted,
-            theories()
-                .map(|(d, (_, saved))| saved.scaled(100.0).case(d.label.into()))
-                .collect(),
-            "%",
-        )
-        .map(|claim| claim.excused(luck)),
-    );
-    claims.extend(comeback(p, arm("exponential"), arm("deadline")));
-    claims.extend(arm("budget").map(|d| budget(p, &d.condition)));
-    if let Some(d) = arm("breaker") {
-        claims.extend(breaker(p, &d.condition));
-    }
-    let permits: Vec<Permit> = [(true, &kept), (false, &given)]
-        .into_iter()
-        .flat_map(|(kept, ks)| ks.iter().map(move |k| (kept, *k)))
-        .map(|(kept, k)| Permit::of(p, kept, k))
-        .collect();
-    claims.extend(Claim::law(
-        "a permit that is kept while its holder sleeps costs N·(A − 1)·b/m on top of the N·A·s/m of one that is given back (s as measured)",
-        Basis::Calibrated,
-        permits.iter().map(|k| k.case(p)).collect(),
-        "s",
-    ));
-
+    let view = View::of(p, summary);
+    let arm = |name: &str| view.arm(name);
     let peak = |name| arm(name).and_then(|d| d.condition.gauge("comeback_peak"));
-    let (together, spread) = (peak("exponential"), peak("deadline"));
-    let jitter = arm("jitter").map(|d| saved(&d.condition));
-    let deadline = arm("deadline").map(|d| saved(&d.condition));
-    let share = |v: Option<f64>| v.map_or("–".into(), percent);
+    let saved = |name| arm(name).and_then(Down::saved);
     let headline = format!(
         "After the outage {} attempts come within {} where nobody's back-off is random, {} with full jitter. With it {} retries save {} of the outage's calls; all that fit into the deadline save {}.",
-        cell(together, number),
+        cell(peak("exponential"), number),
         seconds(super::WINDOW.as_secs_f64()),
-        cell(spread, number),
+        cell(peak("deadline"), number),
         p.retries,
-        share(jitter),
-        share(deadline),
+        cell(saved("jitter"), percent),
+        cell(saved("deadline"), percent),
     );
 
     let mut figures = Vec::new();
-    figures.extend(random_figure(p, &failing));
-    figures.extend(outage_figure(p, &down, together, spread));
-    figures.extend(permit_figure(p, &permits));
+    figures.extend(random_figure(p, &view.failing));
+    figures.extend(outage_figure(p, &view.down));
+    figures.extend(permit_figure(p, &view.permits));
 
-    let asked = failing
+    let asked = view
+        .failing
         .iter()
         .find(|f| f.arm == "jitter" && f.condition.x() == 0.3);
-    let asked = asked.filter(|_| p.retries == 5).map(|f| f.attempts);
+    let asked = asked.filter(|_| p.retries == 5);
     let outlasting = arm("jitter").and_then(|d| d.theory).map(|(_, saved)| saved);
-    let predicted = |counted: Option<Counted>| counted.map_or(f64::NAN, |c| c.predicted);
     let answers = vec![
         Answer::near(
             "attempts",
-            asked.map(|c| Estimate::exact(c.measured)),
-            predicted(asked),
+            asked.and_then(Failing::sent),
+            asked.map_or(f64::NAN, |f| f.attempts),
         ),
-        Answer::near("jitter", jitter.map(Estimate::exact), predicted(outlasting)).scaled(100.0),
+        Answer::near("jitter", saved("jitter"), outlasting.unwrap_or(f64::NAN)).scaled(100.0),
     ];
     Findings {
         headline,
         figures,
         tables: vec![
-            outage_table(p, &down),
-            random_table(p, &failing),
-            permit_table(p, &permits),
+            outage_table(p, &view.down),
+            random_table(p, &view.failing),
+            permit_table(p, &view.permits),
         ],
-        claims,
+        claims: view.claims(),
         answers,
     }
 }
@@ -310,149 +290,224 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 /// Whether the formulas of (a) apply: the breaker does not open by bad luck, and the deadline leaves
 /// room for the attempts.
 fn believable(p: &Params, f: &Failing) -> bool {
-    let (q, calls) = (f.condition.x(), p.calls as f64);
-    let in_a_row = calls / (1.0 - q) * q.powi(p.breaker_after as i32);
+    let q = f.condition.x();
+    let in_a_row = p.calls as f64 / (1.0 - q) * q.powi(p.breaker_after as i32);
     let quiet = f.arm != "breaker" || in_a_row < 1e-3;
     let retries = p.retries(f.arm);
-    // As many attempts as no call in a million needs.
-    let needed = ((1e-6 / calls).ln() / q.ln()).ceil() as u32;
+    // As many attempts as no call in a thousand needs.
+    let needed = (1e-3f64.ln() / q.ln()).ceil() as u32;
     let most = retries.most.unwrap_or(needed).min(needed);
     let waits: Duration = retries.backoff.ceilings().take(most as usize).sum();
-    // (a) takes up to half of the deadline by itself.
-    quiet && waits.as_secs_f64() < 0.5 * p.deadline.s() || f.arm == "none"
+    // A budget is used up whatever the waits.
+    let room = waits < p.patience() / 2;
+    quiet && (room || f.arm == "none" || f.retried == Retried::AsGranted)
 }
 
-/// Every attempt in the client's books arrived, and none that is not there did.
-fn sent_once(
-    failing: &[Failing],
-    down: &[Down],
-    kept: &[Condition],
-    given: &[Condition],
-) -> Option<Claim> {
-    let case = |name: String, k: &Condition| Case {
-        name,
-        predicted: (0.0).into(),
-        measured: Some(Estimate::exact(total(k, "arrived") - total(k, "attempts")))
-            .filter(|e| e.value.is_finite()),
-        tolerance: 0.0,
-    };
-    let random = failing.iter().map(|f| case(f.name(), &f.condition));
-    let outages = down.iter().map(|d| case(d.label.into(), &d.condition));
-    let permits = kept.iter().chain(given);
-    let permits = permits.map(|k| case(format!("back-off {}", seconds(k.x())), k));
-    Claim::law(
-        "the service sees each attempt of the client's books, and no other",
-        Basis::Predicted,
-        random.chain(outages).chain(permits).collect(),
-        "attempts",
-    )
-}
-
-/// The comeback with jitter against that without: only where both herds are still there.
-fn comeback(p: &Params, without: Option<&Down>, with: Option<&Down>) -> Option<Claim> {
-    let (without, with) = (without?, with?);
-    let plays = plays(p);
-    let window = super::WINDOW.as_secs_f64();
-    let peak = |arm| {
-        let retries = p.retries(arm);
-        let peak = |played: &schedule::Played| schedule::peak(&played.sent, p.outage.s(), window);
-        let there = plays.spread(retries, |p| p.success).mean > 0.999;
-        there.then(|| plays.spread(retries, |p| peak(p) as f64).mean)
-    };
-    let expected = peak("deadline")? / peak("exponential")?;
-    let ratio = with.condition.paired(&without.condition, |with, without| {
-        Some(with.gauges.get("comeback_peak")? / without.gauges.get("comeback_peak")?)
-    });
-    // With a small herd the steady calls are most of either peak.
-    (expected < 0.4).then(|| {
-        Claim::at_most(
-            "with full jitter the peak of the comeback is at most half of that without",
-            Basis::Predicted,
-            0.5,
-            ratio,
+impl View<'_> {
+    /// Every attempt in the client's books arrived, and none that is not there did.
+    fn sent_once(&self) -> Claim {
+        let case = |name: String, k: &Condition| {
+            let astray = k.every(|t| Some(gauge(t, "arrived")? - gauge(t, "attempts")?));
+            Case::exact(name, 0.0, astray)
+        };
+        let random = self.failing.iter().map(|f| case(f.name(), &f.condition));
+        let outages = self
+            .down
+            .iter()
+            .map(|d| case(format!("{}, outage", d.label), &d.condition));
+        let permits = self.permits.iter().map(|k| case(k.name(), &k.condition));
+        Law::counted(
+            "the service sees each attempt of the client's books, and no other",
+            "attempts",
         )
-        .unit("of the peak")
-    })
-}
-
-/// The largest of a figure over the trials: what is a bound on counts holds in each of them.
-fn most_of(k: &Condition, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-    let figures = k.trials().iter().filter_map(figure);
-    figures.reduce(f64::max).map(Estimate::exact)
-}
-
-/// The budget is a bound on counts: it holds in each trial or it does not.
-fn budget(p: &Params, k: &Condition) -> Claim {
-    let (lead, outage) = (LEAD.as_secs_f64(), p.outage.s());
-    let until = p.starts().partition_point(|t| *t < outage) as f64;
-    let inside = p
-        .starts()
-        .iter()
-        .filter(|t| (0.0..outage).contains(*t))
-        .count() as f64;
-    let most = 1.0 + p.budget().most_retries(until) / inside;
-    let worst = most_of(k, |t| {
-        Some(t.gauges.get("sent_in_outage")? / t.gauges.get("calls_in_outage")?)
-    });
-    Claim::at_most(
-        "the budget bounds what retries add in the outage: its share of the calls, and its reserve",
-        Basis::Predicted,
-        most,
-        worst,
-    )
-    .unit("attempts a call")
-    // Its reserve is that of one window.
-    .unless((lead + outage > 10.0).then(|| "the outage is longer than the budget's window".into()))
-}
-
-/// The breaker lets a probe through for each time it is half open, and that depends on its wait
-/// alone.
-fn breaker(p: &Params, k: &Condition) -> Vec<Claim> {
-    let (wait, gap, outage) = (p.breaker_wait.s(), 1.0 / p.rate, p.outage.s());
-    let (most, least) = (outage / wait, outage / (wait + gap + 2e-3));
-    let calls = p.herd as f64 + p.rate * outage;
-    if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
-        return vec![];
+        .books()
+        .near(random.chain(outages).chain(permits))
     }
-    // Answers that were on their way when the service went down begin the count anew.
+
+    /// (a) What retries bring, and what they cost.
+    fn random_claims(&self) -> [Claim; 2] {
+        let of = |wanted: fn(Retried) -> bool| {
+            let there = self.failing.iter().filter(|f| believable(self.p, f));
+            there.filter(move |f| wanted(f.retried))
+        };
+        let success = of(|retried| retried != Retried::Hardly).map(|f| {
+            let case = Case::new(f.name(), f.success, f.succeeded(), apart(f.success));
+            case.scaled(100.0)
+        });
+        let attempts = of(|retried| retried == Retried::Freely)
+            .map(|f| Case::share(f.name(), f.attempts, f.sent(), 0.05));
+        [
+            Law::counted(
+                "n attempts of which each fails with probability q succeed with 1 − qⁿ, whatever the back-off; where the budget is used up, each of the attempts it grants with 1 − q",
+                "%",
+            )
+            .within("a tenth of the deviation of one call's outcome, one point at least: an attempt more or less at q = 0.6 is more")
+            .near(success),
+            Law::counted(
+                "they cost (1 − qⁿ)/(1 − q) attempts a call, where no budget stops them",
+                "attempts a call",
+            )
+            .within("5 %: one attempt in twenty too many or too few")
+            .near(attempts),
+        ]
+    }
+
+    /// The budget grants what it says: with failures at random and in the outage.
+    fn budget(&self) -> Claim {
+        let p = self.p;
+        let granted = |f: &&Failing| f.retried == Retried::AsGranted && believable(p, f);
+        let random = self.failing.iter().filter(granted).map(|f| {
+            let retries = f
+                .condition
+                .every(|t| Some(gauge(t, "arrived")? - gauge(t, "calls")?));
+            Case::new(
+                f.name(),
+                p.budget().most_retries(p.calls as f64),
+                retries,
+                1.0,
+            )
+        });
+        let outage = self.arm("budget").and_then(|d| {
+            let most = most_in_outage(p)?;
+            let retries = d
+                .condition
+                .every(|t| Some(gauge(t, "sent_in_outage")? - gauge(t, "calls_in_outage")?));
+            let after = p.budget().granted_share() * p.rate * p.cap.s();
+            let name = format!("{}, outage", d.label);
+            Some(Case::new(name, most, retries, after + 1.0))
+        });
+        Law::counted(
+            "the budget grants its share of the calls and its reserve, and that many retries are made wherever more are wanted",
+            "retries",
+        )
+        .within("one retry, for which the last call may pay too late; in the outage as many as are granted in the longest back-off: they may be sent after it")
+        .near(random.chain(outage))
+    }
+
+    /// (b) What is sent during the outage, and what comes through.
+    fn outage_claims(&self) -> [Claim; 2] {
+        let theories = || self.down.iter().filter_map(|d| Some((d, d.theory?)));
+        let sent =
+            theories().map(|(d, (sent, _))| Case::share(d.label, d.says(sent), d.sent(), 0.05));
+        let saved = theories().map(|(d, (_, saved))| {
+            let case = Case::new(d.label, d.says(saved), d.saved(), apart(saved));
+            case.scaled(100.0)
+        });
+        [
+            Law::new(
+                "in the outage each call sends the attempts that its back-off makes due",
+                "attempts a call",
+                Disturbed::Fewer(Resource::Timers),
+            )
+            .within("5 %: theory's attempts take no time, and its waits end in time")
+            .near(sent),
+            Law::new(
+                "an outage's call is saved if its back-off outlasts the outage: a fixed number of retries runs out sooner with jitter, the deadline does not",
+                "%",
+                Disturbed::Either(Resource::Timers),
+            )
+            .within("a tenth of the deviation of one call's outcome, one point at least")
+            .near(saved),
+        ]
+    }
+
+    /// (b) The comeback: only of arms whose herd is still there.
+    fn comeback(&self) -> Option<Claim> {
+        let (plays, window) = (plays(self.p), super::WINDOW.as_secs_f64());
+        let cases: Vec<Case> = ["quadratic", "exponential", "deadline"]
+            .into_iter()
+            .filter_map(|name| {
+                let d = self.arm(name)?;
+                let retries = self.p.retries(name);
+                let there = plays.mean(retries, |p| p.success) > 0.999;
+                let peak =
+                    |p: &schedule::Played| schedule::peak(&p.sent, self.p.outage.s(), window);
+                let due = plays.mean(retries, |p| peak(p) as f64);
+                let came = d.condition.gauge("comeback_peak");
+                there.then(|| Case::share(d.label, d.says(due), came, 0.2))
+            })
+            .collect();
+        let law = Law::new(
+            "after the outage all of a herd come within one window when its back-off is not random, and spread over the back-off with full jitter",
+            "attempts",
+            Disturbed::Either(Resource::Timers),
+        );
+        let law = law.within("20 %: a peak is the most of many windows, and attempts that are a few milliseconds late move others into it");
+        (!cases.is_empty()).then(|| law.near(cases))
+    }
+
+    /// (b) The breaker lets a probe through for each time it is half open, and that depends on its wait
+    /// alone.
+    fn breaker(&self) -> Vec<Claim> {
+        let p = self.p;
+        let Some(d) = self.arm("breaker") else {
+            return vec![];
+        };
+        let (wait, gap, outage) = (p.breaker_wait.s(), 1.0 / p.rate, p.outage.s());
+        let (most, least) = (outage / wait, outage / (wait + gap + 2e-3));
+        let calls = p.herd as f64 + p.rate * outage;
+        if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
+            return vec![];
+        }
+        // Answers that were on their way when the service went down begin the count anew.
+        let starts = p.starts();
+        let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
+        let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
+        let late = starts.iter().filter(under_way).count() as f64;
+        let bound = f64::from(p.breaker_after - 1) * (1.0 + late) + p.limit as f64;
+
+        let opened = |t: &Trial| Some(gauge(t, "opened_in_outage")? - 1.0);
+        let probes = |t: &Trial| gauge(t, "probes_in_outage");
+        let periods = d.condition.every(opened);
+        let each = d
+            .condition
+            .every(|t| Some(probes(t)? / opened(t).filter(|n| *n >= 1.0)?));
+        let rest = d
+            .condition
+            .every(|t| Some(gauge(t, "sent_in_outage")? - probes(t)?));
+        vec![
+            Law::new(
+                "in the outage the breaker is half open once for each of its waits, whatever the load",
+                "times",
+                Disturbed::Fewer(Resource::Timers),
+            )
+            .within("one, for the last wait that need not end with the outage, and the time until a call comes")
+            .near([Case::new("outage", (most + least) / 2.0, periods, (most - least) / 2.0 + 1.0)]),
+            Law::counted("each time it lets through no more probes than it was told", "probes")
+                .at_most([Case::exact("outage", f64::from(p.probes), each)]),
+            Law::counted(
+                "besides, the service sees no more than the failures in a row that open it and what is in flight by then",
+                "attempts",
+            )
+            .at_most([Case::exact("outage", bound, rest)]),
+        ]
+    }
+
+    fn permits_claim(&self) -> Claim {
+        let cases = self
+            .permits
+            .iter()
+            .map(|k| Case::share(k.name(), k.predicted, k.condition.wall_s(), 0.05));
+        Law::new(
+            "a permit that is kept while its holder sleeps costs N·(A − 1)·b/m on top of the N·A·s/m of one that is given back",
+            "s",
+            Disturbed::Longer(Resource::Timers),
+        )
+        .within("5 %: which of the last attempts fails is worth a back-off, and each of some thirty attempts in a row ends up to a tick late")
+        .near(cases)
+    }
+}
+
+/// Retries that the budget grants from the first call to the end of the outage, in which more are wanted;
+/// `None` where no more are, or where the outage is longer than the budget's window.
+fn most_in_outage(p: &Params) -> Option<f64> {
+    let (lead, outage) = (LEAD.as_secs_f64(), p.outage.s());
     let starts = p.starts();
-    let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
-    let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
-    let late = starts.iter().filter(under_way).count() as f64;
-    let periods = k.estimate(|t| Some(t.gauges.get("opened_in_outage")? - 1.0));
-    let rest = most_of(k, |t| {
-        Some(t.gauges.get("sent_in_outage")? - t.gauges.get("probes_in_outage")?)
-    });
-    let each = most_of(k, |t| {
-        let periods = t.gauges.get("opened_in_outage")? - 1.0;
-        Some(t.gauges.get("probes_in_outage")? / periods.max(1.0))
-    });
-    vec![
-        Claim::near(
-            "in the outage the breaker is half open once for each of its waits, whatever the load",
-            Basis::Predicted,
-            (most + least) / 2.0,
-            periods,
-            // Of the calls only whole numbers come, the first wait begins with the outage and the
-            // last need not end with it.
-            (most - least) / 2.0 + 1.0,
-        )
-        .unit("times"),
-        Claim::at_most(
-            "each time it lets through no more probes than it was told",
-            Basis::Predicted,
-            f64::from(p.probes),
-            each,
-        )
-        .unit("probes"),
-        Claim::at_most(
-            "besides, the service sees no more than the failures in a row that open it and what is in flight by then",
-            Basis::Predicted,
-            f64::from(p.breaker_after - 1) * (1.0 + late) + p.limit as f64,
-            rest,
-        )
-        .unit("attempts"),
-    ]
+    let until = starts.partition_point(|t| *t < outage) as f64;
+    let inside = starts.iter().filter(|t| (0.0..outage).contains(*t)).count() as f64;
+    let most = p.budget().most_retries(until);
+    let wanted = plays(p).mean(p.retries("budget"), |p| p.amplification) - 1.0;
+    (lead + outage <= 10.0 && wanted * inside > 2.0 * most).then_some(most)
 }
 
 /// Points of a line.
@@ -462,33 +517,28 @@ type Points = Vec<(f64, f64)>;
 struct Permit<'a> {
     kept: bool,
     condition: Condition<'a>,
-    predicted: f64,
+    predicted: Given,
 }
 
 impl<'a> Permit<'a> {
-    fn of(p: &Params, kept: bool, k: Condition<'a>) -> Permit<'a> {
-        // Attempts cost something besides their service: theory takes them as long as they were.
-        let attempt = k.gauge("attempt_mean_s");
-        let service = attempt.map_or(p.item_service.s(), |e| e.value);
+    fn of(p: &Params, summary: &Summary, kept: bool, k: Condition<'a>) -> Permit<'a> {
         // A sleep ends with the next tick of the timer but one.
         let wait = k.x() + 1e-3;
+        let trip = summary.calibrated(|host| host.request_overhead_ms / 1e3);
+        let makespan = |trip: f64| {
+            let service = p.item_service.s() + trip;
+            schedule::makespan(p.items, p.permits, service, wait, p.fail_every, 0, kept)
+        };
         Permit {
             kept,
-            predicted: schedule::makespan(p.items, p.permits, service, wait, p.fail_every, 0, kept),
+            predicted: trip.map(makespan),
             condition: k,
         }
     }
 
-    fn case(&self, p: &Params) -> Case {
+    fn name(&self) -> String {
         let way = if self.kept { "kept" } else { "given back" };
-        // Which of the last attempts fails, and when, is worth a wait and an attempt.
-        let end = self.condition.x() + p.item_service.s();
-        Case {
-            name: format!("{way}, back-off {}", seconds(self.condition.x())),
-            predicted: self.predicted.into(),
-            measured: self.condition.wall_s(),
-            tolerance: 0.04 * self.predicted + 0.25 * end,
-        }
+        format!("{way}, back-off {}", seconds(self.condition.x()))
     }
 }
 
@@ -498,15 +548,16 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
         ("budget", "budget", Colour::Blue),
         ("jitter", "retries", Colour::Green),
     ];
-    let curve = |arm: &str, f: fn(&Failing) -> Counted| -> (Points, Points) {
+    type Beside = fn(&Failing) -> Option<(Estimate, f64)>;
+    let curve = |arm: &str, f: Beside| -> (Points, Points) {
         let of = failing.iter().filter(|k| k.arm == arm);
-        of.map(|k| {
-            let (x, counted) = (k.condition.x(), f(k));
-            ((x, counted.measured), (x, counted.predicted))
+        of.filter_map(|k| {
+            let (x, (measured, predicted)) = (k.condition.x(), f(k)?);
+            Some(((x, measured.value), (x, predicted)))
         })
         .unzip()
     };
-    let layers = |f: fn(&Failing) -> Counted| {
+    let layers = |f: Beside| {
         let mut layers = Vec::new();
         for (arm, label, colour) in series {
             let (measured, theory) = curve(arm, f);
@@ -522,10 +573,10 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
     Some(Figure {
         id: "random".into(),
         title: format!(
-            "Up to {n} attempts turn {} failures into {}, for {} attempts a call",
+            "Where {} of the attempts fail, up to {n} of them make {} of the calls succeed, with {} attempts a call",
             percent(middle),
-            percent(1.0 - shown.success.measured),
-            number(shown.attempts.measured)
+            percent(shown.succeeded()?.value),
+            number(shown.sent()?.value)
         ),
         subtitle: format!(
             "{} calls, each attempt fails with probability q; dashed: theory. The budget grants {} retries a call",
@@ -541,14 +592,14 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
                     title: "Calls that succeed".into(),
                     note: "whatever the back-off".into(),
                     y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                    layers: layers(|k| k.success),
+                    layers: layers(|k| Some((k.succeeded()?, k.success))),
                     height: 1.1,
                 },
                 Panel {
                     title: "Load of the service".into(),
                     note: "attempts a call".into(),
                     y: Axis::linear("", Unit::Factor),
-                    layers: layers(|k| k.attempts),
+                    layers: layers(|k| Some((k.sent()?, k.attempts))),
                     height: 1.1,
                 },
             ],
@@ -557,28 +608,43 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
     })
 }
 
-/// Arrivals per window since the beginning of the outage, of a typical trial.
-fn arrivals(k: &Condition) -> Vec<(f64, f64)> {
-    let gauge = |t: &Trial, name: &str| t.gauges.get(name).copied().unwrap_or_default();
-    let Some(trial) = k.typical(|t| gauge(t, "comeback_peak")) else {
+/// Sums over a window that moves along the stretches of which these are the counts, each at the window's
+/// middle.
+fn moving(bins: &[(f64, f64)]) -> Points {
+    let width = super::WINDOW.as_secs_f64();
+    let of = (width / super::BIN.as_secs_f64()).round() as usize;
+    let sum = |bins: &[(f64, f64)]| bins.iter().map(|(_, n)| n).sum();
+    bins.windows(of.max(1))
+        .map(|bins| (bins[0].0 + width / 2.0, sum(bins)))
+        .collect()
+}
+
+/// The trial to draw.
+fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
+    k.typical(|t| gauge(t, "comeback_peak").unwrap_or_default())
+}
+
+/// Arrivals within a window, since the beginning of the outage, of the trial to draw.
+fn arrivals(k: &Condition) -> Points {
+    let trial = drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, gauge(t, "down_at_s")?)));
+    let Some((bins, from)) = trial else {
         return vec![];
     };
-    let from = gauge(trial, "down_at_s");
-    let trace = trial.traces.get("arrivals").map_or(&[][..], Vec::as_slice);
-    let width = super::WINDOW.as_secs_f64();
-    let bins = trace.chunks((width / super::BIN.as_secs_f64()).round() as usize);
-    bins.filter_map(|bin| {
-        let (at, _) = bin.first()?;
-        let sum: f64 = bin.iter().map(|(_, n)| n).sum();
-        Some((at - from + width / 2.0, sum))
-    })
-    .collect()
+    let since: Points = bins.iter().map(|(at, n)| (at - from, *n)).collect();
+    moving(&since)
+}
+
+/// The most of a line that begin after the outage.
+fn comes_back(p: &Params, line: &[(f64, f64)]) -> Option<f64> {
+    let from = p.outage.s() + super::WINDOW.as_secs_f64() / 2.0;
+    let after = line.iter().filter(|(at, _)| *at >= from);
+    after.map(|(_, n)| *n).reduce(f64::max)
 }
 
 /// The arrivals that an arm's back-off makes due: the mean of some plays.
-fn due(p: &Params, arm: &str) -> Vec<(f64, f64)> {
+fn due(p: &Params, arm: &str) -> Points {
     const PLAYS: u64 = 20;
-    let (plays, width, lead) = (plays(p), super::WINDOW.as_secs_f64(), LEAD.as_secs_f64());
+    let (plays, width, lead) = (plays(p), super::BIN.as_secs_f64(), LEAD.as_secs_f64());
     let end = p.outage.s() + p.tail().as_secs_f64();
     let mut sums = vec![0.0; ((end + lead) / width) as usize];
     for seed in 0..PLAYS {
@@ -588,16 +654,14 @@ fn due(p: &Params, arm: &str) -> Vec<(f64, f64)> {
             }
         }
     }
-    let middle = |(i, sum)| ((i as f64 + 0.5) * width - lead, sum);
-    sums.into_iter().enumerate().map(middle).collect()
+    let bins = sums.into_iter().enumerate();
+    let bins: Points = bins
+        .map(|(i, sum)| (i as f64 * width - lead, sum))
+        .collect();
+    moving(&bins)
 }
 
-fn outage_figure(
-    p: &Params,
-    down: &[Down],
-    together: Option<Estimate>,
-    spread: Option<Estimate>,
-) -> Option<Figure> {
+fn outage_figure(p: &Params, down: &[Down]) -> Option<Figure> {
     let shown = [
         ("immediate", Colour::Vermilion),
         ("exponential", Colour::Orange),
@@ -612,6 +676,11 @@ fn outage_figure(
         "The same with a budget",
         "The same with a breaker as well",
     ];
+    let came = |name: &str| {
+        let arm = down.iter().find(|d| d.arm == name)?;
+        comes_back(p, &arrivals(&arm.condition))
+    };
+    let came = |name| came(name).map_or("–".into(), number);
     let mut panels = Vec::new();
     for ((arm, colour), name) in shown.into_iter().zip(names) {
         let Some(d) = down.iter().find(|d| d.arm == arm) else {
@@ -636,8 +705,8 @@ fn outage_figure(
             title: name.into(),
             note: format!(
                 "{} attempts a call, {} of the outage's calls saved",
-                number(amplification(&d.condition)),
-                percent(saved(&d.condition))
+                cell(d.sent(), number),
+                cell(d.saved(), percent)
             ),
             y: Axis::linear("", Unit::Number),
             layers,
@@ -648,12 +717,12 @@ fn outage_figure(
         id: "outage".into(),
         title: format!(
             "Without jitter {} attempts come back within {}, with it {}",
-            cell(together, number),
+            came("exponential"),
             seconds(super::WINDOW.as_secs_f64()),
-            cell(spread, number)
+            came("deadline")
         ),
         subtitle: format!(
-            "Attempts sent per {}: {} calls/s all the time, and {} that begin with the outage of {}. Dashed: theory",
+            "Attempts within {}, of one trial each: {} calls/s all the time, and {} that begin with the outage of {}. Dashed: theory",
             seconds(super::WINDOW.as_secs_f64()),
             number(p.rate),
             p.herd,
@@ -673,7 +742,7 @@ fn permit_figure(p: &Params, permits: &[Permit]) -> Option<Figure> {
         let of = permits.iter().filter(|k| k.kept == kept);
         of.filter_map(|k| {
             let x = k.condition.x();
-            Some(((x, k.condition.wall_s()?.value), (x, k.predicted)))
+            Some(((x, k.condition.wall_s()?.value), (x, k.predicted.value)))
         })
         .unzip()
     };
@@ -683,7 +752,8 @@ fn permit_figure(p: &Params, permits: &[Permit]) -> Option<Figure> {
     Some(Figure {
         id: "permit".into(),
         title: format!(
-            "Permits that sleep make it {} instead of {}",
+            "Back-off of {}: all calls take {} when it keeps the permit, {} when it gives it back",
+            seconds(longest),
             seconds(slow),
             seconds(fast)
         ),
@@ -728,13 +798,12 @@ fn outage_table(p: &Params, down: &[Down]) -> Table {
     );
     for d in down {
         let k = &d.condition;
-        let of = |f: fn(&(Counted, Counted)) -> &Counted| d.theory.as_ref().map(|t| f(t).predicted);
         table.row([
             d.label.to_string(),
-            number(amplification(k)),
-            of(|t| &t.0).map_or("–".into(), number),
-            percent(saved(k)),
-            of(|t| &t.1).map_or("–".into(), percent),
+            cell(d.sent(), number),
+            d.theory.map_or("–".into(), |t| number(t.0)),
+            cell(d.saved(), percent),
+            d.theory.map_or("–".into(), |t| percent(t.1)),
             cell(k.gauge("comeback_peak"), number),
             cell(k.estimate(|t| t.latency.mean_s()), seconds),
             if d.arm == "breaker" {
@@ -770,15 +839,15 @@ fn random_table(p: &Params, failing: &[Failing]) -> Table {
         table.row([
             f.label.to_string(),
             percent(f.condition.x()),
-            percent(f.success.measured),
-            percent(f.success.predicted),
-            number(f.attempts.measured),
-            number(f.attempts.predicted),
+            cell(f.succeeded(), percent),
+            percent(f.success),
+            cell(f.sent(), number),
+            number(f.attempts),
             cell(f.condition.latency(0.99), seconds),
         ]);
     }
     table.note = format!(
-        "{} calls at once through {} permits. The tolerance of a share is what chance does to a count in one run of a thousand (Bernstein's inequality).",
+        "{} calls at once through {} permits. Intervals of shares are Wilson's: the calls do not depend on each other.",
         p.calls, p.limit
     );
     table
@@ -794,7 +863,7 @@ fn permit_table(p: &Params, permits: &[Permit]) -> Table {
             seconds(k.condition.x()),
             if k.kept { "kept" } else { "given back" }.into(),
             cell(k.condition.wall_s(), seconds),
-            seconds(k.predicted),
+            seconds(k.predicted.value),
         ]);
     }
     table.note = format!(
@@ -807,21 +876,24 @@ fn permit_table(p: &Params, permits: &[Permit]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{RngExt, SeedableRng};
-    use rand_pcg::Pcg64Mcg;
 
-    /// The bound is a bound: among 20,000 samples of a rare and of a common event fewer than
-    /// [`LUCK`] of them, and three standard errors, stray further.
     #[test]
-    fn chance_seldom_does_more_than_it_may() {
-        for (q, n) in [(0.01f64, 200), (0.3, 100)] {
-            let mut rng = Pcg64Mcg::seed_from_u64(7);
-            let allowed = chance((q * (1.0 - q)).sqrt(), 1.0, f64::from(n));
-            let far = (0..20_000).filter(|_| {
-                let hits = (0..n).filter(|_| rng.random_bool(q)).count();
-                (hits as f64 / f64::from(n) - q).abs() > allowed
-            });
-            assert!(far.count() < 34, "{q}");
+    fn a_share_may_lie_apart_by_a_tenth_of_a_calls_deviation() {
+        assert!((apart(0.5) - 0.05).abs() < 1e-12);
+        assert_eq!((apart(0.0), apart(1.0), apart(0.9999)), (0.01, 0.01, 0.01));
+    }
+
+    #[test]
+    fn a_moving_window_holds_a_herd_wherever_it_falls() {
+        let bins: Points = (0..20).map(|i| (f64::from(i) / 100.0, 1.0)).collect();
+        let herd = |at: usize| {
+            let mut bins = bins.clone();
+            bins[at].1 += 100.0;
+            moving(&bins)
+        };
+        for at in 4..16 {
+            assert!(herd(at).iter().any(|(_, n)| *n == 105.0), "{at}");
         }
+        assert_eq!(moving(&bins)[0], (0.025, 5.0));
     }
 }

@@ -16,71 +16,37 @@ const GROWN: f64 = 48.0;
 /// Virtual runs for a mean.
 const RUNS: u64 = 100;
 
+/// Virtual batches for the mean of one.
+const BATCHES: usize = 1600;
+
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let pace = Pace::of(summary);
-    let arms = Measured::all(p, summary, &pace);
+    let arms = Measured::all(p, summary);
     let heaps = Heaps::of(summary);
-    let window = |m: usize| {
-        arms.iter()
-            .find(|a| a.batch.is_none() && a.random && a.width == m)
-    };
-    let widest = arms
-        .iter()
-        .filter(|a| a.random && a.batch.is_some_and(|b| b == a.width));
-    // The worst batch: as large as the concurrency. Beside a window of the same concurrency.
-    let gain = widest
-        .filter_map(|a| Some((a, window(a.width)?)))
-        .filter_map(|(batch, window)| {
-            let gain = batch.condition.paired(&window.condition, |b, w| {
-                Some((w.gauges.get("lines")? / w.wall_s) / (b.gauges.get("lines")? / b.wall_s))
-            });
-            Some((batch, window, gain?))
-        })
-        .next();
+    let gain = gain(&arms);
     let growth = heaps.growth();
 
     let mut claims = throughput_claims(&arms);
-    claims.extend(crash_claims(p, summary));
+    claims.extend(crash_claims(summary));
     claims.extend(heap_claims(p, &heaps));
 
-    let gained = gain.as_ref().map(|(_, _, gain)| *gain);
     let faster = gain.as_ref().map_or(f64::NAN, |(batch, window, _)| {
         window.theory() / batch.theory()
     });
     let answers = vec![
-        Answer::near("window", gained, faster),
+        Answer::near("window", gain.as_ref().map(|(_, _, gain)| *gain), faster),
         // The peak does not depend on the length of the text.
-        Answer::near("memory", growth.map(|g| Estimate::exact(g.1)), 1.0),
+        Answer::near("memory", growth.map(|(_, grown)| grown), 1.0),
     ];
-    let mut headline = String::new();
-    if let Some((batch, window, gain)) = &gain {
-        headline += &format!(
-            "With random service times {} in flight embed {} chunks/s in batches of {} and {} without batches, {} times as many",
-            batch.width,
-            number(batch.rate().value),
-            batch.width,
-            number(window.rate().value),
-            number(gain.value),
-        );
-    }
-    if let Some((texts, heap)) = growth {
-        headline += &format!(
-            "{} when the text grows {}-fold, the window's memory grows {:.2}-fold.",
-            if headline.is_empty() { "" } else { ";" },
-            number(texts),
-            heap
-        );
-    }
-    let figures = [batch_figure(p, &arms, &pace), level_figure(p, &arms)];
-    let mut tables = vec![rates(p, &arms, &pace), share(p, &heaps)];
+    let figures = [batch_figure(p, &arms), level_figure(p, &arms)];
+    let mut tables = vec![rates(p, &arms), share(p, &heaps)];
     tables.extend(python::table(p, summary, |random, batches| {
         let batch = batches.then_some(p.batch);
         let same =
             |a: &&Measured| a.random == random && a.batch == batch && a.width == p.concurrency;
-        arms.iter().find(same).map(Measured::rate)
+        arms.iter().find(same).and_then(Measured::rate)
     }));
     Findings {
-        headline,
+        headline: headline(gain.as_ref(), growth),
         figures: figures
             .into_iter()
             .flatten()
@@ -92,7 +58,48 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 }
 
+/// Batches of random service, a window of the same concurrency, and how many times as fast it is.
+type Gain<'m, 'a> = (&'m Measured<'a>, &'m Measured<'a>, Estimate);
+
+/// For the worst batch: one as large as the concurrency.
+fn gain<'m, 'a>(arms: &'m [Measured<'a>]) -> Option<Gain<'m, 'a>> {
+    let random = || arms.iter().filter(|a| a.random);
+    let mut worst = random().filter(|a| a.batch == Some(a.width));
+    worst.find_map(|batch| {
+        let window = random().find(|a| a.batch.is_none() && a.width == batch.width)?;
+        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
+        let gain = batch
+            .condition
+            .paired(&window.condition, |b, w| Some(rate(w)? / rate(b)?));
+        Some((batch, window, gain?))
+    })
+}
+
+fn headline(gain: Option<&Gain>, growth: Option<(f64, Estimate)>) -> String {
+    let mut headline = String::new();
+    if let Some((batch, window, gain)) = gain {
+        headline += &format!(
+            "With random service times {} in flight embed {} chunks/s in batches of {} and {} without batches, {} times as many",
+            batch.width,
+            cell(batch.rate(), number),
+            batch.width,
+            cell(window.rate(), number),
+            number(gain.value),
+        );
+    }
+    if let Some((texts, heap)) = growth {
+        headline += &format!(
+            "{} when the text grows {}-fold, the window's memory grows {:.2}-fold.",
+            if headline.is_empty() { "" } else { ";" },
+            number(texts),
+            heap.value
+        );
+    }
+    headline
+}
+
 /// What a request costs beside its service.
+#[derive(Clone, Copy)]
 struct Pace {
     /// The way there and back, for one alone.
     trip: f64,
@@ -103,24 +110,26 @@ struct Pace {
     /// Until the service's one thread has got the next of several answers on its way that are due
     /// together.
     answer: f64,
+    /// What all of it was taken from.
+    origin: Origin,
 }
 
 /// Timers of the runtime tick in milliseconds.
 const TICK: f64 = 1e-3;
 
 impl Pace {
-    fn of(summary: &Summary) -> Pace {
-        let host = summary.host();
-        let answer = 1.0 / host.upstream_ceiling_per_s.max(1.0);
-        let measured = summary
-            .only("pace")
-            .and_then(|k| k.gauge("between_requests_s"));
-        Pace {
-            trip: host.request_overhead_ms / 1e3,
+    fn of(summary: &Summary) -> Option<Pace> {
+        let answer = summary.calibrated(|host| 1.0 / host.upstream_ceiling_per_s.max(1.0));
+        let trip = summary.calibrated(|host| host.request_overhead_ms / 1e3);
+        let between = summary.only("pace")?.gauge("between_requests_s")?;
+        let each = answer + Given::from(between);
+        Some(Pace {
+            trip: trip.value,
             late: TICK,
-            each: measured.map_or(answer, |e| e.value) + answer,
-            answer,
-        }
+            each: each.value,
+            answer: answer.value,
+            origin: each.origin().and(trip.origin()),
+        })
     }
 
     /// Seconds for `n` chunks in batches of `b`, or in none, with `m` in flight, when the service's
@@ -170,18 +179,25 @@ struct Measured<'a> {
     random: bool,
     batch: Option<usize>,
     width: usize,
-    /// Seconds, trial by trial, for the very times the service drew.
-    replayed: Vec<f64>,
+    pace: Pace,
+    service: ServiceTime,
+    /// Mean service time.
+    mean: f64,
+    /// Chunks of the text.
+    chunks: Given,
     /// Seconds on average.
     expected: f64,
-    /// Standard deviation of one run's seconds.
-    spread: f64,
-    /// Mean service time.
-    service: f64,
 }
 
 impl<'a> Measured<'a> {
-    fn all(p: &Params, summary: &Summary<'a>, pace: &Pace) -> Vec<Measured<'a>> {
+    fn all(p: &Params, summary: &Summary<'a>) -> Vec<Measured<'a>> {
+        let Some(pace) = Pace::of(summary) else {
+            return Vec::new();
+        };
+        // How many chunks the text has is known from another condition: what the run that was killed
+        // and started again has on the disk.
+        let both = |t: &Trial| Some(t.gauges.get("lines_left")? + t.gauges.get("lines")?);
+        let chunks = summary.only("crash").and_then(|k| k.estimate(both));
         let mut all = Vec::new();
         for random in [false, true] {
             for series in ["batch", "level", "window"] {
@@ -193,7 +209,11 @@ impl<'a> Measured<'a> {
                         "level" => (Some(p.batch), x),
                         _ => (None, x),
                     };
-                    all.extend(Measured::of(p, pace, condition, random, batch, width));
+                    let chunks = chunks.or_else(|| condition.gauge("lines"));
+                    all.extend(chunks.map(|chunks| {
+                        let chunks = Given::from(chunks).map(f64::round);
+                        Measured::of(p, pace, condition, chunks, (random, batch, width))
+                    }));
                 }
             }
         }
@@ -202,60 +222,63 @@ impl<'a> Measured<'a> {
 
     fn of(
         p: &Params,
-        pace: &Pace,
+        pace: Pace,
         condition: Condition<'a>,
-        random: bool,
-        batch: Option<usize>,
-        width: usize,
-    ) -> Option<Measured<'a>> {
-        let service = if random {
-            p.spread(p.service.duration())
-        } else {
-            ServiceTime::Constant(p.service.duration())
-        };
-        let lines = |t: &Trial| t.gauges.get("lines").map(|n| *n as usize);
-        let replay = |n: usize, seed: u64| {
-            let mut times = service.sampler(seed);
-            pace.makespan(n, batch, width, random, || times.next_time().as_secs_f64())
-        };
-        let replayed = condition.trials().iter().filter_map(|t| {
-            let seed = *t.gauges.get("seed")? as u64;
-            Some(replay(lines(t)?, seed))
-        });
-        let n = condition.trials().iter().find_map(lines)?;
-        // Enough for the mean, and bounded whatever the flags.
-        let runs = if random {
-            RUNS.min(2_000_000 / n.max(1) as u64 + 1)
-        } else {
-            1
-        };
-        let virtual_runs: Vec<f64> = (0..runs).map(|seed| replay(n, seed)).collect();
-        Some(Measured {
-            replayed: replayed.collect(),
+        chunks: Given,
+        (random, batch, width): (bool, Option<usize>, usize),
+    ) -> Measured<'a> {
+        let mean = p.service.duration();
+        let mut measured = Measured {
             condition,
             random,
             batch,
             width,
-            expected: lab_kit::stats::mean(&virtual_runs),
-            spread: lab_kit::stats::deviation(&virtual_runs),
-            service: p.service.s(),
-        })
+            pace,
+            service: match random {
+                true => p.spread(mean),
+                false => ServiceTime::Constant(mean),
+            },
+            mean: mean.as_secs_f64(),
+            chunks,
+            expected: f64::NAN,
+        };
+        // Enough for the mean, and bounded whatever the flags.
+        let n = chunks.value as u64;
+        let runs = match random {
+            true => RUNS.min(2_000_000 / n.max(1) + 1),
+            false => 1,
+        };
+        let runs: Vec<f64> = (0..runs).map(|seed| measured.seconds(seed)).collect();
+        measured.expected = lab_kit::stats::mean(&runs);
+        measured
     }
 
-    fn rate(&self) -> Estimate {
-        let rate = self
-            .condition
-            .estimate(|t| Some(t.gauges.get("lines")? / t.wall_s));
-        rate.unwrap_or(Estimate::exact(f64::NAN))
+    /// Seconds that theory gives the text, for the times that the service draws with this seed.
+    fn seconds(&self, seed: u64) -> f64 {
+        let mut times = self.service.sampler(seed);
+        let next = || times.next_time().as_secs_f64();
+        let n = self.chunks.value as usize;
+        self.pace
+            .makespan(n, self.batch, self.width, self.random, next)
     }
 
-    fn lines(&self) -> f64 {
-        self.condition.gauge("lines").map_or(f64::NAN, |e| e.value)
+    /// The same for what the service of a trial drew.
+    fn replayed(&self, t: &Trial) -> Option<f64> {
+        if !self.random {
+            return Some(self.expected);
+        }
+        t.gauges.get("seed").map(|seed| self.seconds(*seed as u64))
+    }
+
+    fn rate(&self) -> Option<Estimate> {
+        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
+        self.condition.estimate(rate)
     }
 
     /// Chunks/s for the times that were drawn.
     fn theory(&self) -> f64 {
-        let rates: Vec<f64> = self.replayed.iter().map(|s| self.lines() / s).collect();
+        let rate = |t: &Trial| Some(self.chunks.value / self.replayed(t)?);
+        let rates: Vec<f64> = self.condition.trials().iter().filter_map(rate).collect();
         lab_kit::stats::mean(&rates)
     }
 
@@ -268,123 +291,132 @@ impl<'a> Measured<'a> {
         format!("{way} with {} in flight, {kind} service", self.width)
     }
 
-    /// Seconds measured over seconds replayed: one on average, whatever times were drawn.
+    /// Measured and predicted chunks/s; of random times those of the very times that were drawn.
     fn case(&self) -> Case {
-        let trials = self.condition.trials().iter().zip(&self.replayed);
-        let ratios: Vec<f64> = trials.map(|(t, replayed)| t.wall_s / replayed).collect();
-        // In chunks/s for the reader, with the draws of the first trial. Answers come up
-        // to a millisecond early or late, and half a millisecond late is assumed: theory is no closer
-        // than one and a half for each service, besides two in a hundred.
-        let replayed = self.lines() / self.replayed.first().copied().unwrap_or(f64::NAN);
-        Case {
-            name: self.name(),
-            predicted: replayed.into(),
-            measured: Estimate::of(&ratios.iter().map(|r| replayed / r).collect::<Vec<_>>()),
-            tolerance: (0.02 + 1.5 * TICK / self.service) * replayed,
-        }
+        let theory = self.theory();
+        let origin = self.chunks.origin().and(self.pace.origin);
+        let (origin, measured) = match self.random {
+            false => (origin, self.rate()),
+            true => {
+                // Trial by trial, so that what differs in their draws is not taken for spread.
+                let ratio = |t: &Trial| {
+                    let rate = t.gauges.get("lines")? / t.wall_s;
+                    Some(rate * self.replayed(t)? / self.chunks.value)
+                };
+                let ratio = self.condition.estimate(ratio);
+                let drawn = self.condition.origin();
+                (origin.and(drawn), ratio.map(|r| r.scaled(theory)))
+            }
+        };
+        let share = 0.02 + 1.5 * TICK / self.mean;
+        Case::share(self.name(), Given::new(theory, origin), measured, share)
+    }
+
+    /// How long a batch lasted over how long it should: from the batches of each trial, which have
+    /// nothing to do with each other. No number when no batch is followed by another.
+    fn barrier(&self) -> Option<(Given, Option<Estimate>)> {
+        let b = self.batch?;
+        let mut times = self.service.sampler(0);
+        let lasts = (0..BATCHES).map(|_| {
+            let next = || times.next_time().as_secs_f64();
+            self.pace
+                .makespan(b, Some(b), self.width, self.random, next)
+        });
+        let due = Given::new(lasts.sum::<f64>() / BATCHES as f64, self.pace.origin);
+        let of = |t: &Trial| {
+            let gauge = |name: &str| t.gauges.get(name).copied();
+            let n = gauge("batches").filter(|n| *n >= 2.0)?;
+            let error = gauge("batch_deviation_s")? / n.sqrt();
+            let mean = gauge("batch_mean_s")?;
+            Some(Estimate::with_error(mean, error, n as usize - 1))
+        };
+        let trials: Vec<Estimate> = self.condition.trials().iter().filter_map(of).collect();
+        let lasted = Estimate::mean_of(&trials).map(|e| e.from(self.condition.origin()));
+        Some((due, lasted))
     }
 }
 
 fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    let mut law = |text: &str, of: &dyn Fn(&&Measured) -> bool| {
-        let cases: Vec<Case> = arms.iter().filter(of).map(Measured::case).collect();
-        if !cases.is_empty() {
-            claims.push(Claim::at_every(text, Basis::Calibrated, cases).unit("chunks/s"));
-        }
+    let law = |text: &str, of: &dyn Fn(&&Measured) -> bool| {
+        Law::new(text, "chunks/s", Disturbed::Fewer(Resource::Timers))
+            .within("answers come up to a tick late or early and half of one is assumed: 1.5 ms for each service, and 2 %")
+            .near(arms.iter().filter(of).map(Measured::case))
     };
-    law(
-        "constant service: b chunks in a batch take ⌈b/m⌉ waves of s, and the size of a batch that is a multiple of m changes nothing",
-        &|a| !a.random && a.batch.is_some(),
-    );
-    law(
-        "random service: a batch lasts as long as the slowest of its m places, for the times that were drawn",
-        &|a| a.random && a.batch.is_some(),
-    );
-    law(
-        "without batches m in flight give m/s, with constant and with random service (but for the last round)",
-        &|a| a.batch.is_none(),
-    );
+    let mut claims = vec![
+        law(
+            "constant service: b chunks in a batch take ⌈b/m⌉ waves of s, so batches of a multiple of m give m/s, as a window does (but for the last round)",
+            &|a| !a.random,
+        ),
+        law(
+            "random service, for the times that were drawn: a batch lasts as long as the slowest of its m places, and a window leaves none empty before its end",
+            &|a| a.random,
+        ),
+    ];
     claims.extend(on_average(arms));
-    let astray: f64 = arms
-        .iter()
-        .flat_map(|a| a.condition.trials())
-        .filter_map(|t| Some((t.gauges.get("upstream_arrived")? - t.gauges.get("lines")?).abs()))
-        .sum();
-    if !arms.is_empty() {
-        claims.push(
-            Claim::near(
-                "every chunk is sent once and has one line",
-                Basis::Predicted,
-                0.0,
-                Some(Estimate::exact(astray)),
-                0.0,
-            )
-            .unit("chunks too many or too few"),
-        );
-    }
+    let counted = arms.iter().flat_map(|a| {
+        [("lines", "lines"), ("upstream_arrived", "requests")].map(|(gauge, what)| {
+            let seen = a.condition.every(|t| t.gauges.get(gauge).copied());
+            Case::exact(format!("{}: {what}", a.name()), a.chunks, seen)
+        })
+    });
+    claims.push(Law::counted("every chunk is sent once and has one line", "chunks").near(counted));
     claims
 }
 
 /// All batches of random service together against the mean of the law, not against the times that
-/// were drawn. How far such a mean of measurements strays is theory, too: from the virtual runs.
+/// were drawn.
 fn on_average(arms: &[Measured]) -> Option<Claim> {
-    let barriers = || arms.iter().filter(|a| a.random && a.batch.is_some());
-    let ratios: Vec<f64> = barriers()
-        .filter_map(|a| Some(a.condition.wall_s()?.value / a.expected))
+    let barriers = arms.iter().filter(|a| a.random);
+    let (due, lasted): (Vec<Given>, Vec<Option<Estimate>>) =
+        barriers.filter_map(Measured::barrier).unzip();
+    let origin = due
+        .iter()
+        .fold(Origin::default(), |all, due| all.and(due.origin()));
+    let ratios: Option<Vec<Estimate>> = lasted
+        .into_iter()
+        .zip(&due)
+        .map(|(lasted, due)| Some(lasted?.scaled(1.0 / due.value)))
         .collect();
-    let variance: f64 = barriers()
-        .map(|a| (a.spread / a.expected).powi(2) / a.replayed.len().max(1) as f64)
-        .sum();
-    if ratios.len() < 3 {
-        return None;
-    }
-    let n = ratios.len() as f64;
-    let mean = ratios.iter().sum::<f64>() / n;
-    let measured = Estimate::with_error(mean, variance.sqrt() / n, 1000);
-    let text = "over all batches of random service together, the barrier costs what E[max] says: measured over expected time";
-    Some(Claim::near(text, Basis::Calibrated, 1.0, Some(measured), 0.2).unit("times"))
+    let measured = ratios.and_then(|ratios| Estimate::mean_of(&ratios));
+    let text = "random service, on average over all sizes of batches: a batch lasts as long as E[max] says";
+    let law = Law::new(text, "of the time", Disturbed::Longer(Resource::Timers));
+    let law = law.within("15 %: without a barrier it would be a fourth of the time at b = m = 25");
+    (due.len() > 2).then(|| {
+        law.near([Case::share(
+            "all batches",
+            Given::new(1.0, origin),
+            measured,
+            0.15,
+        )])
+    })
 }
 
-fn crash_claims(p: &Params, summary: &Summary) -> Vec<Claim> {
+fn crash_claims(summary: &Summary) -> Vec<Claim> {
     let Some(crash) = summary.only("crash") else {
         return Vec::new();
     };
-    let missing: f64 = crash
-        .trials()
-        .iter()
-        .filter_map(|t| t.gauges.get("chunks_missing"))
-        .map(|n| n.abs())
-        .sum();
-    let mut claims = vec![
-        Claim::near(
+    // Only of runs that really were killed on their way.
+    let of = |name: &'static str| {
+        crash.every(move |t| {
+            let killed = t.gauges.get("killed").is_some_and(|killed| *killed == 1.0);
+            t.gauges.get(name).copied().filter(|_| killed)
+        })
+    };
+    // What is on the disk is not sent again: counted by the service beside what the file holds.
+    let missing = crash.estimate(|t| Some(t.gauges.get("chunks")? - t.gauges.get("lines_left")?));
+    let missing = missing.map_or(f64::NAN.into(), Given::from);
+    vec![
+        Law::counted(
             "killed half way, its last line torn, and started again: every chunk has exactly one line",
-            Basis::Predicted,
-            0.0,
-            Some(Estimate::exact(missing)),
-            0.0,
+            "chunks missing or twice",
         )
-        .unit("chunks missing or twice"),
-    ];
-    let twice = crash
-        .trials()
-        .iter()
-        .filter_map(|t| t.gauges.get("sent_twice"));
-    if let Some(twice) = twice.copied().reduce(f64::max) {
-        // Lines that were still in the writer's 8 KB, 65 bytes at least each, are lost with the
-        // requests in flight and the torn line.
-        let most = p.concurrency as f64 + (8192.0f64 / 65.0).ceil() + 1.0;
-        claims.push(
-            Claim::at_most(
-                "it sends again no more than what was in flight or not yet on the disk",
-                Basis::Predicted,
-                most,
-                Some(Estimate::exact(twice)),
-            )
-            .unit("requests"),
-        );
-    }
-    claims
+        .near([Case::exact("window", 0.0, of("chunks_missing"))]),
+        Law::counted(
+            "started again, it sends what is not on the disk, and nothing else",
+            "requests",
+        )
+        .near([Case::exact("window", missing, of("sent_again"))]),
+    ]
 }
 
 /// The memory part, by series.
@@ -415,31 +447,13 @@ fn points(of: &[Condition], figure: Figures) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Slopes from each point to the next.
-fn steps(points: &[(f64, f64)]) -> Vec<f64> {
-    points
-        .windows(2)
-        .map(|w| (w[1].1 - w[0].1) / (w[1].0 - w[0].0))
-        .collect()
-}
-
-/// Least squares: intercept, slope and R².
-fn line(points: &[(f64, f64)]) -> Option<(f64, f64, f64)> {
+/// Slope of a straight line by least squares.
+fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let n = points.len() as f64;
     let mean = |f: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(f).sum::<f64>() / n;
     let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
     let spread = mean(&|p| (p.0 - x).powi(2));
-    if points.len() < 2 || spread <= 0.0 {
-        return None;
-    }
-    let slope = mean(&|p| (p.0 - x) * (p.1 - y)) / spread;
-    let off = mean(&|p| (p.1 - y - slope * (p.0 - x)).powi(2));
-    let all = mean(&|p| (p.1 - y).powi(2));
-    Some((
-        y - slope * x,
-        slope,
-        if all > 0.0 { 1.0 - off / all } else { 1.0 },
-    ))
+    (points.len() > 1 && spread > 0.0).then(|| mean(&|p| (p.0 - x) * (p.1 - y)) / spread)
 }
 
 impl<'a> Heaps<'a> {
@@ -458,153 +472,191 @@ impl<'a> Heaps<'a> {
     }
 
     /// How many times as long the longest text is as the shortest, and what that does to the peak.
-    fn growth(&self) -> Option<(f64, f64)> {
-        let sizes = points(&self.size_window, peak);
-        let (first, last) = (sizes.first()?, sizes.last()?);
-        (last.0 > first.0).then(|| (last.0 / first.0, last.1 / first.1))
+    fn growth(&self) -> Option<(f64, Estimate)> {
+        let (first, last) = (self.size_window.first()?, self.size_window.last()?);
+        let grown = peak(last)?.over(peak(first)?);
+        (last.x() > first.x()).then(|| (last.x() / first.x(), grown))
     }
 
     /// Bytes that one more connection takes while it is idle, and one more request in flight.
     fn per_request(&self) -> Option<(f64, f64)> {
-        let slope = |figure: Figures| Some(line(&points(&self.level_window, figure))?.1);
+        let slope = |figure: Figures| slope(&points(&self.level_window, figure));
         Some((slope(idle)?, slope(peak)?))
     }
 
     /// Bytes that one more chunk in a batch takes, when answers are kept and when lines are.
-    fn per_chunk(&self, p: &Params) -> (f64, f64) {
+    fn per_chunk(&self, p: &Params) -> Option<(Given, Given)> {
         let besides = |of: &[Condition], name: &str| {
-            let found = of.first().and_then(|k| k.gauge(name));
-            p.chunk.f() + found.map_or(f64::NAN, |e| e.value)
+            let found = of.first()?.gauge(name)?;
+            Some(Given::from(found) + p.chunk.f())
         };
-        (
-            besides(&self.kept_answers, "besides_answer_bytes") + BUFFER,
-            besides(&self.kept_lines, "besides_line_bytes"),
-        )
+        Some((
+            besides(&self.kept_answers, "besides_answer_bytes")? + BUFFER,
+            besides(&self.kept_lines, "besides_line_bytes")?,
+        ))
     }
 }
 
-/// The peak grows from the first condition's by so many bytes for each unit of x.
-fn growing(of: &[Condition], per_x: f64, share: f64, name: impl Fn(f64) -> String) -> Vec<Case> {
-    let Some((first, base)) = of.first().and_then(|k| Some((k.x(), peak(k)?.value))) else {
+/// The peak grows from the first condition's by so many bytes for each unit of x. How far it may lie from
+/// that is a share of what it grows by.
+fn growing(
+    of: &[Condition],
+    per_x: impl Into<Given>,
+    share: f64,
+    name: impl Fn(f64) -> String,
+) -> Vec<Case> {
+    let Some((first, base)) = of.first().and_then(|k| Some((k.x(), peak(k)?))) else {
         return Vec::new();
     };
+    let per_x = per_x.into();
     let case = |k: &Condition| {
-        let predicted = base + per_x * (k.x() - first);
-        Case {
-            name: name(k.x()),
-            predicted: (predicted / 1e6).into(),
-            measured: peak(k).map(|e| e.scaled(1e-6)),
-            tolerance: share * predicted / 1e6,
-        }
+        let growth = per_x * (k.x() - first);
+        let case = Case::new(
+            name(k.x()),
+            Given::from(base) + growth,
+            peak(k),
+            share * growth.value,
+        );
+        case.scaled(1e-6)
     };
     of.iter().skip(1).map(case).collect()
 }
 
+/// Between the first and the last condition the peak lies on the straight line from one to the other.
+fn straight(of: &[Condition], share: f64, way: &str) -> Vec<Case> {
+    let (Some(first), Some(last)) = (of.first(), of.last()) else {
+        return Vec::new();
+    };
+    let Some((low, high)) = peak(first).zip(peak(last)) else {
+        return Vec::new();
+    };
+    let per_x = (Given::from(high) - Given::from(low)) / (last.x() - first.x());
+    let name = |m: f64| format!("{m} in flight, {way}");
+    let inner = &of[..of.len() - 1];
+    growing(inner, per_x, share, name)
+}
+
 fn heap_claims(p: &Params, heaps: &Heaps) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    let sizes = growing(&heaps.size_window, 0.0, 0.1, |x| {
-        format!("a text of {}", megabytes(x))
+    vec![
+        level_with_size(p, heaps),
+        per_request(heaps),
+        connections(heaps),
+        bodies(p, heaps),
+        kept(p, heaps),
+        left(heaps),
+    ]
+}
+
+/// The window's memory over the length of the text.
+fn level_with_size(p: &Params, heaps: &Heaps) -> Claim {
+    let shortest = heaps.size_window.first();
+    let base = shortest.and_then(peak);
+    let cases = heaps.size_window.iter().skip(1).filter_map(|k| {
+        let name = format!("a text of {}", megabytes(k.x()));
+        Some(Case::share(name, base?, peak(k), 0.05).scaled(1e-6))
     });
-    if !sizes.is_empty() {
-        let shortest = heaps.size_window.first().map_or(0.0, Condition::x);
-        let each = shortest / p.heap_chunk.f() / p.heap_concurrency as f64;
-        let young = (each < GROWN).then(|| {
-            format!("with {each:.0} requests for each connection the shortest text is too short: connections grow until they have carried 33")
+    let each = shortest.map_or(0.0, Condition::x) / p.heap_chunk.f() / p.heap_concurrency as f64;
+    let young = (each < GROWN).then(|| {
+        format!("with {each:.0} requests for each connection the shortest text is too short: connections grow until they have carried 33")
+    });
+    Law::counted(
+        "the window's peak does not depend on the length of the text: as for the shortest",
+        "MB",
+    )
+    .within("5 %: less than 2 in 100 of the text that was added")
+    .near(cases)
+    .unless(young)
+}
+
+fn per_request(heaps: &Heaps) -> Claim {
+    let mut cases = straight(&heaps.level_window, 0.1, "window");
+    cases.extend(straight(&heaps.level_batch, 0.1, "batches"));
+    Law::counted(
+        "each request more in flight takes as much as any other: the peak grows along a straight line",
+        "MB",
+    )
+    .within("10 % of what it grew by: which of the requests in flight are being read at the peak is chance")
+    .near(cases)
+}
+
+fn connections(heaps: &Heaps) -> Claim {
+    let of = &heaps.level_window;
+    let first = of.first().and_then(|k| Some((k.x(), idle(k)?)));
+    let cases = of.iter().skip(1).filter_map(|k| {
+        let (fewest, base) = first?;
+        let least = Given::from(base) + 2.0 * BUFFER * (k.x() - fewest);
+        let held = k.every(|t| t.gauges.get("heap_idle_bytes").copied());
+        Some(Case::exact(format!("{} connections", k.x()), least, held).scaled(1e-6))
+    });
+    Law::counted(
+        "a connection that does nothing holds at least hyper's two buffers of 8 KB: so much more than the fewest do",
+        "MB",
+    )
+    .at_least(cases)
+}
+
+fn bodies(p: &Params, heaps: &Heaps) -> Claim {
+    let name = |way: &'static str| move |x| format!("{} in a request, {way}", megabytes(x));
+    let mut cases = growing(
+        &heaps.chunk_window,
+        p.concurrency as f64,
+        0.1,
+        name("window"),
+    );
+    cases.extend(growing(
+        &heaps.chunk_batch,
+        p.batch as f64,
+        0.1,
+        name("batches"),
+    ));
+    let idle = p.batch < p.concurrency;
+    Law::counted(
+        "a chunk is in memory once: the peak grows by m bytes for each byte of it in the window, by b in batches",
+        "MB",
+    )
+    .within("10 % of what it grew by: another chunk is being read and cleaned meanwhile")
+    .near(cases)
+    .unless(idle.then(|| "batches smaller than the concurrency leave connections idle".into()))
+}
+
+fn kept(p: &Params, heaps: &Heaps) -> Claim {
+    let cases = heaps.per_chunk(p).map(|(per_answer, per_line)| {
+        let name = |what: &'static str| move |b| format!("batches of {b}, {what} kept");
+        let mut cases = growing(&heaps.kept_answers, per_answer, 0.1, name("answers"));
+        cases.extend(growing(&heaps.kept_lines, per_line, 0.1, name("lines")));
+        cases
+    });
+    let long = super::embeddings::longest(p.dimensions) > BUFFER / 2.0;
+    let below = p.heap_batches.iter().any(|b| *b < p.concurrency);
+    let why = if long {
+        Some("an answer of this length does not fit into the first buffer".to_string())
+    } else {
+        below.then(|| "batches smaller than the concurrency leave connections idle".into())
+    };
+    Law::counted(
+        "an answer that waits for its batch to end holds the 8 KB it was read into, however short it is; a line does not",
+        "MB",
+    )
+    .within("10 % of what it grew by: lists that grow by doubling, and answers that are being read")
+    .near(cases.unwrap_or_default())
+    .unless(why)
+}
+
+fn left(heaps: &Heaps) -> Claim {
+    let cases = heaps.all().map(|k| {
+        let left = k.every(|t| {
+            let held = t.gauges.get("heap_held_bytes")?;
+            Some((held - t.gauges.get("heap_freed_bytes")?).abs())
         });
-        claims.push(
-            Claim::at_every(
-                "the window's peak does not depend on the length of the text: as for the shortest, within 10 %",
-                Basis::Predicted,
-                sizes,
-            )
-            .unit("MB")
-            .unless(young),
-        );
-    }
-    let fits = [&heaps.level_window, &heaps.level_batch].map(|of| line(&points(of, peak)));
-    if let [Some(window), Some(batch)] = fits
-        && heaps.level_window.len() > 2
-    {
-        claims.push(
-            Claim::at_least(
-                "the peak grows in proportion to the requests in flight: R² of a straight line, in the worse arm",
-                Basis::Fitted,
-                0.95,
-                Some(Estimate::exact(window.2.min(batch.2))),
-            ),
-        );
-    }
-    let connection = steps(&points(&heaps.level_window, idle));
-    if connection.len() > 1 {
-        claims.push(
-            Claim::at_least(
-                "a connection that does nothing holds at least hyper's two buffers of 8 KB",
-                Basis::Predicted,
-                2.0 * BUFFER / 1e3,
-                Estimate::of(&connection).map(|e| e.scaled(1e-3)),
-            )
-            .unit("kB"),
-        );
-    }
-    let mut bodies = growing(&heaps.chunk_window, p.concurrency as f64, 0.1, |x| {
-        format!("{} in a request, window", megabytes(x))
+        let name = format!("{} {}", k.series(), k.x());
+        Case::exact(name, 2e3, left).scaled(1e-3)
     });
-    bodies.extend(growing(&heaps.chunk_batch, p.batch as f64, 0.1, |x| {
-        format!("{} in a request, batches", megabytes(x))
-    }));
-    if !bodies.is_empty() {
-        let widest = p.batch < p.concurrency;
-        claims.push(
-            Claim::at_every(
-                "a chunk is in memory once: the peak grows by m bytes for each byte of it in the window, by b in batches",
-                Basis::Calibrated,
-                bodies,
-            )
-            .unit("MB")
-            .unless(widest.then(|| "batches smaller than the concurrency leave connections idle".into())),
-        );
-    }
-    let (per_answer, per_line) = heaps.per_chunk(p);
-    let mut kept = growing(&heaps.kept_answers, per_answer, 0.1, |b| {
-        format!("batches of {b}, answers kept")
-    });
-    kept.extend(growing(&heaps.kept_lines, per_line, 0.1, |b| {
-        format!("batches of {b}, lines kept")
-    }));
-    if !kept.is_empty() {
-        let long = super::embeddings::longest(p.dimensions) > BUFFER / 2.0;
-        let below = p.heap_batches.iter().any(|b| *b < p.concurrency);
-        let why = if long {
-            Some("an answer of this length does not fit into the first buffer".to_string())
-        } else {
-            below.then(|| "batches smaller than the concurrency leave connections idle".into())
-        };
-        claims.push(
-            Claim::at_every(
-                "an answer that waits for its batch to end holds the 8 KB it was read into, however short it is; a line does not",
-                Basis::Calibrated,
-                kept,
-            )
-            .unit("MB")
-            .unless(why),
-        );
-    }
-    let left = heaps
-        .all()
-        .filter_map(|k| k.gauge("heap_left_bytes"))
-        .map(|e| e.value.abs());
-    if let Some(left) = left.reduce(f64::max) {
-        claims.push(
-            Claim::at_most(
-                "when the client has been dropped nothing of it is left, so the counting was right",
-                Basis::Predicted,
-                10.0,
-                Some(Estimate::exact(left / 1e3)),
-            )
-            .unit("kB"),
-        );
-    }
-    claims
+    Law::counted(
+        "all but a tenth of a connection of what the client holds at its end is freed when it is dropped, so the counting was right",
+        "kB",
+    )
+    .books()
+    .at_most(cases)
 }
 
 impl<'a> Heaps<'a> {
@@ -628,7 +680,7 @@ fn megabytes(bytes: f64) -> String {
     Size::bytes(bytes as u64).to_string()
 }
 
-fn rates(p: &Params, arms: &[Measured], pace: &Pace) -> Table {
+fn rates(p: &Params, arms: &[Measured]) -> Table {
     let mut table = Table::new(
         "Chunks per second",
         &[
@@ -651,12 +703,15 @@ fn rates(p: &Params, arms: &[Measured], pace: &Pace) -> Table {
             },
             number(a.width as f64),
             a.batch.map_or("none".into(), |b| b.to_string()),
-            number(a.rate().value),
+            cell(a.rate(), number),
             number(a.theory()),
-            number(a.lines() / a.expected),
-            percent(a.rate().value / most),
+            number(a.chunks.value / a.expected),
+            cell(a.rate(), |rate| percent(rate / most)),
         ]);
     }
+    let Some(Measured { pace, .. }) = arms.first() else {
+        return table;
+    };
     table.note = format!(
         "Theory includes {} for the way there and back, {} until the next request of a batch is on its way (both measured beforehand), and the 1 ms tick of the service's timers.",
         seconds(pace.trip),
@@ -675,7 +730,10 @@ fn share(p: &Params, heaps: &Heaps) -> Table {
         return table;
     };
     let body = p.chunk.f();
-    let future = heaps.per_chunk(p).1 - body;
+    let Some((_, line_of)) = heaps.per_chunk(p) else {
+        return table;
+    };
+    let future = line_of.value - body;
     for (part, bytes, how) in [
         (
             "its connection, idle",
@@ -700,7 +758,7 @@ fn share(p: &Params, heaps: &Heaps) -> Table {
         (
             "its future",
             future,
-            "counted for a hundred that have not begun",
+            "counted for a hundred that wait for their turn",
         ),
         (
             "the rest",
@@ -715,16 +773,16 @@ fn share(p: &Params, heaps: &Heaps) -> Table {
     ] {
         table.row([part.to_string(), kb(bytes), how.to_string()]);
     }
-    let slope = |of: &[Condition]| line(&points(of, peak)).map_or(f64::NAN, |l| l.1);
+    let slope = |of: &[Condition]| slope(&points(of, peak)).map_or("–".into(), kb);
     table.note = format!(
         "One more chunk in a batch takes {} kB when answers are kept, {} kB when lines are. No TLS here: its buffers would come on top.",
-        kb(slope(&heaps.kept_answers)),
-        kb(slope(&heaps.kept_lines))
+        slope(&heaps.kept_answers),
+        slope(&heaps.kept_lines)
     );
     table
 }
 
-fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
+fn batch_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
     let of = |random: bool| -> Vec<&Measured> {
         let mut of: Vec<_> = arms
             .iter()
@@ -736,18 +794,21 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
     };
     let (constant, random) = (of(false), of(true));
     let (first, last) = (random.first()?, random.last()?);
-    let n = random.iter().map(|a| a.lines()).fold(0.0, f64::max) as usize;
+    let n = first.chunks.value;
     let measured = |arms: &[&Measured]| {
         arms.iter()
-            .map(|a| (a.batch.unwrap_or(1) as f64, a.rate().value))
+            .filter_map(|a| Some((a.batch? as f64, a.rate()?.value)))
             .collect()
     };
+    let gain = |of: &[&Measured]| Some(of.last()?.rate()?.value / of.first()?.rate()?.value);
     let theory = |arms: &[&Measured]| {
         arms.iter()
             .map(|a| (a.batch.unwrap_or(1) as f64, a.theory()))
             .collect::<Vec<_>>()
     };
-    let without = pace.makespan(n, None, p.concurrency, false, || p.service.s());
+    let without = first
+        .pace
+        .makespan(n as usize, None, p.concurrency, false, || p.service.s());
     let ticks: Vec<f64> = random.iter().map(|a| a.batch.unwrap_or(1) as f64).collect();
     Some(Figure {
         id: "batch".into(),
@@ -755,11 +816,11 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
             "Batches of {} instead of {}: {:.2} times as fast with random service, {:.2} with constant",
             last.batch?,
             first.batch?,
-            last.rate().value / first.rate().value,
-            constant.last()?.rate().value / constant.first()?.rate().value
+            gain(&random)?,
+            gain(&constant)?
         ),
         subtitle: format!(
-            "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the times that were drawn",
+            "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the random times of this run",
             p.chunk, p.concurrency, p.service
         ),
         desc: "Chunks per second over the batch size, with constant and with random service."
@@ -772,8 +833,8 @@ fn batch_figure(p: &Params, arms: &[Measured], pace: &Pace) -> Option<Figure> {
                 y: Axis::linear("", Unit::Number),
                 layers: vec![
                     Layer::Rule {
-                        y: n as f64 / without,
-                        label: "without batches".into(),
+                        y: n / without,
+                        label: "without batches, constant".into(),
                     },
                     Layer::Line(Line::theory("", Colour::Muted, theory(&constant))),
                     Layer::Line(Line::theory("", Colour::Muted, theory(&random))),
@@ -815,7 +876,7 @@ fn level_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
             label,
             colour,
             arms.iter()
-                .map(|a| (a.width as f64, a.rate().value))
+                .filter_map(|a| Some((a.width as f64, a.rate()?.value)))
                 .collect(),
         ))
     };
@@ -843,19 +904,20 @@ fn level_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
         }
     };
     let (barrier, window) = (of(true, true), of(true, false));
-    let (slow, fast) = (barrier.last()?, window.last()?);
+    let fast = window.last()?;
+    let slow = barrier.iter().find(|a| a.width == fast.width)?;
     let ticks: Vec<f64> = window.iter().map(|a| a.width as f64).collect();
     Some(Figure {
         id: "level".into(),
         title: format!(
             "With {} in flight a window embeds {} chunks/s, batches of {} only {}",
             fast.width,
-            number(fast.rate().value),
+            number(fast.rate()?.value),
             p.batch,
-            number(slow.rate().value)
+            number(slow.rate()?.value)
         ),
         subtitle: format!(
-            "Chunks of {}, a service of {} on average; dashed: theory, for the times that were drawn",
+            "Chunks of {}, a service of {} on average; dashed: theory, for the random times of this run",
             p.chunk, p.service
         ),
         desc: "Chunks per second over the requests in flight, for batches and a window, with constant and random service.".into(),
@@ -880,7 +942,7 @@ fn heap_figures(p: &Params, heaps: &Heaps) -> Vec<Figure> {
             title: format!(
                 "The text grows {}-fold, the window's heap {:.2}-fold; all at once takes {} MB",
                 number(texts),
-                growth,
+                growth.value,
                 number(most.1)
             ),
             subtitle: format!(
@@ -952,7 +1014,9 @@ fn heap_figures(p: &Params, heaps: &Heaps) -> Vec<Figure> {
             let end = (last.0, from.1 + each * (last.0 - from.0) / 1e6);
             Layer::Line(Line::theory("", Colour::Muted, vec![*from, end]))
         };
-        let step = (last.1 - first.1) / (last.0 - first.0) * 1e3;
+        let step = slope(&answers).map_or(f64::NAN, |mb| mb * 1e3);
+        let (per_answer, per_line) = heaps.per_chunk(p).unzip();
+        let per = |each: Option<Given>| each.map_or(f64::NAN, |each| each.value);
         figures.push(Figure {
             id: "kept".into(),
             title: format!("An answer kept until its batch ends holds {} kB, however short it is", number(step)),
@@ -969,8 +1033,8 @@ fn heap_figures(p: &Params, heaps: &Heaps) -> Vec<Figure> {
                     note: "MB".into(),
                     y: Axis::linear("", Unit::Number),
                     layers: vec![
-                        theory(first, heaps.per_chunk(p).0),
-                        theory(lean, heaps.per_chunk(p).1),
+                        theory(first, per(per_answer)),
+                        theory(lean, per(per_line)),
                         Layer::Line(Line::measured("answers kept", Colour::Vermilion, answers.clone())),
                         Layer::Line(Line::measured("lines kept", Colour::Green, lines.clone())),
                     ],
@@ -993,6 +1057,7 @@ mod tests {
         late: 0.0,
         each: 0.0,
         answer: 0.0,
+        origin: Origin::host(),
     };
 
     #[test]
@@ -1018,6 +1083,7 @@ mod tests {
             late: 0.0,
             each: 0.0001,
             answer: 0.00002,
+            ..IDEAL
         };
         // Two waves of ten, the last of them sent 0.9 ms after the first, and ten answers at once.
         let two = pace.makespan(20, None, 10, false, || 0.04);
@@ -1052,16 +1118,9 @@ mod tests {
 
     #[test]
     fn a_line_is_fitted() {
-        let (at, slope, r2) = line(&[(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]).unwrap();
-        assert!((at - 1.0).abs() < 1e-12 && (slope - 2.0).abs() < 1e-12 && r2 > 0.999);
-        assert!(line(&[(1.0, 1.0)]).is_none() && line(&[(1.0, 1.0), (1.0, 2.0)]).is_none());
-        assert_eq!(
-            line(&[(0.0, 1.0), (1.0, -1.0), (2.0, 1.0)])
-                .unwrap()
-                .2
-                .abs(),
-            0.0
-        );
+        let fitted = slope(&[(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]).unwrap();
+        assert!((fitted - 2.0).abs() < 1e-12);
+        assert!(slope(&[(1.0, 1.0)]).is_none() && slope(&[(1.0, 1.0), (1.0, 2.0)]).is_none());
     }
 
     /// Expected seconds for `n` chunks in batches of `b` with `m` in flight and times that are constant
