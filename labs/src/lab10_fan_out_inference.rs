@@ -578,6 +578,8 @@ fn answer(
         let start = Instant::now();
         (start, runtime.block_on(arm(&scene)))
     });
+    let delivered = parts.iter().filter(|part| part.is_ok()).count();
+    r.gauge("parts", delivered as f64);
     let fates = parts
         .into_iter()
         .map(|part| part.err().unwrap_or(Outcome::Ok));

@@ -116,7 +116,9 @@ impl<'a> Arm<'a> {
 
     /// Parts of the answer that were delivered, in each trial.
     fn parts(&self) -> Option<Estimate> {
-        self.condition?.every(|t| Some(t.ok as f64))
+        // Older records have them in their books only.
+        let delivered = |t: &Trial| t.gauges.get("parts").copied().unwrap_or(t.ok as f64);
+        self.condition?.every(|t| Some(delivered(t)))
     }
 
     /// The trial that is drawn: the one of median length.
@@ -717,7 +719,7 @@ impl View<'_> {
         Figure {
             id: "arms".into(),
             title: format!(
-                "{} one after another, {} in two phases; with each inference at once {} on the pool, {} on the event loop",
+                "{} one after another, {} in two phases; each inference as its text arrives: {} on the pool, {} on the event loop",
                 sequential.drawn_end(),
                 phases.drawn_end(),
                 arriving.drawn_end(),
@@ -817,7 +819,13 @@ fn answered(trial: &Trial, sources: &[Source]) -> Vec<Option<f64>> {
 }
 
 /// A fetch, and what it took longer because the event loop was busy when the text came.
-fn fetched(span: &Span, answered: Option<f64>, begun: f64, colour: Colour) -> Vec<Bar> {
+fn fetched(
+    span: &Span,
+    source: &Source,
+    answered: Option<f64>,
+    begun: f64,
+    colour: Colour,
+) -> Vec<Bar> {
     let bar = |start: f64, end: f64, label: &str, colour, waiting| Bar {
         start: start - begun,
         end: end - begun,
@@ -830,7 +838,13 @@ fn fetched(span: &Span, answered: Option<f64>, begun: f64, colour: Colour) -> Ve
             bar(span.start_s, at, "fetch", colour, true),
             bar(at, span.end_s, "ready, loop is busy", Colour::Muted, false),
         ],
-        None => vec![bar(span.start_s, span.end_s, "fetch", colour, true)],
+        None => {
+            // An upstream that runs elsewhere does not say when it has answered.
+            let long = span.end_s - span.start_s > source.fetch.as_secs_f64() + 2.0 * LATE;
+            let unseen = answered.is_none() && long;
+            let label = if unseen { "fetch, or ready" } else { "fetch" };
+            vec![bar(span.start_s, span.end_s, label, colour, true)]
+        }
     }
 }
 
@@ -847,7 +861,7 @@ fn group(arm: &Arm, sources: &[Source]) -> Group {
     let lanes = lanes.map(|((source, colour), answered)| {
         let spans = trial.map_or(&[][..], |t| &t.spans);
         let bars = |s: &Span| match s.lane.as_str() {
-            "fetch" => fetched(s, answered, begun, colour),
+            "fetch" => fetched(s, source, answered, begun, colour),
             _ => vec![Bar {
                 start: s.start_s - begun,
                 end: s.end_s - begun,
