@@ -40,7 +40,8 @@
 //! With fewer processors it gains, since they begin to work when the *first* text is there, not the
 //! last: list scheduling in the order of arrival (Graham 1966). Inference on the event loop is the
 //! same schedule with one processor: fetches go on while it computes, because the network needs no
-//! thread, but no two inferences overlap.
+//! thread, but no two inferences overlap. A text that comes meanwhile lies there unseen: its fetch
+//! seems to last until the loop has computed.
 //!
 //! `try_join_all` gives up with the first error. The two good parts are thrown away, and an
 //! inference that has begun computes to its end for nobody: dropping a future stops what it awaits,
@@ -86,6 +87,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::ValueEnum;
 use futures_util::future::{join_all, try_join_all};
@@ -138,7 +140,7 @@ pub struct Params {
     #[arg(long, default_value_t = 64, value_parser = level)]
     pub clients: usize,
     /// Answers they ask for in all
-    #[arg(long, default_value_t = 400, value_parser = count)]
+    #[arg(long, default_value_t = 600, value_parser = count)]
     pub answers: usize,
 }
 
@@ -434,7 +436,7 @@ async fn one_after_another(scene: &Scene) -> Vec<Part> {
     parts
 }
 
-/// What the source does: two phases. No inference begins before the last fetch has ended.
+/// Two phases: no inference begins before the last fetch has ended.
 async fn fetch_all_then_infer_all(scene: &Scene) -> Vec<Part> {
     let texts = join_all(scene.sources.iter().map(|s| scene.fetch(s))).await;
     let inferences = scene
@@ -561,31 +563,70 @@ fn answer(
     arm: impl AsyncFnOnce(&Scene) -> Vec<Part>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let service = r.upstream(p.services()).await?;
-        let client = reqwest::Client::new();
-        r.connect(&client, &service, sources.len()).await?;
-        let scene = Scene {
-            r: r.clone(),
-            client,
-            url: service.url(),
-            workers: workers.clone(),
-            sources,
-        };
-        let idle = Arc::strong_count(&workers.pool);
+    let service = runtime.block_on(r.upstream(p.services()))?;
+    let client = reqwest::Client::new();
+    runtime.block_on(r.connect(&client, &service, sources.len()))?;
+    let scene = Scene {
+        r: r.clone(),
+        client,
+        url: service.url(),
+        workers: workers.clone(),
+        sources,
+    };
+    let idle = Arc::strong_count(&workers.pool);
+    let (start, parts) = watched(r, &service, || {
         let start = Instant::now();
-        let parts = arm(&scene).await;
-        let fates = parts
-            .into_iter()
-            .map(|part| part.err().unwrap_or(Outcome::Ok));
-        let tally = Tally::of(start, fates);
-        r.gauge("begun_s", (start - r.origin()).as_secs_f64());
-        // What computes for nobody ends before the next trial begins.
+        (start, runtime.block_on(arm(&scene)))
+    });
+    let delivered = parts.iter().filter(|part| part.is_ok()).count();
+    r.gauge("parts", delivered as f64);
+    let fates = parts
+        .into_iter()
+        .map(|part| part.err().unwrap_or(Outcome::Ok));
+    let tally = Tally::of(start, fates);
+    r.gauge("begun_s", (start - r.origin()).as_secs_f64());
+    // What computes for nobody ends before the next trial begins.
+    runtime.block_on(async {
         while Arc::strong_count(&workers.pool) > idle {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        r.tally(tally, &service)
+    });
+    r.tally(tally, &service)
+}
+
+/// Looks, from a thread of its own, how many answers the service has sent: an event loop that computes
+/// does not see them come.
+fn watched<T>(r: &Recorder, service: &Service, run: impl FnOnce() -> T) -> T {
+    const NAP: Duration = Duration::from_millis(1);
+    let sent = || service.counters().map(|c| c.served);
+    let before = sent();
+    let over = AtomicBool::new(false);
+    let over = &over;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut seen = before;
+            while !over.load(Relaxed) {
+                std::thread::sleep(NAP);
+                let now = sent();
+                if let (Some(all), Some(first)) = (now.filter(|_| now != seen), before) {
+                    r.trace("answered", Instant::now(), (all - first) as f64);
+                    seen = now;
+                }
+            }
+        });
+        // Also when it panics, or nobody would ever stop looking.
+        let _end = Ends(over);
+        run()
     })
+}
+
+/// Says that it is over when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Outcome {

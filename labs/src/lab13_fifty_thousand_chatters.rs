@@ -24,8 +24,8 @@
 //!
 //! Nothing is taken that the machine may need: threads, process numbers, mappings, descriptors, ports
 //! and memory are looked up first, and where one of them stops an arm a note says which. What was not
-//! tried is extrapolated with the line, and the line is tested: through all numbers but the largest,
-//! it has to say what the largest took.
+//! tried is extrapolated with the line, and the line is tested: through all numbers but one, it has to
+//! say what that one took.
 //!
 //! ## What the figures show
 //!
@@ -40,6 +40,11 @@
 //! buffer, and the same line in the loop costs nothing. The usual way to read,
 //! `stream.read(&mut buffer).await`, is the first of these; waiting for `readable()` and then
 //! reading is the second.
+//!
+//! The allocator's share is large for a small task. The runtime asks for blocks that begin at a whole
+//! unit. glibc cuts such a block from a piece that is more than a unit longer, and what is left over is
+//! too small for the next. From a kilobyte on it joins what is left over first, and the share is one
+//! unit (glibc, `malloc/malloc.c`).
 //!
 //! A task has no stack. While it runs it has its thread's, and gives it back at the next `await`:
 //! how deep it has been makes no difference. A thread's stack is its own, and no page of it that

@@ -41,13 +41,9 @@ impl Course {
         (length(&a) + length(&b) - length(&union(&both))).max(0.0)
     }
 
-    /// Processor time of the inferences begun before an instant.
-    fn begun_before(&self, at: f64, jobs: &[Job]) -> f64 {
-        let begun = self.inferences.iter().zip(jobs);
-        begun
-            .filter(|((start, _), _)| *start < at)
-            .map(|(_, job)| job.cost)
-            .sum()
+    /// How long each inference takes, added up.
+    fn inferred(&self) -> f64 {
+        length(&self.inferences)
     }
 }
 
@@ -90,11 +86,12 @@ struct Arm<'a> {
     note: String,
     law: &'static str,
     course: Course,
-    predicted: f64,
+    /// When theory says that it ends.
+    predicted: Given,
     condition: Option<Condition<'a>>,
 }
 
-impl Arm<'_> {
+impl<'a> Arm<'a> {
     fn wall(&self) -> Option<Estimate> {
         self.condition?.wall_s()
     }
@@ -103,138 +100,144 @@ impl Arm<'_> {
     fn tolerance(&self) -> f64 {
         LATE + SLICE + DRIFT * self.course.computing()
     }
+
+    fn ends(&self) -> Case {
+        Case::new(self.name, self.predicted, self.wall(), self.tolerance())
+    }
+
+    fn estimate(&self, figure: impl Fn(&Course) -> f64) -> Option<Estimate> {
+        self.condition?.estimate(|t| Some(figure(&course(t))))
+    }
+
+    /// How long fetches and inferences were under way at the same time.
+    fn overlap(&self) -> Option<Estimate> {
+        self.estimate(Course::overlap)
+    }
+
+    /// Parts of the answer that were delivered, in each trial.
+    fn parts(&self) -> Option<Estimate> {
+        // Older records have them in their books only.
+        let delivered = |t: &Trial| t.gauges.get("parts").copied().unwrap_or(t.ok as f64);
+        self.condition?.every(|t| Some(delivered(t)))
+    }
+
+    /// The trial that is drawn: the one of median length.
+    fn drawn(&self) -> Option<&'a Trial> {
+        self.condition?.typical(|t| t.wall_s)
+    }
+
+    fn drawn_end(&self) -> String {
+        self.drawn().map_or("–".into(), |t| seconds(t.wall_s))
+    }
 }
 
-pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let host = summary.host();
-    let overhead = host.request_overhead_ms / 1e3;
-    let sources = p.sources();
-    let width = |active: usize| match p.work {
-        Work::Spin => host.width(active),
-        Work::Sleep => active as f64,
-    };
-    let fetch: Vec<f64> = sources
-        .iter()
-        .map(|s| s.fetch.as_secs_f64() + overhead)
-        .collect();
-    let infer: Vec<f64> = sources.iter().map(|s| s.infer.as_secs_f64()).collect();
-    let last = fetch.iter().copied().fold(0.0, f64::max);
-    let released = |at: &dyn Fn(usize) -> f64| -> Vec<Job> {
-        let job = |i| Job {
-            release: at(i),
-            cost: infer[i],
-        };
-        (0..sources.len()).map(job).collect()
-    };
-    let (at_arrival, at_last) = (released(&|i| fetch[i]), released(&|_| last));
-    let together: Vec<(f64, f64)> = fetch.iter().map(|f| (0.0, *f)).collect();
-    let scheduled = |jobs: &[Job], workers: usize, width: &dyn Fn(usize) -> f64| Course {
-        fetches: together.clone(),
-        inferences: list_schedule(jobs, workers, width),
-    };
-    let mut in_turn = Course::default();
-    let mut now = 0.0;
-    for (f, p) in fetch.iter().zip(&infer) {
-        in_turn.fetches.push((now, now + f));
-        in_turn.inferences.push((now + f, now + f + p));
-        now += f + p;
+/// Why the times of the arms may differ from theory by so much.
+const WIDE: &str = "a timer's tick and the event loop's wait for a processor, and a tenth of what is computed: a processor's clock changes with load and heat";
+
+/// What theory starts from.
+struct Theory<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    /// What a fetch takes from its start to its end.
+    fetch: Vec<f64>,
+    infer: Vec<f64>,
+}
+
+impl<'a> Theory<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
+        let sources = p.sources();
+        let overhead = summary.host().request_overhead_ms / 1e3;
+        let fetch = sources.iter().map(|s| s.fetch.as_secs_f64() + overhead);
+        Theory {
+            p,
+            summary,
+            fetch: fetch.collect(),
+            infer: sources.iter().map(|s| s.infer.as_secs_f64()).collect(),
+        }
     }
-    let sum: f64 = infer.iter().sum();
 
-    // The failing source's fetch ends with an error and is followed by nothing.
-    let failed = p.failing as usize;
-    let others: Vec<usize> = (0..sources.len()).filter(|i| *i != failed).collect();
-    let left: Vec<Job> = others.iter().map(|i| at_arrival[*i]).collect();
-    let degraded = scheduled(&left, p.workers, &width);
-    let given_up = fetch[failed];
-    let wasted = degraded.begun_before(given_up, &left);
-    let cut_short = Course {
-        fetches: together
-            .iter()
-            .map(|(_, end)| (0.0, end.min(given_up)))
-            .collect(),
-        inferences: vec![],
-    };
+    /// A figure that theory arrives at: the costs of a request and of company on the processors went in.
+    fn given(&self, value: f64) -> Given {
+        self.summary.calibrated(|_| value)
+    }
 
-    let of_cores = format!(
-        "{} worker{} on {} processors",
-        p.workers,
-        if p.workers == 1 { "" } else { "s" },
-        number(width(p.workers.max(1)))
-    );
-    let arm = |series, name, note: &str, law, course: Course| Arm {
-        name,
-        note: note.into(),
-        law,
-        predicted: course.end(),
-        course,
-        condition: summary.only(series),
-    };
-    let (alone, one) = (|n: usize| n as f64, |_: usize| 1.0);
-    let arms = [
-        arm(
-            "one_after_another",
-            "One after another",
-            "",
-            "fetch, infer, fetch, infer: the time is the sum of everything",
-            in_turn,
-        ),
-        arm(
-            "phases",
-            "All fetches, then all inferences",
-            &format!("the source's way; {of_cores}"),
-            "in two phases it takes the longest fetch and the makespan of the inferences on the processors",
-            scheduled(&at_last, p.workers, &width),
-        ),
-        arm(
-            "on_the_loop",
-            "Each as it arrives, on the event loop",
-            "one thread",
-            "inference on the event loop is the schedule in order of arrival with one processor",
-            scheduled(&at_arrival, 1, &one),
-        ),
-        arm(
-            "as_it_arrives",
-            "Each as it arrives, on the pool",
-            &of_cores,
-            "inference on the pool as each text arrives is the schedule in order of arrival on the processors",
-            scheduled(&at_arrival, p.workers, &width),
-        ),
-    ];
-    let slept = [
-        arm(
-            "slept/phases",
-            "Two phases, inference only sleeps",
-            "",
-            "",
-            scheduled(&at_last, 3, &alone),
-        ),
-        arm(
-            "slept/as_it_arrives",
-            "As it arrives, inference only sleeps",
-            "",
-            "",
-            scheduled(&at_arrival, 3, &alone),
-        ),
-    ];
-    let failing = [
-        arm(
-            "all_or_nothing",
-            "try_join_all: the first error ends it",
-            "",
-            "",
-            cut_short,
-        ),
-        arm("degraded", "join_all: a part less", "", "", degraded),
-    ];
-    let [sequential, phases, _, arriving] = &arms;
-    let [nothing, parts] = &failing;
+    /// What so many workers get together, in processors.
+    fn width(&self, active: usize) -> f64 {
+        match self.p.work {
+            Work::Spin => self.summary.host().width(active),
+            Work::Sleep => active as f64,
+        }
+    }
 
-    // Which of two texts that arrive together is inferred first is not known.
-    let luck = |workers: usize, width: &dyn Fn(usize) -> f64| {
+    fn last(&self) -> f64 {
+        self.fetch.iter().copied().fold(0.0, f64::max)
+    }
+
+    fn jobs(&self, release: impl Fn(usize) -> f64) -> Vec<Job> {
+        let job = |i| Job {
+            release: release(i),
+            cost: self.infer[i],
+        };
+        (0..self.infer.len()).map(job).collect()
+    }
+
+    fn at_arrival(&self) -> Vec<Job> {
+        self.jobs(|i| self.fetch[i])
+    }
+
+    fn at_last(&self) -> Vec<Job> {
+        self.jobs(|_| self.last())
+    }
+
+    /// All fetches at once, and these inferences.
+    fn scheduled(&self, jobs: &[Job], workers: usize, width: impl Fn(usize) -> f64) -> Course {
+        Course {
+            fetches: self.fetch.iter().map(|f| (0.0, *f)).collect(),
+            inferences: list_schedule(jobs, workers, width),
+        }
+    }
+
+    /// The same on the pool.
+    fn on_the_pool(&self, jobs: &[Job]) -> Course {
+        self.scheduled(jobs, self.p.workers, |active| self.width(active))
+    }
+
+    fn in_turn(&self) -> Course {
+        let mut course = Course::default();
+        let mut now = 0.0;
+        for (f, p) in self.fetch.iter().zip(&self.infer) {
+            course.fetches.push((now, now + f));
+            course.inferences.push((now + f, now + f + p));
+            now += f + p;
+        }
+        course
+    }
+
+    /// When the error of the failing source arrives.
+    fn given_up(&self) -> f64 {
+        self.fetch[self.p.failing as usize]
+    }
+
+    /// The failing source's fetch ends with an error and is followed by nothing.
+    fn degraded(&self) -> Course {
+        let mut left = self.at_arrival();
+        left.remove(self.p.failing as usize);
+        self.on_the_pool(&left)
+    }
+
+    fn cut_short(&self) -> Course {
+        let fetches = self.fetch.iter().map(|end| (0.0, end.min(self.given_up())));
+        Course {
+            fetches: fetches.collect(),
+            inferences: vec![],
+        }
+    }
+
+    /// Which of two texts that arrive together is inferred first is not known.
+    fn coin(&self) -> Option<String> {
         let ends = (0..8_usize).map(|shift| {
-            let early = |i: usize| fetch[i] - if shift >> i & 1 == 1 { LATE } else { 0.0 };
-            makespan(&released(&early), workers, width)
+            let early = |i: usize| self.fetch[i] - if shift >> i & 1 == 1 { LATE } else { 0.0 };
+            makespan(&self.jobs(early), self.p.workers, |a| self.width(a))
         });
         let (low, high) = ends.fold((f64::INFINITY, 0.0_f64), |(lo, hi), e| {
             (lo.min(e), hi.max(e))
@@ -243,353 +246,554 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "two texts arrive at almost the same time: which is inferred first is a coin toss"
                 .to_string()
         })
-    };
-    let coin = luck(p.workers, &width);
-
-    let mut claims = Vec::new();
-    for arm in &arms {
-        let claim = Claim::near(
-            arm.law,
-            Basis::Calibrated,
-            arm.predicted,
-            arm.wall(),
-            arm.tolerance(),
-        );
-        let coin = (arm.name == arriving.name).then(|| coin.clone()).flatten();
-        claims.push(claim.unit("s").unless(coin));
     }
-    claims.push(
-        Claim::at_every(
-            "with a processor for each source (here inferences that only sleep) two phases take the longest fetch and the longest inference, and inference at arrival the critical path",
-            Basis::Predicted,
-            slept.iter().map(|arm| Case {
-                name: arm.name.into(),
-                predicted: arm.predicted.into(),
-                measured: arm.wall(),
-                tolerance: 2.0 * LATE,
-            }).collect(),
-        )
-        .unit("s"),
-    );
-    let overlap = |arm: &Arm| {
-        arm.condition
-            .and_then(|k| k.estimate(|t| Some(course(t).overlap())))
-    };
-    claims.push(
-        Claim::at_every(
-            "in two phases, the source's way, no inference overlaps any fetch; at arrival they overlap from the first text to the last",
-            Basis::Calibrated,
-            [phases, arriving].map(|arm| Case {
-                name: arm.name.into(),
-                predicted: (arm.course.overlap()).into(),
-                measured: overlap(arm),
-                tolerance: LATE + SLICE,
-            }).into(),
-        )
-        .unit("s"),
-    );
-    let gain = phases.predicted - arriving.predicted;
-    let gained = phases
-        .condition
-        .zip(arriving.condition)
-        .and_then(|(a, b)| a.paired(&b, |a, b| Some(a.wall_s - b.wall_s)));
-    claims.push(
-        Claim::near(
-            "beginning each inference when its text arrives saves the difference of the two schedules",
-            Basis::Calibrated,
-            gain,
-            gained,
-            2.0 * LATE + SLICE + DRIFT * gain.abs(),
-        )
-        .unit("s")
-        .unless(coin),
-    );
 
-    // One source fails.
-    let fates = |arm: &Arm| arm.condition.and_then(|k| k.every(|t| Some(t.ok as f64)));
-    let whole = (sources.len() - 1) as f64;
-    claims.push(
-        Claim::at_every(
-            "when a source fails, join_all delivers the parts of all the others, and try_join_all none",
-            Basis::Predicted,
-            vec![
-                Case { name: nothing.name.into(), predicted: (0.0).into(), measured: fates(nothing), tolerance: 0.0 },
-                Case { name: parts.name.into(), predicted: whole.into(), measured: fates(parts), tolerance: 0.0 },
-            ],
+    fn of_cores(&self) -> String {
+        format!(
+            "{} worker{} on {} processors",
+            self.p.workers,
+            if self.p.workers == 1 { "" } else { "s" },
+            number(self.width(self.p.workers.max(1)))
         )
-        .unit("parts"),
-    );
-    claims.push(
-        Claim::at_every(
-            "try_join_all ends with the error, join_all with the schedule of what is left",
-            Basis::Calibrated,
-            failing
-                .iter()
-                .map(|arm| Case {
-                    name: arm.name.into(),
-                    predicted: arm.predicted.into(),
-                    measured: arm.wall(),
-                    tolerance: LATE + SLICE + DRIFT * arm.predicted,
-                })
-                .collect(),
-        )
-        .unit("s"),
-    );
-    let for_nobody = nothing
-        .condition
-        .and_then(|k| k.estimate(|t| Some(course(t).inferences.iter().map(|(a, b)| b - a).sum())));
-    let speed = others.len().min(p.workers).max(1);
-    let shared = speed as f64 / width(speed);
-    let undecided = parts
-        .course
-        .inferences
-        .iter()
-        .any(|(start, _)| (start - given_up).abs() < 2.0 * LATE);
-    claims.push(
-        Claim::near(
-            "what had begun when try_join_all gave up computes to its end for nobody",
-            Basis::Calibrated,
-            wasted,
-            for_nobody,
-            LATE + (DRIFT + shared - 1.0) * wasted,
-        )
-        .unit("s")
-        .unless(
-            undecided.then(|| {
-                "an inference would begin just when the error arrives: a coin toss".into()
-            }),
-        ),
-    );
+    }
 
-    // The slow tail.
-    let (usual, after) = (p.usual.s(), p.hedge_after.s());
-    let one = Times::with_tail(usual, usual * p.slow_factor, p.slow_share);
-    let two = one.hedged(after);
-    let (plain, hedged) = (summary.only("tail/plain"), summary.only("tail/hedged"));
-    let slow_from = p.slow_from().as_secs_f64();
-    let of_each = 3;
-    // Requests are independent of each other, so those of all trials are one sample.
-    let part = |k: &Option<Condition>, gauge: &str, each: u64| {
-        let k = k.as_ref()?;
-        let (mut hits, mut all) = (0.0, 0);
-        for t in k.trials() {
-            hits += t.gauges.get(gauge)? * (t.offered * each) as f64;
-            all += t.offered * each;
+    fn arm(
+        &self,
+        series: &str,
+        name: &'static str,
+        note: &str,
+        law: &'static str,
+        course: Course,
+    ) -> Arm<'a> {
+        Arm {
+            name,
+            note: note.into(),
+            law,
+            predicted: self.given(course.end()),
+            course,
+            condition: self.summary.only(series),
         }
-        Estimate::share(hits.round() as u64, all)
-    };
-    let t = p.slow_share;
-    let mut shares = Vec::new();
-    for (name, times, k) in [("without", &one, &plain), ("with", &two, &hedged)] {
-        let tolerance = |share: f64| share * if times == &one { 0.2 } else { 0.5 } + 1e-3;
-        let (fetches, answers) = (
-            times.later_than(slow_from),
-            times.slowest_of(3).later_than(slow_from),
-        );
-        shares.push(Case {
-            name: format!("fetches {name} a second request"),
-            predicted: (100.0 * fetches).into(),
-            measured: part(k, "slow_fetches", of_each).map(|e| e.scaled(100.0)),
-            tolerance: 100.0 * tolerance(fetches),
-        });
-        shares.push(Case {
-            name: format!("answers {name} a second request"),
-            predicted: (100.0 * answers).into(),
-            measured: part(k, "slow_answers", 1).map(|e| e.scaled(100.0)),
-            tolerance: 100.0 * tolerance(answers),
-        });
     }
-    let few = |k: &Option<Condition>| {
-        let offered: u64 = k.iter().flat_map(|k| k.trials()).map(|t| t.offered).sum();
-        ((offered as f64) * 3.0 * t * t < 60.0 && t > 0.0)
-            .then(|| "too few fetches to see what is slow twice: more --answers".to_string())
-    };
-    claims.push(
-        Claim::at_every(
+
+    fn arms(&self) -> [Arm<'a>; 4] {
+        let of_cores = self.of_cores();
+        [
+            self.arm(
+                "one_after_another",
+                "One after another",
+                "",
+                "fetch, infer, fetch, infer: the time is the sum of everything",
+                self.in_turn(),
+            ),
+            self.arm(
+                "phases",
+                "All fetches, then all inferences",
+                &of_cores,
+                "in two phases it takes the longest fetch and the makespan of the inferences on the processors",
+                self.on_the_pool(&self.at_last()),
+            ),
+            self.arm(
+                "on_the_loop",
+                "Each as it arrives, on the event loop",
+                "one thread",
+                "inference on the event loop is the schedule in order of arrival with one processor",
+                self.scheduled(&self.at_arrival(), 1, |_| 1.0),
+            ),
+            self.arm(
+                "as_it_arrives",
+                "Each as it arrives, on the pool",
+                &of_cores,
+                "inference on the pool as each text arrives is the schedule in order of arrival on the processors",
+                self.on_the_pool(&self.at_arrival()),
+            ),
+        ]
+    }
+
+    fn slept(&self) -> [Arm<'a>; 2] {
+        let alone = |n: usize| n as f64;
+        [
+            self.arm(
+                "slept/phases",
+                "Two phases, inference only sleeps",
+                "",
+                "",
+                self.scheduled(&self.at_last(), 3, alone),
+            ),
+            self.arm(
+                "slept/as_it_arrives",
+                "As it arrives, inference only sleeps",
+                "",
+                "",
+                self.scheduled(&self.at_arrival(), 3, alone),
+            ),
+        ]
+    }
+
+    fn failing(&self) -> [Arm<'a>; 2] {
+        [
+            self.arm(
+                "all_or_nothing",
+                "try_join_all: the first error ends it",
+                "",
+                "",
+                self.cut_short(),
+            ),
+            self.arm("degraded", "join_all: a part less", "", "", self.degraded()),
+        ]
+    }
+}
+
+/// Services with a slow tail, without and with a second request.
+struct Tails<'a> {
+    p: &'a Params,
+    one: Times,
+    two: Times,
+    plain: Option<Condition<'a>>,
+    hedged: Option<Condition<'a>>,
+}
+
+/// Fetches for each answer.
+const OF_EACH: u64 = 3;
+
+impl<'a> Tails<'a> {
+    fn of(p: &'a Params, summary: &Summary<'a>) -> Tails<'a> {
+        let usual = p.usual.s();
+        let one = Times::with_tail(usual, usual * p.slow_factor, p.slow_share);
+        Tails {
+            p,
+            two: one.hedged(p.hedge_after.s()),
+            one,
+            plain: summary.only("tail/plain"),
+            hedged: summary.only("tail/hedged"),
+        }
+    }
+
+    /// Both ways, with how close a share must come, as a share of it.
+    fn both(&self) -> [(&'static str, &Times, Option<Condition<'a>>, f64); 2] {
+        [
+            ("without", &self.one, self.plain, 0.15),
+            ("with", &self.two, self.hedged, 0.4),
+        ]
+    }
+
+    fn slow_fetches(&self, times: &Times) -> f64 {
+        times.later_than(self.p.slow_from().as_secs_f64())
+    }
+
+    fn slow_answers(&self, times: &Times) -> f64 {
+        let slow_from = self.p.slow_from().as_secs_f64();
+        times.slowest_of(OF_EACH as usize).later_than(slow_from)
+    }
+
+    /// Requests more than fetches, as a share of these.
+    fn extra(k: Option<Condition>) -> Option<Estimate> {
+        k?.estimate(|t| {
+            let needed = (OF_EACH * t.offered) as f64;
+            let arrived = t.gauges.get("upstream_arrived")?;
+            (needed > 0.0).then(|| arrived / needed - 1.0)
+        })
+    }
+
+    fn shares(&self) -> Claim {
+        let cases = self.both().into_iter().flat_map(|(name, times, k, close)| {
+            let case = |of: &str, gauge: &str, share: f64, seen: u64| {
+                // What happens a handful of times in a trial has no share.
+                let often = share * seen as f64 * self.p.answers as f64 >= 6.0;
+                let measured = k.and_then(|k| k.gauge(gauge));
+                let case = Case::share(
+                    format!("{of} {name} a second request"),
+                    share,
+                    measured,
+                    close,
+                );
+                often.then(|| case.scaled(100.0))
+            };
+            [
+                case("fetches", "slow_fetches", self.slow_fetches(times), OF_EACH),
+                case("answers", "slow_answers", self.slow_answers(times), 1),
+            ]
+        });
+        Law::new(
             "of fetches a share t is slow, t² with a second request; of answers that need three, 1 − (1 − share)³",
-            Basis::Predicted,
-            shares.clone(),
+            "%",
+            Disturbed::Either(Resource::Timers),
         )
-        .unit("%")
-        .excused(few(&hedged)),
-    );
-    let extra = |k: &Option<Condition>| {
-        let k = k.as_ref()?;
-        let (mut arrived, mut needed) = (0.0, 0);
-        for t in k.trials() {
-            arrived += t.gauges.get("upstream_arrived")?;
-            needed += of_each * t.offered;
-        }
-        let more = arrived - needed as f64;
-        // Above one the count is no share; it is then exact, since everything is hedged.
-        let share = Estimate::share(more.clamp(0.0, needed as f64) as u64, needed)?;
-        Some(share.scaled(100.0))
-    };
-    let more = one.later_than(after);
-    claims.push(
-        Claim::near(
-            "the additional requests are the share of fetches that take longer than the delay of the second",
-            Basis::Predicted,
-            100.0 * more,
-            extra(&hedged),
-            100.0 * (0.25 * more.min(1.0 - more) + 0.01),
-        )
-        .unit("%")
-        .unless(
-            one.each()
-                .iter()
-                .any(|(time, _)| (time - after).abs() < 4e-3)
-                .then(|| "the second request is sent just when the first answer is due: a coin toss".to_string()),
-        ),
-    );
-    let q = 0.95;
-    let quantiles: Vec<Case> = [("without", &one, &plain), ("with", &two, &hedged)]
-        .into_iter()
-        .filter(|(_, times, _)| {
-            // Where the share slower is near 5 %, chance decides the quantile.
-            let all = times.slowest_of(3);
-            let edge = |(time, _): &(f64, f64)| (all.later_than(*time) - (1.0 - q)).abs();
-            all.each().iter().all(|each| edge(each) > 0.01)
-        })
-        .map(|(name, times, k)| Case {
-            name: format!("{name} a second request"),
-            predicted: (times.slowest_of(3).quantile(q) + overhead).into(),
-            measured: k.and_then(|k| k.latency(q)),
-            tolerance: 2.0 * LATE + 0.02 * times.slowest_of(3).quantile(q),
-        })
-        .collect();
-    if !quantiles.is_empty() {
-        claims.push(
-            Claim::at_every(
-                "the 95th percentile of an answer is that of the slowest of three, each the faster of two requests",
-                Basis::Predicted,
-                quantiles,
-            )
-            .unit("s")
-            .excused(few(&hedged)),
-        );
+        .within("15 % of a share, 40 % of what is slow twice: far from half and from double of it")
+        .near(cases.flatten())
     }
 
-    // The pictures.
-    let took = |arm: &Arm| cell(arm.wall(), seconds);
-    let answers_slow = |k: &Option<Condition>| part(k, "slow_answers", 1);
-    let figures = vec![
+    fn more(&self) -> Claim {
+        let after = self.p.hedge_after.s();
+        let more = self.one.later_than(after);
+        let toss = self
+            .one
+            .each()
+            .iter()
+            .any(|(time, _)| (time - after).abs() < 4e-3);
+        let tolerance = (0.15 * more.min(1.0 - more)).max(0.01);
+        let case = Case::new("", more, Tails::extra(self.hedged), tolerance);
+        Law::new(
+            "the additional requests are the share of fetches that take longer than the delay of the second",
+            "%",
+            Disturbed::Either(Resource::Timers),
+        )
+        .within("15 % of the share: a usual fetch may be held up until its second request is sent")
+        .near([case.scaled(100.0)])
+        .unless(toss.then(|| {
+            "the second request is sent just when the first answer is due: a coin toss".to_string()
+        }))
+    }
+
+    fn quantiles(&self, overhead: Given) -> Claim {
+        let q = 0.95;
+        let answers = self.p.answers as f64;
+        let cases = self.both().into_iter().filter_map(|(name, times, k, _)| {
+            let all = times.slowest_of(OF_EACH as usize);
+            // Where the share slower is near 5 %, chance decides the quantile of a trial.
+            let settled = all.each().iter().all(|(time, _)| {
+                let slower = all.later_than(*time);
+                (slower - (1.0 - q)).abs() > 2.5 * (slower * (1.0 - slower) / answers).sqrt()
+            });
+            let predicted = overhead + all.quantile(q);
+            let tolerance = 2.0 * LATE + 0.02 * all.quantile(q);
+            let measured = k.and_then(|k| k.latency(q));
+            settled.then(|| {
+                Case::new(
+                    format!("{name} a second request"),
+                    predicted,
+                    measured,
+                    tolerance,
+                )
+            })
+        });
+        Law::new(
+            "the 95th percentile of an answer is that of the slowest of three, each the faster of two requests",
+            "s",
+            Disturbed::Longer(Resource::Timers),
+        )
+        .within("a timer's tick at the server and at the client, and 2 % for the queue of the event loop")
+        .near(cases)
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(
+            "A slow tail",
+            &[
+                "",
+                "slow fetches",
+                "theory",
+                "slow answers",
+                "theory",
+                "p50 of an answer",
+                "p95",
+                "p99",
+                "requests more",
+            ],
+        );
+        for (_, times, k, _) in self.both() {
+            let share = |gauge: &str| cell(k.and_then(|k| k.gauge(gauge)), percent);
+            let latency = |q: f64| cell(k.and_then(|k| k.latency(q)), seconds);
+            let hedged = times == &self.two;
+            table.row([
+                if hedged {
+                    "a second when late"
+                } else {
+                    "one request"
+                }
+                .into(),
+                share("slow_fetches"),
+                percent(self.slow_fetches(times)),
+                share("slow_answers"),
+                percent(self.slow_answers(times)),
+                latency(0.5),
+                latency(0.95),
+                latency(0.99),
+                cell(Tails::extra(k), percent),
+            ]);
+        }
+        table.note = format!(
+            "Slow: {} or more. Usual fetches take {}, {} of them {}; a second request after {}.",
+            seconds(self.p.slow_from().as_secs_f64()),
+            self.p.usual,
+            percent(self.p.slow_share),
+            seconds(self.p.usual.s() * self.p.slow_factor),
+            self.p.hedge_after
+        );
+        table
+    }
+}
+
+/// What explaining works with.
+struct View<'a> {
+    theory: Theory<'a>,
+    sources: [Source; 3],
+    arms: [Arm<'a>; 4],
+    slept: [Arm<'a>; 2],
+    failing: [Arm<'a>; 2],
+    tails: Tails<'a>,
+}
+
+pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
+    let theory = Theory::of(p, summary);
+    let view = View {
+        sources: p.sources(),
+        arms: theory.arms(),
+        slept: theory.slept(),
+        failing: theory.failing(),
+        tails: Tails::of(p, summary),
+        theory,
+    };
+    let tails = &view.tails;
+    let still_slow = tails.slow_answers(&tails.two);
+    let hedged = tails.hedged.and_then(|k| k.gauge("slow_answers"));
+    Findings {
+        headline: view.headline(),
+        figures: vec![
+            view.arms_figure(),
+            view.failing_figure(),
+            tail_figure(tails),
+        ],
+        tables: vec![view.table(), tails.table()],
+        claims: view.claims(),
+        answers: vec![
+            Answer::near("gain", view.gained(), view.gain().value).scaled(1e3),
+            Answer::near("slow", hedged, still_slow).scaled(100.0),
+        ],
+    }
+}
+
+impl View<'_> {
+    /// How much sooner the end comes when each inference begins as its text arrives.
+    fn gain(&self) -> Given {
+        let [_, phases, _, arriving] = &self.arms;
+        phases.predicted - arriving.predicted
+    }
+
+    fn gained(&self) -> Option<Estimate> {
+        let [_, phases, _, arriving] = &self.arms;
+        let (phases, arriving) = phases.condition.zip(arriving.condition)?;
+        phases.paired(&arriving, |a, b| Some(a.wall_s - b.wall_s))
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = self.times();
+        claims.extend([self.overlaps(), self.gains()]);
+        claims.extend(self.failures());
+        let overhead = self
+            .theory
+            .summary
+            .calibrated(|h| h.request_overhead_ms / 1e3);
+        claims.extend([
+            self.tails.shares(),
+            self.tails.more(),
+            self.tails.quantiles(overhead),
+        ]);
+        claims
+    }
+
+    fn times(&self) -> Vec<Claim> {
+        let [.., arriving] = &self.arms;
+        let claim = |arm: &Arm| {
+            let toss = (arm.name == arriving.name)
+                .then(|| self.theory.coin())
+                .flatten();
+            Law::new(arm.law, "s", Disturbed::Longer(Resource::Processors))
+                .within(WIDE)
+                .near([arm.ends()])
+                .unless(toss)
+        };
+        let mut claims: Vec<Claim> = self.arms.iter().map(claim).collect();
+        let slept = self
+            .slept
+            .iter()
+            .map(|arm| Case::new(arm.name, arm.predicted, arm.wall(), 2.0 * LATE));
+        claims.push(
+            Law::new(
+                "with a processor for each source (here inferences that only sleep) two phases take the longest fetch and the longest inference, and inference at arrival the critical path",
+                "s",
+                Disturbed::Longer(Resource::Timers),
+            )
+            .within("a timer's tick for the fetch and one for the sleep")
+            .near(slept),
+        );
+        claims
+    }
+
+    fn overlaps(&self) -> Claim {
+        let [_, phases, _, arriving] = &self.arms;
+        let cases = [phases, arriving].map(|arm| {
+            let predicted = self.theory.given(arm.course.overlap());
+            Case::new(arm.name, predicted, arm.overlap(), LATE + SLICE)
+        });
+        Law::new(
+            "in two phases no inference overlaps any fetch; at arrival they overlap from the first text to the last",
+            "s",
+            Disturbed::Either(Resource::Processors),
+        )
+        .within("a timer's tick, and the event loop's wait for a processor")
+        .near(cases)
+    }
+
+    fn gains(&self) -> Claim {
+        let gain = self.gain();
+        let tolerance = 2.0 * LATE + SLICE + DRIFT * gain.value.abs();
+        Law::new(
+            "beginning each inference when its text arrives saves the difference of the two schedules",
+            "s",
+            Disturbed::Either(Resource::Processors),
+        )
+        .within("a timer's tick for either, the event loop's wait for a processor, and a tenth of the gain for the processor's clock")
+        .near([Case::new("", gain, self.gained(), tolerance)])
+        .unless(self.theory.coin())
+    }
+
+    /// What becomes of an answer of which one source fails.
+    fn failures(&self) -> [Claim; 3] {
+        let [nothing, parts] = &self.failing;
+        let given_up = self.theory.given_up();
+        let begun = |(start, _): &&(f64, f64)| *start < given_up;
+        let inferences = &parts.course.inferences;
+        let wasted: f64 = inferences.iter().filter(begun).map(|(a, b)| b - a).sum();
+        let toss = inferences
+            .iter()
+            .any(|(start, _)| (start - given_up).abs() < 2.0 * LATE);
+        let others = (self.sources.len() - 1) as f64;
+        [
+            Law::counted(
+                "when a source fails, join_all delivers the parts of all the others",
+                "parts",
+            )
+            .near([Case::exact(parts.name, others, parts.parts())]),
+            Law::new(
+                "try_join_all ends with the error, join_all with the schedule of what is left",
+                "s",
+                Disturbed::Longer(Resource::Processors),
+            )
+            .within(WIDE)
+            .near(self.failing.iter().map(Arm::ends)),
+            Law::new(
+                "what had begun when try_join_all gave up computes to its end for nobody",
+                "s",
+                Disturbed::Longer(Resource::Processors),
+            )
+            .within("a timer's tick, and a tenth of what is computed: a processor's clock changes with load and heat")
+            .near([Case::new(
+                "",
+                self.theory.given(wasted),
+                nothing.estimate(Course::inferred),
+                LATE + DRIFT * wasted,
+            )])
+            .unless(toss.then(|| {
+                "an inference would begin just when the error arrives: a coin toss".into()
+            })),
+        ]
+    }
+
+    fn headline(&self) -> String {
+        let [sequential, phases, _, arriving] = &self.arms;
+        let took = |arm: &Arm| cell(arm.wall(), seconds);
+        let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge("slow_answers")), percent);
+        format!(
+            "One after another: {}; all fetches, then all inferences on {}: {}; each inference as its text arrives: {}. With a slow tail {} of the answers are slow, with a second request for late fetches {}, for {} more requests.",
+            took(sequential),
+            self.theory.of_cores(),
+            took(phases),
+            took(arriving),
+            slow(self.tails.plain),
+            slow(self.tails.hedged),
+            cell(Tails::extra(self.tails.hedged), percent)
+        )
+    }
+
+    /// How many trials the drawn ones were chosen from.
+    fn one_of(&self) -> String {
+        let trials = |arm: &Arm| arm.condition.map_or(0, |k| k.trials().len());
+        match self.arms.iter().map(trials).max() {
+            Some(n @ 2..) => format!("The median of {n} trials of each. "),
+            _ => String::new(),
+        }
+    }
+
+    fn arms_figure(&self) -> Figure {
+        let [sequential, phases, on_the_loop, arriving] = &self.arms;
         Figure {
             id: "arms".into(),
             title: format!(
-                "{} one after another, {} in two phases, {} when each inference begins at once",
-                took(sequential), took(phases), took(arriving)
+                "{} one after another, {} in two phases; each inference as its text arrives: {} on the pool, {} on the event loop",
+                sequential.drawn_end(),
+                phases.drawn_end(),
+                arriving.drawn_end(),
+                on_the_loop.drawn_end(),
             ),
-            subtitle: format!("{}. Hatched: fetching. Dashed: theory", described(&sources)),
+            subtitle: format!(
+                "{}. {}Hatched: fetching. Grey: the text is there, but the event loop computes. Dashed: theory",
+                described(&self.sources),
+                self.one_of()
+            ),
             desc: "Gantt chart of fetches and inferences of three sources in four arms, from one after another to each as it arrives.".into(),
-            body: Body::Gantt(Gantt { groups: arms.iter().map(|a| group(a, &sources)).collect() }),
-        },
+            body: Body::Gantt(Gantt { groups: self.arms.iter().map(|a| group(a, &self.sources)).collect() }),
+        }
+    }
+
+    fn failing_figure(&self) -> Figure {
+        let [nothing, parts] = &self.failing;
+        let delivered = |arm: &Arm| arm.drawn().map_or("–".into(), |t| number(t.ok as f64));
+        let for_nobody = nothing.drawn().map(|t| course(t).inferred());
         Figure {
             id: "failing".into(),
             title: format!(
                 "One source fails: join_all gives {} of 3 parts, try_join_all {} and computes {} for nobody",
-                cell(fates(parts), number), cell(fates(nothing), number), cell(for_nobody, seconds)
+                delivered(parts),
+                delivered(nothing),
+                for_nobody.map_or("–".into(), seconds)
             ),
-            subtitle: format!("{} answers 500. Hatched: fetching. The line is the answer's end; dashed: theory", sources[failed].name),
+            subtitle: format!(
+                "{} answers 500. {}Hatched: fetching. The line is the answer's end; dashed: theory",
+                self.sources[self.theory.p.failing as usize].name,
+                self.one_of()
+            ),
             desc: "Gantt chart of two arms with a failing source: one ends with the error while inferences go on, the other delivers the two other parts.".into(),
-            body: Body::Gantt(Gantt { groups: failing.iter().map(|a| group(a, &sources)).collect() }),
-        },
-        tail_figure(p, (&one, &two), (plain, hedged), (answers_slow(&plain), answers_slow(&hedged)), extra(&hedged)),
-    ];
-
-    let mut table = Table::new(
-        "An answer from three sources",
-        &[
-            "arm",
-            "theory",
-            "measured",
-            "against one after another",
-            "fetch and inference overlap",
-            "parts",
-        ],
-    );
-    for arm in arms.iter().chain(&slept).chain(&failing) {
-        let against = arm
-            .condition
-            .zip(sequential.condition)
-            .and_then(|(a, b)| a.paired(&b, |a, b| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)));
-        table.row([
-            arm.name.into(),
-            seconds(arm.predicted),
-            took(arm),
-            cell(against, percent),
-            cell(overlap(arm), seconds),
-            cell(fates(arm), number),
-        ]);
+            body: Body::Gantt(Gantt { groups: self.failing.iter().map(|a| group(a, &self.sources)).collect() }),
+        }
     }
-    table.note = format!(
-        "{of_cores}. With a processor for each source: two phases {}, each as it arrives {} (the critical path). On one processor: {} and {}.",
-        seconds(last + infer.iter().copied().fold(0.0, f64::max)),
-        seconds(critical_path(&at_arrival)),
-        seconds(last + sum),
-        seconds(makespan(&at_arrival, 1, |_| 1.0)),
-    );
 
-    let mut tails = Table::new(
-        "A slow tail",
-        &[
-            "",
-            "slow fetches",
-            "theory",
-            "slow answers",
-            "theory",
-            "p50 of an answer",
-            "p95",
-            "p99",
-            "requests more",
-        ],
-    );
-    for (name, times, k, i) in [
-        ("one request", &one, &plain, 0),
-        ("a second when late", &two, &hedged, 2),
-    ] {
-        let of = |i: usize| cell(shares[i].measured, |v| percent(v / 100.0));
-        tails.row([
-            name.into(),
-            of(i),
-            percent(times.later_than(slow_from)),
-            of(i + 1),
-            percent(times.slowest_of(3).later_than(slow_from)),
-            cell(k.and_then(|k| k.latency(0.5)), seconds),
-            cell(k.and_then(|k| k.latency(0.95)), seconds),
-            cell(k.and_then(|k| k.latency(0.99)), seconds),
-            cell(extra(k), |v| percent(v / 100.0)),
-        ]);
-    }
-    tails.note = format!(
-        "Slow: {} or more. Usual fetches take {}, {} of them {}; a second request after {}.",
-        seconds(slow_from),
-        p.usual,
-        percent(t),
-        seconds(usual * p.slow_factor),
-        p.hedge_after
-    );
-
-    let still_slow = two.slowest_of(3).later_than(slow_from);
-    let answers = vec![
-        Answer::near("gain", gained, gain).scaled(1e3),
-        Answer::near("slow", answers_slow(&hedged), still_slow).scaled(100.0),
-    ];
-    let write = |e: Option<Estimate>| cell(e, percent);
-    Findings {
-        headline: format!(
-            "One after another: {}; all fetches, then all inferences on {of_cores}: {}; each inference as its text arrives: {}. With a slow tail {} of the answers are slow, with a second request for late fetches {}, for {} more requests.",
-            took(sequential),
-            took(phases),
-            took(arriving),
-            write(answers_slow(&plain)),
-            write(answers_slow(&hedged)),
-            cell(extra(&hedged), |v| percent(v / 100.0))
-        ),
-        figures,
-        tables: vec![table, tails],
-        claims,
-        answers,
+    fn table(&self) -> Table {
+        let mut table = Table::new(
+            "An answer from three sources",
+            &[
+                "arm",
+                "theory",
+                "measured",
+                "against one after another",
+                "fetch and inference overlap",
+                "parts",
+            ],
+        );
+        let [sequential, ..] = &self.arms;
+        for arm in self.arms.iter().chain(&self.slept).chain(&self.failing) {
+            let against = arm.condition.zip(sequential.condition).and_then(|(a, b)| {
+                a.paired(&b, |a, b| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s))
+            });
+            table.row([
+                arm.name.into(),
+                seconds(arm.predicted.value),
+                cell(arm.wall(), seconds),
+                cell(against, percent),
+                cell(arm.overlap(), seconds),
+                cell(arm.parts(), number),
+            ]);
+        }
+        let theory = &self.theory;
+        let longest = theory.infer.iter().copied().fold(0.0, f64::max);
+        table.note = format!(
+            "{}. With a processor for each source: two phases {}, each as it arrives {} (the critical path). On one processor: {} and {}.",
+            theory.of_cores(),
+            seconds(theory.last() + longest),
+            seconds(critical_path(&theory.at_arrival())),
+            seconds(theory.last() + theory.infer.iter().sum::<f64>()),
+            seconds(makespan(&theory.at_arrival(), 1, |_| 1.0)),
+        );
+        table
     }
 }
 
@@ -602,31 +806,75 @@ fn described(sources: &[Source]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// When the answer of each source had been sent, where somebody watched: the services answer in the order
+/// of their times.
+fn answered(trial: &Trial, sources: &[Source]) -> Vec<Option<f64>> {
+    let sent = trial.traces.get("answered");
+    let at = |source: &Source| {
+        let before = sources.iter().filter(|other| other.fetch < source.fetch);
+        let count = (before.count() + 1) as f64;
+        Some(sent?.iter().find(|(_, sent)| *sent >= count)?.0)
+    };
+    sources.iter().map(at).collect()
+}
+
+/// A fetch, and what it took longer because the event loop was busy when the text came.
+fn fetched(
+    span: &Span,
+    source: &Source,
+    answered: Option<f64>,
+    begun: f64,
+    colour: Colour,
+) -> Vec<Bar> {
+    let bar = |start: f64, end: f64, label: &str, colour, waiting| Bar {
+        start: start - begun,
+        end: end - begun,
+        label: label.into(),
+        colour,
+        waiting,
+    };
+    match answered.filter(|at| *at > span.start_s && span.end_s - at > 2.0 * LATE) {
+        Some(at) => vec![
+            bar(span.start_s, at, "fetch", colour, true),
+            bar(at, span.end_s, "ready, loop is busy", Colour::Muted, false),
+        ],
+        None => {
+            // An upstream that runs elsewhere does not say when it has answered.
+            let long = span.end_s - span.start_s > source.fetch.as_secs_f64() + 2.0 * LATE;
+            let unseen = answered.is_none() && long;
+            let label = if unseen { "fetch, or ready" } else { "fetch" };
+            vec![bar(span.start_s, span.end_s, label, colour, true)]
+        }
+    }
+}
+
 /// The trial of median length, a lane for each source.
 fn group(arm: &Arm, sources: &[Source]) -> Group {
-    let trial = arm.condition.and_then(|k| k.typical(|t| t.wall_s));
+    let trial = arm.drawn();
     let begun = trial
         .and_then(|t| t.gauges.get("begun_s"))
         .copied()
         .unwrap_or_default();
     let colours = [Colour::Blue, Colour::Vermilion, Colour::Green];
-    let lanes = sources.iter().zip(colours).map(|(source, colour)| {
+    let answered = trial.map_or(vec![None; sources.len()], |t| answered(t, sources));
+    let lanes = sources.iter().zip(colours).zip(answered);
+    let lanes = lanes.map(|((source, colour), answered)| {
         let spans = trial.map_or(&[][..], |t| &t.spans);
-        let bar = |s: &Span| Bar {
-            start: s.start_s - begun,
-            end: s.end_s - begun,
-            label: if s.lane == "fetch" { "fetch" } else { "infer" }.into(),
-            colour,
-            waiting: s.lane == "fetch",
+        let bars = |s: &Span| match s.lane.as_str() {
+            "fetch" => fetched(s, source, answered, begun, colour),
+            _ => vec![Bar {
+                start: s.start_s - begun,
+                end: s.end_s - begun,
+                label: "infer".into(),
+                colour,
+                waiting: false,
+            }],
         };
+        let mine = spans.iter().filter(|s| s.name == source.name);
         Lane {
             label: source.name.into(),
             colour,
-            bars: spans
-                .iter()
-                .filter(|s| s.name == source.name)
-                .map(bar)
-                .collect(),
+            bars: mine.flat_map(bars).collect(),
         }
     });
     Group {
@@ -634,18 +882,14 @@ fn group(arm: &Arm, sources: &[Source]) -> Group {
         note: arm.note.clone(),
         lanes: lanes.collect(),
         end: trial.map(|t| t.wall_s),
-        predicted_end: Some(arm.predicted),
+        predicted_end: Some(arm.predicted.value),
     }
 }
 
 /// Share of answers that take longer than a time, without and with a second request.
-fn tail_figure(
-    p: &Params,
-    (one, two): (&Times, &Times),
-    (plain, hedged): (Option<Condition>, Option<Condition>),
-    (slow_plain, slow_hedged): (Option<Estimate>, Option<Estimate>),
-    extra: Option<Estimate>,
-) -> Figure {
+fn tail_figure(tails: &Tails) -> Figure {
+    let (p, one, two) = (tails.p, &tails.one, &tails.two);
+    let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge("slow_answers")), percent);
     let least = 1e-3;
     // From the top to the bottom of each step.
     let steps = |times: &Times| {
@@ -685,8 +929,8 @@ fn tail_figure(
         id: "tail".into(),
         title: format!(
             "{} of the answers are slow, {} with a second request for what is late",
-            cell(slow_plain, percent),
-            cell(slow_hedged, percent)
+            slow(tails.plain),
+            slow(tails.hedged)
         ),
         subtitle: format!(
             "Three fetches of {}, {} of them {}. A second request after {}: {} more requests. Dashed: theory",
@@ -694,9 +938,9 @@ fn tail_figure(
             percent(p.slow_share),
             seconds(p.usual.s() * p.slow_factor),
             seconds(p.hedge_after.s()),
-            cell(extra, |v| percent(v / 100.0))
+            cell(Tails::extra(tails.hedged), percent)
         ),
-        desc: "Share of answers that take longer than a time, on a logarithmic scale: the tail is ten times smaller with a second request.".into(),
+        desc: "Share of answers that take longer than a time, on a logarithmic scale, with one request for each fetch and with a second one for what is late.".into(),
         body: Body::Panels(Panels {
             x: Axis::linear("time of an answer", Unit::Seconds),
             panels: vec![Panel {
@@ -706,8 +950,8 @@ fn tail_figure(
                 layers: vec![
                     theory(one),
                     theory(two),
-                    line("one request", Colour::Vermilion, &plain),
-                    line("a second when late", Colour::Green, &hedged),
+                    line("one request", Colour::Vermilion, &tails.plain),
+                    line("a second when late", Colour::Green, &tails.hedged),
                 ],
                 height: 1.4,
             }],
@@ -732,8 +976,7 @@ mod tests {
         };
         assert!((course.overlap() - 2.0).abs() < 1e-12);
         assert!((course.computing() - 4.0).abs() < 1e-12 && course.end() == 6.0);
-        let jobs = [(2.0, 1.0), (2.5, 3.5)].map(|(release, cost)| Job { release, cost });
-        assert_eq!(course.begun_before(2.2, &jobs), 1.0);
+        assert_eq!(course.inferred(), 4.5);
         let phases = Course {
             fetches: vec![(0.0, 1.0)],
             inferences: vec![(1.0, 2.0)],

@@ -7,7 +7,7 @@
 
 use std::{future::pending, hint::black_box};
 
-use lab_kit::{heap::Heap, prelude::*};
+use lab_kit::{heap::Heap, os, prelude::*};
 use tokio::{net::TcpListener, runtime::Runtime, task::yield_now};
 
 /// Futures beyond this many bytes are put into a block of their own (tokio 1.54, `runtime/mod.rs`):
@@ -41,11 +41,16 @@ impl Cell {
 
     /// Heap of a parked task, from the size of its future.
     pub(super) fn heap(&self, future: f64) -> f64 {
+        self.blocks(future).iter().sum()
+    }
+
+    /// The blocks that it is made of.
+    pub(super) fn blocks(&self, future: f64) -> Vec<f64> {
         let block = |inside: f64| ((inside + self.header) / self.unit).ceil() * self.unit;
         if future > self.boxed_beyond {
-            future + block(size_of::<usize>() as f64)
+            vec![future, block(size_of::<usize>() as f64)]
         } else {
-            block(future)
+            vec![block(future)]
         }
     }
 }
@@ -75,6 +80,60 @@ pub(super) fn probes(runtime: &Runtime, heap: Heap) -> Vec<(usize, i64)> {
     runtime.block_on(yield_now());
     macro_rules! of { ($($words:literal)*) => { vec![$(probe::<$words>(runtime, heap)),*] } }
     of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36)
+}
+
+/// A unit of the runtime's, on most processors and on the others.
+#[derive(Clone)]
+#[repr(align(128))]
+struct Wide {
+    _line: [u8; 128],
+}
+#[derive(Clone)]
+#[repr(align(64))]
+struct Narrow {
+    _line: [u8; 64],
+}
+
+/// Resident memory that the allocator takes for blocks of whole units, and for the block of a future of
+/// so many bytes, asked for by themselves; with the sizes of the blocks.
+pub(super) fn slots(cell: Cell, future: usize) -> Vec<(usize, f64)> {
+    let unit = cell.unit as usize;
+    let aligned = |bytes: usize| match unit {
+        128 => slot(Wide { _line: [1; 128] }, bytes / unit),
+        64 => slot(Narrow { _line: [1; 64] }, bytes / unit),
+        _ => None,
+    };
+    let boxed = future as f64 > cell.boxed_beyond;
+    let block = if boxed {
+        future
+    } else {
+        cell.heap(future as f64) as usize
+    };
+    let small = (1..=6).map(|units| (units * unit, aligned(units * unit)));
+    let large = match boxed {
+        true => slot(1u64, block.div_ceil(size_of::<u64>())),
+        false => aligned(block),
+    };
+    let all = small.chain([(block, large)]);
+    all.filter_map(|(size, slot)| Some((size, slot?))).collect()
+}
+
+/// Resident memory that each of many blocks of so many takes, as far as the system tells.
+fn slot<T: Clone>(touched: T, count: usize) -> Option<f64> {
+    const TOUCHED: usize = 16 << 20;
+    let number = (TOUCHED / (count * size_of::<T>()).max(1)).clamp(500, 8000);
+    // Nothing is given back: a place that was free would hide what the next block takes.
+    let hold = |number: usize| {
+        for _ in 0..number {
+            black_box(Box::leak(vec![touched.clone(); count].into_boxed_slice()));
+        }
+    };
+    hold(number / 8);
+    os::resident_exactly()?;
+    let before = os::resident_exactly()?;
+    hold(number);
+    let more = os::resident_exactly()?.saturating_sub(before);
+    Some(more as f64 / number as f64)
 }
 
 /// Heap that the runtime takes for a socket beside what is in the future.
@@ -129,5 +188,10 @@ mod tests {
         assert!(cell.header > 0.0 && cell.unit >= 8.0, "{cell:?}");
         assert!(registration(&runtime, heap).unwrap() > 0.0);
         drop(counted);
+        let slots = slots(cell, 40_000);
+        assert!(
+            slots.iter().all(|(size, slot)| *slot >= 0.9 * *size as f64),
+            "{slots:?}"
+        );
     }
 }

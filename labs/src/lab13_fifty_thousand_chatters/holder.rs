@@ -131,7 +131,7 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let room = Arc::new(Room::default());
     let mut group: Box<dyn Group> = match arm {
-        Arm::Nobody => return overhead(&runtime, heap),
+        Arm::Nobody => return overhead(p, &runtime, heap),
         Arm::Thread | Arm::DeepThread => Box::new(Threads {
             room,
             stack: p.stack.b(),
@@ -156,6 +156,8 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     if matches!(arm, Arm::Thread | Arm::DeepThread | Arm::Socket) && p.number >= 100 {
         settle();
     }
+    // The first look makes what looking takes: pages of code, too.
+    (Reading::take(heap), limits::for_memory());
     let before = Reading::take(heap);
     let (took, stop) = grow(group.as_mut(), first + p.number);
     let after = Reading::take(heap);
@@ -186,13 +188,27 @@ fn warm_up(arm: Arm) -> usize {
     }
 }
 
-fn overhead(runtime: &Runtime, heap: Heap) -> Result<()> {
-    // None of these is large enough to be boxed, in any build.
-    if let Some(cell) = cell::Cell::of(&cell::probes(runtime, heap), "release") {
-        println!("header_b {}", cell.header);
-        println!("unit_b {}", cell.unit);
-    }
+fn overhead(p: &Params, runtime: &Runtime, heap: Heap) -> Result<()> {
+    let build = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    let cell = cell::Cell::of(&cell::probes(runtime, heap), build);
     println!("registration_b {}", cell::registration(runtime, heap)?);
+    let Some(cell) = cell else { return Ok(()) };
+    println!("header_b {}", cell.header);
+    println!("unit_b {}", cell.unit);
+    let room = Arc::new(Room::default());
+    let inline = match p.buffer {
+        Buffer::K1 => size_of_val(&super::inline::<1024>(room)),
+        Buffer::K4 => size_of_val(&super::inline::<4096>(room)),
+        Buffer::K8 => size_of_val(&super::inline::<8192>(room)),
+        Buffer::K32 => size_of_val(&super::inline::<32768>(room)),
+    };
+    for (size, slot) in cell::slots(cell, inline) {
+        println!("slot_{size}_b {slot}");
+    }
     Ok(())
 }
 
