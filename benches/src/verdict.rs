@@ -1,10 +1,10 @@
 //! What to conclude from pairs of times and from counts of instructions. Nothing here measures.
 
-use lab_kit::stats::Estimate;
+use lab_kit::stats::median_with_interval;
 use serde::Serialize;
 
-/// Fewest pairs that decide anything: from twelve on the median has a bootstrap interval.
-pub const FEWEST: usize = 12;
+/// Fewest pairs that decide anything: from so many on the median has a bootstrap interval.
+pub const FEWEST: usize = lab_kit::stats::BOOTSTRAP_FROM;
 
 /// What became of the cost of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,10 +50,9 @@ impl Ratio {
     /// From the logarithms of the ratios of independent pairs: in logarithms twice as slow and twice
     /// as fast are equally far from one. `None` with fewer than [`FEWEST`] finite ones.
     pub fn of(logarithms: &[f64]) -> Option<Ratio> {
-        let estimate = Estimate::of(logarithms)?;
-        let (low, high) = estimate.ci95?;
-        (estimate.trials >= FEWEST).then(|| Ratio {
-            median: estimate.value.exp(),
+        let (median, (low, high)) = median_with_interval(logarithms)?;
+        Some(Ratio {
+            median: median.exp(),
             ci95: (low.exp(), high.exp()),
         })
     }

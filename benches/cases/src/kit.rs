@@ -13,7 +13,7 @@ use lab_kit::{
     figure::{Axis, Body, Colour, Figure, Layer, Line, Panel, Panels, Unit},
     load::{Book, Load, Outcome},
     record::{Latency, Point, Record, SCHEMA, Trial},
-    stats::Estimate,
+    stats::{mean_with_interval, median_with_interval},
     store,
     theory::{ClosedLoop, Station, Usl, erlang, simulate},
 };
@@ -217,20 +217,20 @@ fn simulated(name: &str, service: fn(Duration) -> Service) -> Case {
 
 /// From a record to a page.
 fn reporting() -> Group {
-    let estimate = |trials: usize| {
+    type Interval = fn(&[f64]) -> Option<(f64, (f64, f64))>;
+    let estimate = |trials: usize, interval: Interval| {
         case(format!("estimate_{trials}_trials"), 1, move || {
             let mut latencies = Latencies(7);
             let trials: Vec<_> = (0..trials)
                 .map(|_| latencies.draw().as_secs_f64())
                 .collect();
-            move || keep(Estimate::of(black_box(&trials)))
+            move || keep(interval(black_box(&trials)))
         })
         .held()
     };
     let cases = vec![
-        // Student's interval; from twelve trials on it is bootstrapped.
-        estimate(7),
-        estimate(12),
+        estimate(7, mean_with_interval),
+        estimate(12, median_with_interval),
         case("draw_svg", 1, || {
             let figure = figure();
             move || keep(draw(black_box(&figure), "lab00"))

@@ -30,7 +30,6 @@ pub mod heap;
 pub mod host;
 pub mod judge;
 pub mod lab;
-mod legacy;
 pub mod limits;
 pub mod load;
 mod more;
@@ -72,7 +71,6 @@ pub mod prelude {
         },
         findings::{Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
-        legacy::Basis,
         load::{Closed, Open, Outcome, Tally},
         origin::{Given, Origin},
         prediction::Sketch,

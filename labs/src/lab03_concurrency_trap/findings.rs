@@ -111,7 +111,10 @@ impl<'a> View<'a> {
         match () {
             () if self.collapses(clients, None) => 0.0,
             () if self.answered(clients, None) => clients.min(self.c) / self.s,
-            () => goodput_of(&self.model(clients, None).median, self.window_s(clients, None)),
+            () => goodput_of(
+                &self.model(clients, None).median,
+                self.window_s(clients, None),
+            ),
         }
     }
 
@@ -238,8 +241,8 @@ impl View<'_> {
             let clients = l.k.x();
             clients > self.c && self.answered(clients, l.queue)
         });
-        let cases =
-            full.map(|load| Case::share(self.name(&load), self.capacity(), self.goodput(&load), 0.01));
+        let cases = full
+            .map(|load| Case::share(self.name(&load), self.capacity(), self.goodput(&load), 0.01));
         let text = "beyond N = c the goodput is c/s while the wait is shorter than the timeout; a queue bounded short enough keeps it so at every level";
         Law::new(text, "requests/s", Disturbed::Fewer(Timers))
             .within("1 %: slots that always have work lose nothing; a window of twelve service times cuts off a few answers of 12·c")
@@ -250,8 +253,9 @@ impl View<'_> {
         let crowded = self.sustained().into_iter();
         let crowded = crowded.filter(|l| self.collapses(l.k.x(), l.queue));
         let cases = crowded.map(|load| {
-            let in_time =
-                load.k.total(|trial| self.long_enough(&load, trial).then_some(trial.ok as f64));
+            let in_time = load
+                .k
+                .total(|trial| self.long_enough(&load, trial).then_some(trial.ok as f64));
             Case::exact(self.name(&load), 0.0, in_time)
         });
         let text = "collapse: beyond N = c·T/s, of the attempts that begin on an unbounded queue within five timeouts none is answered in time";
@@ -284,10 +288,10 @@ impl View<'_> {
 
     /// From each level to the next, from the first that fills the slots.
     fn attempts_rise(&self) -> Claim {
-        let loads = self.unbounded.iter().map(|k| Sustained {
-            k: *k,
-            queue: None,
-        });
+        let loads = self
+            .unbounded
+            .iter()
+            .map(|k| Sustained { k: *k, queue: None });
         let known = |load: Sustained<'_>| {
             let predicted = self.sustained_attempts(load.k.x())?;
             (load.k.x() >= self.c).then_some((predicted, self.attempts(&load), load.k.x()))
@@ -296,7 +300,12 @@ impl View<'_> {
         let cases = levels.windows(2).map(|pair| {
             let ((low, before, from), (high, after, to)) = (pair[0], pair[1]);
             let more = before.zip(after).map(|(before, after)| after.minus(before));
-            Case::new(format!("from {from} to {to} clients"), high - low, more, RECONNECT * high)
+            Case::new(
+                format!("from {from} to {to} clients"),
+                high - low,
+                more,
+                RECONNECT * high,
+            )
         });
         let text = "attempts do not rise while everybody is answered in time; beyond N = c·T/s, where everybody gives up, they do, to N/T";
         Law::new(text, "more requests/s", Disturbed::Either(Timers))
@@ -331,9 +340,7 @@ impl View<'_> {
                 let bursts = self.summary.series(&format!("burst/{arm}"));
                 bursts.into_iter().map(move |k| (arm, queue, k))
             })
-            .filter(|(_, queue, k)| {
-                queue.is_none() || self.arrival_s(k.x()).value < self.s / 2.0
-            })
+            .filter(|(_, queue, k)| queue.is_none() || self.arrival_s(k.x()).value < self.s / 2.0)
             .map(|(arm, queue, k)| {
                 let burst = self.burst_of(k.x(), queue);
                 let predicted = Given::from(burst.successes() as f64);
@@ -347,7 +354,8 @@ impl View<'_> {
                 (toss, Case::share(name, predicted, measured, 0.02))
             })
             .collect();
-        let text = "of a burst, min(N, c·⌊T/s⌋) are answered in time, or c + K if the queue holds fewer";
+        let text =
+            "of a burst, min(N, c·⌊T/s⌋) are answered in time, or c + K if the queue holds fewer";
         let law = |text: String| {
             Law::new(text, "requests", Disturbed::Fewer(Timers)).within(
                 "2 %: the last wave in time has many ticks to spare, yet one answer in fifty may be held up",
@@ -417,9 +425,12 @@ impl View<'_> {
             Some((ours - trial.gauges.get("upstream_refused")?).abs())
         });
         let cases = differ.map(|differ| Case::exact("all trials", 0.0, Some(differ)));
-        Law::counted("client and server count the same refusals", "requests that differ")
-            .books()
-            .near(cases)
+        Law::counted(
+            "client and server count the same refusals",
+            "requests that differ",
+        )
+        .books()
+        .near(cases)
     }
 
     fn recovers(&self) -> Claim {
@@ -469,7 +480,6 @@ impl View<'_> {
 /// What a client that has given up pays before its next attempt, as a share of the attempts.
 const RECONNECT: f64 = 0.05;
 
-
 /// The charts.
 impl<'a> View<'a> {
     fn points(
@@ -506,17 +516,11 @@ impl<'a> View<'a> {
     }
 
     fn unbounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
-        self.goodput(&Sustained {
-            k: *k,
-            queue: None,
-        })
+        self.goodput(&Sustained { k: *k, queue: None })
     }
 
     fn unbounded_attempts(&self, k: &Condition<'a>) -> Option<Estimate> {
-        self.attempts(&Sustained {
-            k: *k,
-            queue: None,
-        })
+        self.attempts(&Sustained { k: *k, queue: None })
     }
 
     fn bounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
@@ -560,7 +564,12 @@ impl<'a> View<'a> {
                 "Goodput stops growing at {} clients, {goodput}/s; at {} it is {end}/s, of {} attempts/s",
                 full.clients,
                 last.clients,
-                cell(self.unbounded.last().and_then(|k| self.unbounded_attempts(k)), number)
+                cell(
+                    self.unbounded
+                        .last()
+                        .and_then(|k| self.unbounded_attempts(k)),
+                    number
+                )
             ),
             () => format!(
                 "Goodput stops growing at {} clients: {goodput}/s there, {end}/s at {}",
@@ -610,12 +619,16 @@ impl<'a> View<'a> {
         }
         let mut layers = vec![
             Layer::Line(Line::theory("theory", Colour::Muted, theory)),
-            Layer::Line(self.line("attempts", Colour::Orange, &self.unbounded, &|k| {
-                self.unbounded_attempts(k)
-            })),
-            Layer::Line(self.line("goodput, bounded", Colour::Green, &self.bounded, &|k| {
-                self.bounded_goodput(k)
-            })),
+            Layer::Line(
+                self.line("attempts", Colour::Orange, &self.unbounded, &|k| {
+                    self.unbounded_attempts(k)
+                }),
+            ),
+            Layer::Line(
+                self.line("goodput, bounded", Colour::Green, &self.bounded, &|k| {
+                    self.bounded_goodput(k)
+                }),
+            ),
             self.broken(self.line(
                 "goodput, unbounded",
                 Colour::Vermilion,
@@ -642,9 +655,8 @@ impl<'a> View<'a> {
         let p = self.p;
         let latency = |q: f64| move |k: &Condition<'a>| k.attempt_latency(q);
         let share = |k: &Condition<'a>| k.success_share();
-        let waited = |label, colour, q| {
-            Layer::Line(self.line(label, colour, &self.unbounded, &latency(q)))
-        };
+        let waited =
+            |label, colour, q| Layer::Line(self.line(label, colour, &self.unbounded, &latency(q)));
         let last = self.unbounded.last().map_or(0.0, Condition::x);
         let mark = |x: f64, label: String, colour| Mark {
             x,
@@ -895,7 +907,11 @@ impl View<'_> {
         let theory = level.map_or(f64::NAN, |k| self.sustained_goodput(k.x()));
         let lucky = burst.map_or(f64::NAN, |k| self.burst_of(k.x(), None).success_share());
         vec![
-            Answer::near("goodput", level.and_then(|k| self.unbounded_goodput(k)), theory),
+            Answer::near(
+                "goodput",
+                level.and_then(|k| self.unbounded_goodput(k)),
+                theory,
+            ),
             Answer::near("success", burst.and_then(Condition::success_share), lucky).scaled(100.0),
         ]
     }

@@ -114,7 +114,9 @@ impl<'a> View<'a> {
 
     /// The smallest limit tried that reaches the full throughput, with what it reaches.
     fn best(&self) -> Option<(&Condition<'a>, f64)> {
-        let reached = self.protecting().filter_map(|k| Some((k, goodput(k)?.value)));
+        let reached = self
+            .protecting()
+            .filter_map(|k| Some((k, goodput(k)?.value)));
         let mut enough = reached.filter(|(_, rate)| *rate >= 0.95 * self.capacity());
         enough.next()
     }
@@ -152,7 +154,10 @@ fn from_sending(trial: &Trial) -> Option<f64> {
 fn settled_limit(trial: &Trial) -> Option<f64> {
     let limits: Vec<f64> = trial.traces.get("limit")?.iter().map(|(_, l)| *l).collect();
     let falls = limits.windows(2).enumerate().filter(|(_, l)| l[1] < l[0]);
-    let falls: Vec<usize> = falls.map(|(at, _)| at + 1).filter(|at| *at >= limits.len() / 4).collect();
+    let falls: Vec<usize> = falls
+        .map(|(at, _)| at + 1)
+        .filter(|at| *at >= limits.len() / 4)
+        .collect();
     let (first, last) = (*falls.first()?, *falls.last()?);
     let whole = limits.get(first..last).filter(|whole| !whole.is_empty())?;
     Some(whole.iter().sum::<f64>() / whole.len() as f64)
@@ -177,7 +182,12 @@ impl View<'_> {
     fn throughput(&self) -> Claim {
         let cases = self.protecting().filter_map(|k| {
             let predicted = self.theory(k, |l| Some(l.goodput()))?;
-            Some(Case::share(Self::permits(k), predicted, goodput(k), self.tick()))
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                goodput(k),
+                self.tick(),
+            ))
         });
         let text = "the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T";
         Law::new(text, "requests/s", Disturbed::Fewer(Timers))
@@ -198,9 +208,9 @@ impl View<'_> {
             ("no limit", &self.none),
             ("a semaphore made inside the function", &self.inside),
         ];
-        let unprotected = unprotected.into_iter().filter_map(|(name, k)| {
-            Some(of(name.into(), k.as_ref()?, self.all().success_share()))
-        });
+        let unprotected = unprotected
+            .into_iter()
+            .filter_map(|(name, k)| Some(of(name.into(), k.as_ref()?, self.all().success_share())));
         let waves = (self.t / self.s).round();
         let toss = (self.t - waves * self.s).abs() < 3e-3;
         let why = "T is a multiple of s: whether the last wave is in time is a coin toss";
@@ -214,7 +224,12 @@ impl View<'_> {
     fn waiting(&self) -> Claim {
         let cases = self.protecting().filter_map(|k| {
             let predicted = self.theory(k, |l| l.mean_latency)?;
-            Some(Case::share(Self::permits(k), predicted, k.estimate(from_arrival), self.tick()))
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                k.estimate(from_arrival),
+                self.tick(),
+            ))
         });
         let text = "measured from arrival, the mean wait is that of the waves of answers";
         Law::new(text, "s", Disturbed::Longer(Timers))
@@ -225,7 +240,12 @@ impl View<'_> {
     fn waiting_inside(&self) -> Claim {
         let cases = self.protecting().filter_map(|k| {
             let predicted = self.theory(k, |l| l.mean_attempt)?;
-            Some(Case::share(Self::permits(k), predicted, k.estimate(from_sending), self.tick()))
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                k.estimate(from_sending),
+                self.tick(),
+            ))
         });
         let text = "measured from sending, an answer takes s up to m = c and m·s/c beyond: what a limit above c adds is waiting in the service";
         Law::new(text, "s", Disturbed::Longer(Timers))
@@ -290,8 +310,11 @@ impl<'a> View<'a> {
     ) -> Layer {
         let edge = self.protects_to();
         let value = |k: &Condition<'a>| Some((k.x(), f(k)?.value));
-        let (mut points, beyond): (Vec<_>, Vec<_>) =
-            self.limits.iter().filter_map(value).partition(|(m, _)| *m <= edge);
+        let (mut points, beyond): (Vec<_>, Vec<_>) = self
+            .limits
+            .iter()
+            .filter_map(value)
+            .partition(|(m, _)| *m <= edge);
         if !points.is_empty() && !beyond.is_empty() {
             points.push((edge, f64::NAN));
         }
@@ -483,8 +506,9 @@ impl<'a> View<'a> {
 
     fn adapting_title(&self, drawn: &[(f64, &Trial)]) -> String {
         let settled = drawn.iter();
-        let mut settled: Vec<(f64, f64)> =
-            settled.filter_map(|(start, t)| Some((settled_limit(t)?, *start))).collect();
+        let mut settled: Vec<(f64, f64)> = settled
+            .filter_map(|(start, t)| Some((settled_limit(t)?, *start)))
+            .collect();
         settled.sort_by(|a, b| a.0.total_cmp(&b.0));
         let slots = self.p.slots;
         match (settled.first(), settled.last()) {
@@ -535,17 +559,32 @@ impl View<'_> {
         };
         for k in &self.limits {
             if let Some(theory) = self.limited(k.x()) {
-                row(number(k.x()), k, theory.goodput(), Some(theory.success_share()));
+                row(
+                    number(k.x()),
+                    k,
+                    theory.goodput(),
+                    Some(theory.success_share()),
+                );
             }
         }
         for (name, k) in [("none", &self.none), ("made inside", &self.inside)] {
             if let Some(k) = k {
-                row(name.into(), k, self.all().goodput(), Some(self.all().success_share()));
+                row(
+                    name.into(),
+                    k,
+                    self.all().goodput(),
+                    Some(self.all().success_share()),
+                );
             }
         }
         for k in &self.adaptive {
             let settled = cell(k.estimate(settled_limit), number);
-            row(format!("adaptive from {}: {settled}", k.x()), k, self.capacity(), None);
+            row(
+                format!("adaptive from {}: {settled}", k.x()),
+                k,
+                self.capacity(),
+                None,
+            );
         }
         table.note = format!(
             "Little's law: {} in flight for {}/s at {}. Both means are of the requests that succeed.",

@@ -208,7 +208,14 @@ fn assert_rows(rows: &serde_json::Value) {
         "unit",
         "verdict",
     ];
-    let kinds = ["predicted", "calibrated", "replayed", "fitted", "goal", "books"];
+    let kinds = [
+        "predicted",
+        "calibrated",
+        "replayed",
+        "fitted",
+        "goal",
+        "books",
+    ];
     let rows = rows.as_array().unwrap();
     assert!(!rows.is_empty());
     for row in rows {

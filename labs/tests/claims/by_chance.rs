@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use lab_kit::{
-    claim::{Case, Claim, Law, Verdict},
     answer::Relation,
+    claim::{Case, Claim, Law, Verdict},
     record::{Point, Record, Trial},
     stats::t95,
     store,
@@ -75,9 +75,10 @@ fn drawn(like: &Record, conditions: &[Condition], rng: &mut Pcg64Mcg) -> Record 
 
 fn judged(record: &Record, conditions: &[Condition]) -> Verdict {
     let summary = Summary::of(record);
-    let cases = conditions.iter().zip(summary.series("drawn")).map(|(c, k)| {
-        Case::new("", c.predicted, k.gauge("value"), c.tolerance)
-    });
+    let cases = conditions
+        .iter()
+        .zip(summary.series("drawn"))
+        .map(|(c, k)| Case::new("", c.predicted, k.gauge("value"), c.tolerance));
     Law::counted("drawn", "").near(cases).verdict()
 }
 
@@ -92,11 +93,23 @@ fn true_theory_is_not_refuted_by_chance() {
         blank.points.clear();
         let mut claims = Vec::new();
         for record in &results.records {
-            let lab = SYLLABUS.iter().find(|l| l.card().id() == record.lab).unwrap();
+            let lab = SYLLABUS
+                .iter()
+                .find(|l| l.card().id() == record.lab)
+                .unwrap();
             let found = lab.explain(record).unwrap().claims;
-            claims.extend(found.iter().map(|c| (c.text.clone(), conditions(c))).filter(|(_, c)| !c.is_empty()));
+            claims.extend(
+                found
+                    .iter()
+                    .map(|c| (c.text.clone(), conditions(c)))
+                    .filter(|(_, c)| !c.is_empty()),
+            );
         }
-        assert!(claims.len() > 20, "{dir} has only {} such claims", claims.len());
+        assert!(
+            claims.len() > 20,
+            "{dir} has only {} such claims",
+            claims.len()
+        );
         let (mut refuted, mut open) = (BTreeMap::<&str, usize>::new(), 0);
         let mut suites = 0;
         for _ in 0..SUITES {
@@ -123,6 +136,9 @@ fn true_theory_is_not_refuted_by_chance() {
             claims.len(),
             open as f64 / SUITES as f64
         );
-        assert!(suites * 1000 <= SUITES, "{suites} of {SUITES}: {refuted:#?}");
+        assert!(
+            suites * 1000 <= SUITES,
+            "{suites} of {SUITES}: {refuted:#?}"
+        );
     }
 }

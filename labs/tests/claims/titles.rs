@@ -70,7 +70,9 @@ fn drawn(figure: &Figure) -> Vec<f64> {
         Body::Panels(panels) => {
             for layer in panels.panels.iter().flat_map(|p| &p.layers) {
                 match layer {
-                    Layer::Line(line) => values.extend(line.points.iter().flat_map(|(x, y)| [*x, *y])),
+                    Layer::Line(line) => {
+                        values.extend(line.points.iter().flat_map(|(x, y)| [*x, *y]))
+                    }
                     Layer::Rule { y, .. } => values.push(*y),
                     Layer::Region { x, .. } => values.extend([x.0, x.1]),
                 }
@@ -127,7 +129,10 @@ fn without_data(lab: &dyn Experiment, record: &Record) -> Vec<String> {
         for number in written(text) {
             let counted = number.may_be[0] <= 3.0 && number.may_be[0].fract() == 0.0;
             if !counted && !is_among(&number, values) && !is_among(&number, &known) {
-                missing.push(format!("{} {place}: {} in {text:?}", record.lab, number.text));
+                missing.push(format!(
+                    "{} {place}: {} in {text:?}",
+                    record.lab, number.text
+                ));
             }
         }
     };
@@ -161,8 +166,16 @@ fn every_number_of_a_title_is_in_the_data() {
 
 #[test]
 fn numbers_are_read_as_they_are_written() {
-    let of = |text: &str| written(text).into_iter().map(|w| w.may_be[0]).collect::<Vec<_>>();
-    assert_eq!(of("A limit of 50 gives 967/s, 57.4 % at 1.65 s and 416 ms"), [50.0, 967.0, 0.574, 1.65, 0.416]);
+    let of = |text: &str| {
+        written(text)
+            .into_iter()
+            .map(|w| w.may_be[0])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("A limit of 50 gives 967/s, 57.4 % at 1.65 s and 416 ms"),
+        [50.0, 967.0, 0.574, 1.65, 0.416]
+    );
     assert_eq!(of("50,000 chatters, lab03, p99"), [50_000.0]);
     let number = &written("996/s")[0];
     assert!(is_among(number, &[996.3]) && !is_among(number, &[967.1]));
