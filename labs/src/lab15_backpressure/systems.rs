@@ -74,8 +74,10 @@ impl Crowd {
             Arm::Unbounded if (NEAR..OVERLOAD).contains(&rho) => 3 * p.systems,
             Arm::Unbounded if rho < OVERLOAD => p.systems,
             Arm::Waits if rho < OVERLOAD => p.systems / 2,
+            Arm::Shed if rho < NEAR => p.systems,
             // Lateness counts most where the oldest is always about to expire.
-            Arm::Expired if rho >= OVERLOAD => p.systems / 2,
+            Arm::Expired if rho >= NEAR => p.systems / 2,
+            Arm::Deadline | Arm::Newest if rho >= OVERLOAD => p.systems / 3,
             Arm::Unbounded | Arm::Shed => p.systems / 4,
             _ => p.systems / 6,
         };
