@@ -199,6 +199,9 @@ mod tests {
             (different.len() as f64 / expected - 1.0).abs() < 0.03,
             "{expected}"
         );
+        let chance = 4.0 * LAW.distinct_deviation(words.len() as f64);
+        assert!((different.len() as f64 - expected).abs() < chance);
+        assert!((LAW.words(text.len() as f64) / words.len() as f64 - 1.0).abs() < 0.01);
         let (each, long) = LAW.word_bytes(words.len() as f64);
         let mean = different.iter().map(|w| w.len() + 1).sum::<usize>() as f64;
         assert!((text.len() as f64 / words.len() as f64 / each - 1.0).abs() < 0.01);

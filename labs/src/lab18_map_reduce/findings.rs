@@ -16,7 +16,7 @@ const WHY_CLOSE: &str = "10 %: the costs are those of a process that has caches 
 const EXACT: f64 = 0.01;
 /// Standard deviations that chance may put between a text and its law.
 const CHANCE: f64 = 4.0;
-const WHY_EXACT: &str = "1 % for the heads of the messages and the lengths of the words, and four standard deviations of how many different words are drawn";
+const WHY_EXACT: &str = "1 % for the heads of the messages and the lengths of the words, and four standard deviations of how many words and different words chance has drawn for another process";
 /// Hosts of the simulated cluster.
 const HOSTS: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
@@ -506,14 +506,18 @@ fn bytes_claims(t: &Theory) -> [Claim; 2] {
         };
         k?.every(move |trial| trial.gauges.get(gauge).copied())
     };
-    // What chance may do to the number of pairs, as a share of it.
-    let chance = |way: Way, n: usize| match way {
-        Way::Raw => 0.0,
-        Way::Combined | Way::Text => {
-            let law = t.p.law();
-            let words = law.words(t.bytes) / n as f64;
-            CHANCE * law.distinct_deviation(words) / (n as f64).sqrt() / law.distinct(words)
-        }
+    // What chance may do to the number of pairs that are made and sent, as a share of it.
+    let chance = |way: Way, n: usize| {
+        let law = t.p.law();
+        let (all, share) = (law.words(t.bytes), law.words(t.bytes) / n as f64);
+        CHANCE
+            * match way {
+                // Each word is read by its owner with probability 1/n, and not sent then.
+                Way::Raw => 1.0 / (all * (n as f64 - 1.0)).sqrt(),
+                Way::Combined | Way::Text => {
+                    law.distinct_deviation(share) / (n as f64).sqrt() / law.distinct(share)
+                }
+            }
     };
     let pairs = numbers().map(|n| {
         let way = Way::Combined;

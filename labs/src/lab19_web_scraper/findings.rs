@@ -1045,7 +1045,7 @@ mod tests {
         let mut trial = Trial::default();
         trial.gauges.insert("pages".into(), 100.0);
         // Slow at first and at the end.
-        let at = |n: f64| n / 50.0 + if n < 20.0 { n } else { 20.0 } + (n - 80.0).max(0.0);
+        let at = |n: f64| n / 50.0 + n.min(20.0) + (n - 80.0).max(0.0);
         let stored = (0..=100).map(|n| (at(f64::from(n)), f64::from(n)));
         trial.traces.insert("stored".into(), stored.collect());
         assert!((middle_rate(&trial).unwrap() - 50.0).abs() < 1e-9);
