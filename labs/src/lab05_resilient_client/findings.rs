@@ -2,7 +2,7 @@
 
 use lab_kit::prelude::*;
 
-use super::schedule::{self, Calls};
+use super::schedule::{self, Calls, Expected};
 use super::{ARMS, HERD, LEAD, Params};
 
 /// Degrees of freedom of an interval whose width theory gives: as good as known.
@@ -130,8 +130,8 @@ struct Down<'a> {
     arm: &'static str,
     label: &'static str,
     condition: Condition<'a>,
-    /// Theory, attempts a call and share saved: only of arms whose calls do not depend on each other.
-    theory: Option<(f64, f64)>,
+    /// Theory: only of arms whose calls do not depend on each other.
+    theory: Option<Expected>,
     /// A herd comes back just when the outage ends: what becomes of it is a coin toss.
     tossed: bool,
 }
@@ -139,14 +139,11 @@ struct Down<'a> {
 impl<'a> Down<'a> {
     fn of(p: &Params, arm: &'static str, label: &'static str, k: Condition<'a>) -> Down<'a> {
         let retries = p.retries(arm);
-        let played = plays(p);
+        let random = matches!(arm, "jitter" | "deadline");
+        let window = super::WINDOW.as_secs_f64();
         let alone = !matches!(arm, "budget" | "breaker");
-        let theory = alone.then(|| {
-            (
-                played.mean(retries, |p| p.amplification),
-                played.mean(retries, |p| p.success),
-            )
-        });
+        let theory = alone.then(|| plays(p).expected(retries, random, window));
+        // A herd that comes back at the very end.
         let mut at = HERD.as_secs_f64();
         let steps = retries
             .backoff
@@ -163,7 +160,7 @@ impl<'a> Down<'a> {
             label,
             condition: k,
             theory,
-            tossed: close && !matches!(arm, "jitter" | "deadline"),
+            tossed: close && !random,
         }
     }
 
@@ -265,7 +262,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .iter()
         .find(|f| f.arm == "jitter" && f.condition.x() == 0.3);
     let asked = asked.filter(|_| p.retries == 5);
-    let outlasting = arm("jitter").and_then(|d| d.theory).map(|(_, saved)| saved);
+    let outlasting = arm("jitter").and_then(|d| d.theory).map(|due| due.success);
     let answers = vec![
         Answer::near(
             "attempts",
@@ -368,7 +365,8 @@ impl View<'_> {
             )
         });
         let outage = self.arm("budget").and_then(|d| {
-            let most = most_in_outage(p)?;
+            let wanted = self.arm("deadline")?.theory?.amplification - 1.0;
+            let most = most_in_outage(p, wanted)?;
             let retries = d
                 .condition
                 .every(|t| Some(gauge(t, "sent_in_outage")? - gauge(t, "calls_in_outage")?));
@@ -387,11 +385,11 @@ impl View<'_> {
     /// (b) What is sent during the outage, and what comes through.
     fn outage_claims(&self) -> [Claim; 2] {
         let theories = || self.down.iter().filter_map(|d| Some((d, d.theory?)));
-        let sent =
-            theories().map(|(d, (sent, _))| Case::share(d.label, d.says(sent), d.sent(), 0.05));
-        let saved = theories().map(|(d, (_, saved))| {
-            let case = Case::new(d.label, d.says(saved), d.saved(), apart(saved));
-            case.scaled(100.0)
+        let sent = theories()
+            .map(|(d, due)| Case::share(d.label, d.says(due.amplification), d.sent(), 0.05));
+        let saved = theories().map(|(d, due)| {
+            let (label, share) = (d.label, due.success);
+            Case::new(label, d.says(share), d.saved(), apart(share)).scaled(100.0)
         });
         [
             Law::new(
@@ -413,18 +411,14 @@ impl View<'_> {
 
     /// (b) The comeback: only of arms whose herd is still there.
     fn comeback(&self) -> Option<Claim> {
-        let (plays, window) = (plays(self.p), super::WINDOW.as_secs_f64());
-        let cases: Vec<Case> = ["quadratic", "exponential", "deadline"]
+        let herds = ["quadratic", "exponential", "deadline"];
+        let cases: Vec<Case> = herds
             .into_iter()
             .filter_map(|name| {
                 let d = self.arm(name)?;
-                let retries = self.p.retries(name);
-                let there = plays.mean(retries, |p| p.success) > 0.999;
-                let peak =
-                    |p: &schedule::Played| schedule::peak(&p.sent, self.p.outage.s(), window);
-                let due = plays.mean(retries, |p| peak(p) as f64);
+                let due = d.theory.filter(|due| due.success > 0.999)?;
                 let came = d.condition.gauge("comeback_peak");
-                there.then(|| Case::share(d.label, d.says(due), came, 0.2))
+                Some(Case::share(d.label, d.says(due.peak), came, 0.2))
             })
             .collect();
         let law = Law::new(
@@ -498,15 +492,14 @@ impl View<'_> {
     }
 }
 
-/// Retries that the budget grants from the first call to the end of the outage, in which more are wanted;
-/// `None` where no more are, or where the outage is longer than the budget's window.
-fn most_in_outage(p: &Params) -> Option<f64> {
+/// Retries that the budget grants from the first call to the end of the outage, in which each call wants so
+/// many; `None` where hardly more are wanted, or where the outage is longer than the budget's window.
+fn most_in_outage(p: &Params, wanted: f64) -> Option<f64> {
     let (lead, outage) = (LEAD.as_secs_f64(), p.outage.s());
     let starts = p.starts();
     let until = starts.partition_point(|t| *t < outage) as f64;
     let inside = starts.iter().filter(|t| (0.0..outage).contains(*t)).count() as f64;
     let most = p.budget().most_retries(until);
-    let wanted = plays(p).mean(p.retries("budget"), |p| p.amplification) - 1.0;
     (lead + outage <= 10.0 && wanted * inside > 2.0 * most).then_some(most)
 }
 
@@ -801,9 +794,9 @@ fn outage_table(p: &Params, down: &[Down]) -> Table {
         table.row([
             d.label.to_string(),
             cell(d.sent(), number),
-            d.theory.map_or("–".into(), |t| number(t.0)),
+            d.theory.map_or("–".into(), |due| number(due.amplification)),
             cell(d.saved(), percent),
-            d.theory.map_or("–".into(), |t| percent(t.1)),
+            d.theory.map_or("–".into(), |due| percent(due.success)),
             cell(k.gauge("comeback_peak"), number),
             cell(k.estimate(|t| t.latency.mean_s()), seconds),
             if d.arm == "breaker" {

@@ -47,6 +47,17 @@ pub(super) struct Played {
     pub success: f64,
 }
 
+/// Means over many plays.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Attempts sent during the outage, for each call begun in it.
+    pub amplification: f64,
+    /// Share of the calls begun in the outage that succeed.
+    pub success: f64,
+    /// The most attempts within a window after the outage.
+    pub peak: f64,
+}
+
 impl Calls {
     /// Plays the calls once: attempts take no time, and exactly those sent during the outage fail.
     pub fn play(&self, retries: Retries, seed: u64) -> Played {
@@ -84,13 +95,19 @@ impl Calls {
         played
     }
 
-    /// Plays them often and returns the mean of a figure.
-    pub fn mean(&self, retries: Retries, figure: impl Fn(&Played) -> f64) -> f64 {
-        let seeds = (0..200u64).map(|i| i << 32);
-        let figures: Vec<f64> = seeds
-            .map(|seed| figure(&self.play(retries, seed)))
-            .collect();
-        stats::mean(&figures)
+    /// What becomes of them on average: of many plays where waits are random, of one where they are not.
+    /// Peaks are the most attempts within a window of this width.
+    pub fn expected(&self, retries: Retries, random: bool, window: f64) -> Expected {
+        let seeds = (0..if random { 200u64 } else { 1 }).map(|i| i << 32);
+        let played: Vec<Played> = seeds.map(|seed| self.play(retries, seed)).collect();
+        let mean = |figure: &dyn Fn(&Played) -> f64| {
+            stats::mean(&played.iter().map(figure).collect::<Vec<_>>())
+        };
+        Expected {
+            amplification: mean(&|p| p.amplification),
+            success: mean(&|p| p.success),
+            peak: mean(&|p| peak(&p.sent, self.outage, window) as f64),
+        }
     }
 }
 
@@ -208,7 +225,7 @@ mod tests {
     #[test]
     fn a_fixed_number_of_retries_runs_out_sooner_with_jitter() {
         let backoff = Backoff::exponential(BASE);
-        let share = |b| herd(100).mean(Retries::up_to(4, b), |p| p.success);
+        let share = |b| herd(100).expected(Retries::up_to(4, b), true, 0.05).success;
         assert_eq!(share(backoff), 1.0);
         // The waits' mean is 0.75 s, and the outage lasts 1 s.
         assert!(share(backoff.jittered()) < 0.3);

@@ -929,122 +929,153 @@ fn level_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
     })
 }
 
-fn heap_figures(p: &Params, heaps: &Heaps) -> Vec<Figure> {
-    let mb = |points: Vec<(f64, f64)>, x: f64| -> Vec<(f64, f64)> {
-        points.into_iter().map(|(a, b)| (a / x, b / 1e6)).collect()
-    };
-    let mut figures = Vec::new();
-    let window = mb(points(&heaps.size_window, peak), 1048576.0);
-    let whole = mb(points(&heaps.size_whole, peak), 1048576.0);
-    if let (Some((texts, growth)), Some(most)) = (heaps.growth(), whole.last()) {
-        figures.push(Figure {
-            id: "size".into(),
-            title: format!(
-                "The text grows {}-fold, the window's heap {:.2}-fold; all at once takes {} MB",
-                number(texts),
-                growth.value,
-                number(most.1)
-            ),
-            subtitle: format!(
-                "Peak live heap of the client, {} in flight, chunks of {}",
-                p.heap_concurrency, p.heap_chunk
-            ),
-            desc: "Peak heap over the length of the text: level for the window, rising when all is sent as one batch.".into(),
-            body: Body::Panels(Panels {
-                x: Axis::log("length of the text in MB, log scale", Unit::Number)
-                    .with_ticks(window.iter().map(|w| w.0).collect::<Vec<_>>()),
-                panels: vec![Panel {
-                    title: "Peak live heap".into(),
-                    note: "MB, log scale".into(),
-                    y: Axis::log("", Unit::Number),
-                    layers: vec![
-                        Layer::Line(Line::measured("all at once", Colour::Vermilion, whole)),
-                        Layer::Line(Line::measured("window", Colour::Green, window)),
-                    ],
-                    height: 1.3,
-                }],
-                marks: vec![],
-            }),
-        });
-    }
+fn heap_figures(p: &Params, heaps: &Heaps) -> impl Iterator<Item = Figure> {
+    let figures = [
+        size_figure(p, heaps),
+        concurrency_figure(p, heaps),
+        kept_figure(p, heaps),
+    ];
+    figures.into_iter().flatten()
+}
+
+/// Points in MB, with an x axis in another unit.
+fn in_megabytes(points: Vec<(f64, f64)>, unit: f64) -> Vec<(f64, f64)> {
+    let scaled = points.into_iter().map(|(x, bytes)| (x / unit, bytes / 1e6));
+    scaled.collect()
+}
+
+/// One panel of memory.
+fn heap_panel(title: &str, note: &str, x: Axis, y: Axis, layers: Vec<Layer>) -> Body {
+    Body::Panels(Panels {
+        x,
+        panels: vec![Panel {
+            title: title.into(),
+            note: note.into(),
+            y,
+            layers,
+            height: 1.3,
+        }],
+        marks: vec![],
+    })
+}
+
+fn size_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
+    const MEGABYTE: f64 = 1048576.0;
+    let window = in_megabytes(points(&heaps.size_window, peak), MEGABYTE);
+    let whole = in_megabytes(points(&heaps.size_whole, peak), MEGABYTE);
+    let (texts, growth) = heaps.growth()?;
+    let most = whole.last()?.1;
+    let ticks: Vec<f64> = window.iter().map(|w| w.0).collect();
+    Some(Figure {
+        id: "size".into(),
+        title: format!(
+            "The text grows {}-fold, the window's heap {:.2}-fold; all at once takes {} MB",
+            number(texts),
+            growth.value,
+            number(most)
+        ),
+        subtitle: format!(
+            "Peak live heap of the client, {} in flight, chunks of {}",
+            p.heap_concurrency, p.heap_chunk
+        ),
+        desc: "Peak heap over the length of the text: level for the window, rising when all is sent as one batch.".into(),
+        body: heap_panel(
+            "Peak live heap",
+            "MB, log scale",
+            Axis::log("length of the text in MB, log scale", Unit::Number).with_ticks(ticks),
+            Axis::log("", Unit::Number),
+            vec![
+                Layer::Line(Line::measured("all at once", Colour::Vermilion, whole)),
+                Layer::Line(Line::measured("window", Colour::Green, window)),
+            ],
+        ),
+    })
+}
+
+fn concurrency_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
     let (levels, batches, idles) = (
-        mb(points(&heaps.level_window, peak), 1.0),
-        mb(points(&heaps.level_batch, peak), 1.0),
-        mb(points(&heaps.level_window, idle), 1.0),
+        in_megabytes(points(&heaps.level_window, peak), 1.0),
+        in_megabytes(points(&heaps.level_batch, peak), 1.0),
+        in_megabytes(points(&heaps.level_window, idle), 1.0),
     );
-    if let Some((connection, request)) = heaps.per_request() {
-        let ticks: Vec<f64> = levels.iter().map(|w| w.0).collect();
-        figures.push(Figure {
-            id: "concurrency".into(),
-            title: format!(
-                "A request in flight holds {} kB, {} kB of it its connection",
-                number(request / 1e3),
-                number(connection / 1e3)
-            ),
-            subtitle: format!(
-                "Live heap of the client, chunks of {}; batches are twice the concurrency",
-                p.chunk
-            ),
-            desc: "Live heap over the requests in flight: idle connections, the peak in a window and in batches.".into(),
-            body: Body::Panels(Panels {
-                x: Axis::linear("requests in flight", Unit::Number).with_ticks(ticks),
-                panels: vec![Panel {
-                    title: "Live heap".into(),
-                    note: "MB".into(),
-                    y: Axis::linear("", Unit::Number),
-                    layers: vec![
-                        Layer::Line(Line::measured("connections, idle", Colour::Sky, idles)),
-                        Layer::Line(Line::measured("window, peak", Colour::Green, levels)),
-                        Layer::Line(Line::measured("batches, peak", Colour::Vermilion, batches)),
-                    ],
-                    height: 1.3,
-                }],
-                marks: vec![],
-            }),
-        });
+    let (connection, request) = heaps.per_request()?;
+    let ticks: Vec<f64> = levels.iter().map(|w| w.0).collect();
+    Some(Figure {
+        id: "concurrency".into(),
+        title: format!(
+            "A request in flight holds {} kB, {} kB of it its connection",
+            number(request / 1e3),
+            number(connection / 1e3)
+        ),
+        subtitle: format!(
+            "Live heap of the client, chunks of {}; batches are twice the concurrency",
+            p.chunk
+        ),
+        desc: "Live heap over the requests in flight: idle connections, the peak in a window and in batches.".into(),
+        body: heap_panel(
+            "Live heap",
+            "MB",
+            Axis::linear("requests in flight", Unit::Number).with_ticks(ticks),
+            Axis::linear("", Unit::Number),
+            vec![
+                Layer::Line(Line::measured("connections, idle", Colour::Sky, idles)),
+                Layer::Line(Line::measured("window, peak", Colour::Green, levels)),
+                Layer::Line(Line::measured("batches, peak", Colour::Vermilion, batches)),
+            ],
+        ),
+    })
+}
+
+fn kept_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
+    let of = |kept: &[Condition]| {
+        (
+            slope(&points(kept, peak)),
+            in_megabytes(points(kept, peak), 1.0),
+        )
+    };
+    let (per_answer, answers) = of(&heaps.kept_answers);
+    let (per_line, lines) = of(&heaps.kept_lines);
+    let end = answers.last()?.0;
+    let theory = |from: &(f64, f64), each: Given| {
+        let end = (end, from.1 + each.value * (end - from.0) / 1e6);
+        Layer::Line(Line::theory("", Colour::Muted, vec![*from, end]))
+    };
+    let mut layers = Vec::new();
+    if let Some((answer, line)) = heaps.per_chunk(p) {
+        layers.push(theory(answers.first()?, answer));
+        layers.push(theory(lines.first()?, line));
     }
-    let (answers, lines) = (
-        mb(points(&heaps.kept_answers, peak), 1.0),
-        mb(points(&heaps.kept_lines, peak), 1.0),
-    );
-    if let (Some(first), Some(last), Some(lean)) = (answers.first(), answers.last(), lines.first())
-        && last.0 > first.0
-    {
-        let theory = |from: &(f64, f64), each: f64| {
-            let end = (last.0, from.1 + each * (last.0 - from.0) / 1e6);
-            Layer::Line(Line::theory("", Colour::Muted, vec![*from, end]))
-        };
-        let step = slope(&answers).map_or(f64::NAN, |mb| mb * 1e3);
-        let (per_answer, per_line) = heaps.per_chunk(p).unzip();
-        let per = |each: Option<Given>| each.map_or(f64::NAN, |each| each.value);
-        figures.push(Figure {
-            id: "kept".into(),
-            title: format!("An answer kept until its batch ends holds {} kB, however short it is", number(step)),
-            subtitle: format!(
-                "Peak live heap, {} in flight, chunks of {}, answers of {} numbers; dashed: chunk and buffer, chunk and future",
-                p.concurrency, p.chunk, p.dimensions
-            ),
-            desc: "Peak heap over the batch size: steep when answers are kept, shallow when only lines are.".into(),
-            body: Body::Panels(Panels {
-                x: Axis::linear("chunks in a batch", Unit::Number)
-                    .with_ticks(answers.iter().map(|a| a.0).collect::<Vec<_>>()),
-                panels: vec![Panel {
-                    title: "Peak live heap".into(),
-                    note: "MB".into(),
-                    y: Axis::linear("", Unit::Number),
-                    layers: vec![
-                        theory(first, per(per_answer)),
-                        theory(lean, per(per_line)),
-                        Layer::Line(Line::measured("answers kept", Colour::Vermilion, answers.clone())),
-                        Layer::Line(Line::measured("lines kept", Colour::Green, lines.clone())),
-                    ],
-                    height: 1.3,
-                }],
-                marks: vec![],
-            }),
-        });
-    }
-    figures
+    let ticks: Vec<f64> = answers.iter().map(|a| a.0).collect();
+    layers.push(Layer::Line(Line::measured(
+        "answers kept",
+        Colour::Vermilion,
+        answers,
+    )));
+    layers.push(Layer::Line(Line::measured(
+        "lines kept",
+        Colour::Green,
+        lines,
+    )));
+    Some(Figure {
+        id: "kept".into(),
+        title: format!(
+            "Each chunk of a batch takes {} kB when its answer is kept until the batch ends, {} kB when its line is",
+            number(per_answer? / 1e3),
+            number(per_line? / 1e3)
+        ),
+        subtitle: format!(
+            "Peak live heap, {} in flight, chunks of {}, answers of {} numbers; dashed: chunk and buffer, chunk and future",
+            p.concurrency, p.chunk, p.dimensions
+        ),
+        desc: "Peak heap over the batch size: steep when answers are kept, shallow when only lines are.".into(),
+        body: heap_panel(
+            "Peak live heap",
+            "MB",
+            Axis::linear("chunks in a batch", Unit::Number).with_ticks(ticks),
+            Axis::linear("", Unit::Number),
+            layers,
+        ),
+    })
 }
 
 #[cfg(test)]
