@@ -188,9 +188,8 @@ impl Lab for ConcurrencyTrap {
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
-        let each = |n: &usize| {
-            plan(p, *n, None).longest_s() + plan(p, *n, Some(p.queue)).longest_s()
-        };
+        let each =
+            |n: &usize| plan(p, *n, None).longest_s() + plan(p, *n, Some(p.queue)).longest_s();
         let longest: f64 = p.levels.iter().map(each).sum();
         if longest > 1800.0 {
             return Err(format!(
@@ -476,13 +475,12 @@ fn plan(p: &Params, n: usize, queue: Option<usize>) -> Closed {
     let gives_up = wait > t;
     // Clients that all give up begin anew together if they began together: they start evenly over a
     // timeout, or a window would hold one wave of them more or less.
-    let (ramp, ramped) = if gives_up { (t, n) } else { (s, n.min(p.slots)) };
-    // What is cheap to watch for longer is.
-    let window = match n {
-        _ if gives_up => TIMEOUTS * t,
-        _ if n <= p.slots => 20 * s,
-        _ => 12 * s,
+    let (ramp, ramped) = if gives_up {
+        (t, n)
+    } else {
+        (s, n.min(p.slots))
     };
+    let window = if gives_up { TIMEOUTS * t } else { 20 * s };
     Closed {
         clients: n,
         ramp,

@@ -439,11 +439,7 @@ impl Sampler {
     /// The longest it sleeps before it looks whether the load is over.
     const NAP: Duration = Duration::from_millis(20);
 
-    fn start(
-        book: Arc<Book>,
-        window: (Instant, Instant),
-        arrivals: Option<Arrivals>,
-    ) -> Sampler {
+    fn start(book: Arc<Book>, window: (Instant, Instant), arrivals: Option<Arrivals>) -> Sampler {
         let done = Arc::new(AtomicBool::new(false));
         let (send, result) = oneshot::channel();
         let over = done.clone();
@@ -1051,7 +1047,10 @@ mod tests {
         };
         let load = Load::default().watching(arrivals);
         let tally = runtime().block_on(load.closed(plan, op));
-        let (number, rate) = (tally.sampled_in_flight.unwrap(), tally.arrived_per_s.unwrap());
+        let (number, rate) = (
+            tally.sampled_in_flight.unwrap(),
+            tally.arrived_per_s.unwrap(),
+        );
         let time = tally.trial.attempt_latency.mean_s().unwrap();
         assert!((7.0..=8.0).contains(&number), "{number}");
         let ratio = number / (rate * time);
