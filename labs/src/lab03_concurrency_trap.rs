@@ -6,27 +6,27 @@
 //!
 //! ## What to predict
 //!
-//! A service has `c` slots, and each request holds one for `s`. Clients wait at most `T` for an
-//! answer. You send 1, then 5, then 10 … then 2000 requests at once. Sketch three curves over the
-//! number of clients: answers per second, latency, and the share of requests that succeed.
+//! A service has `c` = {slots} slots, and each request holds one for `s` = {service}. Clients wait
+//! at most `T` = {timeout} for an answer. You send {levels} requests at once. Sketch three curves
+//! over their number: answers per second, latency, and the share of requests that succeed.
 //!
 //! ## The experiment
 //!
 //! Two kinds of load, each against a service whose queue has no bound and one that refuses (503)
-//! when `K` requests are waiting:
+//! when `K` = {queue} requests are waiting:
 //!
-//! - **burst**: N requests at the same instant, once.
-//! - **sustained**: N clients; each sends, waits for its answer, and sends again.
+//! - **burst**: `N` requests at the same instant, once.
+//! - **sustained**: `N` clients; each sends, waits for its answer, and sends again.
 //!
 //! A third burst goes through a client whose connection pool has a limit, as many HTTP libraries
 //! have by default. A last run lets the load fall after a burst and watches the service recover.
-//! An answer counts only if it is complete and in time.
+//! Only answers complete and in time count: so many per second is the *goodput*.
 //!
 //! ## What the figures show
 //!
 //! Up to `N = c` every client has a slot to itself: goodput is `N/s`, latency `s`. From there on
-//! goodput is `c/s` whatever N is, and latency is what Little's law makes of it: `W = L/λ = N·s/c`.
-//! More concurrency buys nothing but waiting.
+//! goodput is `c/s` whatever `N` is, and latency is what Little's law makes of it:
+//! `W = L/λ = N·s/c`. More concurrency buys nothing but waiting.
 //!
 //! Beyond `N = c·T/s` waiting exceeds patience, and the two queues part. With the unbounded one the
 //! service works for clients that have left; their slots are not freed by their leaving, new
@@ -40,22 +40,25 @@
 //! Once the load falls to `λ`, the service recovers after `backlog / (c/s − λ)`: the backlog is
 //! worked off with what capacity is left over.
 //!
-//! ## Where the source was misled
+//! ## A common belief
 //!
-//! The material this lab goes back to measured bursts of up to 2000 requests and divided N by the
-//! time they took. Its "throughput" kept rising, since requests that failed were counted as well;
-//! the first panel shows that line as *attempts*. It blamed the server, too, and partly it was the
-//! client: its HTTP library allowed 100 connections, so that most requests timed out in the
-//! client's own queue and the server never saw more than about 100 at a time. A pool is a hidden
-//! semaphore. With `--python` that library itself (aiohttp) sends the bursts, with the pool it has
-//! by default and with none, and a sustained load, beside the same from Rust.
+//! *More concurrency, more throughput.* The lab notes that this suite grew from sent bursts of up
+//! to 2000 requests and divided their number by the time they took. That "throughput" kept rising,
+//! to 181 requests/s, while the share of answers fell to 27 %: failures were counted as well. The
+//! first panel calls such a line *attempts*.
+//!
+//! *The server is to blame.* Often the client is: behind a pool of connections (aiohttp 3 keeps 100
+//! unless told otherwise) most of a large burst times out in the client's own queue, and the server
+//! never sees it. A pool is a hidden semaphore. With `--python` that library sends the same loads,
+//! with its default pool and with none.
 //!
 //! ## In production
 //!
 //! Bound every queue, and refuse at the door: a refusal costs the service little and the client can
 //! act on it. Give requests deadlines the server knows, so that it can drop what nobody awaits.
-//! Watch goodput, not attempts. Do not let clients retry at once. After an overload expect a
-//! recovery that lasts longer than the overload did, unless the backlog is dropped.
+//! Watch goodput, not attempts. Do not let clients retry at once. Expect a recovery that outlasts
+//! the overload, unless the backlog is dropped or more capacity is spare afterwards than was
+//! missing before.
 //!
 //! ## Check yourself
 //!

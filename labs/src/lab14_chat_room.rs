@@ -133,7 +133,7 @@ pub struct Params {
     /// Messages a second, of all users together
     #[arg(long, default_value_t = 1000, value_parser = level)]
     pub rate: usize,
-    /// Mathematics asked for: time on a processor of its own (the source: 2s)
+    /// Mathematics asked for: time on a processor of its own
     #[arg(long, default_value = "300ms")]
     pub block: Time,
     /// Time between two heartbeats to a user
@@ -228,7 +228,7 @@ impl Lab for ChatRoom {
         next: &[
             (
                 "cargo run --release --bin lab14 -- --block 2s --patience 3s --beat 200ms --losses 1.1",
-                "the source's two seconds",
+                "two whole seconds of mathematics",
             ),
             (
                 "cargo run --release --bin lab14 -- --patience 250ms",
