@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -15,9 +16,12 @@ use std::{
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{record::Trial, stop::Stop};
+
+/// Looks at the number in flight during a window.
+const LOOKS: u32 = 400;
 
 /// What became of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +173,12 @@ pub struct Tally {
     pub mean_in_flight: f64,
     /// Largest number in flight at once.
     pub max_in_flight: u64,
+    /// Mean number in flight at regular looks during the window of a closed loop, by a thread that does
+    /// nothing else: it knows nothing of the instants at which requests began and ended.
+    pub sampled_in_flight: Option<f64>,
+    /// Requests per second that the server itself counted in that window; of loads that
+    /// [watch](Load::watching) it.
+    pub arrived_per_s: Option<f64>,
     /// Attempts sent in all, warm-up included.
     pub sent: u64,
     /// Refusals in all, warm-up included.
@@ -183,6 +193,25 @@ pub struct Tally {
 pub struct Load {
     stop: Stop,
     give_up: Duration,
+    arrivals: Option<Arrivals>,
+}
+
+/// A server's own count of the requests that have come so far, to be read at any instant; `None` of a
+/// server that cannot be asked.
+#[derive(Clone)]
+pub struct Arrivals(Arc<dyn Fn() -> Option<u64> + Send + Sync>);
+
+impl Arrivals {
+    /// A count that is read by calling `count`.
+    pub fn new(count: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Arrivals {
+        Arrivals(Arc::new(count))
+    }
+}
+
+impl fmt::Debug for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Arrivals")
+    }
 }
 
 impl Default for Load {
@@ -199,6 +228,16 @@ impl Load {
         Load {
             stop,
             give_up: Duration::from_secs(60),
+            arrivals: None,
+        }
+    }
+
+    /// The same generator, which also has the server count what comes during the window of a closed
+    /// loop.
+    pub fn watching(self, arrivals: Arrivals) -> Load {
+        Load {
+            arrivals: Some(arrivals),
+            ..self
         }
     }
 
@@ -270,6 +309,7 @@ impl Load {
         let origin = Instant::now();
         let window = (origin + plan.warm_up, origin + plan.warm_up + plan.window);
         let book = Arc::new(Book::new(origin, Some(window)));
+        let sampler = Sampler::start(book.clone(), window, self.arrivals.clone());
         let mut tasks = JoinSet::new();
         for i in 0..plan.clients {
             let (load, book, op) = (self.clone(), book.clone(), op.clone());
@@ -303,7 +343,14 @@ impl Load {
             });
         }
         join(tasks).await;
-        book.close_loop(plan.window)
+        // Clients that were refused at the end may have left before the window's end.
+        self.sleep(window.1).await;
+        let seen = sampler.seen().await;
+        Tally {
+            sampled_in_flight: seen.map(|s| s.in_flight),
+            arrived_per_s: seen.and_then(|s| s.arrived_per_s),
+            ..book.close_loop(plan.window)
+        }
     }
 
     /// Runs something that is not made of counted requests; `None` when the run was stopped first.
@@ -371,6 +418,88 @@ impl Load {
         };
         book.leave(start, Instant::now(), outcome, counts);
         outcome
+    }
+}
+
+/// A thread that looks at the number in flight at regular instants of a window, and reads the server's
+/// count at both ends of it.
+struct Sampler {
+    done: Arc<AtomicBool>,
+    result: oneshot::Receiver<Seen>,
+}
+
+/// What a [`Sampler`] saw.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    in_flight: f64,
+    arrived_per_s: Option<f64>,
+}
+
+impl Sampler {
+    /// The longest it sleeps before it looks whether the load is over.
+    const NAP: Duration = Duration::from_millis(20);
+
+    fn start(book: Arc<Book>, window: (Instant, Instant), arrivals: Option<Arrivals>) -> Sampler {
+        let done = Arc::new(AtomicBool::new(false));
+        let (send, result) = oneshot::channel();
+        let over = done.clone();
+        // Without the thread nothing is sampled, and the load goes on.
+        let _ = std::thread::Builder::new()
+            .name("sampler".into())
+            .spawn(move || {
+                let seen = Sampler::watch(&book, window, arrivals, &over);
+                // Nobody waits for a load that was stopped.
+                let _ = seen.map(|seen| send.send(seen));
+            });
+        Sampler { done, result }
+    }
+
+    fn watch(
+        book: &Book,
+        window: (Instant, Instant),
+        arrivals: Option<Arrivals>,
+        over: &AtomicBool,
+    ) -> Option<Seen> {
+        let sleep = |until: Instant| {
+            while let Some(rest) = until.checked_duration_since(Instant::now()) {
+                if over.load(Ordering::Relaxed) {
+                    return None;
+                }
+                std::thread::sleep(rest.min(Sampler::NAP));
+            }
+            Some(())
+        };
+        // Read a little before or after the window, over its own time: the thread wakes when it can.
+        let count = || Some((arrivals.as_ref()?.0()?, Instant::now()));
+        sleep(window.0)?;
+        let before = count();
+        let mut sum = 0.0;
+        for look in 0..LOOKS {
+            sleep(window.0 + (window.1 - window.0) * (2 * look + 1) / (2 * LOOKS))?;
+            sum += book.in_flight() as f64;
+        }
+        sleep(window.1)?;
+        let arrived_per_s = before.zip(count()).map(|((before, from), (after, to))| {
+            after.saturating_sub(before) as f64 / (to - from).as_secs_f64()
+        });
+        Some(Seen {
+            in_flight: sum / f64::from(LOOKS),
+            arrived_per_s: arrived_per_s.filter(|rate| rate.is_finite()),
+        })
+    }
+
+    /// What it saw, once its window is over; `None` when the load was stopped in it.
+    async fn seen(mut self) -> Option<Seen> {
+        // It may have been kept off its processor at the window's end.
+        let late = Duration::from_millis(200);
+        let seen = tokio::time::timeout(late, &mut self.result).await;
+        seen.ok()?.ok()
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
     }
 }
 
@@ -567,6 +696,11 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Requests in flight now.
+    pub fn in_flight(&self) -> u64 {
+        self.lock().in_flight
+    }
+
     /// A request is sent.
     pub fn enter(&self, now: Instant) {
         let mut e = self.lock();
@@ -720,6 +854,10 @@ impl Tally {
         self.attempts_per_s += other.attempts_per_s;
         self.mean_in_flight += other.mean_in_flight;
         self.max_in_flight += other.max_in_flight;
+        let both = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
+        self.sampled_in_flight = both(self.sampled_in_flight, other.sampled_in_flight);
+        // One server may have counted for both threads: nobody knows whose these were.
+        self.arrived_per_s = None;
         self.sent += other.sent;
         self.refused += other.refused;
         self.timeline.extend(other.timeline);
@@ -837,8 +975,8 @@ mod tests {
     #[test]
     fn a_client_that_waits_for_ever_gives_up_and_goes_on() {
         let load = Load {
-            stop: Stop::default(),
             give_up: Duration::from_millis(300),
+            ..Load::default()
         };
         // The timer set for the first request goes off in the middle of the second.
         let op = |i| async move {
@@ -883,6 +1021,45 @@ mod tests {
             tally.trial.offered
         );
         assert!(tally.max_in_flight <= 3 && tally.mean_in_flight <= 3.0 + 1e-9);
+    }
+
+    #[test]
+    fn number_rate_and_time_come_from_three_instruments() {
+        let plan = Closed {
+            clients: 8,
+            ramp: Duration::from_millis(20),
+            ramped: 8,
+            warm_up: Duration::from_millis(40),
+            window: Duration::from_millis(400),
+            ..Closed::default()
+        };
+        let served = Arc::new(AtomicUsize::new(0));
+        let count = served.clone();
+        let arrivals = Arrivals::new(move || Some(count.load(Ordering::Relaxed) as u64));
+        let op = move |_| {
+            let served = served.clone();
+            async move {
+                // A server that counts every request twice.
+                served.fetch_add(2, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Outcome::Ok
+            }
+        };
+        let load = Load::default().watching(arrivals);
+        let tally = runtime().block_on(load.closed(plan, op));
+        let (number, rate) = (
+            tally.sampled_in_flight.unwrap(),
+            tally.arrived_per_s.unwrap(),
+        );
+        let time = tally.trial.attempt_latency.mean_s().unwrap();
+        assert!((7.0..=8.0).contains(&number), "{number}");
+        let ratio = number / (rate * time);
+        assert!((0.4..=0.6).contains(&ratio), "a wrong count shows: {ratio}");
+        let unwatched = runtime().block_on(Load::default().closed(plan, |_| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Outcome::Ok
+        }));
+        assert_eq!(unwatched.arrived_per_s, None);
     }
 
     #[test]

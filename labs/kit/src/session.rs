@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     host::Host,
-    load::{Load, Tally},
+    load::{Arrivals, Load, Tally},
     os,
     progress::Progress,
     python::{Python, Script},
@@ -613,7 +613,7 @@ impl Recorder {
                 let upstream = Upstream::start(spec)
                     .await
                     .context("the mock server did not start")?;
-                Kind::Here(Box::new(upstream))
+                Kind::Here(Arc::new(upstream))
             }
         };
         Ok(Service {
@@ -761,6 +761,13 @@ impl Recorder {
         gauges
             .iter()
             .for_each(|(name, value)| self.gauge(name, *value));
+        let watched = [
+            ("in_flight_sampled", tally.sampled_in_flight),
+            ("arrived_per_s", tally.arrived_per_s),
+        ];
+        for (name, value) in watched {
+            value.into_iter().for_each(|value| self.gauge(name, value));
+        }
         if let Some(counters) = upstream.counters() {
             self.gauge("upstream_arrived", counters.arrived as f64);
             self.gauge("upstream_refused", counters.refused as f64);
@@ -908,7 +915,7 @@ pub struct Service {
 }
 
 enum Kind {
-    Here(Box<Upstream>),
+    Here(Arc<Upstream>),
     Elsewhere(String, f64),
 }
 
@@ -918,6 +925,17 @@ impl Service {
         match &self.kind {
             Kind::Here(upstream) => upstream.url(),
             Kind::Elsewhere(url, _) => url.clone(),
+        }
+    }
+
+    /// Its own count of what has come so far, for a [`Load`] to read; one that runs elsewhere has none.
+    pub fn arrivals(&self) -> Arrivals {
+        match &self.kind {
+            Kind::Here(upstream) => {
+                let upstream = upstream.clone();
+                Arrivals::new(move || Some(upstream.counters().arrived))
+            }
+            Kind::Elsewhere(..) => Arrivals::new(|| None),
         }
     }
 
