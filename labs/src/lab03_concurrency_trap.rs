@@ -188,7 +188,9 @@ impl Lab for ConcurrencyTrap {
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
-        let longest: f64 = p.levels.iter().map(|n| 2.0 * plan(p, *n).longest_s()).sum();
+        let each =
+            |n: &usize| plan(p, *n, None).longest_s() + plan(p, *n, Some(p.queue)).longest_s();
+        let longest: f64 = p.levels.iter().map(each).sum();
         if longest > 1800.0 {
             return Err(format!(
                 "this would take about {:.0} minutes: shorten --service or --timeout, or try fewer --levels",
@@ -226,7 +228,7 @@ impl Lab for ConcurrencyTrap {
         for n in levels.iter().copied() {
             let x = n as f64;
             for (queue, spec) in [("unbounded", &unbounded), ("bounded", &bounded)] {
-                let (plan, spec) = (plan(p, n), spec.clone());
+                let (plan, spec) = (plan(p, n, spec.queue), spec.clone());
                 let again = spec.clone();
                 sweep
                     .steady(&format!("sustained/{queue}"), x, n, move |r| {
@@ -324,6 +326,7 @@ async fn sustained(r: Recorder, spec: Spec, plan: Closed, timeout: Duration) -> 
     let url = service.url();
     let load = r
         .load()
+        .watching(service.arrivals())
         .closed(plan, move |_| fetch(client.clone(), url.clone()))
         .await;
     r.tally(load, &service)
@@ -402,7 +405,7 @@ fn compared(slots: usize, levels: &[usize]) -> Vec<usize> {
 /// The same plan as for Rust, in seconds, after a longer warm-up: an event loop in Python takes a
 /// while to get all clients going.
 fn python_flags(p: &Params, n: usize, arm: &str, pool: usize) -> Vec<(&'static str, String)> {
-    let plan = plan(p, n);
+    let plan = plan(p, n, None);
     let seconds = |d: Duration| d.as_secs_f64().to_string();
     vec![
         ("arm", arm.into()),
@@ -460,22 +463,29 @@ impl Fall {
     }
 }
 
-/// How long to ramp, warm up and measure.
-fn plan(p: &Params, n: usize) -> Closed {
+/// Timeouts for which a loop is watched whose clients give up: attempts are counted, and they begin
+/// once in a timeout.
+const TIMEOUTS: u32 = 5;
+
+/// How long to ramp, warm up and measure, with so many waiting places.
+fn plan(p: &Params, n: usize, queue: Option<usize>) -> Closed {
     let (s, t) = (p.service.duration(), p.timeout.duration());
-    let wait = s.mul_f64((n as f64 / p.slots as f64).max(1.0));
-    let cycle = wait.min(t);
-    // What is cheap to watch for longer is.
-    let window = match n {
-        _ if n <= p.slots => 10 * s,
-        _ if wait < t => 6 * s,
-        _ => 4 * s,
+    let inside = queue.map_or(n, |places| n.min(p.slots + places));
+    let wait = s.mul_f64((inside as f64 / p.slots as f64).max(1.0));
+    let gives_up = wait > t;
+    // Clients that all give up begin anew together if they began together: they start evenly over a
+    // timeout, or a window would hold one wave of them more or less.
+    let (ramp, ramped) = if gives_up {
+        (t, n)
+    } else {
+        (s, n.min(p.slots))
     };
+    let window = if gives_up { TIMEOUTS * t } else { 20 * s };
     Closed {
         clients: n,
-        ramp: s,
-        ramped: n.min(p.slots),
-        warm_up: s + cycle + s / 4,
+        ramp,
+        ramped,
+        warm_up: ramp + wait.min(t) + s / 4,
         window,
         pause_after_refusal: p.retry_after.duration(),
         seed: n as u64,

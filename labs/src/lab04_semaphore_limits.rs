@@ -197,7 +197,7 @@ impl Lab for SemaphoreLimits {
             let spec = spec.clone();
             sweep
                 .steady("adaptive", start as f64, start.max(2 * slots), move |r| {
-                    adaptive(r, spec.clone(), timeout, 2 * n, start, late)
+                    adaptive(r, spec.clone(), timeout, SETTLES * n, start, late)
                 })
                 .among(starts);
         }
@@ -296,8 +296,11 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
             let _permit = semaphore.acquire().await;
             let sent = Instant::now();
             let outcome = request.await;
-            // The source's clock: it does not see the wait for the permit.
-            r.sample("inside_mean_s", sent.elapsed().as_secs_f64());
+            // The clock that does not see the wait for the permit. Of successes alone, like the clock
+            // that it is compared with: who gives up has waited longer than who is answered.
+            if outcome == Outcome::Ok {
+                r.sample("ok_from_sending_s", sent.elapsed().as_secs_f64());
+            }
             outcome
         }
     });
@@ -343,7 +346,11 @@ async fn in_python(
     r.python(&python, SCRIPT, &service, &flags, limit).await
 }
 
-/// A limit that nobody sets. Twice the requests, to give it time to settle.
+/// So many times the requests go through the adaptive limit: time to settle, and to rise and fall once or
+/// twice more.
+const SETTLES: usize = 3;
+
+/// A limit that nobody sets.
 async fn adaptive(
     r: Recorder,
     spec: Spec,

@@ -1,627 +1,936 @@
 //! Theory beside measurement for lab03.
 
 use lab_kit::prelude::*;
-use lab_kit::theory::{Burst, ClosedLoop, Usl, little};
+use lab_kit::theory::{Band, Burst, ClosedLoop, Prediction, Usl, little};
 
-use super::{Fall, Params, plan};
+use super::{Fall, Params, TIMEOUTS, plan};
+
+use Resource::Timers;
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let (c, s, t) = (p.slots as f64, p.service.s(), p.timeout.s());
-    let capacity = c / s;
-    let patience = c * t / s;
-    let overhead = summary.host().request_overhead_ms / 1e3;
-    let goodput = |c: &Condition| c.gauge("goodput_per_s");
+    let view = View::of(p, summary);
+    let mut figures = vec![view.trap(), view.burst()];
+    figures.extend(view.recovery.map(|k| recovery_figure(&k, p)));
+    let mut tables = vec![view.sustained_table(), view.burst_table()];
+    tables.extend(beside_python(summary));
+    Findings {
+        headline: view.headline(),
+        figures,
+        tables,
+        claims: view.claims(),
+        answers: view.answers(),
+    }
+}
 
-    // Theory of the sustained arms: the closed loop stepped through in virtual time.
-    let simulate = |x: f64, queue: Option<usize>| {
-        let plan = plan(p, x as usize);
+/// Levels this close to `N = c·T/s` are decided by late timers, as a share of it: below, everybody is
+/// answered in time; above, nobody.
+const ANSWERED: f64 = 0.95;
+const LOST: f64 = 1.2;
+
+/// The record, and what the flags say.
+struct View<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    c: f64,
+    s: f64,
+    t: f64,
+    unbounded: Vec<Condition<'a>>,
+    bounded: Vec<Condition<'a>>,
+    bursts: Vec<Condition<'a>>,
+    recovery: Option<Condition<'a>>,
+}
+
+/// A sustained load on a queue with so many places.
+#[derive(Clone, Copy)]
+struct Sustained<'a> {
+    k: Condition<'a>,
+    queue: Option<usize>,
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        View {
+            p,
+            summary,
+            c: p.slots as f64,
+            s: p.service.s(),
+            t: p.timeout.s(),
+            unbounded: summary.series("sustained/unbounded"),
+            bounded: summary.series("sustained/bounded"),
+            bursts: summary.series("burst/unbounded"),
+            recovery: summary.only("recovery/unbounded"),
+        }
+    }
+
+    /// Slots times the rate of one: the most that can be answered in a second.
+    fn capacity(&self) -> f64 {
+        self.c / self.s
+    }
+
+    /// The number of clients at which waiting takes as long as patience.
+    fn patience(&self) -> f64 {
+        self.c * self.t / self.s
+    }
+
+    /// Both sustained arms.
+    fn sustained(&self) -> Vec<Sustained<'a>> {
+        let of = |series: &[Condition<'a>], queue| {
+            let all = series.iter().map(|k| Sustained { k: *k, queue });
+            all.collect::<Vec<_>>()
+        };
+        [
+            of(&self.unbounded, None),
+            of(&self.bounded, Some(self.p.queue)),
+        ]
+        .concat()
+    }
+
+    /// How many of so many clients are in the service, waiting or served, once it is full.
+    fn inside(&self, clients: f64, queue: Option<usize>) -> f64 {
+        queue.map_or(clients, |places| clients.min(self.c + places as f64))
+    }
+
+    /// How long a request then takes, if nobody gives up.
+    fn time_inside(&self, clients: f64, queue: Option<usize>) -> f64 {
+        (self.inside(clients, queue) * self.s / self.c).max(self.s)
+    }
+
+    /// Everybody who is let in is answered in time.
+    fn answered(&self, clients: f64, queue: Option<usize>) -> bool {
+        self.time_inside(clients, queue) < ANSWERED * self.t
+    }
+
+    /// Everybody gives up.
+    fn collapses(&self, clients: f64, queue: Option<usize>) -> bool {
+        queue.is_none() && clients > LOST * self.patience()
+    }
+
+    /// Good answers per second of a sustained load on an unbounded queue: `N/s`, `c/s`, nothing. Round
+    /// the cliff the closed loop in virtual time knows more.
+    fn sustained_goodput(&self, clients: f64) -> f64 {
+        match () {
+            () if self.collapses(clients, None) => 0.0,
+            () if self.answered(clients, None) => clients.min(self.c) / self.s,
+            () => goodput_of(
+                &self.model(clients, None).median,
+                self.window_s(clients, None),
+            ),
+        }
+    }
+
+    /// Attempts per second on an unbounded queue, where theory needs no simulation.
+    fn sustained_attempts(&self, clients: f64) -> Option<f64> {
+        match () {
+            () if self.collapses(clients, None) => Some(clients / self.t),
+            () if self.answered(clients, None) => Some(clients.min(self.c) / self.s),
+            () => None,
+        }
+    }
+
+    fn window_s(&self, clients: f64, queue: Option<usize>) -> f64 {
+        plan(self.p, clients as usize, queue).window.as_secs_f64()
+    }
+
+    /// The closed loop stepped through in virtual time.
+    fn model(&self, clients: f64, queue: Option<usize>) -> Band {
+        let plan = plan(self.p, clients as usize, queue);
         let simulation = ClosedLoop {
             clients: plan.clients,
-            slots: p.slots,
-            service: s,
+            slots: self.p.slots,
+            service: self.s,
             queue,
-            timeout: t,
-            pause_after_refusal: p.retry_after.s(),
+            timeout: self.t,
+            pause_after_refusal: self.p.retry_after.s(),
             ramp: plan.ramp.as_secs_f64(),
             ramped: plan.ramped,
-            overhead,
+            overhead: self.summary.host().request_overhead_ms / 1e3,
             jitter: 1e-3,
             warm_up: plan.warm_up.as_secs_f64(),
             window: plan.window.as_secs_f64(),
-            seed: summary.seed(),
+            seed: self.summary.seed(),
         };
         simulation.band(5)
-    };
-    let burst_of = |x: f64, queue| Burst {
-        n: x as usize,
-        slots: p.slots,
-        service: s,
-        queue,
-        timeout: t,
-    };
-
-    let unbounded = summary.series("sustained/unbounded");
-    let bounded = summary.series("sustained/bounded");
-    // Both sustained arms in one list: (name of the condition, queue, condition).
-    let arms = [
-        ("unbounded", None, &unbounded),
-        ("bounded", Some(p.queue), &bounded),
-    ];
-    let mut all = Vec::new();
-    for (arm, queue, series) in arms {
-        all.extend(
-            series
-                .iter()
-                .map(|k| (format!("{} clients, {arm}", k.x()), queue, *k)),
-        );
     }
 
-    // Once a condition: it is asked for by several claims, a chart and a table.
-    let bands: Vec<_> = all
-        .iter()
-        .map(|(_, queue, k)| ((k.x(), *queue), simulate(k.x(), *queue)))
-        .collect();
-    let model = |x: f64, queue: Option<usize>| {
-        let known = bands.iter().find(|(of, _)| *of == (x, queue));
-        known.map_or_else(|| simulate(x, queue), |(_, band)| *band)
-    };
-
-    let mut claims = Vec::new();
-
-    // Below saturation: a slot each.
-    let below = all
-        .iter()
-        .filter(|(_, _, k)| k.x() <= c)
-        .map(|(name, _, k)| Case {
-            name: name.clone(),
-            predicted: (k.x() / s).into(),
-            measured: goodput(k),
-            tolerance: 0.02 * k.x() / s,
-        });
-    claims.push(
-        Claim::at_every(
-            "up to N = c clients the goodput is N/s",
-            Basis::Predicted,
-            below.collect(),
-        )
-        .unit("requests/s"),
-    );
-
-    // At saturation: capacity, as long as the wait is shorter than patience. A margin of 5 %
-    // keeps levels out of this claim at which late timers decide.
-    let fits = |queue: Option<usize>, x: f64| {
-        let inside = queue.map_or(x, |k| x.min(c + k as f64));
-        inside * s / c + overhead < 0.95 * t
-    };
-    let saturated: Vec<Case> = all
-        .iter()
-        .filter(|(_, queue, k)| k.x() > c && fits(*queue, k.x()))
-        .map(|(name, _, k)| Case {
-            name: name.clone(),
-            predicted: capacity.into(),
-            measured: goodput(k),
-            tolerance: 0.01 * capacity,
-        })
-        .collect();
-    if !saturated.is_empty() {
-        claims.push(
-            Claim::at_every(
-                "beyond N = c the goodput is c/s while the wait is shorter than the timeout; a queue bounded short enough keeps it so at every level",
-                Basis::Predicted,
-                saturated,
-            )
-            .unit("requests/s"),
-        );
-    }
-
-    // Beyond patience: what the closed loop in virtual time says.
-    let lost: Vec<Case> = all
-        .iter()
-        .filter(|(_, queue, k)| k.x() > c && !fits(*queue, k.x()))
-        .map(|(name, queue, k)| {
-            let band = model(k.x(), *queue);
-            Case {
-                name: name.clone(),
-                predicted: band.median.goodput.into(),
-                measured: goodput(k),
-                tolerance: 0.05 * capacity + (band.goodput.1 - band.goodput.0) / 2.0,
-            }
-        })
-        .collect();
-    if !lost.is_empty() {
-        claims.push(
-            Claim::at_every("where the wait exceeds the timeout, the sustained goodput is that of the closed loop in virtual time", Basis::Calibrated, lost)
-                .unit("requests/s"),
-        );
-    }
-    let crowded = || unbounded.iter().filter(|k| k.x() > 1.2 * patience);
-    if crowded().next().is_some() {
-        let collapse = crowded().map(|k| Case {
-            name: format!("{} clients", k.x()),
-            predicted: (0.0).into(),
-            measured: goodput(k),
-            tolerance: 0.4 * capacity,
-        });
-        claims.push(
-            Claim::at_every(
-                "collapse: beyond N = c·T/s an unbounded queue leaves less than 40 % of the capacity",
-                Basis::Predicted,
-                collapse.collect(),
-            )
-            .unit("requests/s"),
-        );
-    }
-    let attempts_law = all.iter().map(|(name, queue, k)| {
-        let predicted = model(k.x(), *queue).median.attempt_rate;
-        Case {
-            name: name.clone(),
-            predicted: predicted.into(),
-            measured: k.gauge("attempts_per_s"),
-            // The model leaves out what an attempt costs besides: a request that was given up takes
-            // its connection with it, and the next one has to connect again.
-            tolerance: 0.1 * predicted,
+    fn burst_of(&self, requests: f64, queue: Option<usize>) -> Burst {
+        Burst {
+            n: requests as usize,
+            slots: self.p.slots,
+            service: self.s,
+            queue,
+            timeout: self.t,
         }
-    });
-    claims.push(
-        Claim::at_every(
-            "attempts keep rising with N, beyond the capacity: to N/T where everybody gives up",
-            Basis::Calibrated,
-            attempts_law.collect(),
-        )
-        .unit("requests/s"),
-    );
+    }
 
-    // Bursts: counting waves. Where T is a multiple of s, luck decides, and no claim is made.
-    let bursts = |queue: &'static str, places: Option<usize>| {
-        summary
-            .series(&format!("burst/{queue}"))
-            .into_iter()
-            .map(move |k| (queue, places, k))
-    };
-    // A burst takes a while to arrive, and a bounded queue admits more the longer it takes.
-    let share_of = |places: Option<usize>, k: &Condition| {
-        let spread = k.gauge("arrival_spread_s").map_or(0.0, |e| e.value);
-        let burst = burst_of(k.x(), places);
-        let successes = |spread: f64| 100.0 * burst.successes_over(spread) as f64 / k.x();
-        (
-            successes(spread),
-            (successes(0.93 * spread) - successes(1.07 * spread)).abs(),
-        )
-    };
-    let luck = 3e-3 + 2.0 * overhead;
-    let (toss, decided): (Vec<_>, Vec<_>) = bursts("unbounded", None)
-        .chain(bursts("bounded", Some(p.queue)))
-        .partition(|(_, places, k)| {
-            burst_of(k.x(), *places).margin() < luck || share_of(*places, k).1 > 1.0
+    /// A count of a sustained load over the length of its window. Where clients give up, a window shorter
+    /// than five timeouts counts nothing: each of them begins once in a timeout.
+    fn rate(&self, load: &Sustained, count: impl Fn(&Trial) -> u64) -> Option<Estimate> {
+        load.k.estimate(|trial| {
+            let rate = count(trial) as f64 / trial.wall_s;
+            self.long_enough(load, trial).then_some(rate)
+        })
+    }
+
+    fn long_enough(&self, load: &Sustained, trial: &Trial) -> bool {
+        let gives_up = self.time_inside(load.k.x(), load.queue) > self.t;
+        !gives_up || trial.wall_s > 0.999 * f64::from(TIMEOUTS) * self.t
+    }
+
+    fn goodput(&self, load: &Sustained) -> Option<Estimate> {
+        self.rate(load, |trial| trial.ok)
+    }
+
+    fn attempts(&self, load: &Sustained) -> Option<Estimate> {
+        self.rate(load, |trial| trial.offered)
+    }
+
+    fn name(&self, load: &Sustained) -> String {
+        let queue = load.queue.map_or("unbounded", |_| "bounded");
+        format!("{} clients, {queue}", load.k.x())
+    }
+
+    /// A tick of the timers, a millisecond, as a share of a service time.
+    fn tick(&self) -> f64 {
+        1e-3 / self.s
+    }
+}
+
+/// Counted like what is measured: attempts that begin in the window.
+fn goodput_of(prediction: &Prediction, window_s: f64) -> f64 {
+    prediction.ok as f64 / window_s
+}
+
+/// The claims.
+impl View<'_> {
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![
+            self.a_slot_each(),
+            self.capacity_and_no_more(),
+            self.collapse(),
+            self.round_the_cliff(),
+            self.attempts_rise(),
+            self.refused_come_back(),
+        ];
+        claims.extend(self.bursts_in_waves());
+        claims.extend([
+            self.latency(),
+            self.littles_law(),
+            self.books(),
+            self.recovers(),
+            self.pool(),
+        ]);
+        claims
+    }
+
+    fn a_slot_each(&self) -> Claim {
+        let below = self.sustained().into_iter().filter(|l| l.k.x() <= self.c);
+        let cases = below.map(|load| {
+            let predicted = load.k.x() / self.s;
+            let one = 1.0 / self.window_s(load.k.x(), load.queue);
+            let tolerance = self.tick() * predicted + one;
+            Case::new(self.name(&load), predicted, self.goodput(&load), tolerance)
         });
-    let case = |(queue, places, k): &(&str, Option<usize>, Condition)| Case {
-        name: format!("{} at once, {queue}", k.x()),
-        predicted: (share_of(*places, k).0).into(),
-        measured: k.success_share().map(|e| e.scaled(100.0)),
-        tolerance: 1.0,
-    };
-    let law = "of a burst, min(N, c·⌊T/s⌋) succeed, or fewer if the queue holds fewer";
-    claims.push(
-        Claim::at_every(law, Basis::Calibrated, decided.iter().map(case).collect()).unit("%"),
-    );
-    if !toss.is_empty() {
-        let claim = Claim::at_every(
-            format!("{law}, where the last wave is a coin toss"),
-            Basis::Calibrated,
-            toss.iter().map(case).collect(),
-        );
-        let why = "T is a multiple of s, or the burst arrived over about a multiple of s";
-        claims.push(claim.unit("%").unless(Some(why.into())));
+        let text = "up to N = c clients the goodput is N/s";
+        Law::new(text, "requests/s", Disturbed::Fewer(Timers))
+            .within("a tick of the timers, 1 ms, in each service time; and one request, which the end of the window cuts off")
+            .near(cases)
     }
 
-    // Latency and Little's law.
-    let waits = all
-        .iter()
-        .filter(|(_, queue, k)| fits(*queue, k.x()))
-        .map(|(name, queue, k)| Case {
-            name: name.clone(),
-            predicted: (1e3 * model(k.x(), *queue).median.median_ok_s.unwrap_or(f64::NAN)).into(),
-            measured: k.latency(0.5).map(|e| e.scaled(1e3)),
-            tolerance: 3.0,
+    fn capacity_and_no_more(&self) -> Claim {
+        let full = self.sustained().into_iter().filter(|l| {
+            let clients = l.k.x();
+            clients > self.c && self.answered(clients, l.queue)
         });
-    claims.push(
-        Claim::at_every("the median latency is max(s, N·s/c), plus the measured overhead, while the wait is shorter than the timeout", Basis::Calibrated, waits.collect())
-            .unit("ms"),
-    );
-    let little_law = all.iter().map(|(name, _, k)| Case {
-        name: name.clone(),
-        predicted: (1.0).into(),
-        measured: k.estimate(|trial| {
-            let rate = trial.gauges.get("attempts_per_s")?;
-            let inside = trial.gauges.get("in_flight_mean")?;
-            Some(inside / little::number_in_system(*rate, *trial.gauges.get("mean_attempt_s")?))
-        }),
-        tolerance: 0.02,
-    });
-    claims.push(
-        Claim::at_every(
-            "Little's law: requests in flight / (attempts per second × mean time of an attempt)",
-            Basis::Predicted,
-            little_law.collect(),
-        )
-        .unit("(ratio)"),
-    );
-
-    // The books of client and server.
-    let books = summary.all_trials().filter_map(|trial| {
-        let ours = trial.gauges.get("refused_total")?;
-        Some((ours - trial.gauges.get("upstream_refused")?).abs())
-    });
-    let books: Vec<f64> = books.collect();
-    if !books.is_empty() {
-        claims.push(
-            Claim::near(
-                "client and server count the same refusals",
-                Basis::Predicted,
-                0.0,
-                Some(Estimate::exact(books.iter().copied().fold(0.0, f64::max))),
-                0.0,
-            )
-            .unit("largest difference"),
-        );
+        let cases = full
+            .map(|load| Case::share(self.name(&load), self.capacity(), self.goodput(&load), 0.01));
+        let text = "beyond N = c the goodput is c/s while the wait is shorter than the timeout; a queue bounded short enough keeps it so at every level";
+        Law::new(text, "requests/s", Disturbed::Fewer(Timers))
+            .within("1 %: slots that always have work lose nothing; a window of twenty service times cuts off a few answers of 20·c")
+            .near(cases)
     }
 
-    let fall = Fall::of(p);
-    let recovery = summary.only("recovery/unbounded");
-    let aftermath =
-        burst_of(fall.burst as f64, None).aftermath(fall.rate, fall.watch.as_secs_f64());
-    if let Some(k) = &recovery {
-        // Means over tenths of the way: a single request can just miss a wave.
-        let tenth = fall.drain / 10.0;
-        let cases = (0..12).map(|i| {
-            let (from, to) = (tenth * f64::from(i), tenth * f64::from(i + 1));
-            Case {
-                name: format!("{} to {} after the burst", seconds(from), seconds(to)),
-                predicted: (mean_latency(&aftermath, from, to).unwrap_or(f64::NAN)).into(),
-                measured: k.estimate(|trial| mean_latency(&steady_latencies(trial), from, to)),
-                tolerance: s / 4.0,
-            }
+    fn collapse(&self) -> Claim {
+        let crowded = self.sustained().into_iter();
+        let crowded = crowded.filter(|l| self.collapses(l.k.x(), l.queue));
+        let cases = crowded.map(|load| {
+            let in_time = load
+                .k
+                .total(|trial| self.long_enough(&load, trial).then_some(trial.ok as f64));
+            let attempts = load.k.x() / self.t * self.window_s(load.k.x(), load.queue);
+            let attempts = attempts * load.k.trials().len() as f64;
+            Case::new(self.name(&load), 0.0, in_time, attempts / 100.0)
         });
-        claims.push(
-            Claim::at_every(
-                "after a burst, at half load, latency falls to s within backlog/(c/s − λ)",
-                Basis::Predicted,
-                cases.collect(),
-            )
-            .unit("s"),
-        );
+        let text = "collapse: beyond N = c·T/s, of the attempts that begin on an unbounded queue within five timeouts none is answered in time";
+        Law::new(text, "answers in time", Disturbed::Either(Timers))
+            .within("one attempt in a hundred: a gap in the arrivals, when the machine stands still, lets a few in")
+            .near(cases)
     }
-    let pooled = summary.series("burst/pool");
-    if !pooled.is_empty() {
-        let reach = pooled.iter().map(|k| Case {
-            name: format!("{} at once", k.x()),
-            predicted: ((p.slots.min(p.pool) as f64 * (t / s).floor()) + p.pool as f64).min(k.x()).into(),
-            measured: k.gauge("upstream_arrived"),
-            tolerance: 0.02 * k.x(),
+
+    fn round_the_cliff(&self) -> Claim {
+        let overhead = self.summary.calibrated(|host| host.request_overhead_ms);
+        let rest = self.sustained().into_iter().filter(|l| {
+            let clients = l.k.x();
+            let known = self.answered(clients, l.queue) || self.collapses(clients, l.queue);
+            clients > self.c && !known
         });
-        claims.push(
-            Claim::at_every(
-                format!("through a pool of {} connections c·⌊T/s⌋ + {} requests reach the upstream, the rest never do", p.pool, p.pool),
-                Basis::Predicted,
-                reach.collect(),
-            )
-            .unit("requests"),
-        );
+        let tolerance = 0.05 * self.capacity();
+        let cases = rest.filter_map(|load| {
+            let clients = load.k.x();
+            let band = self.model(clients, load.queue);
+            // Where the model itself strays by more, it says nothing.
+            let says = band.goodput.1 - band.goodput.0 < tolerance;
+            let goodput = goodput_of(&band.median, self.window_s(clients, load.queue));
+            let predicted = Given::new(goodput, overhead.origin());
+            let case = Case::new(self.name(&load), predicted, self.goodput(&load), tolerance);
+            says.then_some(case)
+        });
+        let text = "where the wait is about as long as the timeout or a queue is bounded too far away, the sustained goodput is that of the closed loop in virtual time";
+        Law::new(text, "requests/s", Disturbed::Either(Timers))
+            .within("5 % of the capacity: one wave of answers in twenty may be late or in time")
+            .near(cases)
     }
 
-    // The pictures.
-    let points =
-        |series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64)> {
-            series
-                .iter()
-                .filter_map(|k| Some((k.x(), f(k)?.value)))
-                .collect()
-        };
-    let band = |series: &[Condition],
-                f: &dyn Fn(&Condition) -> Option<Estimate>|
-     -> Vec<(f64, f64, f64)> {
-        let ends = |k: &Condition| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi));
-        series.iter().filter_map(ends).collect()
-    };
-    let line =
-        |label: &str, colour, series: &[Condition], f: &dyn Fn(&Condition) -> Option<Estimate>| {
-            Layer::Line(Line::measured(label, colour, points(series, f)).with_band(band(series, f)))
-        };
-    let theory: Vec<(f64, f64)> = unbounded
-        .iter()
-        .map(|k| (k.x(), model(k.x(), None).median.goodput))
-        .collect();
-    let usl = Usl::fit(
-        &points(&unbounded, &goodput)
-            .into_iter()
-            .filter(|(_, y)| *y > 0.0)
-            .collect::<Vec<_>>(),
-    );
-    let attempts = |k: &Condition| k.gauge("attempts_per_s");
-    let share = |k: &Condition| k.success_share();
-    let latency = |q: f64| move |k: &Condition| k.attempt_latency(q);
-    let last = unbounded.last().map_or(0.0, Condition::x);
-    let peak = points(&unbounded, &goodput)
-        .into_iter()
-        .map(|(_, y)| y)
-        .fold(0.0, f64::max);
-    let end = unbounded
-        .last()
-        .and_then(goodput)
-        .map_or(f64::NAN, |e| e.value);
-    let end_attempts = unbounded
-        .last()
-        .and_then(attempts)
-        .map_or(f64::NAN, |e| e.value);
-    let level_axis = || {
-        Axis::log("clients (requests in flight), log scale", Unit::Number)
-            .with_ticks(unbounded.iter().map(Condition::x).collect::<Vec<_>>())
-    };
-
-    let mut rates = vec![
-        Layer::Line(Line::theory("theory", Colour::Muted, theory)),
-        line("attempts", Colour::Orange, &unbounded, &attempts),
-        line("goodput, bounded", Colour::Green, &bounded, &goodput),
-        line(
-            "goodput, unbounded",
-            Colour::Vermilion,
-            &unbounded,
-            &goodput,
-        ),
-    ];
-    if let Some(fit) = usl.filter(|fit| fit.r_squared > 0.5) {
-        let curve = (0..=120)
-            .map(|i| last.powf(f64::from(i) / 120.0))
-            .map(|n| (n, fit.usl.at(n)));
-        rates.push(Layer::Line(Line::theory(
-            "USL (fitted)",
-            Colour::Purple,
-            curve.collect(),
-        )));
-    }
-    let trap = Figure {
-        id: "trap".into(),
-        title: if end < 0.9 * peak {
-            format!(
-                "Goodput stops growing at {} clients and falls to {}/s at {last}, while attempts rise to {}/s",
-                p.slots,
-                number(end),
-                number(end_attempts)
-            )
-        } else {
-            format!(
-                "Goodput stops growing at {} clients: {}/s, whatever the load",
-                p.slots,
-                number(peak)
-            )
-        },
-        subtitle: format!(
-            "Sustained load on {} slots of {}; clients wait {}; bounded queue: {} places. {} trial(s) a point, bands: 95 % intervals",
-            p.slots,
-            p.service,
-            p.timeout,
-            p.queue,
-            unbounded.first().map_or(0, |k| k.trials().len())
-        ),
-        desc:
-            "Three panels over the number of clients: requests per second, latency, success share."
-                .into(),
-        body: Body::Panels(Panels {
-            x: level_axis(),
-            panels: vec![
-                Panel {
-                    title: "Requests per second".into(),
-                    note: "attempts count failures, goodput does not".into(),
-                    y: Axis::linear("", Unit::Number),
-                    layers: rates,
-                    height: 1.5,
-                },
-                Panel {
-                    title: "Time until the answer, or until giving up".into(),
-                    note: "unbounded queue, log scale".into(),
-                    y: Axis::log("", Unit::Seconds),
-                    layers: vec![
-                        Layer::Rule {
-                            y: t,
-                            label: format!("timeout {}", p.timeout),
-                        },
-                        line("p50", Colour::Sky, &unbounded, &latency(0.5)),
-                        line("p95", Colour::Blue, &unbounded, &latency(0.95)),
-                        line("p99", Colour::Ink, &unbounded, &latency(0.99)),
-                    ],
-                    height: 1.0,
-                },
-                Panel {
-                    title: "Success share".into(),
-                    note: "of attempts, answered in time".into(),
-                    y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                    layers: vec![
-                        line("bounded", Colour::Green, &bounded, &share),
-                        line("unbounded", Colour::Vermilion, &unbounded, &share),
-                    ],
-                    height: 0.8,
-                },
-            ],
-            marks: vec![
-                Mark {
-                    x: c,
-                    interval: None,
-                    label: format!("N = c = {}", p.slots),
-                    colour: Colour::Purple,
-                },
-                Mark {
-                    x: patience,
-                    interval: None,
-                    label: format!("N = c·T/s = {patience:.0}"),
-                    colour: Colour::Ink,
-                },
-            ]
-            .into_iter()
-            .filter(|m| m.x < last)
-            .collect(),
-        }),
-    };
-
-    let bursts = summary.series("burst/unbounded");
-    let limited = summary.series("burst/bounded");
-    let burst_theory = |queue| {
-        bursts
+    /// From each level to the next, from the first that fills the slots.
+    fn attempts_rise(&self) -> Claim {
+        let loads = self
+            .unbounded
             .iter()
-            .map(|k| (k.x(), burst_of(k.x(), queue).success_share()))
-            .collect()
-    };
-    let largest = bursts.last();
-    let lucky = largest.and_then(share).map_or(f64::NAN, |e| e.value);
-    let burst = Figure {
-        id: "burst".into(),
-        title: format!("Of {last} requests at once {} succeed: {} slots times {} waves in time", percent(lucky), p.slots, number((t / s).floor())),
-        subtitle: format!("Bursts at {} slots of {}; clients wait {}; bounded queue: {} places", p.slots, p.service, p.timeout, p.queue),
-        desc: "Two panels over the size of the burst: requests per second counted two ways, success share with theory.".into(),
-        body: Body::Panels(Panels {
-            x: Axis { label: "requests at once, log scale".into(), ..level_axis() },
-            panels: vec![
-                Panel {
-                    title: "Requests per second".into(),
-                    note: "N / time, as the source counted, and good answers / time".into(),
-                    y: Axis::linear("", Unit::Number),
-                    layers: vec![
-                        line("N / time", Colour::Orange, &bursts, &attempts),
-                        line("good / time", Colour::Vermilion, &bursts, &goodput),
-                    ],
-                    height: 1.2,
-                },
-                Panel {
-                    title: "Success share".into(),
-                    note: "dashed: theory".into(),
-                    y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                    layers: vec![
-                        Layer::Line(Line::theory("", Colour::Muted, burst_theory(None))),
-                        Layer::Line(Line::theory("", Colour::Muted, burst_theory(Some(p.queue)))),
-                        line("unbounded", Colour::Vermilion, &bursts, &share),
-                        line("bounded", Colour::Green, &limited, &share),
-                    ],
-                    height: 1.0,
-                },
-            ],
-            marks: vec![],
-        }),
-    };
-
-    let mut figures = vec![trap, burst];
-    if let Some(k) = &recovery {
-        figures.push(recovery_figure(k, fall, s));
+            .map(|k| Sustained { k: *k, queue: None });
+        let known = |load: Sustained<'_>| {
+            let predicted = self.sustained_attempts(load.k.x())?;
+            (load.k.x() >= self.c).then_some((predicted, self.attempts(&load), load.k.x()))
+        };
+        let levels: Vec<_> = loads.filter_map(known).collect();
+        let cases = levels.windows(2).map(|pair| {
+            let ((low, before, from), (high, after, to)) = (pair[0], pair[1]);
+            let more = before.zip(after).map(|(before, after)| after.minus(before));
+            Case::new(
+                format!("from {from} to {to} clients"),
+                high - low,
+                more,
+                RECONNECT * high,
+            )
+        });
+        let text = "attempts do not rise while everybody is answered in time; beyond N = c·T/s, where everybody gives up, they do, to N/T";
+        Law::new(text, "more requests/s", Disturbed::Either(Timers))
+            .within("3 % of all attempts: who gives up loses the connection too, and connects anew before the next attempt")
+            .near(cases)
     }
 
-    let mut table = Table::new(
-        "Sustained load",
-        &[
-            "clients",
-            "attempts/s",
-            "goodput/s unbounded",
-            "theory",
-            "goodput/s bounded",
-            "p50",
-            "p95",
-            "p99",
-            "success",
-            "timed out",
-            "refused (bounded)",
-        ],
-    );
-    for k in &unbounded {
-        let twin = summary.at("sustained/bounded", k.x());
-        table.row([
-            number(k.x()),
-            cell(attempts(k), number),
-            cell(goodput(k), number),
-            number(model(k.x(), None).median.goodput),
-            cell(twin.and_then(|b| goodput(&b)), number),
-            cell(k.attempt_latency(0.5), seconds),
-            cell(k.attempt_latency(0.95), seconds),
-            cell(k.attempt_latency(0.99), seconds),
-            cell(k.success_share(), percent),
-            cell(
-                k.estimate(|t| Some(t.timed_out as f64 / t.offered.max(1) as f64)),
-                percent,
-            ),
-            cell(
-                twin.and_then(|b| {
-                    b.estimate(|t| Some(t.rejected as f64 / t.offered.max(1) as f64))
-                }),
-                percent,
-            ),
-        ]);
+    fn refused_come_back(&self) -> Claim {
+        let (queue, pause) = (Some(self.p.queue), self.p.retry_after.s());
+        let loads = self.bounded.iter().map(|k| Sustained { k: *k, queue });
+        // Where nobody is refused yet, it is c/s.
+        let full = |l: &Sustained| l.k.x() > self.c && self.answered(l.k.x(), queue);
+        let some = |l: &Sustained| l.k.x() > self.inside(l.k.x(), queue);
+        let loads: Vec<_> = loads.filter(full).collect();
+        let refused = pause > 0.0 && loads.iter().any(some);
+        let refused = loads.into_iter().filter(move |_| refused);
+        let cases = refused.map(|load| {
+            let clients = load.k.x();
+            let predicted = self.capacity() + (clients - self.inside(clients, queue)) / pause;
+            Case::share(self.name(&load), predicted, self.attempts(&load), 0.05)
+        });
+        let text = "at a bounded queue attempts rise as well: c/s are answered, and each client that finds no place comes back once in a pause";
+        Law::new(text, "requests/s", Disturbed::Fewer(Timers))
+            .within("5 %: the window is one or two pauses long, and those refused together come back spread over one")
+            .near(cases)
     }
-    table.note = format!(
-        "Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}, carried in the theory.",
-        seconds(overhead)
-    );
-    let mut burst_table = Table::new(
-        "Bursts",
-        &[
-            "at once",
-            "N/time",
-            "good/time",
-            "success",
-            "theory",
-            "success bounded",
-            "theory bounded",
-            "failed otherwise",
-        ],
-    );
-    for k in &bursts {
-        let twin = summary.at("burst/bounded", k.x());
-        burst_table.row([
-            number(k.x()),
-            cell(attempts(k), number),
-            cell(goodput(k), number),
-            cell(k.success_share(), percent),
-            percent(burst_of(k.x(), None).success_share()),
-            cell(twin.and_then(|b| b.success_share()), percent),
-            percent(burst_of(k.x(), Some(p.queue)).success_share()),
-            cell(k.estimate(|t| Some(t.failed as f64)), number),
-        ]);
+
+    /// Counting waves. Where T is a multiple of s, luck decides, and the claim is open.
+    fn bursts_in_waves(&self) -> Vec<Claim> {
+        let all = [("unbounded", None), ("bounded", Some(self.p.queue))];
+        let cases: Vec<(bool, Case)> = all
+            .into_iter()
+            .flat_map(|(arm, queue)| {
+                let bursts = self.summary.series(&format!("burst/{arm}"));
+                bursts.into_iter().map(move |k| (arm, queue, k))
+            })
+            .filter(|(_, queue, k)| queue.is_none() || self.arrival_s(k.x()).value < self.s / 2.0)
+            .map(|(arm, queue, k)| {
+                let burst = self.burst_of(k.x(), queue);
+                let predicted = Given::from(burst.successes() as f64);
+                let predicted = match queue {
+                    None => predicted,
+                    Some(_) => predicted.and(self.arrival_s(k.x()).origin()),
+                };
+                let measured = k.estimate(|trial| Some(trial.ok as f64));
+                let name = format!("{} at once, {arm}", k.x());
+                let toss = burst.margin() < 3e-3;
+                (
+                    toss,
+                    Case::new(name, predicted, measured, k.x().min(self.c) / 10.0),
+                )
+            })
+            .collect();
+        let text =
+            "of a burst, min(N, c·⌊T/s⌋) are answered in time, or c + K if the queue holds fewer";
+        let law = |text: String| {
+            Law::new(text, "requests", Disturbed::Fewer(Timers)).within(
+                "a tenth of a wave: a wave of min(N, c) answers is in time or late as a whole",
+            )
+        };
+        let of = |toss| {
+            let cases = cases.iter().filter(move |(t, _)| *t == toss);
+            cases.map(|(_, case)| case.clone()).collect::<Vec<_>>()
+        };
+        let lucky = law(format!("{text}, where the last wave is a coin toss")).near(of(true));
+        let why = "T is a multiple of s".to_string();
+        vec![law(text.into()).near(of(false)), lucky.unless(Some(why))]
     }
-    if let Some(k) = pooled.last() {
-        burst_table.note = format!(
-            "Through a pool of {} connections, of {} requests at once {} succeed and {} ever reach the upstream: the rest time out in the client.",
-            p.pool,
-            k.x(),
-            cell(k.success_share(), percent),
-            cell(k.gauge("upstream_arrived"), number)
+
+    /// How long a burst takes to arrive, by the calibration. Slots that become free meanwhile make room in a
+    /// bounded queue: less than half a service time leaves no doubt.
+    fn arrival_s(&self, requests: f64) -> Given {
+        requests / self.summary.calibrated(|host| host.upstream_ceiling_per_s)
+    }
+
+    fn latency(&self) -> Claim {
+        let overhead = self.summary.calibrated(|host| host.request_overhead_ms);
+        let answered = self.sustained().into_iter();
+        let answered = answered.filter(|l| self.answered(l.k.x(), l.queue));
+        let cases = answered.map(|load| {
+            let clients = load.k.x();
+            let inside = 1e3 * self.time_inside(clients, load.queue);
+            // Where all slots have work, what a request costs besides hides behind the wait.
+            let predicted = match clients {
+                n if n <= self.c => overhead + inside,
+                _ => inside.into(),
+            };
+            let measured = load.k.latency(0.5).map(|e| e.scaled(1e3));
+            Case::share(self.name(&load), predicted, measured, self.tick())
+        });
+        let text = "the median latency is s, plus the measured overhead, up to N = c, and N·s/c beyond, while that is shorter than the timeout";
+        // Of many requests: a machine that stands still holds up those that are answered meanwhile.
+        Law::new(text, "ms", Disturbed::Either(Timers))
+            .within("a tick of the timers, 1 ms, in each service time waited for")
+            .near(cases)
+    }
+
+    /// Three instruments: a thread that looks how many are in flight, the server's count, the clients'
+    /// clocks.
+    fn littles_law(&self) -> Claim {
+        let cases = self.sustained().into_iter().map(|load| {
+            let (clients, queue) = (load.k.x(), load.queue);
+            let inside = self.inside(clients, queue);
+            let time = self.time_inside(clients, queue).min(self.t);
+            let cut = time / (self.window_s(clients, queue) * inside.sqrt());
+            let measured = load.k.estimate(|trial| {
+                let gauge = |name: &str| trial.gauges.get(name).copied();
+                let time = trial.attempt_latency.mean_s()?;
+                let number = little::number_in_system(gauge("arrived_per_s")?, time);
+                Some(gauge("in_flight_sampled")? / number)
+            });
+            Case::new(self.name(&load), 1.0, measured, 0.01 + cut)
+        });
+        let text = "Little's law: requests in flight, as a thread sees them that looks now and then, over arrivals per second, as the server counts them, times the mean time of an attempt by the clients' clocks";
+        Law::new(text, "(ratio)", Disturbed::Either(Timers))
+            .within("1 %, and what the ends of the window cut: about √L of L requests weigh differently at either, each for W, so W/(window·√L)")
+            .near(cases)
+    }
+
+    fn books(&self) -> Claim {
+        // A client that gives up does not learn that it was refused.
+        let differ = self.summary.total(|trial| {
+            if trial.timed_out + trial.failed + trial.aborted > 0 {
+                return None;
+            }
+            let ours = trial.gauges.get("refused_total")?;
+            Some((ours - trial.gauges.get("upstream_refused")?).abs())
+        });
+        let cases = differ
+            .map(|differ| Case::exact("all trials in which nobody gives up", 0.0, Some(differ)));
+        Law::counted(
+            "client and server count the same refusals",
+            "refusals that differ",
+        )
+        .books()
+        .near(cases)
+    }
+
+    fn recovers(&self) -> Claim {
+        let (p, fall) = (self.p, Fall::of(self.p));
+        let aftermath = self
+            .burst_of(fall.burst as f64, None)
+            .aftermath(fall.rate, fall.watch.as_secs_f64());
+        // Means over tenths of the way: a single request can just miss a wave. While the burst arrives,
+        // the first of the others find fewer before them.
+        let tenth = fall.drain / 10.0;
+        let cases = self.recovery.iter().flat_map(|k| {
+            let aftermath = &aftermath;
+            (1..12).filter_map(move |i| {
+                let (from, to) = (tenth * f64::from(i), tenth * f64::from(i + 1));
+                Some(Case::new(
+                    format!("{} to {} after the burst", seconds(from), seconds(to)),
+                    mean_latency(aftermath, from, to)?,
+                    k.every(|trial| mean_latency(&steady_latencies(trial), from, to)),
+                    p.service.s() / 10.0,
+                ))
+            })
+        });
+        let text = "after a burst, at half load, latency falls to s within backlog/(c/s − λ)";
+        // All cases are of one condition and cannot lend each other an interval: each trial has to agree by
+        // itself. Means as well; and the service's own clock goes on when the machine stands still.
+        Law::new(text, "s", Disturbed::Either(Timers))
+            .within("a tenth of s: the burst takes about that long to arrive, and all steps of the way down come that much later")
+            .near(cases)
+    }
+
+    fn pool(&self) -> Claim {
+        let p = self.p;
+        let cases = self.summary.series("burst/pool").into_iter().map(|k| {
+            let waves = p.slots.min(p.pool) as f64 * (self.t / self.s).floor();
+            let predicted = (waves + p.pool as f64).min(k.x());
+            let reach = k.every(|trial| trial.gauges.get("upstream_arrived").copied());
+            Case::share(format!("{} at once", k.x()), predicted, reach, 0.02)
+        });
+        let text = format!(
+            "through a pool of {} connections c·⌊T/s⌋ + {} requests reach the upstream, the rest never do",
+            p.pool, p.pool
         );
+        Law::new(text, "requests", Disturbed::Fewer(Timers))
+            .within("2 %: one answer in fifty may be held up past the timeout, and its connection with it")
+            .near(cases)
+    }
+}
+
+/// What a client that has given up pays before its next attempt, as a share of the attempts.
+const RECONNECT: f64 = 0.03;
+
+/// The charts.
+impl<'a> View<'a> {
+    fn points(
+        &self,
+        series: &[Condition<'a>],
+        f: &dyn Fn(&Condition<'a>) -> Option<Estimate>,
+    ) -> Vec<(f64, f64)> {
+        let of = |k: &Condition<'a>| Some((k.x(), f(k)?.value));
+        series.iter().filter_map(of).collect()
     }
 
-    let mut tables = vec![table, burst_table];
-    tables.extend(beside_python(summary));
+    fn line(
+        &self,
+        label: &str,
+        colour: Colour,
+        series: &[Condition<'a>],
+        f: &dyn Fn(&Condition<'a>) -> Option<Estimate>,
+    ) -> Line {
+        let ends = |k: &Condition<'a>| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi));
+        let band = series.iter().filter_map(ends).collect();
+        Line::measured(label, colour, self.points(series, f)).with_band(band)
+    }
 
-    let sustained = unbounded
-        .last()
-        .map_or(f64::NAN, |k| model(k.x(), None).median.goodput);
-    let answered = largest.map_or(f64::NAN, |k| share_of(None, k).0);
-    let answers = vec![
-        Answer::near("goodput", unbounded.last().and_then(goodput), sustained),
-        Answer::near(
-            "success",
-            largest.and_then(share).map(|e| e.scaled(100.0)),
-            answered,
-        ),
-    ];
-    Findings {
-        headline: format!(
-            "With {} slots of {} goodput grows to {}/s and no further. At {last} clients it is {}/s with an unbounded queue and {}/s with {} places, while attempts run at {}/s.",
+    /// The same line, broken where theory has a cliff: nobody measured what lies between.
+    fn broken(&self, line: Line) -> Layer {
+        let cliff = self.patience();
+        let (mut points, beyond): (Vec<_>, Vec<_>) =
+            line.points.into_iter().partition(|(x, _)| *x < cliff);
+        if !points.is_empty() && !beyond.is_empty() {
+            points.push((cliff, f64::NAN));
+        }
+        points.extend(beyond);
+        Layer::Line(Line { points, ..line })
+    }
+
+    fn unbounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
+        self.goodput(&Sustained { k: *k, queue: None })
+    }
+
+    fn unbounded_attempts(&self, k: &Condition<'a>) -> Option<Estimate> {
+        self.attempts(&Sustained { k: *k, queue: None })
+    }
+
+    fn bounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
+        self.goodput(&Sustained {
+            k: *k,
+            queue: Some(self.p.queue),
+        })
+    }
+
+    fn level_axis(&self, label: &str) -> Axis {
+        let levels: Vec<f64> = self.unbounded.iter().map(Condition::x).collect();
+        Axis::log(label, Unit::Number).with_ticks(levels)
+    }
+
+    /// Where goodput is full: the smallest level within 2 % of the most; and the last level.
+    fn knee(&self) -> Option<(Reached, Reached)> {
+        let of = |k: &Condition<'a>| {
+            let goodput = self.unbounded_goodput(k)?.value;
+            Some(Reached {
+                clients: k.x(),
+                goodput,
+            })
+        };
+        let levels: Vec<Reached> = self.unbounded.iter().filter_map(of).collect();
+        let most = levels.iter().map(|l| l.goodput).fold(0.0, f64::max);
+        let full = levels.iter().find(|l| l.goodput >= 0.98 * most)?;
+        Some((*full, *levels.last()?))
+    }
+
+    fn trap_title(&self) -> String {
+        let Some((full, last)) = self.knee() else {
+            return "Requests per second under sustained load".into();
+        };
+        let (goodput, end) = (number(full.goodput), number(last.goodput));
+        match () {
+            () if full.clients == last.clients => format!(
+                "Goodput grows with the clients, to {end}/s at {}, the most that were tried",
+                last.clients
+            ),
+            () if last.goodput < 0.9 * full.goodput => format!(
+                "Goodput stops growing at {} clients, {goodput}/s; at {} it is {end}/s, of {} attempts/s",
+                full.clients,
+                last.clients,
+                cell(
+                    self.unbounded
+                        .last()
+                        .and_then(|k| self.unbounded_attempts(k)),
+                    number
+                )
+            ),
+            () => format!(
+                "Goodput stops growing at {} clients: {goodput}/s there, {end}/s at {}",
+                full.clients, last.clients
+            ),
+        }
+    }
+
+    fn headline(&self) -> String {
+        let (p, last) = (self.p, self.unbounded.last());
+        let Some((full, end)) = self.knee() else {
+            return "Nothing was measured under sustained load.".into();
+        };
+        let goodput = number(full.goodput);
+        if full.clients == end.clients {
+            return format!(
+                "With {} slots of {} goodput grows to {goodput}/s at {} clients, the most that were tried.",
+                p.slots, p.service, full.clients
+            );
+        }
+        let bounded = self.bounded.iter().find(|k| k.x() == end.clients);
+        format!(
+            "With {} slots of {} goodput grows to {goodput}/s at {} clients and no further. At {} clients it is {}/s with an unbounded queue and {}/s with {} places, while {}/s are attempted at the unbounded one.",
             p.slots,
             p.service,
-            number(peak),
-            number(end),
-            cell(bounded.last().and_then(goodput), number),
+            full.clients,
+            end.clients,
+            number(end.goodput),
+            cell(bounded.and_then(|k| self.bounded_goodput(k)), number),
             p.queue,
-            number(end_attempts)
-        ),
-        figures,
-        tables,
-        claims,
-        answers,
+            cell(last.and_then(|k| self.unbounded_attempts(k)), number)
+        )
+    }
+
+    fn rates(&self) -> Vec<Layer> {
+        let goodput = |k: &Condition<'a>| self.unbounded_goodput(k);
+        let last = self.unbounded.last().map_or(1.0, Condition::x);
+        let (full, cliff) = (self.c.min(last), self.patience().min(last));
+        // Straight between its corners, and a cliff.
+        let mut theory: Vec<(f64, f64)> = (0..=60)
+            .map(|i| full.powf(f64::from(i) / 60.0))
+            .map(|n| (n, n / self.s))
+            .collect();
+        theory.push((cliff, full / self.s));
+        if cliff < last {
+            theory.extend([(cliff, 0.0), (last, 0.0)]);
+        }
+        let mut layers = vec![
+            Layer::Line(Line::theory("theory", Colour::Muted, theory)),
+            Layer::Line(
+                self.line("attempts", Colour::Orange, &self.unbounded, &|k| {
+                    self.unbounded_attempts(k)
+                }),
+            ),
+            Layer::Line(
+                self.line("goodput, bounded", Colour::Green, &self.bounded, &|k| {
+                    self.bounded_goodput(k)
+                }),
+            ),
+            self.broken(self.line(
+                "goodput, unbounded",
+                Colour::Vermilion,
+                &self.unbounded,
+                &goodput,
+            )),
+        ];
+        let positive = self.points(&self.unbounded, &goodput).into_iter();
+        let fit = Usl::fit(&positive.filter(|(_, y)| *y > 0.0).collect::<Vec<_>>());
+        if let Some(fit) = fit.filter(|fit| fit.r_squared > 0.5) {
+            let curve = (0..=120)
+                .map(|i| last.powf(f64::from(i) / 120.0))
+                .map(|n| (n, fit.usl.at(n)));
+            layers.push(Layer::Line(Line::theory(
+                "USL (fitted)",
+                Colour::Purple,
+                curve.collect(),
+            )));
+        }
+        layers
+    }
+
+    fn trap(&self) -> Figure {
+        let p = self.p;
+        let latency = |q: f64| move |k: &Condition<'a>| k.attempt_latency(q);
+        let share = |k: &Condition<'a>| k.success_share();
+        let waited =
+            |label, colour, q| Layer::Line(self.line(label, colour, &self.unbounded, &latency(q)));
+        let last = self.unbounded.last().map_or(0.0, Condition::x);
+        let mark = |x: f64, label: String, colour| Mark {
+            x,
+            interval: None,
+            label,
+            colour,
+        };
+        let marks = [
+            mark(self.c, format!("N = c = {}", p.slots), Colour::Purple),
+            mark(
+                self.patience(),
+                format!("N = c·T/s = {:.0}", self.patience()),
+                Colour::Ink,
+            ),
+        ];
+        Figure {
+            id: "trap".into(),
+            title: self.trap_title(),
+            subtitle: format!(
+                "Sustained load on {} slots of {}; clients wait {}; bounded queue: {} places. {} trial(s) a point, bands: 95 % intervals",
+                p.slots,
+                p.service,
+                p.timeout,
+                p.queue,
+                self.unbounded.first().map_or(0, |k| k.trials().len())
+            ),
+            desc:
+                "Three panels over the number of clients: requests per second, latency, success share."
+                    .into(),
+            body: Body::Panels(Panels {
+                x: self.level_axis("clients (requests in flight), log scale"),
+                panels: vec![
+                    Panel {
+                        title: "Requests per second".into(),
+                        note: "attempts count failures, goodput does not".into(),
+                        y: Axis::linear("", Unit::Number),
+                        layers: self.rates(),
+                        height: 1.5,
+                    },
+                    Panel {
+                        title: "Time until the answer, or until giving up".into(),
+                        note: "unbounded queue, log scale".into(),
+                        y: Axis::log("", Unit::Seconds),
+                        layers: vec![
+                            Layer::Rule {
+                                y: self.t,
+                                label: format!("timeout {}", p.timeout),
+                            },
+                            waited("p50", Colour::Sky, 0.5),
+                            waited("p95", Colour::Blue, 0.95),
+                            waited("p99", Colour::Ink, 0.99),
+                        ],
+                        height: 1.0,
+                    },
+                    Panel {
+                        title: "Success share".into(),
+                        note: "of attempts, answered in time".into(),
+                        y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
+                        layers: vec![
+                            Layer::Line(self.line(
+                                "bounded",
+                                Colour::Green,
+                                &self.bounded,
+                                &share,
+                            )),
+                            self.broken(self.line(
+                                "unbounded",
+                                Colour::Vermilion,
+                                &self.unbounded,
+                                &share,
+                            )),
+                        ],
+                        height: 0.8,
+                    },
+                ],
+                marks: marks.into_iter().filter(|m| m.x < last).collect(),
+            }),
+        }
+    }
+
+    fn burst_title(&self) -> String {
+        let largest = self.bursts.last();
+        let Some((k, share)) = largest.and_then(|k| Some((k, k.success_share()?.value))) else {
+            return "Bursts of requests".into();
+        };
+        let waves = (self.t / self.s).floor();
+        match share {
+            1.0 => format!("Of {} requests at once all are answered in time", k.x()),
+            share => format!(
+                "Of {} requests at once {} are answered in time; {} slots times {} waves are {}",
+                k.x(),
+                percent(share),
+                self.p.slots,
+                number(waves),
+                number(self.c * waves)
+            ),
+        }
+    }
+
+    fn burst(&self) -> Figure {
+        let p = self.p;
+        let limited = self.summary.series("burst/bounded");
+        let last = self.bursts.last().map_or(1.0, Condition::x);
+        let theory = |queue| {
+            let sizes = (0..=200).map(|i| last.powf(f64::from(i) / 200.0).round());
+            let share = |n: f64| (n, self.burst_of(n, queue).success_share());
+            let line = sizes.map(share).collect();
+            Layer::Line(Line::theory("", Colour::Muted, line))
+        };
+        let all = |k: &Condition<'a>| k.estimate(|t| Some(t.offered as f64 / t.wall_s));
+        let good = |k: &Condition<'a>| k.estimate(|t| Some(t.ok as f64 / t.wall_s));
+        let share = |k: &Condition<'a>| k.success_share();
+        let (bursts, of) = (&self.bursts, Layer::Line);
+        Figure {
+            id: "burst".into(),
+            title: self.burst_title(),
+            subtitle: format!(
+                "Bursts at {} slots of {}; clients wait {}; bounded queue: {} places",
+                p.slots, p.service, p.timeout, p.queue
+            ),
+            desc: "Two panels over the size of the burst: requests per second counted two ways, success share with theory.".into(),
+            body: Body::Panels(Panels {
+                x: self.level_axis("requests at once, log scale"),
+                panels: vec![
+                    Panel {
+                        title: "Requests per second".into(),
+                        note: "N / time, which counts failures, and good answers / time".into(),
+                        y: Axis::linear("", Unit::Number),
+                        layers: vec![
+                            of(self.line("N / time", Colour::Orange, bursts, &all)),
+                            of(self.line("good / time", Colour::Vermilion, bursts, &good)),
+                        ],
+                        height: 1.2,
+                    },
+                    Panel {
+                        title: "Success share".into(),
+                        note: "dashed: theory".into(),
+                        y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
+                        layers: vec![
+                            theory(None),
+                            theory(Some(p.queue)),
+                            of(self.line("unbounded", Colour::Vermilion, bursts, &share)),
+                            of(self.line("bounded", Colour::Green, &limited, &share)),
+                        ],
+                        height: 1.0,
+                    },
+                ],
+                marks: vec![],
+            }),
+        }
+    }
+}
+
+/// A level of the sustained load, and what was answered there per second.
+#[derive(Clone, Copy)]
+struct Reached {
+    clients: f64,
+    goodput: f64,
+}
+
+/// The tables and the answers.
+impl View<'_> {
+    fn sustained_table(&self) -> Table {
+        let mut table = Table::new(
+            "Sustained load",
+            &[
+                "clients",
+                "attempts/s",
+                "goodput/s unbounded",
+                "theory",
+                "goodput/s bounded",
+                "p50",
+                "p95",
+                "p99",
+                "success",
+                "timed out",
+                "refused (bounded)",
+            ],
+        );
+        let share = |k: &Condition, of: fn(&Trial) -> u64| {
+            k.estimate(|t| (t.offered > 0).then(|| of(t) as f64 / t.offered as f64))
+        };
+        for k in &self.unbounded {
+            let twin = self.summary.at("sustained/bounded", k.x());
+            table.row([
+                number(k.x()),
+                cell(self.unbounded_attempts(k), number),
+                cell(self.unbounded_goodput(k), number),
+                number(self.sustained_goodput(k.x())),
+                cell(twin.and_then(|b| self.bounded_goodput(&b)), number),
+                cell(k.attempt_latency(0.5), seconds),
+                cell(k.attempt_latency(0.95), seconds),
+                cell(k.attempt_latency(0.99), seconds),
+                cell(k.success_share(), percent),
+                cell(share(k, |t| t.timed_out), percent),
+                cell(twin.and_then(|b| share(&b, |t| t.rejected)), percent),
+            ]);
+        }
+        table.note = format!(
+            "Attempts and good answers are counted over the window. Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}.",
+            seconds(self.summary.host().request_overhead_ms / 1e3)
+        );
+        table
+    }
+
+    fn burst_table(&self) -> Table {
+        let mut table = Table::new(
+            "Bursts",
+            &[
+                "at once",
+                "N/time",
+                "good/time",
+                "success",
+                "theory",
+                "success bounded",
+                "theory bounded",
+                "failed otherwise",
+            ],
+        );
+        for k in &self.bursts {
+            let twin = self.summary.at("burst/bounded", k.x());
+            let theory = |queue| percent(self.burst_of(k.x(), queue).success_share());
+            table.row([
+                number(k.x()),
+                cell(k.estimate(|t| Some(t.offered as f64 / t.wall_s)), number),
+                cell(k.estimate(|t| Some(t.ok as f64 / t.wall_s)), number),
+                cell(k.success_share(), percent),
+                theory(None),
+                cell(twin.and_then(|b| b.success_share()), percent),
+                theory(Some(self.p.queue)),
+                cell(k.estimate(|t| Some(t.failed as f64)), number),
+            ]);
+        }
+        if let Some(k) = self.summary.series("burst/pool").last() {
+            table.note = format!(
+                "Through a pool of {} connections, of {} requests at once {} succeed and {} ever reach the upstream: the rest time out in the client.",
+                self.p.pool,
+                k.x(),
+                cell(k.success_share(), percent),
+                cell(k.gauge("upstream_arrived"), number)
+            );
+        }
+        table
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let (level, burst) = (self.unbounded.last(), self.bursts.last());
+        let theory = level.map_or(f64::NAN, |k| self.sustained_goodput(k.x()));
+        let lucky = burst.map_or(f64::NAN, |k| self.burst_of(k.x(), None).success_share());
+        vec![
+            Answer::near(
+                "goodput",
+                level.and_then(|k| self.unbounded_goodput(k)),
+                theory,
+            ),
+            Answer::near("success", burst.and_then(Condition::success_share), lucky).scaled(100.0),
+        ]
     }
 }
 
@@ -714,23 +1023,33 @@ fn mean_latency(latencies: &[(f64, f64)], from: f64, to: f64) -> Option<f64> {
 }
 
 /// Latency after the burst, falling along the line that the leftover capacity draws.
-fn recovery_figure(k: &Condition, fall: Fall, service: f64) -> Figure {
-    let measured = k.trials().first().map(steady_latencies).unwrap_or_default();
+fn recovery_figure(k: &Condition, p: &Params) -> Figure {
+    let (fall, service) = (Fall::of(p), p.service.s());
     let watch = fall.watch.as_secs_f64();
     // Each second takes half a second of the wait away, at half the capacity.
     let line = |at: f64| service + ((fall.drain - at) / 2.0).max(0.0);
     let theory = [0.0, fall.drain, watch].map(|at| (at, line(at)));
-    let slow = measured
-        .iter()
-        .filter(|(_, latency)| *latency > 2.0 * service);
-    let took = slow.map(|(at, _)| *at).fold(0.0, f64::max);
+    let felt = |trial: &Trial| {
+        let latencies = steady_latencies(trial).into_iter();
+        let slow = latencies.filter(|(_, latency)| *latency > 2.0 * service);
+        slow.map(|(at, _)| at).fold(0.0, f64::max)
+    };
+    let drawn = k.typical(felt);
+    let measured = drawn.map(steady_latencies).unwrap_or_default();
+    let took = drawn.map_or(f64::NAN, felt);
     Figure {
         id: "recovery".into(),
-        title: format!("A burst of {} requests is felt for {}, long after its clients have left", fall.burst, seconds(took)),
-        subtitle: format!(
-            "At 0 s {} requests arrive at once; from then on {}/s, half the capacity. Dashed: the backlog worked off by what capacity is left. It steps because slots filled together come free together",
+        title: format!(
+            "A burst of {} requests is felt for {}; its clients wait {}",
             fall.burst,
-            number(fall.rate)
+            seconds(took),
+            p.timeout
+        ),
+        subtitle: format!(
+            "At 0 s {} requests arrive at once; from then on {}/s, half the capacity. Dashed: the backlog worked off by what capacity is left. It steps because slots filled together come free together. One of {} trial(s)",
+            fall.burst,
+            number(fall.rate),
+            k.trials().len()
         ),
         desc: "Latency of requests over the time of their arrival, falling in a straight line to the service time.".into(),
         body: Body::Panels(Panels {

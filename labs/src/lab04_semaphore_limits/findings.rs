@@ -5,294 +5,605 @@ use lab_kit::theory::{Burst, Limited, little};
 
 use super::Params;
 
+use Resource::Timers;
+
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let (c, s, t) = (p.slots as f64, p.service.s(), p.timeout.s());
-    let capacity = c / s;
-    let all = Burst {
-        n: p.requests,
-        slots: p.slots,
-        service: s,
-        queue: None,
-        timeout: t,
-    };
-    // Up to m = c a permit's round trip sets the pace, with what a request costs besides its
-    // service, and the m answers of a wave leave the server's one thread one after another.
-    // Beyond, the slots set it and are never without work; only the first wave's arrival and the
-    // last one's answers take their time.
-    let host = summary.host();
-    let wave = |m: f64| host.request_overhead_ms / 1e3 + m / host.upstream_ceiling_per_s.max(1.0);
-    let theory = |k: &Condition| {
-        let alone = k.x() <= c;
-        let service = if alone { s + wave(k.x()) } else { s };
-        let limited = Burst { service, ..all }.limited(k.x() as usize)?;
-        let ends = if alone { 0.0 } else { wave(c) };
+    let view = View::of(p, summary);
+    let figures = [Some(view.sweep()), view.against(), view.adapting()];
+    let mut tables = vec![view.table()];
+    tables.extend(beside_python(summary));
+    Findings {
+        headline: view.headline(),
+        figures: figures.into_iter().flatten().collect(),
+        tables,
+        claims: view.claims(),
+        answers: view.answers(),
+    }
+}
+
+/// The record, and what theory says.
+struct View<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    c: f64,
+    s: f64,
+    t: f64,
+    limits: Vec<Condition<'a>>,
+    none: Option<Condition<'a>>,
+    inside: Option<Condition<'a>>,
+    adaptive: Vec<Condition<'a>>,
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        View {
+            p,
+            summary,
+            c: p.slots as f64,
+            s: p.service.s(),
+            t: p.timeout.s(),
+            limits: summary.series("limit"),
+            none: summary.only("none"),
+            inside: summary.only("inside"),
+            adaptive: summary.series("adaptive"),
+        }
+    }
+
+    fn capacity(&self) -> f64 {
+        self.c / self.s
+    }
+
+    /// All requests at once.
+    fn all(&self) -> Burst {
+        Burst {
+            n: self.p.requests,
+            slots: self.p.slots,
+            service: self.s,
+            queue: None,
+            timeout: self.t,
+        }
+    }
+
+    /// The largest limit that protects: slots times the waves that fit into the timeout.
+    fn protects_to(&self) -> f64 {
+        self.c * (self.t / self.s).floor()
+    }
+
+    fn protecting(&self) -> impl Iterator<Item = &Condition<'a>> {
+        self.limits.iter().filter(|k| k.x() <= self.protects_to())
+    }
+
+    /// What a wave of requests costs besides its service: a request's overhead, and the server's one
+    /// thread, which answers them one after another.
+    fn wave(&self, requests: f64) -> Given {
+        self.summary.calibrated(|host| {
+            host.request_overhead_ms / 1e3 + requests / host.upstream_ceiling_per_s.max(1.0)
+        })
+    }
+
+    /// The burst behind so many permits. Up to m = c a permit's round trip sets the pace, with what a
+    /// request costs besides its service. Beyond, the slots set it and are never without work; only the
+    /// first wave's arrival and the last one's answers take their time.
+    fn limited(&self, limit: f64) -> Option<Limited> {
+        let alone = limit <= self.c;
+        let cost = self.wave(limit.min(self.c)).value;
+        let (more, ends) = if alone { (cost, 0.0) } else { (0.0, cost) };
+        let service = self.s + more;
+        let all = Burst {
+            service,
+            ..self.all()
+        };
+        let limited = all.limited(limit as usize)?;
         Some(Limited {
             makespan: limited.makespan + 2.0 * ends,
             mean_latency: limited.mean_latency.map(|l| l + ends),
             ..limited
         })
-    };
-    let of = |f: fn(&Limited) -> f64| move |k: &Condition| theory(k).map_or(f64::NAN, |l| f(&l));
-    let protects = |k: &Condition| k.x() <= c * (t / s).floor();
+    }
 
-    let limits = summary.series("limit");
-    let none = summary.only("none");
-    let inside = summary.only("inside");
-    let adaptive = summary.series("adaptive");
-    let goodput = |k: &Condition| k.gauge("goodput_per_s");
-    let share = |k: &Condition| k.success_share().map(|e| e.scaled(100.0));
-    let permits = |k: &Condition| format!("a limit of {}", k.x());
-    let late_last_wave = (t - (t / s).round() * s).abs() < 3e-3;
+    /// A figure of that theory, which knows that it rests on the calibration.
+    fn theory(&self, k: &Condition, of: impl Fn(&Limited) -> Option<f64>) -> Option<Given> {
+        let value = of(&self.limited(k.x())?)?;
+        Some(Given::new(value, self.wave(0.0).origin()))
+    }
 
-    let mut claims = Vec::new();
-    let rates = limits.iter().filter(|k| protects(k)).map(|k| Case {
-        name: permits(k),
-        predicted: (of(Limited::goodput)(k)).into(),
-        measured: goodput(k),
-        tolerance: 0.02 * of(Limited::goodput)(k),
-    });
-    claims.extend(Claim::law("the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T", Basis::Calibrated, rates.collect(), "requests/s"));
-    let luck = late_last_wave.then(|| {
-        "T is a multiple of s: whether the last wave is in time is a coin toss".to_string()
-    });
-    let mut shares: Vec<Case> = limits
-        .iter()
-        .map(|k| Case {
-            name: permits(k),
-            predicted: (100.0 * of(Limited::success_share)(k)).into(),
-            measured: share(k),
-            tolerance: 1.0,
-        })
+    /// A tick of the timers, a millisecond, as a share of a service time.
+    fn tick(&self) -> f64 {
+        1e-3 / self.s
+    }
+
+    /// The smallest limit tried that reaches the full throughput, with what it reaches.
+    fn best(&self) -> Option<(&Condition<'a>, f64)> {
+        let reached = self
+            .protecting()
+            .filter_map(|k| Some((k, goodput(k)?.value)));
+        let mut enough = reached.filter(|(_, rate)| *rate >= 0.95 * self.capacity());
+        enough.next()
+    }
+
+    /// The smallest limit tried that is not below Little's `L = λ·W = c`.
+    fn expected(&self) -> Option<f64> {
+        let limits = self.limits.iter().map(Condition::x);
+        limits.filter(|m| *m >= self.c).reduce(f64::min)
+    }
+
+    fn lost(&self) -> Option<Estimate> {
+        let lost = |t: &Trial| (t.offered > 0).then(|| 1.0 - t.ok as f64 / t.offered as f64);
+        self.none.as_ref()?.estimate(lost)
+    }
+}
+
+fn goodput(k: &Condition) -> Option<Estimate> {
+    k.gauge("goodput_per_s")
+}
+
+/// From arrival to the answer, the mean of those that are answered in time.
+fn from_arrival(trial: &Trial) -> Option<f64> {
+    trial.latency.mean_s()
+}
+
+/// From the permit to the answer, the mean of the same ones. Older records have it of all requests, which
+/// is the same where all are answered.
+fn from_sending(trial: &Trial) -> Option<f64> {
+    let gauge = |name: &str| trial.gauges.get(name).copied();
+    let older = || gauge("inside_mean_s").filter(|_| trial.ok == trial.offered);
+    gauge("ok_from_sending_s").or_else(older)
+}
+
+/// Mean of the limit over whole rises from one fall to another, once a quarter of the requests is through.
+fn settled_limit(trial: &Trial) -> Option<f64> {
+    let limits: Vec<f64> = trial.traces.get("limit")?.iter().map(|(_, l)| *l).collect();
+    let falls = limits.windows(2).enumerate().filter(|(_, l)| l[1] < l[0]);
+    let falls: Vec<usize> = falls
+        .map(|(at, _)| at + 1)
+        .filter(|at| *at >= limits.len() / 4)
         .collect();
-    for (name, k) in [
-        ("no limit", &none),
-        ("a semaphore made inside the function", &inside),
-    ] {
-        shares.extend(k.as_ref().map(|k| Case {
-            name: name.into(),
-            predicted: (100.0 * all.success_share()).into(),
-            measured: share(k),
-            tolerance: 1.0,
-        }));
+    let (first, last) = (*falls.first()?, *falls.last()?);
+    let whole = limits.get(first..last).filter(|whole| !whole.is_empty())?;
+    Some(whole.iter().sum::<f64>() / whole.len() as f64)
+}
+
+/// The claims.
+impl View<'_> {
+    fn claims(&self) -> Vec<Claim> {
+        vec![
+            self.throughput(),
+            self.protection(),
+            self.waiting(),
+            self.waiting_inside(),
+            self.settles(),
+        ]
     }
-    claims.extend(
-        Claim::law("every request succeeds while m is at most c times the waves that fit into T; a larger limit, none, or one made inside the function protects nobody", Basis::Predicted, shares, "%")
-            .map(|claim| claim.unless(luck)),
-    );
-    // Little: the smallest limit tried that reaches the plateau is the smallest not below c.
-    let reaching = limits
-        .iter()
-        .filter(|k| protects(k) && goodput(k).is_some_and(|g| g.value >= 0.95 * capacity));
-    let best = reaching.map(Condition::x).fold(f64::INFINITY, f64::min);
-    let candidates = limits.iter().map(Condition::x).filter(|m| *m >= c);
-    let expected = candidates.fold(f64::INFINITY, f64::min);
-    if expected.is_finite() {
-        claims.push(
-            Claim::near(
-                "the smallest limit tried that reaches the full throughput is the first one at or above Little's L = λ·W = c",
-                Basis::Predicted,
-                expected,
-                best.is_finite().then(|| Estimate::exact(best)),
-                // Limits are whole numbers.
-                0.5,
-            )
-            .unit("requests in flight"),
+
+    fn permits(k: &Condition) -> String {
+        format!("a limit of {}", k.x())
+    }
+
+    fn throughput(&self) -> Claim {
+        let cases = self.protecting().filter_map(|k| {
+            let predicted = self.theory(k, |l| Some(l.goodput()))?;
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                goodput(k),
+                self.tick(),
+            ))
+        });
+        let text = "the goodput is m/s up to m = c and c/s from there on, while m is at most c times the waves that fit into T";
+        Law::new(text, "requests/s", Disturbed::Fewer(Timers))
+            .within("a tick of the timers, 1 ms, in each service time")
+            .near(cases)
+    }
+
+    fn protection(&self) -> Claim {
+        let share = |k: &Condition| k.success_share().map(|e| e.scaled(100.0));
+        let of = |name: String, k: &Condition, predicted: f64| {
+            Case::new(name, 100.0 * predicted, share(k), 1.0)
+        };
+        let limits = self.limits.iter().filter_map(|k| {
+            let limited = self.all().limited(k.x() as usize)?;
+            Some(of(Self::permits(k), k, limited.success_share()))
+        });
+        let unprotected = [
+            ("no limit", &self.none),
+            ("a semaphore made inside the function", &self.inside),
+        ];
+        let unprotected = unprotected
+            .into_iter()
+            .filter_map(|(name, k)| Some(of(name.into(), k.as_ref()?, self.all().success_share())));
+        let waves = (self.t / self.s).round();
+        let toss = (self.t - waves * self.s).abs() < 3e-3;
+        let why = "T is a multiple of s: whether the last wave is in time is a coin toss";
+        let text = "every request succeeds while m is at most c times the waves that fit into T; a larger limit, none, or one made inside the function protects nobody";
+        Law::new(text, "%", Disturbed::Fewer(Timers))
+            .within("1 point: the last wave in time has ticks to spare, yet a request in a hundred may be held up")
+            .near(limits.chain(unprotected))
+            .unless(toss.then(|| why.to_string()))
+    }
+
+    fn waiting(&self) -> Claim {
+        let cases = self.protecting().filter_map(|k| {
+            let predicted = self.theory(k, |l| l.mean_latency)?;
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                k.estimate(from_arrival),
+                self.tick(),
+            ))
+        });
+        let text = "measured from arrival, the mean wait is that of the waves of answers";
+        // A mean of many: a machine that stands still holds up those that are answered meanwhile.
+        Law::new(text, "s", Disturbed::Either(Timers))
+            .within("a tick of the timers, 1 ms, in each service time")
+            .near(cases)
+    }
+
+    fn waiting_inside(&self) -> Claim {
+        let cases = self.protecting().filter_map(|k| {
+            let predicted = self.theory(k, |l| l.mean_attempt)?;
+            Some(Case::share(
+                Self::permits(k),
+                predicted,
+                k.estimate(from_sending),
+                self.tick(),
+            ))
+        });
+        let text = "measured from sending, an answer takes s up to m = c and m·s/c beyond: what a limit above c adds is waiting in the service";
+        // A mean of many: a machine that stands still holds up those that are answered meanwhile.
+        Law::new(text, "s", Disturbed::Either(Timers))
+            .within("a tick of the timers, 1 ms, in each service time")
+            .near(cases)
+    }
+
+    /// The limit rises by one a round until answers take `late` times the fastest, which is at `late·c` in
+    /// flight; what it then takes away is what waits, which leaves c.
+    fn settles(&self) -> Claim {
+        let predicted = self.c * (1.0 + self.p.late) / 2.0;
+        let tolerance = 2.0 * self.tick() * predicted + 1.0;
+        let cases = self.adaptive.iter().map(|k| {
+            let settled = k.estimate(settled_limit);
+            Case::new(format!("from {}", k.x()), predicted, settled, tolerance)
+        });
+        let text = "the adaptive limit settles in a saw between c and as many as make answers late, on average c times (1 + late)/2, from wherever it starts";
+        Law::new(text, "requests in flight", Disturbed::Either(Timers))
+            .within("two ticks of the timers in a service time, 2 ms: the fastest of many answers comes early by one, others late by one; and one permit, the step of the limit")
+            .near(cases)
+    }
+}
+
+/// The charts.
+impl<'a> View<'a> {
+    fn headline(&self) -> String {
+        let without = format!(
+            "without a limit {} of the same requests are lost",
+            cell(self.lost(), percent)
         );
+        match self.best() {
+            None => format!("No limit that was tried reaches the full throughput; {without}."),
+            Some((k, rate)) => format!(
+                "A limit of {} gives {}/s, {} of the capacity, and {} of the requests succeed; {without}.",
+                k.x(),
+                number(rate),
+                percent(rate / self.capacity()),
+                cell(k.success_share(), percent)
+            ),
+        }
     }
-    let waits = limits.iter().filter(|k| protects(k)).map(|k| Case {
-        name: permits(k),
-        predicted: (theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN)).into(),
-        measured: k.estimate(|trial| trial.latency.mean_s()),
-        tolerance: 0.02 * theory(k).and_then(|l| l.mean_latency).unwrap_or(f64::NAN) + 3e-3,
-    });
-    claims.extend(Claim::law(
-        "measured from arrival, the mean wait is that of the waves of answers",
-        Basis::Predicted,
-        waits.collect(),
-        "s",
-    ));
-    let settled = adaptive.iter().map(|k| Case {
-        name: format!("from {}", k.x()),
-        predicted: c.into(),
-        measured: k.estimate(settled_limit),
-        tolerance: 0.25 * c,
-    });
-    claims.extend(Claim::law(
-        "the adaptive limit settles within 25 % of c, from wherever it starts",
-        Basis::Predicted,
-        settled.collect(),
-        "requests in flight",
-    ));
 
-    // The pictures.
-    let points = |f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64)> {
-        limits
+    fn sweep_title(&self) -> String {
+        let without = format!("without a limit {} are lost", cell(self.lost(), percent));
+        match self.best() {
+            None => format!("No limit that was tried reaches the full throughput; {without}"),
+            Some((k, rate)) => format!(
+                "A limit of {} reaches {}/s and {} succeed; {without}",
+                k.x(),
+                number(rate),
+                cell(k.success_share(), percent)
+            ),
+        }
+    }
+
+    /// A line over the limits, broken where they cease to protect: nobody measured what lies between.
+    fn line(
+        &self,
+        label: &str,
+        colour: Colour,
+        f: &dyn Fn(&Condition<'a>) -> Option<Estimate>,
+    ) -> Layer {
+        let edge = self.protects_to();
+        let value = |k: &Condition<'a>| Some((k.x(), f(k)?.value));
+        let (mut points, beyond): (Vec<_>, Vec<_>) = self
+            .limits
             .iter()
-            .filter_map(|k| Some((k.x(), f(k)?.value)))
-            .collect()
-    };
-    let band = |f: &dyn Fn(&Condition) -> Option<Estimate>| -> Vec<(f64, f64, f64)> {
-        limits
-            .iter()
-            .filter_map(|k| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi)))
-            .collect()
-    };
-    let line = |label: &str, colour, f: &dyn Fn(&Condition) -> Option<Estimate>| {
-        Layer::Line(Line::measured(label, colour, points(f)).with_band(band(f)))
-    };
-    let curve = |f: fn(&Limited) -> f64| -> Vec<(f64, f64)> {
-        limits.iter().map(|k| (k.x(), of(f)(k))).collect()
-    };
-    let part = |k: &Condition| k.success_share();
-    let lost_share = none
-        .as_ref()
-        .and_then(|k| k.success_share())
-        .map_or(f64::NAN, |e| 1.0 - e.value);
-    let peak = points(&goodput)
-        .into_iter()
-        .map(|(_, y)| y)
-        .fold(0.0, f64::max);
-    let rule = none.as_ref().and_then(|k| {
-        Some(Layer::Rule {
-            y: goodput(k)?.value,
-            label: "good answers/s without a limit".into(),
+            .filter_map(value)
+            .partition(|(m, _)| *m <= edge);
+        if !points.is_empty() && !beyond.is_empty() {
+            points.push((edge, f64::NAN));
+        }
+        points.extend(beyond);
+        let ends = |k: &Condition<'a>| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi));
+        let band = self.limits.iter().filter_map(ends).collect();
+        Layer::Line(Line::measured(label, colour, points).with_band(band))
+    }
+
+    /// Theory at every limit that can be told apart on the axis, with its corners.
+    fn curve(&self, label: &str, of: impl Fn(&Limited) -> Option<f64>) -> Layer {
+        let ends = self.limits.first().zip(self.limits.last());
+        let (from, to) = ends.map_or((1.0, 1.0), |(a, b)| (a.x(), b.x()));
+        let mut limits: Vec<f64> = (0..=100)
+            .map(|i| (from * (to / from).powf(f64::from(i) / 100.0)).round())
+            .collect();
+        limits.extend([self.c, self.protects_to(), self.protects_to() + 1.0]);
+        limits.retain(|m| (from..=to).contains(m));
+        limits.sort_by(f64::total_cmp);
+        limits.dedup();
+        let points = limits.into_iter();
+        let points = points.filter_map(|m| Some((m, of(&self.limited(m)?)?)));
+        Layer::Line(Line::theory(label, Colour::Muted, points.collect()))
+    }
+
+    fn sweep(&self) -> Figure {
+        let p = self.p;
+        let mut rates = vec![self.curve("theory", |l| Some(l.goodput()))];
+        rates.extend(self.none.as_ref().and_then(|k| {
+            Some(Layer::Rule {
+                y: goodput(k)?.value,
+                label: "good answers/s without a limit".into(),
+            })
+        }));
+        rates.push(self.line("goodput", Colour::Blue, &goodput));
+        let times = vec![
+            self.line("from arrival", Colour::Ink, &|k| k.estimate(from_arrival)),
+            self.line("from sending", Colour::Sky, &|k| k.estimate(from_sending)),
+        ];
+        let shares = vec![
+            self.curve("", |l| Some(l.success_share())),
+            self.line("succeed", Colour::Green, &|k| k.success_share()),
+        ];
+        let panel = |title: &str, note: &str, y, layers, height| Panel {
+            title: title.into(),
+            note: note.into(),
+            y,
+            layers,
+            height,
+        };
+        let linear = |unit| Axis::linear("", unit);
+        let ticks: Vec<f64> = self.limits.iter().map(Condition::x).collect();
+        Figure {
+            id: "sweep".into(),
+            title: self.sweep_title(),
+            subtitle: format!(
+                "{} requests at once, {} slots of {}; a request waits {} once it is sent. {} trial(s) a point",
+                p.requests,
+                p.slots,
+                p.service,
+                p.timeout,
+                self.limits.first().map_or(0, |k| k.trials().len())
+            ),
+            desc: "Three panels over the limit: goodput, time from arrival and from sending, success share.".into(),
+            body: Body::Panels(Panels {
+                x: Axis::log("limit (permits), log scale", Unit::Number).with_ticks(ticks),
+                panels: vec![
+                    panel("Good answers per second", "over the whole burst", linear(Unit::Number), rates, 1.2),
+                    panel(
+                        "Mean time to the answer",
+                        "of those that succeed: from arrival, and from sending, a clock that does not see the wait for a permit",
+                        linear(Unit::Seconds),
+                        times,
+                        1.0,
+                    ),
+                    panel("Success share", "", linear(Unit::Share).with_range(0.0, 1.0), shares, 0.7),
+                ],
+                marks: vec![Mark {
+                    x: self.c,
+                    interval: None,
+                    label: format!("m = c = {}", p.slots),
+                    colour: Colour::Purple,
+                }],
+            }),
+        }
+    }
+
+    /// The same load with and without a limit: answers over time, of a typical trial of each.
+    fn against(&self) -> Option<Figure> {
+        let (p, (best, _), none) = (self.p, self.best()?, self.none.as_ref()?);
+        let answers = |k: &Condition| {
+            let drawn = k.typical(|t| t.ok as f64);
+            let trace = drawn.and_then(|t| t.traces.get("answers")).cloned();
+            let trace = trace.unwrap_or_default();
+            std::iter::once((0.0, 0.0)).chain(trace).collect::<Vec<_>>()
+        };
+        let (with, mut without) = (answers(best), answers(none));
+        // No more answers come: the line goes on level as long as the other one.
+        let until = with.last().map_or(0.0, |(at, _)| *at);
+        without.extend(without.last().map(|(_, n)| (until, *n)));
+        let count = |points: &[(f64, f64)]| points.last().map_or(0.0, |(_, n)| *n);
+        let n = p.requests as f64;
+        let capacity = vec![(0.0, 0.0), (n / self.capacity(), n)];
+        let trace = |label: &str, colour, points| Layer::Line(Line::trace(label, colour, points));
+        Some(Figure {
+            id: "against".into(),
+            title: format!(
+                "The same {} requests: {} answered with a limit of {}, {} without",
+                p.requests,
+                number(count(&with)),
+                best.x(),
+                number(count(&without))
+            ),
+            subtitle: format!(
+                "Good answers since the burst; dashed: the capacity of {} slots of {}. One of {} trial(s)",
+                p.slots,
+                p.service,
+                best.trials().len()
+            ),
+            desc: "Answers received over time, with and without a limit.".into(),
+            body: Body::Panels(Panels {
+                x: Axis::linear("time since the burst", Unit::Seconds),
+                panels: vec![Panel {
+                    title: "Good answers".into(),
+                    note: "in all".into(),
+                    y: Axis::linear("", Unit::Number),
+                    layers: vec![
+                        Layer::Line(Line::theory("capacity", Colour::Muted, capacity)),
+                        trace("no limit", Colour::Vermilion, without),
+                        trace(&format!("limit {}", best.x()), Colour::Green, with),
+                    ],
+                    height: 1.3,
+                }],
+                marks: vec![],
+            }),
         })
-    });
-    let mut rates = vec![Layer::Line(Line::theory(
-        "theory",
-        Colour::Muted,
-        curve(Limited::goodput),
-    ))];
-    rates.extend(rule);
-    rates.push(line("goodput", Colour::Blue, &goodput));
-    let sweep = Figure {
-        id: "sweep".into(),
-        title: format!("A limit of {} reaches {}/s and loses nobody; without a limit {} are lost", number(best), number(peak), percent(lost_share)),
-        subtitle: format!(
-            "{} requests at once, {} slots of {}; a request waits {} once it is sent. {} trial(s) a point",
-            p.requests, p.slots, p.service, p.timeout, limits.first().map_or(0, |k| k.trials().len())
-        ),
-        desc: "Three panels over the limit: goodput, time from arrival and from sending, success share.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("limit (permits), log scale", Unit::Number)
-                .with_ticks(limits.iter().map(Condition::x).collect::<Vec<_>>()),
-            panels: vec![
-                Panel { title: "Good answers per second".into(), note: "over the whole burst".into(), y: Axis::linear("", Unit::Number), layers: rates, height: 1.2 },
-                Panel {
-                    title: "Mean time to the answer".into(),
-                    note: "of those that succeed: from arrival, and from sending as the source measured".into(),
-                    y: Axis::linear("", Unit::Seconds),
-                    layers: vec![
-                        line("from arrival", Colour::Ink, &|k| k.estimate(|t| t.latency.mean_s())),
-                        line("from sending", Colour::Sky, &|k| k.gauge("inside_mean_s")),
-                    ],
-                    height: 1.0,
-                },
-                Panel {
-                    title: "Success share".into(),
-                    note: String::new(),
-                    y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                    layers: vec![
-                        Layer::Line(Line::theory("", Colour::Muted, curve(Limited::success_share))),
-                        line("succeed", Colour::Green, &part),
-                    ],
-                    height: 0.7,
-                },
+    }
+
+    /// The adaptive limit over time, of a typical trial from each start.
+    fn adapting(&self) -> Option<Figure> {
+        let colours = [
+            Colour::Blue,
+            Colour::Green,
+            Colour::Purple,
+            Colour::Orange,
+            Colour::Sky,
+        ];
+        let drawn = |k: &Condition<'a>| {
+            let trial = k.typical(|t| settled_limit(t).unwrap_or(f64::NAN))?;
+            Some((k.x(), trial))
+        };
+        let drawn: Vec<(f64, &Trial)> = self.adaptive.iter().filter_map(drawn).collect();
+        let end = drawn.iter().map(|(_, t)| t.wall_s).fold(0.0, f64::max);
+        let mut layers = vec![Layer::Rule {
+            y: self.c,
+            label: format!("c = {}", self.p.slots),
+        }];
+        for ((start, trial), colour) in drawn.iter().zip(colours.into_iter().cycle()) {
+            let from = trial.started_s();
+            let trace = trial.traces.get("limit").into_iter().flatten();
+            let trace = trace.map(|(at, limit)| (at - from, *limit));
+            let mut points: Vec<(f64, f64)> = std::iter::once((0.0, *start)).chain(trace).collect();
+            points.extend(points.last().map(|(_, limit)| (end, *limit)));
+            let label = format!("from {start}");
+            layers.push(Layer::Line(Line::trace(&label, colour, points)));
+        }
+        (!drawn.is_empty()).then(|| Figure {
+            id: "adaptive".into(),
+            title: self.adapting_title(&drawn),
+            subtitle: format!(
+                "It grows while answers are fast and shrinks when they take more than {} times the fastest. One of {} trial(s) from each start",
+                self.p.late,
+                self.adaptive.first().map_or(0, |k| k.trials().len())
+            ),
+            desc: "The limit over time from different starting values, rising and falling a little above the number of slots.".into(),
+            body: Body::Panels(Panels {
+                x: Axis::linear("time since the burst", Unit::Seconds),
+                panels: vec![Panel {
+                    title: "Limit".into(),
+                    note: "requests in flight".into(),
+                    y: Axis::linear("", Unit::Number),
+                    layers,
+                    height: 1.3,
+                }],
+                marks: vec![],
+            }),
+        })
+    }
+
+    fn adapting_title(&self, drawn: &[(f64, &Trial)]) -> String {
+        let settled = drawn.iter();
+        let mut settled: Vec<(f64, f64)> = settled
+            .filter_map(|(start, t)| Some((settled_limit(t)?, *start)))
+            .collect();
+        settled.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let slots = self.p.slots;
+        match (settled.first(), settled.last()) {
+            (Some((low, from)), Some((high, other))) if settled.len() > 1 => format!(
+                "The adaptive limit settles by itself: at {} on average from {from}, at {} from {other}; c = {slots}",
+                number(*low),
+                number(*high)
+            ),
+            (Some((mean, from)), _) => format!(
+                "The adaptive limit settles by itself: at {} on average from {from}; c = {slots}",
+                number(*mean)
+            ),
+            _ => format!("The adaptive limit over time; c = {slots}"),
+        }
+    }
+}
+
+/// The table and the answers.
+impl View<'_> {
+    fn table(&self) -> Table {
+        let mut table = Table::new(
+            "The same requests behind different limits",
+            &[
+                "limit",
+                "good/s",
+                "theory",
+                "success",
+                "theory",
+                "mean from arrival",
+                "p99 from arrival",
+                "mean from sending",
+                "lost",
             ],
-            marks: vec![Mark { x: c, interval: None, label: format!("m = c = {}", p.slots), colour: Colour::Purple }],
-        }),
-    };
-    let mut figures = vec![sweep];
-    let at_best = limits.iter().find(|k| k.x() == best);
-    if let (Some(best), Some(none)) = (at_best, &none) {
-        figures.push(against(p, best, none));
-    }
-    if !adaptive.is_empty() {
-        figures.push(adapting(p, &adaptive));
+        );
+        let lost = |k: &Condition| k.estimate(|t| Some((t.offered - t.ok) as f64));
+        let mut row = |name: String, k: &Condition, rate: f64, share: Option<f64>| {
+            table.row([
+                name,
+                cell(goodput(k), number),
+                number(rate),
+                cell(k.success_share(), percent),
+                share.map_or("–".into(), percent),
+                cell(k.estimate(from_arrival), seconds),
+                cell(k.latency(0.99), seconds),
+                cell(k.estimate(from_sending), seconds),
+                cell(lost(k), number),
+            ]);
+        };
+        for k in &self.limits {
+            if let Some(theory) = self.limited(k.x()) {
+                row(
+                    number(k.x()),
+                    k,
+                    theory.goodput(),
+                    Some(theory.success_share()),
+                );
+            }
+        }
+        for (name, k) in [("none", &self.none), ("made inside", &self.inside)] {
+            if let Some(k) = k {
+                row(
+                    name.into(),
+                    k,
+                    self.all().goodput(),
+                    Some(self.all().success_share()),
+                );
+            }
+        }
+        for k in &self.adaptive {
+            let settled = cell(k.estimate(settled_limit), number);
+            row(
+                format!("adaptive from {}: {settled}", k.x()),
+                k,
+                self.capacity(),
+                None,
+            );
+        }
+        table.note = format!(
+            "Little's law: {} in flight for {}/s at {}. Both means are of the requests that succeed.",
+            number(little::number_in_system(self.capacity(), self.s)),
+            number(self.capacity()),
+            self.p.service
+        );
+        table
     }
 
-    let mut table = Table::new(
-        "The same requests behind different limits",
-        &[
-            "limit",
-            "good/s",
-            "theory",
-            "success",
-            "theory",
-            "mean from arrival",
-            "p99 from arrival",
-            "mean from sending",
-            "lost",
-        ],
-    );
-    let lost_of = |k: &Condition| k.estimate(|t| Some((t.offered - t.ok) as f64));
-    for k in &limits {
-        table.row([
-            number(k.x()),
-            cell(goodput(k), number),
-            number(of(Limited::goodput)(k)),
-            cell(part(k), percent),
-            percent(of(Limited::success_share)(k)),
-            cell(k.estimate(|t| t.latency.mean_s()), seconds),
-            cell(k.latency(0.99), seconds),
-            cell(k.gauge("inside_mean_s"), seconds),
-            cell(lost_of(k), number),
-        ]);
-    }
-    for (name, k) in [("none", &none), ("made inside", &inside)] {
-        let Some(k) = k else { continue };
-        table.row([
-            name.to_string(),
-            cell(goodput(k), number),
-            number(all.goodput()),
-            cell(part(k), percent),
-            percent(all.success_share()),
-            cell(k.estimate(|t| t.latency.mean_s()), seconds),
-            cell(k.latency(0.99), seconds),
-            "–".to_string(),
-            cell(lost_of(k), number),
-        ]);
-    }
-    for k in &adaptive {
-        let settled = k.estimate(settled_limit);
-        table.row([
-            format!("adaptive from {}: {}", k.x(), cell(settled, number)),
-            cell(goodput(k), number),
-            number(capacity),
-            cell(part(k), percent),
-            "–".to_string(),
-            cell(k.estimate(|t| t.latency.mean_s()), seconds),
-            cell(k.latency(0.99), seconds),
-            "–".to_string(),
-            cell(lost_of(k), number),
-        ]);
-    }
-    table.note = format!(
-        "Little's law: {} in flight for {}/s at {}.",
-        number(little::number_in_system(capacity, s)),
-        number(capacity),
-        p.service
-    );
-
-    let mut tables = vec![table];
-    tables.extend(beside_python(summary));
-
-    let lost = Some(Estimate::exact(lost_share));
-    let answers = vec![
-        Answer::near("limit", Some(Estimate::exact(best)), expected),
-        Answer::near("lost", lost, 1.0 - all.success_share()).scaled(100.0),
-    ];
-    Findings {
-        headline: format!(
-            "A limit of {} gives {}/s, the capacity, and every request succeeds; without a limit {} of the same requests are lost.",
-            number(best),
-            number(peak),
-            percent(lost_share)
-        ),
-        figures,
-        tables,
-        claims,
-        answers,
+    fn answers(&self) -> Vec<Answer> {
+        let best = self.best().and_then(|(k, _)| k.estimate(|_| Some(k.x())));
+        let expected = self.expected().unwrap_or(f64::NAN);
+        vec![
+            Answer::near("limit", best, expected),
+            Answer::near("lost", self.lost(), 1.0 - self.all().success_share()).scaled(100.0),
+        ]
     }
 }
 
@@ -342,8 +653,8 @@ fn beside_python(summary: &Summary) -> Option<Table> {
             cell(ratio, |r| format!("{r:.2}")),
             cell(rust.success_share(), percent),
             cell(python.success_share(), percent),
-            cell(gauge(&rust, "inside_mean_s"), seconds),
-            cell(gauge(&python, "inside_mean_s"), seconds),
+            cell(rust.estimate(from_sending), seconds),
+            cell(python.estimate(from_sending), seconds),
             cell(gauge(&rust, "upstream_arrived"), number),
             cell(gauge(&python, "upstream_arrived"), number),
             cell(gauge(&python, "client_cpu_share"), percent),
@@ -353,132 +664,60 @@ fn beside_python(summary: &Summary) -> Option<Table> {
     (!table.rows.is_empty()).then_some(table)
 }
 
-/// Mean of the limit over the second half of the requests.
-fn settled_limit(trial: &Trial) -> Option<f64> {
-    let trace = trial.traces.get("limit")?;
-    let half = &trace[trace.len() / 2..];
-    (!half.is_empty()).then(|| half.iter().map(|(_, limit)| limit).sum::<f64>() / half.len() as f64)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same load with and without a limit: answers over time.
-fn against(p: &Params, best: &Condition, none: &Condition) -> Figure {
-    let answers = |k: &Condition| {
-        let trace = k
-            .trials()
-            .first()
-            .and_then(|t| t.traces.get("answers"))
-            .cloned()
-            .unwrap_or_default();
-        std::iter::once((0.0, 0.0)).chain(trace).collect::<Vec<_>>()
-    };
-    let (with, mut without) = (answers(best), answers(none));
-    // No more answers come: the line goes on level as long as the other one.
-    let until = with.last().map_or(0.0, |(at, _)| *at);
-    without.extend(without.last().map(|(_, n)| (until, *n)));
-    let count = |points: &[(f64, f64)]| points.last().map_or(0.0, |(_, n)| *n);
-    let n = p.requests as f64;
-    let end = n * p.service.s() / p.slots as f64;
-    let trace = |label: &str, colour, points| Layer::Line(Line::trace(label, colour, points));
-    Figure {
-        id: "against".into(),
-        title: format!(
-            "The same {} requests: {} answered with a limit of {}, {} without",
-            p.requests,
-            number(count(&with)),
-            best.x(),
-            number(count(&without))
-        ),
-        subtitle: format!(
-            "Good answers since the burst; dashed: the capacity of {} slots of {}",
-            p.slots, p.service
-        ),
-        desc: "Answers received over time, with and without a limit.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("time since the burst", Unit::Seconds),
-            panels: vec![Panel {
-                title: "Good answers".into(),
-                note: "in all".into(),
-                y: Axis::linear("", Unit::Number),
-                layers: vec![
-                    Layer::Line(Line::theory(
-                        "capacity",
-                        Colour::Muted,
-                        vec![(0.0, 0.0), (end, n)],
-                    )),
-                    trace("no limit", Colour::Vermilion, without),
-                    trace(&format!("limit {}", best.x()), Colour::Green, with),
-                ],
-                height: 1.3,
-            }],
-            marks: vec![],
-        }),
+    #[test]
+    fn nobody_is_answered_sooner_after_arrival_than_after_sending() {
+        let committed = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../results/reference/lab04.json"
+        );
+        let record = std::fs::read(committed).unwrap();
+        let record: lab_kit::record::Record = serde_json::from_slice(&record).unwrap();
+        let summary = Summary::of(&record);
+        let mut compared = 0;
+        for k in summary.series("limit") {
+            for trial in k.trials() {
+                let (arrival, sending) = (from_arrival(trial), from_sending(trial));
+                // A record without the clock of the successes says nothing where others gave up.
+                if let (Some(arrival), Some(sending)) = (arrival, sending) {
+                    assert!(arrival >= sending, "{}: {arrival} {sending}", k.x());
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 10, "{compared}");
     }
-}
 
-/// The adaptive limit over time.
-fn adapting(p: &Params, adaptive: &[Condition]) -> Figure {
-    let colours = [
-        Colour::Blue,
-        Colour::Green,
-        Colour::Purple,
-        Colour::Orange,
-        Colour::Sky,
-    ];
-    let mut layers = vec![Layer::Rule {
-        y: p.slots as f64,
-        label: format!("c = {}", p.slots),
-    }];
-    let mut settled = Vec::new();
-    let traces = adaptive.iter().filter_map(|k| k.trials().first());
-    let end = traces.map(|t| t.wall_s).fold(0.0, f64::max);
-    for (k, colour) in adaptive.iter().zip(colours.into_iter().cycle()) {
-        let Some(trial) = k.trials().first() else {
-            continue;
+    #[test]
+    fn the_clock_of_all_requests_is_not_that_of_the_successes() {
+        let trial = |ok| Trial {
+            ok,
+            offered: 10,
+            gauges: [("inside_mean_s".to_string(), 0.3)].into(),
+            ..Trial::default()
         };
-        let from = trial.started_s();
-        let trace = trial
-            .traces
-            .get("limit")
-            .into_iter()
-            .flatten()
-            .map(|(at, limit)| (at - from, *limit));
-        let mut points: Vec<(f64, f64)> = std::iter::once((0.0, k.x())).chain(trace).collect();
-        points.extend(points.last().map(|(_, limit)| (end, *limit)));
-        layers.push(Layer::Line(Line::trace(
-            &format!("from {}", k.x()),
-            colour,
-            points,
-        )));
-        settled.extend(settled_limit(trial));
+        assert_eq!(from_sending(&trial(10)), Some(0.3));
+        assert_eq!(from_sending(&trial(3)), None);
     }
-    let (low, high) = settled.iter().fold((f64::INFINITY, 0.0f64), |(lo, hi), v| {
-        (lo.min(*v), hi.max(*v))
-    });
-    Figure {
-        id: "adaptive".into(),
-        title: format!(
-            "The adaptive limit settles at {} to {}, near c = {}, without being told",
-            number(low),
-            number(high),
-            p.slots
-        ),
-        subtitle: format!(
-            "It grows while answers are fast and shrinks when they take more than {} times the fastest",
-            p.late
-        ),
-        desc:
-            "The limit over time from different starting values, approaching the number of slots."
-                .into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("time since the burst", Unit::Seconds),
-            panels: vec![Panel {
-                title: "Limit".into(),
-                note: "requests in flight".into(),
-                y: Axis::linear("", Unit::Number),
-                layers,
-                height: 1.3,
-            }],
-            marks: vec![],
-        }),
+
+    #[test]
+    fn only_whole_rises_of_the_limit_count() {
+        let limits = |limits: &[f64]| {
+            let trace = limits.iter().enumerate();
+            let trace = trace.map(|(i, l)| (i as f64, *l)).collect();
+            let traces = [("limit".to_string(), trace)].into();
+            settled_limit(&Trial {
+                traces,
+                ..Trial::default()
+            })
+        };
+        // It falls at the start, which is too early, then twice, and is cut off in its third rise.
+        let saw = [90.0, 50.0, 51.0, 52.0, 50.0, 51.0, 52.0, 50.0, 51.0];
+        assert_eq!(limits(&saw), Some(51.0));
+        assert_eq!(limits(&saw[..6]), None);
+        assert_eq!(limits(&[]), None);
     }
 }
