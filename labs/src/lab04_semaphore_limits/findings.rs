@@ -387,7 +387,7 @@ impl<'a> View<'a> {
                     panel("Good answers per second", "over the whole burst", linear(Unit::Number), rates, 1.2),
                     panel(
                         "Mean time to the answer",
-                        "of those that succeed: from arrival, and from sending, a clock that does not see the wait for a permit",
+                        "of those that succeed: from arrival, and from sending (without the wait for a permit)",
                         linear(Unit::Seconds),
                         times,
                         1.0,
