@@ -717,7 +717,8 @@ mod tests {
         // It falls at the start, which is too early, then twice, and is cut off in its third rise.
         let saw = [90.0, 50.0, 51.0, 52.0, 50.0, 51.0, 52.0, 50.0, 51.0];
         assert_eq!(limits(&saw), Some(51.0));
-        assert_eq!(limits(&saw[..6]), None);
+        let once = [90.0, 50.0, 51.0, 52.0, 53.0, 54.0, 55.0, 50.0, 51.0];
+        assert_eq!(limits(&once), None);
         assert_eq!(limits(&[]), None);
     }
 }
