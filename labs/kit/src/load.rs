@@ -854,8 +854,8 @@ impl Tally {
         self.attempts_per_s += other.attempts_per_s;
         self.mean_in_flight += other.mean_in_flight;
         self.max_in_flight += other.max_in_flight;
-        let both = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
-        self.sampled_in_flight = both(self.sampled_in_flight, other.sampled_in_flight);
+        let sampled = self.sampled_in_flight.zip(other.sampled_in_flight);
+        self.sampled_in_flight = sampled.map(|(mine, theirs)| mine + theirs);
         // One server may have counted for both threads: nobody knows whose these were.
         self.arrived_per_s = None;
         self.sent += other.sent;

@@ -463,13 +463,14 @@ impl View<'_> {
                 Some(Case::new(
                     format!("{} to {} after the burst", seconds(from), seconds(to)),
                     mean_latency(aftermath, from, to)?,
-                    k.estimate(|trial| mean_latency(&steady_latencies(trial), from, to)),
+                    k.every(|trial| mean_latency(&steady_latencies(trial), from, to)),
                     p.service.s() / 10.0,
                 ))
             })
         });
         let text = "after a burst, at half load, latency falls to s within backlog/(c/s − λ)";
-        // Means as well; and the service's own clock goes on when the machine stands still.
+        // All cases are of one condition and cannot lend each other an interval: each trial has to agree by
+        // itself. Means as well; and the service's own clock goes on when the machine stands still.
         Law::new(text, "s", Disturbed::Either(Timers))
             .within("a tenth of s: the burst takes about that long to arrive, and all steps of the way down come that much later")
             .near(cases)
