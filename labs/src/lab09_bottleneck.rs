@@ -670,38 +670,60 @@ type Look = (
 /// workers work, and how many items wait. It reads no clock of theirs. Sleeps end late by a little, so
 /// that the looks do not keep step with what they look at.
 struct Watch {
+    r: Recorder,
     over: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<Vec<(&'static str, f64)>>,
 }
 
 impl Watch {
     fn begin(r: &Recorder, stages: Vec<Look>) -> Watch {
-        let (r, over) = (r.clone(), Arc::new(AtomicBool::new(false)));
+        let over = Arc::new(AtomicBool::new(false));
         let ends = over.clone();
-        let look = move |((names, at_work, queue), width): &Look| {
-            let share = at_work.load(Ordering::Relaxed) as f64 / *width as f64;
-            r.sample(names.at_work, share);
-            if let Some(queue) = queue.upgrade().filter(|_| !names.waiting.is_empty()) {
-                r.sample(names.waiting, queue.len() as f64);
-            }
-        };
-        let thread = thread::spawn(move || {
-            loop {
-                thread::sleep(Duration::from_millis(1));
-                if ends.load(Ordering::Relaxed) {
-                    break;
-                }
-                stages.iter().for_each(&look);
-            }
-        });
-        Watch { over, thread }
+        Watch {
+            r: r.clone(),
+            over,
+            thread: thread::spawn(move || watch(&stages, &ends)),
+        }
     }
 
     fn end(self) -> Result<()> {
         self.over.store(true, Ordering::Relaxed);
-        let ended = self.thread.join();
-        ended.map_err(|_| anyhow::anyhow!("the thread that looks panicked"))
+        let seen = self.thread.join();
+        let seen = seen.map_err(|_| anyhow::anyhow!("the thread that looks panicked"))?;
+        for (name, mean) in seen {
+            self.r.gauge(name, mean);
+        }
+        Ok(())
     }
+}
+
+/// What was seen on average. A late look stands for the longer time before it.
+fn watch(stages: &[Look], over: &AtomicBool) -> Vec<(&'static str, f64)> {
+    let look = |((names, at_work, queue), width): &Look| {
+        let share = at_work.load(Ordering::Relaxed) as f64 / *width as f64;
+        let waiting = queue.upgrade().map_or(0.0, |queue| queue.len() as f64);
+        [(names.at_work, share), (names.waiting, waiting)]
+    };
+    let all = || stages.iter().flat_map(look);
+    let begin = Instant::now();
+    let (mut at, mut last) = (begin, all().collect::<Vec<_>>());
+    let mut areas = vec![0.0; last.len()];
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+        let (now, seen) = (Instant::now(), all().collect::<Vec<_>>());
+        let passed = (now - at).as_secs_f64();
+        for (area, (before, after)) in areas.iter_mut().zip(last.iter().zip(&seen)) {
+            *area += passed * (before.1 + after.1) / 2.0;
+        }
+        (at, last) = (now, seen);
+    }
+    let took = (at - begin).as_secs_f64();
+    let means = last
+        .iter()
+        .zip(areas)
+        .map(|((name, _), area)| (*name, area / took));
+    // Nothing waits before the first stage but what is left to do.
+    means.filter(|(name, _)| !name.is_empty()).collect()
 }
 
 /// A route with slots for everybody: the width is the pipeline's to choose.
