@@ -228,7 +228,7 @@ impl<'a> View<'a> {
     fn claims(&self) -> Vec<Claim> {
         let mut claims = vec![self.sent_once()];
         claims.extend(self.random_claims());
-        claims.push(self.budget());
+        claims.extend(self.budget());
         claims.extend(self.outage_claims());
         claims.extend(self.comeback());
         claims.extend(self.breaker());
@@ -304,7 +304,12 @@ impl View<'_> {
     /// Every attempt in the client's books arrived, and none that is not there did.
     fn sent_once(&self) -> Claim {
         let case = |name: String, k: &Condition| {
-            let astray = k.every(|t| Some(gauge(t, "arrived")? - gauge(t, "attempts")?));
+            // What was given up for lack of time may never have got there.
+            let in_time = |t: &Trial| Some(t.timed_out).filter(|n| *n == 0);
+            let astray = k.every(|t| {
+                in_time(t)?;
+                Some(gauge(t, "arrived")? - gauge(t, "attempts")?)
+            });
             Case::exact(name, 0.0, astray)
         };
         let random = self.failing.iter().map(|f| case(f.name(), &f.condition));
@@ -350,19 +355,18 @@ impl View<'_> {
     }
 
     /// The budget grants what it says: with failures at random and in the outage.
-    fn budget(&self) -> Claim {
+    fn budget(&self) -> [Claim; 2] {
         let p = self.p;
+        // It grants its reserve anew in the next window.
+        let within = |t: &Trial| t.wall_s < p.budget().window.as_secs_f64();
         let granted = |f: &&Failing| f.retried == Retried::AsGranted && believable(p, f);
         let random = self.failing.iter().filter(granted).map(|f| {
-            let retries = f
-                .condition
-                .every(|t| Some(gauge(t, "arrived")? - gauge(t, "calls")?));
-            Case::new(
-                f.name(),
-                p.budget().most_retries(p.calls as f64),
-                retries,
-                1.0,
-            )
+            let retries = f.condition.every(|t| {
+                let retries = gauge(t, "arrived")? - gauge(t, "calls")?;
+                within(t).then_some(retries)
+            });
+            let most = p.budget().most_retries(p.calls as f64);
+            Case::new(f.name(), most, retries, 1.0)
         });
         let outage = self.arm("budget").and_then(|d| {
             let wanted = self.arm("deadline")?.theory?.amplification - 1.0;
@@ -371,15 +375,23 @@ impl View<'_> {
                 .condition
                 .every(|t| Some(gauge(t, "sent_in_outage")? - gauge(t, "calls_in_outage")?));
             let after = p.budget().granted_share() * p.rate * p.cap.s();
-            let name = format!("{}, outage", d.label);
-            Some(Case::new(name, most, retries, after + 1.0))
+            Some(Case::new(d.label, most, retries, after + 1.0))
         });
-        Law::counted(
-            "the budget grants its share of the calls and its reserve, and that many retries are made wherever more are wanted",
-            "retries",
-        )
-        .within("one retry, for which the last call may pay too late; in the outage as many as are granted in the longest back-off: they may be sent after it")
-        .near(random.chain(outage))
+        [
+            Law::counted(
+                "the budget grants its share of the calls and its reserve: that many retries are made where more are wanted",
+                "retries",
+            )
+            .within("one retry, for which the last call may pay too late")
+            .near(random),
+            Law::new(
+                "in the outage, too, what the budget grants is all that retries add",
+                "retries",
+                Disturbed::Fewer(Resource::Timers),
+            )
+            .within("as many as are granted in the longest back-off, and one: they may be sent after the outage")
+            .near(outage),
+        ]
     }
 
     /// (b) What is sent during the outage, and what comes through.
@@ -455,7 +467,7 @@ impl View<'_> {
         let periods = d.condition.every(opened);
         let each = d
             .condition
-            .every(|t| Some(probes(t)? / opened(t).filter(|n| *n >= 1.0)?));
+            .every(|t| Some(probes(t)? / gauge(t, "opened_in_outage").filter(|n| *n >= 1.0)?));
         let rest = d
             .condition
             .every(|t| Some(gauge(t, "sent_in_outage")? - probes(t)?));
@@ -467,7 +479,7 @@ impl View<'_> {
             )
             .within("one, for the last wait that need not end with the outage, and the time until a call comes")
             .near([Case::new("outage", (most + least) / 2.0, periods, (most - least) / 2.0 + 1.0)]),
-            Law::counted("each time it lets through no more probes than it was told", "probes")
+            Law::counted("each time it has been open it lets through no more probes than it was told", "probes")
                 .at_most([Case::exact("outage", f64::from(p.probes), each)]),
             Law::counted(
                 "besides, the service sees no more than the failures in a row that open it and what is in flight by then",

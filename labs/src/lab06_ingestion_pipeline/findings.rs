@@ -1083,13 +1083,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const IDEAL: Pace = Pace {
-        trip: 0.0,
-        late: 0.0,
-        each: 0.0,
-        answer: 0.0,
-        origin: Origin::host(),
-    };
+    fn ideal() -> Pace {
+        Pace {
+            trip: 0.0,
+            late: 0.0,
+            each: 0.0,
+            answer: 0.0,
+            origin: Origin::default(),
+        }
+    }
 
     #[test]
     fn waves_of_constant_service() {
@@ -1102,9 +1104,9 @@ mod tests {
         ] {
             let formula = expected(n, b, m, 0.04, false);
             assert!((formula - waves * 0.04).abs() < 1e-9, "{n} {b:?}");
-            assert!((IDEAL.makespan(n, b, m, false, || 0.04) - waves * 0.04).abs() < 1e-6);
+            assert!((ideal().makespan(n, b, m, false, || 0.04) - waves * 0.04).abs() < 1e-6);
         }
-        assert_eq!(IDEAL.makespan(0, Some(5), 5, false, || 1.0), 0.0);
+        assert_eq!(ideal().makespan(0, Some(5), 5, false, || 1.0), 0.0);
     }
 
     #[test]
@@ -1114,7 +1116,7 @@ mod tests {
             late: 0.0,
             each: 0.0001,
             answer: 0.00002,
-            ..IDEAL
+            ..ideal()
         };
         // Two waves of ten, the last of them sent 0.9 ms after the first, and ten answers at once.
         let two = pace.makespan(20, None, 10, false, || 0.04);
@@ -1134,7 +1136,7 @@ mod tests {
             let runs: Vec<f64> = (0..4000u64)
                 .map(|seed| {
                     let mut times = service.sampler(seed);
-                    IDEAL.makespan(b, Some(b), m, true, || times.next_time().as_secs_f64())
+                    ideal().makespan(b, Some(b), m, true, || times.next_time().as_secs_f64())
                 })
                 .collect();
             let mean = runs.iter().sum::<f64>() / 4000.0;
@@ -1182,7 +1184,7 @@ mod tests {
             let service = ServiceTime::Exponential { mean: Duration::from_secs(1) };
             let run = |b| {
                 let mut times = service.sampler(seed);
-                IDEAL.makespan(n, b, m, true, || times.next_time().as_secs_f64())
+                ideal().makespan(n, b, m, true, || times.next_time().as_secs_f64())
             };
             let mut times = service.sampler(seed);
             let work: f64 = (0..n).map(|_| times.next_time().as_secs_f64()).sum();
