@@ -1,14 +1,22 @@
 //! Theory beside measurement for lab17.
 
 use clap::ValueEnum;
-use lab_kit::prelude::*;
-use lab_kit::theory::{Fit, Usl, amdahl::amdahl};
+use lab_kit::{
+    figure::Style,
+    prelude::*,
+    record::Span,
+    theory::{Fit, Usl, amdahl::amdahl},
+};
 
 use super::{Params, bound, programs::Program};
 
 /// How closely speed-ups follow the processors' worth of work: a processor's clock changes with load
 /// and heat.
 const DRIFT: f64 = 0.1;
+/// The same in words.
+const CLOCK: &str = "10 %: a processor's clock changes with load and heat";
+/// A rate over another: what else computes makes it smaller.
+const FASTER: Disturbed = Disturbed::Fewer(Resource::Processors);
 
 /// A way to count.
 struct Way<'a> {
@@ -45,8 +53,9 @@ impl<'a> Way<'a> {
         self.points.iter().find(|k| k.x() == threads as f64)
     }
 
-    fn trials(&self) -> impl Iterator<Item = &'a Trial> + '_ {
-        self.points.iter().flat_map(|k| k.trials())
+    /// With two threads and more.
+    fn several(&self) -> impl Iterator<Item = &Condition<'a>> {
+        self.points.iter().filter(|k| k.x() > 1.0)
     }
 
     /// Over one thread alone, from the same trials.
@@ -62,35 +71,20 @@ impl<'a> Way<'a> {
         Some(gauge(trial, rate)? / gauge(trial, "alone_per_s")?)
     }
 
-    /// Updates a second of one thread.
-    fn alone(&self) -> Option<Estimate> {
-        let all: Vec<f64> = self
-            .trials()
-            .filter_map(|t| gauge(t, "alone_per_s"))
-            .collect();
-        Estimate::of(&all)
-    }
-
+    /// Updates in all, of so many threads and of one alone.
     fn made(&self) -> f64 {
         let both = |t: &Trial| Some(gauge(t, "updates")? + gauge(t, "alone_updates")?);
-        self.trials().filter_map(both).sum()
+        let trials = self.points.iter().flat_map(|k| k.trials());
+        trials.filter_map(both).sum()
     }
 
-    fn lost(&self) -> Option<f64> {
-        let all: Vec<f64> = self
-            .trials()
-            .filter_map(lost)
-            .map(|(all, alone)| all + alone)
-            .collect();
-        (!all.is_empty()).then(|| all.iter().sum())
-    }
-
-    /// The condition of two threads or more with the largest speed-up, as far as can be told.
-    fn best(&self) -> Option<(Estimate, f64)> {
-        let several = self.points.iter().filter(|k| k.x() > 1.0);
-        let known = several.filter_map(|k| Some((self.speed_up(k)?, k.x())));
-        let top = |e: &Estimate| e.ci95.map_or(e.value, |(_, high)| high);
-        known.max_by(|a, b| top(&a.0).total_cmp(&top(&b.0)))
+    /// A scalability law through its speed-ups, which describes them: the mean of each condition.
+    fn fit(&self, cores: usize) -> Option<Fit> {
+        let points = fitted_to(&self.points, cores);
+        let means = points
+            .iter()
+            .filter_map(|k| Some((k.x(), self.speed_up(k)?.value)));
+        Usl::fit(&[(1.0, 1.0)].into_iter().chain(means).collect::<Vec<_>>())
     }
 }
 
@@ -107,123 +101,179 @@ fn fitted_to<'a>(points: &[Condition<'a>], cores: usize) -> Vec<Condition<'a>> {
     if within.len() >= 2 { within } else { several }
 }
 
-/// A fit to speed-ups over one thread for each round of trials.
-fn fits(points: &[Condition], speed_up: impl Fn(&Trial) -> Option<f64>) -> Vec<Fit> {
-    let rounds = points.iter().map(|k| k.trials().len()).min().unwrap_or(0);
-    let round = |i: usize| {
-        let all = points
-            .iter()
-            .filter_map(|k| Some((k.x(), speed_up(k.trials().get(i)?)?)));
-        Usl::fit(&[(1.0, 1.0)].into_iter().chain(all).collect::<Vec<_>>())
-    };
-    (0..rounds).filter_map(round).collect()
+/// What the record says, in the lab's words.
+struct View<'a> {
+    ways: [Way<'a>; 7],
+    /// Threads that keep all processors busy.
+    most: usize,
+    cores: usize,
+    addition: Vec<Condition<'a>>,
+    shares: Vec<Condition<'a>>,
+    everything: Vec<Condition<'a>>,
+    programs: Vec<(Program, Condition<'a>)>,
+    /// Processors' worth of work that each number of threads gets here.
+    width: &'a dyn Fn(f64) -> Given,
 }
 
-fn over(fits: &[Fit], figure: impl Fn(&Fit) -> f64) -> Option<Estimate> {
-    Estimate::of(&fits.iter().map(figure).collect::<Vec<_>>())
+impl<'a> View<'a> {
+    /// Real work with several threads: the share of it inside the lock, how many, and what was measured.
+    fn locked(&self) -> Vec<(f64, f64, &Condition<'a>)> {
+        let of = |points: &'_ [Condition<'a>], share: f64| {
+            let all = points.iter().map(move |k| (share, k.x()));
+            all.collect::<Vec<_>>()
+        };
+        let ends = [(&self.addition, 0.0), (&self.everything, 1.0)];
+        let ends = ends
+            .into_iter()
+            .flat_map(|(points, share)| of(points, share).into_iter().zip(points));
+        let most = self.most as f64;
+        let between = self.shares.iter().map(|k| ((k.x(), most), k));
+        let all = ends.chain(between).map(|((share, n), k)| (share, n, k));
+        let mut all: Vec<_> = all.filter(|(_, n, _)| *n > 1.0).collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        all
+    }
+
+    /// Share of the updates that all processors' threads lose by reading and then writing.
+    fn lost(&self) -> Option<Estimate> {
+        let k = self.ways[0].at(self.most).filter(|_| self.most > 1)?;
+        share_lost(k)
+    }
+
+    /// How many times as fast counters apart are as those side by side.
+    fn padding(&self) -> Option<Estimate> {
+        let [.., adjacent, padded, _] = &self.ways;
+        let (apart, beside) = padded
+            .at(self.most)
+            .zip(adjacent.at(self.most))
+            .filter(|_| self.most > 1)?;
+        apart.paired(beside, |a, b| Some(gauge(a, "per_s")? / gauge(b, "per_s")?))
+    }
+
+    /// Programs that are wrong or right: how many there are, and how many of them hung in every trial.
+    fn hang(&self, wrong: bool) -> (usize, usize) {
+        let kind = self.programs.iter().filter(|(p, _)| p.wrong() == wrong);
+        let hung = |k: &Condition| k.trials().iter().all(|t| gauge(t, "hung") == Some(1.0));
+        let (all, stuck): (Vec<_>, Vec<_>) = kind.map(|(_, k)| ((), hung(k))).unzip();
+        (all.len(), stuck.into_iter().filter(|h| *h).count())
+    }
+}
+
+fn share_lost(k: &Condition) -> Option<Estimate> {
+    k.estimate(|t| Some(100.0 * lost(t)?.0 / gauge(t, "updates").filter(|u| *u > 0.0)?))
+}
+
+fn speed_up(k: &Condition) -> Option<Estimate> {
+    k.gauge("speed_up")
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let host = summary.host();
-    let (cores, most) = (host.cores, p.full(host.cores));
-    let width = |n: f64| host.width(n as usize);
-    let ways = WAYS.map(|(name, colour)| Way {
-        name,
-        colour,
-        points: summary.series(name),
-    });
-    let [racy, atomic, mutex, rwlock, adjacent, padded, messages] = &ways;
-    let safe = &ways[1..];
-
-    let mut claims = Vec::new();
-    let safe_lost = safe.iter().map(Way::lost).sum::<Option<f64>>();
-    let fewest = safe.iter().map(Way::made).fold(f64::INFINITY, f64::min);
-    let none = Claim::near(
-        "six of the seven ways to count lose no update",
-        Basis::Predicted,
-        0.0,
-        safe_lost.map(Estimate::exact),
-        0.0,
-    )
-    .unit("updates lost");
-    let _ = fewest;
-    claims.push(none);
-    let racing = || racy.points.iter().filter(|k| k.x() > 1.0);
-    let of = |k: &Condition| {
-        k.trials()
+    let cores = summary.host().cores;
+    let width = |n: f64| summary.calibrated(|host| host.width(n as usize));
+    let series = |name: &str| summary.series(name);
+    let view = &View {
+        ways: WAYS.map(|(name, colour)| Way {
+            name,
+            colour,
+            points: series(name),
+        }),
+        most: p.full(cores),
+        cores,
+        addition: series("locked/addition"),
+        shares: series("locked/share"),
+        everything: series("locked/everything"),
+        programs: Program::value_variants()
             .iter()
-            .map(|t| Some(lost(t)?.0))
-            .sum::<Option<f64>>()
+            .filter_map(|program| Some((*program, summary.only(&program.series())?)))
+            .collect(),
+        width: &width,
     };
-    let least_lost = racing().filter_map(of).reduce(f64::min);
-    claims.push(
-        Claim::at_least(
-            "reading and then writing loses updates with any number of threads from two on",
-            Basis::Predicted,
-            1.0,
-            least_lost.map(Estimate::exact),
-        )
-        .unit("updates lost, where the fewest are")
-        .excused((cores < 2).then(|| "on one processor threads rarely meet".into())),
-    );
-    let alone = racy
-        .trials()
-        .filter_map(lost)
-        .map(|(_, alone)| alone)
-        .reduce(|a, b| a + b);
-    claims.push(
-        Claim::near(
-            "one thread alone loses nothing, even reading and then writing",
-            Basis::Predicted,
-            0.0,
-            alone.map(Estimate::exact),
-            0.0,
-        )
-        .unit("updates lost"),
-    );
-    let outside = |t: &Trial| {
-        let (made, counted) = (gauge(t, "updates")?, gauge(t, "counted")?);
-        Some(!(made.min(2.0)..=made).contains(&counted))
-    };
-    let strays: Vec<bool> = racing()
-        .flat_map(|k| k.trials())
-        .filter_map(outside)
-        .collect();
-    claims.push(
-        Claim::near(
-            "what is left of the updates lies between 2 and all of them, as the model checker says",
-            Basis::Predicted,
-            0.0,
-            (!strays.is_empty())
-                .then(|| Estimate::exact(strays.iter().filter(|s| **s).count() as f64)),
-            0.0,
-        )
-        .unit("trials outside"),
-    );
+    let mut claims = counts(view);
+    claims.extend(speeds(view));
+    claims.extend(hangs(view));
+    let mut figures = vec![rates(view), scaling(view), inside(p, view)];
+    if !view.programs.is_empty() {
+        figures.push(hanging(p, view));
+    }
+    let (lost, padding) = (view.lost(), view.padding());
+    let (wrong, hung) = view.hang(true);
+    Findings {
+        headline: format!(
+            "Reading and then writing loses {} of the updates; 128 bytes between two counters make them {} times as fast; with a lock held across an await, or two taken in two orders, {hung} of {wrong} programs hang.",
+            cell(lost, |v| percent(v / 100.0)),
+            cell(padding, number),
+        ),
+        figures,
+        tables: vec![
+            counting_table(view),
+            locked_table(view),
+            hanging_table(p, view),
+        ],
+        claims,
+        answers: vec![
+            Answer::alone(
+                "lost",
+                lost,
+                "no model here: it depends on how often this machine's threads meet between reading and writing",
+            ),
+            // Those apart are as fast as the processors, those side by side no faster than one thread.
+            Answer::at_least("padding", padding, width(view.most as f64).value),
+        ],
+    }
+}
 
-    let named = |k: &Condition| format!("{} threads", k.x());
-    let several: Vec<&Condition> = padded.points.iter().filter(|k| k.x() > 1.0).collect();
-    claims.push(
-        Claim::at_every(
-            "counters in cache lines of their own scale with the processors",
-            Basis::Calibrated,
-            several
-                .iter()
-                .map(|k| Case {
-                    name: named(k),
-                    predicted: (width(k.x())).into(),
-                    measured: padded.speed_up(k),
-                    tolerance: DRIFT * width(k.x()),
-                })
-                .collect(),
+/// Claims of counts of updates.
+fn counts(view: &View) -> Vec<Claim> {
+    let [racy, safe @ ..] = &view.ways;
+    let named = |way: &Way, k: &Condition| format!("{}, {} threads", way.name, k.x());
+    let all_there = safe.iter().flat_map(|way| {
+        way.points.iter().map(move |k| {
+            let missing = k.total(|t| lost(t).map(|(all, alone)| all + alone));
+            Case::exact(named(way, k), 0.0, missing)
+        })
+    });
+    let some_lost = racy.several().map(|k| {
+        let missing = k.total(|t| lost(t).map(|(all, _)| all));
+        Case::exact(named(racy, k), 1.0, missing)
+    });
+    let alone = racy.points.iter().map(|k| {
+        let missing = k.total(|t| lost(t).map(|(_, alone)| alone));
+        Case::exact(format!("beside {} threads", k.x()), 0.0, missing)
+    });
+    let apart = (view.cores < 2).then(|| "on one processor threads rarely meet".into());
+    vec![
+        Law::counted(
+            "six of the seven ways to count lose no update",
+            "updates lost",
         )
-        .unit("times one thread"),
-    );
-    let no_faster = |text: &str, way: &Way| {
-        let best = way.best();
-        Claim::at_most(text, Basis::Predicted, 1.0, best.map(|(e, _)| e))
-            .unit("times one thread")
-    };
+        .near(all_there),
+        Law::counted(
+            "reading and then writing loses updates with any number of threads from two on",
+            "updates lost",
+        )
+        .at_least(some_lost)
+        .unless(apart),
+        Law::counted(
+            "one thread alone loses nothing, even reading and then writing",
+            "updates lost",
+        )
+        .near(alone),
+    ]
+}
+
+/// Claims of speed-ups.
+fn speeds(view: &View) -> Vec<Claim> {
+    let [_, atomic, mutex, rwlock, adjacent, padded, _] = &view.ways;
+    let named = |k: &Condition| format!("{} threads", k.x());
+    let times = |text: &str| Law::new(text, "times one thread", FASTER);
+    let apart = padded
+        .several()
+        .map(|k| Case::share(named(k), (view.width)(k.x()), padded.speed_up(k), DRIFT));
+    let mut claims = vec![
+        times("counters in cache lines of their own scale with the processors")
+            .within(CLOCK)
+            .near(apart),
+    ];
     for (text, way) in [
         (
             "one atomic counter: more threads bring no more updates, since its cache line travels",
@@ -242,122 +292,45 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             rwlock,
         ),
     ] {
-        claims.push(no_faster(text, way));
+        let several = way.several();
+        let cases = several.map(|k| Case::exact(named(k), 1.0, way.speed_up(k)));
+        claims.push(times(text).at_most(cases));
     }
-    let of_atomic = fits(&fitted_to(&atomic.points, cores), |t| atomic.faster(t));
+    let locked = view.locked().into_iter().map(|(share, n, k)| {
+        let predicted = (view.width)(n).map(|width| bound(width, share));
+        let name = format!("share {share}, {n} threads");
+        Case::share(name, predicted, speed_up(k), DRIFT)
+    });
     claims.push(
-        Claim::near(
-            "the scalability law fitted to the atomic counter promises no number of threads more than one thread brings",
-            Basis::Fitted,
-            1.0,
-            over(&of_atomic, |f| f.usl.capacity_limit() / f.usl.lambda),
-            DRIFT,
-        )
-        .unit("times one thread"),
+        times("with a share s of each item inside a lock the speed-up is min(P, 1/s): whoever is outside computes on")
+            .within(CLOCK)
+            .near(locked),
     );
+    claims
+}
 
-    // Real work.
-    let (addition, everything) = (
-        summary.series("locked/addition"),
-        summary.series("locked/everything"),
-    );
-    let shares = summary.series("locked/share");
-    let speed_up = |k: &Condition| k.gauge("speed_up");
-    let case = |name: String, k: &Condition, share: f64, n: f64| {
-        let (least, most) = (amdahl(1.0 - share, width(n)), bound(width(n), share));
-        let middle = (least + most) / 2.0;
-        Case {
-            name,
-            predicted: middle.into(),
-            measured: speed_up(k),
-            tolerance: (most - least) / 2.0 + DRIFT * middle,
-        }
+/// Claims of programs that hang.
+fn hangs(view: &View) -> Vec<Claim> {
+    let cases = |wrong: bool| {
+        let kind = view.programs.iter();
+        let kind = kind.filter(move |(program, _)| program.wrong() == wrong);
+        kind.map(move |(program, k)| {
+            let hung = k.every(|t| gauge(t, "hung"));
+            Case::exact(program.title(), if wrong { 1.0 } else { 0.0 }, hung)
+        })
     };
-    let mut cases = Vec::new();
-    for (points, share) in [(&addition, 0.0), (&everything, 1.0)] {
-        let several = points.iter().filter(|k| k.x() > 1.0);
-        cases
-            .extend(several.map(|k| case(format!("share {share}, {}", named(k)), k, share, k.x())));
-    }
-    if most > 1 {
-        let inside = |k: &Condition| {
-            case(
-                format!("share {}, {most} threads", k.x()),
-                k,
-                k.x(),
-                most as f64,
-            )
-        };
-        cases.extend(shares.iter().map(inside));
-    }
-    claims.push(
-        Claim::at_every(
-            "with a share s of each item inside a lock the speed-up lies between Amdahl's law and min(P, 1/s), which meet at s = 0 and s = 1",
-            Basis::Calibrated,
-            cases,
-        )
-        .unit("times one thread"),
-    );
-    let of_queue = fits(&fitted_to(&everything, cores), |t| gauge(t, "speed_up"));
-    claims.push(
-        Claim::near(
-            "the scalability law fitted to a lock held for everything promises one thread's speed to any number of them",
-            Basis::Fitted,
-            1.0,
-            over(&of_queue, |f| f.usl.capacity_limit() / f.usl.lambda),
-            DRIFT,
-        )
-        .unit("times one thread"),
-    );
+    let law = |text: &str| Law::counted(text, "of its runs hang");
+    vec![
+        law("a std lock held across an await hangs a runtime, and two locks in two orders two threads, every time")
+            .near(cases(true)),
+        law("the same programs end when the guard is scoped, the lock is asynchronous or the order is one")
+            .near(cases(false)),
+    ]
+}
 
-    // Programs that hang.
-    let programs: Vec<(Program, Condition)> = Program::value_variants()
-        .iter()
-        .filter_map(|program| Some((*program, summary.only(&program.series())?)))
-        .collect();
-    let hung = |wrong: bool| {
-        let all = programs
-            .iter()
-            .filter(|(program, _)| program.wrong() == wrong);
-        let all: Vec<f64> = all
-            .flat_map(|(_, k)| k.trials())
-            .filter_map(|t| gauge(t, "hung"))
-            .collect();
-        (!all.is_empty())
-            .then(|| Estimate::exact(100.0 * all.iter().sum::<f64>() / all.len() as f64))
-    };
-    for (text, wrong) in [
-        (
-            "a std lock held across an await hangs a runtime, and two locks in two orders two threads, every time",
-            true,
-        ),
-        (
-            "the same programs end when the guard is scoped, the lock is asynchronous or the order is one",
-            false,
-        ),
-    ] {
-        // A machine that stalls may keep threads from meeting, or a program from speaking.
-        let share = if wrong { 100.0 } else { 0.0 };
-        claims.push(Claim::near(text, Basis::Predicted, share, hung(wrong), 0.1).unit("% hang"));
-    }
-
-    let share_lost = |k: &Condition| {
-        k.estimate(|t| Some(100.0 * lost(t)?.0 / gauge(t, "updates").filter(|u| *u > 0.0)?))
-    };
-    let racy_lost = racy.at(most).filter(|_| most > 1).and_then(share_lost);
-    let padding = padded.at(most).zip(adjacent.at(most)).filter(|_| most > 1);
-    let padding = padding
-        .and_then(|(a, b)| a.paired(b, |a, b| Some(gauge(a, "per_s")? / gauge(b, "per_s")?)));
-    let answers = vec![
-        Answer::alone(
-            "lost",
-            racy_lost,
-            "no model here: it depends on how often this machine's threads meet between reading and writing",
-        ),
-        // Those apart are as fast as the processors, those side by side no faster than one thread.
-        Answer::at_least("padding", padding, width(most as f64)),
-    ];
-
+/// The ways to count.
+fn counting_table(view: &View) -> Table {
+    let most = view.most;
     let mut table = Table::new(
         "Seven ways to count",
         &[
@@ -373,45 +346,50 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "R²",
         ],
     );
-    for way in &ways {
+    for way in &view.ways {
         let at = way.at(most);
-        let fit = match way.name {
-            "load then store" => Vec::new(),
-            _ => fits(&fitted_to(&way.points, cores), |t| way.faster(t)),
-        };
+        let fit = way
+            .fit(view.cores)
+            .filter(|_| way.name != "load then store");
+        let fitted =
+            |figure: fn(&Fit) -> f64| fit.as_ref().map_or("–".into(), |f| number(figure(f)));
         let theory = match way.name {
-            "padded" => number(width(most as f64)),
+            "padded" => number((view.width)(most as f64).value),
             "messages" | "load then store" => "–".into(),
             _ => "≤ 1".into(),
         };
         table.row([
             way.name.into(),
-            cell(way.alone(), millions),
+            cell(at.and_then(|k| k.gauge("alone_per_s")), millions),
             cell(at.and_then(|k| k.gauge("per_s")), millions),
             cell(at.and_then(|k| way.speed_up(k)), number),
             theory,
             cell(at.and_then(share_lost), |v| percent(v / 100.0)),
             millions(way.made()),
-            cell(over(&fit, |f| f.usl.sigma), number),
-            cell(over(&fit, |f| f.usl.kappa), number),
-            cell(over(&fit, |f| f.r_squared), number),
+            fitted(|f| f.usl.sigma),
+            fitted(|f| f.usl.kappa),
+            fitted(|f| f.r_squared),
         ]);
     }
-    let used: Vec<String> = fitted_to(&atomic.points, cores)
+    let used: Vec<String> = fitted_to(&view.ways[1].points, view.cores)
         .iter()
         .map(|k| number(k.x()))
         .collect();
     table.note = format!(
-        "The fit is to the speed-ups at 1, {} threads.{} Threads beyond the {cores} processors take turns: they are more clients of the same machine, not more machine.",
+        "The fit is to the speed-ups at 1, {} threads: it describes them and predicts nothing.{} Threads beyond the {} processors take turns: they are more clients of the same machine, not more machine.",
         used.join(", "),
-        if racy_lost.is_some() {
-            ""
-        } else {
-            " Nothing ran in parallel here."
+        match view.lost() {
+            Some(_) => "",
+            None => " Nothing ran in parallel here.",
         },
+        view.cores,
     );
+    table
+}
 
-    let mut second = Table::new(
+/// Real work and a lock.
+fn locked_table(view: &View) -> Table {
+    let mut table = Table::new(
         "Real work and a lock",
         &[
             "share inside",
@@ -421,26 +399,28 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             "min(P, 1/s)",
         ],
     );
-    let all = addition.iter().map(|k| (0.0, k.x(), k));
-    let all = all.chain(shares.iter().map(|k| (k.x(), most as f64, k)));
-    for (share, n, k) in all.chain(everything.iter().map(|k| (1.0, k.x(), k))) {
-        second.row([
+    for (share, n, k) in view.locked() {
+        let width = (view.width)(n).value;
+        table.row([
             number(share),
             number(n),
             cell(speed_up(k), number),
-            number(amdahl(1.0 - share, width(n))),
-            number(bound(width(n), share)),
+            number(amdahl(1.0 - share, width)),
+            number(bound(width, share)),
         ]);
     }
+    table
+}
 
-    let mut third = Table::new(
+fn hanging_table(p: &Params, view: &View) -> Table {
+    let mut table = Table::new(
         "Programs that may hang",
         &["program", "hung", "of", "where, when it was ended"],
     );
-    for (program, k) in &programs {
+    for (program, k) in &view.programs {
         let hung = |t: &&Trial| gauge(t, "hung") == Some(1.0);
         let count = k.trials().iter().filter(hung).count();
-        third.row([
+        table.row([
             program.name().into(),
             count.to_string(),
             k.trials().len().to_string(),
@@ -450,37 +430,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
                 .map_or("ended by itself".into(), last_words),
         ]);
     }
-    third.note = format!(
+    table.note = format!(
         "The watchdog ends a program after {} of silence.",
         seconds(p.patience.s())
     );
-
-    let mut figures = vec![
-        rates(&ways, most, racy_lost),
-        scaling(
-            [atomic, mutex, rwlock, messages],
-            adjacent,
-            padded,
-            &width,
-            padding,
-            cores,
-        ),
-        inside(p, (&addition, &shares, &everything), most, &width),
-    ];
-    if !programs.is_empty() {
-        figures.push(hanging(p, &programs));
-    }
-    Findings {
-        headline: format!(
-            "Reading and then writing loses {} of the updates; 128 bytes between two counters make them {} times as fast; a lock held across an await stops everything.",
-            cell(racy_lost, |v| percent(v / 100.0)),
-            cell(padding, number),
-        ),
-        figures,
-        tables: vec![table, second, third],
-        claims,
-        answers,
-    }
+    table
 }
 
 /// A number of updates: "57.2 M".
@@ -508,9 +462,10 @@ fn last_words(trial: &Trial) -> String {
 }
 
 /// Updates a second of the seven ways, side by side.
-fn rates(ways: &[Way], most: usize, lost: Option<Estimate>) -> Figure {
-    let bar = |way: &Way, at: Option<Estimate>| {
-        let e = at?;
+fn rates(view: &View) -> Figure {
+    let lost = view.lost();
+    let bar = |way: &Way, gauge: &str| {
+        let e = way.at(view.most)?.gauge(gauge)?;
         // A logarithmic axis has no zero.
         let interval = e.ci95.map(|(low, high)| (low.max(0.1 * e.value), high));
         let wrong = way.name == "load then store" && lost.is_some();
@@ -521,11 +476,15 @@ fn rates(ways: &[Way], most: usize, lost: Option<Estimate>) -> Figure {
         };
         Some(ValueBar::measured(name, way.colour, round(e.value)).with_interval(interval))
     };
-    let together = |way: &Way| bar(way, way.at(most).and_then(|k| k.gauge("per_s")));
+    let bars = |gauge: &str| view.ways.iter().filter_map(|w| bar(w, gauge)).collect();
+    let most = view.most;
     Figure {
         id: "rates".into(),
         title: match lost {
-            Some(lost) => format!("The fastest way to count loses {} of the updates", percent(lost.value / 100.0)),
+            Some(lost) => format!(
+                "Reading and then writing: {most} threads lose {} of the updates",
+                percent(lost.value / 100.0)
+            ),
             None => "Seven ways to count".into(),
         },
         subtitle: "Updates a second, log scale. Whisker: 95 % interval".into(),
@@ -536,12 +495,12 @@ fn rates(ways: &[Way], most: usize, lost: Option<Estimate>) -> Figure {
                 BarGroup {
                     label: "One thread".into(),
                     note: "alone".into(),
-                    bars: ways.iter().filter_map(|w| bar(w, w.alone())).collect(),
+                    bars: bars("alone_per_s"),
                 },
                 BarGroup {
                     label: format!("{most} threads"),
                     note: "all on the same count".into(),
-                    bars: ways.iter().filter_map(together).collect(),
+                    bars: bars("per_s"),
                 },
             ],
         }),
@@ -549,32 +508,26 @@ fn rates(ways: &[Way], most: usize, lost: Option<Estimate>) -> Figure {
 }
 
 /// Speed-ups over the number of threads.
-fn scaling(
-    shared: [&Way; 4],
-    adjacent: &Way,
-    padded: &Way,
-    width: &dyn Fn(f64) -> f64,
-    padding: Option<Estimate>,
-    cores: usize,
-) -> Figure {
+fn scaling(view: &View) -> Figure {
+    let [_, atomic, mutex, rwlock, adjacent, padded, messages] = &view.ways;
+    let shared = [atomic, mutex, rwlock, messages];
     let line = |way: &Way| {
         let value = |k: &Condition| Some((k.x(), way.speed_up(k)?.value));
-        let several = way.points.iter().filter(|k| k.x() > 1.0);
-        let points = [(1.0, 1.0)].into_iter().chain(several.filter_map(value));
+        let points = [(1.0, 1.0)]
+            .into_iter()
+            .chain(way.several().filter_map(value));
         Layer::Line(Line::measured(way.name, way.colour, points.collect()))
     };
     let levels = [1.0].into_iter();
-    let levels = levels.chain(padded.points.iter().map(Condition::x).filter(|n| *n > 1.0));
+    let levels = levels.chain(padded.several().map(Condition::x));
     let levels: Vec<f64> = levels.collect();
-    let theory = levels.iter().map(|n| (*n, width(*n))).collect();
+    let theory = levels
+        .iter()
+        .map(|n| (*n, (view.width)(*n).value))
+        .collect();
     let mut together: Vec<Layer> = Vec::new();
     for way in shared {
-        let means = fitted_to(&way.points, cores);
-        let means = means
-            .iter()
-            .filter_map(|k| Some((k.x(), way.speed_up(k)?.value)));
-        let means = [(1.0, 1.0)].into_iter().chain(means);
-        if let Some(fit) = Usl::fit(&means.collect::<Vec<_>>()) {
+        if let Some(fit) = way.fit(view.cores) {
             let curve = levels.iter().map(|n| (*n, fit.usl.at(*n)));
             together.push(Layer::Line(Line::theory("", way.colour, curve.collect())));
         }
@@ -582,7 +535,11 @@ fn scaling(
     together.extend(shared.map(line));
     Figure {
         id: "threads".into(),
-        title: format!("128 bytes apart, counters are {} times as fast as side by side", cell(padding, number)),
+        title: format!(
+            "{} threads: 128 bytes apart, counters are {} times as fast as side by side",
+            view.most,
+            cell(view.padding(), number)
+        ),
         subtitle: "Updates a second over those of one thread alone. Dashed: theory above, a fitted scalability law below".into(),
         desc: "Speed-up over the number of threads: counters in cache lines of their own rise with the processors, counters in one line, one atomic counter, locks and messages do not.".into(),
         body: Body::Panels(Panels {
@@ -608,7 +565,7 @@ fn scaling(
                 },
             ],
             marks: vec![Mark {
-                x: cores as f64,
+                x: view.cores as f64,
                 interval: None,
                 label: "P processors".into(),
                 colour: Colour::Muted,
@@ -618,28 +575,26 @@ fn scaling(
 }
 
 /// Speed-up of real work over the share of it inside a lock.
-fn inside(
-    p: &Params,
-    (addition, shares, everything): (&[Condition], &[Condition], &[Condition]),
-    most: usize,
-    width: &dyn Fn(f64) -> f64,
-) -> Figure {
-    let at = |points: &[Condition], share: f64| {
-        let found = points.iter().find(|k| k.x() == most as f64);
-        found
-            .and_then(|k| k.gauge("speed_up"))
-            .map(|e| (share, e.value))
+fn inside(p: &Params, view: &View) -> Figure {
+    let most = view.most as f64;
+    let at = |share: f64, points: &[Condition]| {
+        let found = points.iter().find(|k| k.x() == most);
+        found.and_then(speed_up).map(|e| (share, e.value))
     };
-    let (none, all) = (at(addition, 0.0), at(everything, 1.0));
-    let some = shares
-        .iter()
-        .filter_map(|k| Some((k.x(), k.gauge("speed_up")?.value)));
+    let (none, all) = (at(0.0, &view.addition), at(1.0, &view.everything));
+    let some = view.shares.iter();
+    let some = some.filter_map(|k| Some((k.x(), speed_up(k)?.value)));
     let measured: Vec<(f64, f64)> = none.into_iter().chain(some).chain(all).collect();
     let shares = || (0..=100).map(|i| f64::from(i) / 100.0);
-    let width = width(most as f64);
+    let width = (view.width)(most).value;
     let most_law = shares().map(|s| (s, bound(width, s))).collect();
     let least_law = shares().map(|s| (s, amdahl(1.0 - s, width))).collect();
     let times = |point: Option<(f64, f64)>| point.map_or("–".into(), |(_, v)| number(v));
+    // The law has a corner: a line from dot to dot would cut it.
+    let dots = Line {
+        style: Style::Dots,
+        ..Line::measured("measured", Colour::Blue, measured)
+    };
     Figure {
         id: "inside".into(),
         title: format!(
@@ -661,7 +616,7 @@ fn inside(
                 layers: vec![
                     Layer::Line(Line::theory("", Colour::Muted, most_law)),
                     Layer::Line(Line::theory("", Colour::Sky, least_law)),
-                    Layer::Line(Line::measured("measured", Colour::Blue, measured)),
+                    Layer::Line(dots),
                 ],
                 height: 1.4,
             }],
@@ -670,32 +625,55 @@ fn inside(
     }
 }
 
+/// What a task did for a while. Who says that it sleeps and does not come back in time has slept for what
+/// it was told to, and is ready since: its thread is blocked, and nobody polls it.
+fn bars(p: &Params, span: &Span, from: f64) -> Vec<Bar> {
+    let bar = |start: f64, end: f64, label: &str, colour: Colour, waiting: bool| Bar {
+        start: start - from,
+        end: end - from,
+        label: label.into(),
+        colour,
+        waiting,
+    };
+    let (start, end) = (span.start_s, span.end_s);
+    if span.name == "sleeps" {
+        // A request sleeps for half as long as the helper.
+        let told = match span.lane.starts_with("request") {
+            true => p.pause.s() / 2.0,
+            false => p.pause.s(),
+        };
+        let awake = start + told;
+        if end > awake + p.pause.s() {
+            return vec![
+                bar(start, awake, &span.name, Colour::Muted, false),
+                bar(awake, end, "ready, not polled", Colour::Vermilion, true),
+            ];
+        }
+    }
+    let waits = span.name.contains("waits for");
+    let colour = match waits {
+        true => Colour::Vermilion,
+        false if span.name.starts_with("has ") => Colour::Blue,
+        false => Colour::Muted,
+    };
+    vec![bar(start, end, &span.name, colour, waits)]
+}
+
 /// What the tasks of programs did until they ended or were ended.
-fn hanging(p: &Params, programs: &[(Program, Condition)]) -> Figure {
+fn hanging(p: &Params, view: &View) -> Figure {
+    let programs = &view.programs;
     let group = |(program, k): &(Program, Condition)| {
         let trial = k.typical(|t| t.wall_s)?;
         let from = trial.spans.iter().map(|s| s.start_s).reduce(f64::min)?;
         let mut lanes: Vec<Lane> = Vec::new();
         for span in &trial.spans {
-            let waits = span.name.contains("waits for");
-            let colour = match waits {
-                true => Colour::Vermilion,
-                false if span.name.starts_with("has ") => Colour::Blue,
-                false => Colour::Muted,
-            };
-            let bar = Bar {
-                start: span.start_s - from,
-                end: span.end_s - from,
-                label: span.name.clone(),
-                colour,
-                waiting: waits,
-            };
+            let bars = bars(p, span, from);
             match lanes.iter_mut().find(|lane| lane.label == span.lane) {
-                Some(lane) => lane.bars.push(bar),
+                Some(lane) => lane.bars.extend(bars),
                 None => lanes.push(Lane {
                     label: span.lane.clone(),
                     colour: Colour::Ink,
-                    bars: vec![bar],
+                    bars,
                 }),
             }
         }
@@ -721,15 +699,14 @@ fn hanging(p: &Params, programs: &[(Program, Condition)]) -> Figure {
     let shown = programs
         .iter()
         .filter(|(program, _)| shown.contains(program));
-    let wrong = programs
-        .iter()
-        .filter(|(program, _)| program.wrong())
-        .count();
+    let ((wrong, stuck), (right, others)) = (view.hang(true), view.hang(false));
     Figure {
         id: "programs".into(),
-        title: format!("{wrong} programs that hang, and the same without"),
+        title: format!(
+            "A lock held across an await, or two in two orders: {stuck} of {wrong} programs hang; put right, {others} of {right}"
+        ),
         subtitle: format!(
-            "Hatched: waits for a lock. Blue: has one. What hangs was ended after {} of silence",
+            "One trial of each. Hatched: waits for a lock, or is ready and nobody polls it. Blue: has a lock. What hangs was ended after {} of silence",
             seconds(p.patience.s())
         ),
         desc: "Gantt chart of the tasks of programs that hang, each waiting for a lock that another task has which waits as well, and of the right ways, which end.".into(),
