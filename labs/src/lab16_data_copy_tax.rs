@@ -326,7 +326,7 @@ impl Lab for DataCopyTax {
                 "--sizes",
                 "1KB,4KB,16KB,64KB,256KB,1MB,2MB,4MB,10MB,16MB,64MB",
             ],
-            trials: (1, 3),
+            trials: (1, 6),
         },
     };
 

@@ -5,9 +5,14 @@
 //! size and kind of access, measured as the lab uses it: one thread (or process) writes a buffer,
 //! another passes over it, and only the pass is timed, not the wait before it. The same for what the
 //! system takes to copy bytes in and out: one side writes what surely fits, then the other reads it.
+//!
+//! Nor does a meeting have one price. Between two wake-ups both sides of a pipe move what the pipe
+//! holds; where the payload is larger than the caches, these bytes have driven out what the system
+//! needs to wake somebody. So it is measured with as many bytes moved between.
 
 use std::{
     hint::black_box,
+    io::{Read as _, Write as _, pipe},
     sync::{Arc, Mutex, PoisonError, mpsc::channel},
     thread,
 };
@@ -26,6 +31,12 @@ use lab_kit::seats::sit;
 const PAGE: usize = 4096;
 /// Bytes that any connection takes without anybody reading.
 const CHUNK: usize = 32 << 10;
+
+/// Bytes that a pipe holds, nearly everywhere, and that are moved between two meetings.
+const PIECE: usize = 64 << 10;
+/// Meetings at the start that do not count, and those that do.
+const EARLY: usize = 8;
+const MEETINGS: usize = 48;
 
 /// Chunks that stand for a payload, and how often they go through.
 const CHUNKS: usize = 16;
@@ -89,14 +100,18 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
     r.gauge("shared_s", shared);
 
     let (mut made, mut mapped) = (Vec::new(), Vec::new());
-    for _ in 0..effort.least.min(5) {
-        let (making, mapping, faults) = first_touch(&on.home, bytes)?;
-        made.push(making);
-        mapped.push(mapping);
-        r.gauge("touch_faults", faults);
+    // As everywhere, a first time does not count: it does not find the pages that were given back.
+    for i in 0..=effort.least.min(5) {
+        let (making, mapping, faults) = first_touch(&on.home, bytes, seat)?;
+        if i > 0 {
+            made.push(making);
+            mapped.push(mapping);
+            r.gauge("touch_faults", faults);
+        }
     }
     r.gauge("touch_s", median(&made));
     r.gauge("map_s", median(&mapped));
+    r.gauge("meeting_s", meeting(bytes, seat)?);
 
     let from = vec![1u8; bytes];
     for wire in [Wire::Pipe, Wire::Unix, Wire::Tcp] {
@@ -155,9 +170,13 @@ fn written_and(
 }
 
 /// What a new segment costs beside the pass that writes it and the one that reads it: seconds to
-/// make it, touch every page of it and give it back; seconds to open it as another process does,
-/// touch every page and let go; and the page faults of the former.
-fn first_touch(home: &Home, bytes: usize) -> Result<(f64, f64, f64)> {
+/// make it, touch every page of it and give it back; seconds to open it as another process does, on
+/// the other side's processor, touch every page and let go; and the page faults of the former.
+///
+/// The other side then reads all of it, as it does in the experiment: the pages that are given back
+/// are found again for the next segment, and clearing them takes longer while another processor's
+/// cache has them.
+fn first_touch(home: &Home, bytes: usize, seat: Option<usize>) -> Result<(f64, f64, f64)> {
     let faults = || os::usage().map_or(f64::NAN, |used| used.page_faults as f64);
     let (before, begin) = (faults(), Instant::now());
     let mut new = Segment::create(home, bytes)?;
@@ -165,20 +184,85 @@ fn first_touch(home: &Home, bytes: usize) -> Result<(f64, f64, f64)> {
         page[0] = 1;
     }
     let (made, touched) = (begin.elapsed(), faults() - before);
-    let begin = Instant::now();
-    let view = View::open(&home.base(), new.name(), bytes)?;
+    let (base, name) = (home.base(), new.name());
+    let other = move || -> Result<Duration> {
+        let _seated = sit(seat);
+        let begin = Instant::now();
+        let view = View::open(&base, name, bytes)?;
+        black_box(
+            view.chunks(PAGE)
+                .map(|page| u64::from(page[0]))
+                .sum::<u64>(),
+        );
+        let touched = begin.elapsed();
+        black_box(checksum(&view));
+        let begin = Instant::now();
+        drop(view);
+        Ok(touched + begin.elapsed())
+    };
+    let mapped = thread::spawn(other).join().expect("nobody panics")?;
     new.opened();
-    black_box(
-        view.chunks(PAGE)
-            .map(|page| u64::from(page[0]))
-            .sum::<u64>(),
-    );
-    drop(view);
-    let mapped = begin.elapsed();
     let begin = Instant::now();
     drop(new);
     let whole = made + begin.elapsed();
     Ok((whole.as_secs_f64(), mapped.as_secs_f64(), touched))
+}
+
+/// A buffer that one side goes through, a piece at a time, and then from its start again.
+struct Walk {
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl Walk {
+    fn through(bytes: usize) -> Walk {
+        let buffer = vec![1; bytes];
+        Walk { buffer, at: 0 }
+    }
+
+    /// Seconds that `step` takes over the next piece.
+    fn step(&mut self, step: impl FnOnce(&mut [u8])) -> f64 {
+        let end = self.buffer.len().min(self.at + PIECE);
+        let start = Instant::now();
+        step(&mut self.buffer[self.at..end]);
+        let took = start.elapsed().as_secs_f64();
+        self.at = if end < self.buffer.len() { end } else { 0 };
+        took
+    }
+}
+
+/// Seconds of a meeting: one side wakes the other, which wakes it again. Between two of them each
+/// moves a piece of so many bytes, as the two sides of a pipe do, which is not counted.
+fn meeting(bytes: usize, seat: Option<usize>) -> Result<f64> {
+    let ((mut rung, mut ring), (mut answered, mut answer)) = (pipe()?, pipe()?);
+    let mut into = Walk::through(bytes);
+    let other = thread::spawn(move || {
+        let _seated = sit(seat);
+        let mut bell = [0; 1];
+        while rung.read_exact(&mut bell).is_ok() {
+            let took = into.step(|piece| {
+                black_box(fill(piece, u64::from(bell[0])));
+            });
+            if answer.write_all(&took.to_le_bytes()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut from = Walk::through(bytes);
+    let mut once = |bell: u8| -> Result<f64> {
+        let begin = Instant::now();
+        let mine = from.step(|piece| {
+            black_box(checksum(piece));
+        });
+        ring.write_all(&[bell])?;
+        let mut took = [0; 8];
+        answered.read_exact(&mut took)?;
+        Ok(begin.elapsed().as_secs_f64() - mine - f64::from_le_bytes(took))
+    };
+    let met: Result<Vec<f64>> = (0..EARLY + MEETINGS).map(|i| once(i as u8)).collect();
+    drop(ring);
+    let _ = other.join();
+    Ok(median(&met?[EARLY..]))
 }
 
 /// Seconds that it takes to write bytes into a connection, and seconds to read them on another

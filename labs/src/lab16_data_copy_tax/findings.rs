@@ -2,14 +2,29 @@
 
 use lab_kit::{prelude::*, stats::median};
 
-use super::{Params, Way, child::Wire};
+use super::{
+    Params, Way,
+    child::{FRAME, Wire},
+};
 
-/// How close a time must be to its theory, as a share of it.
-const CLOSE: f64 = 0.25;
+/// How close a copy, a page or a stream must be to what was measured of it beforehand, as a share.
+const CLOSE: f64 = 0.15;
+/// The same for what the consumer's own clock tells of the very hand-overs.
+const OWN: f64 = 0.1;
+/// Share of a bare hand-over by which another one's wake-ups may differ: whoever slept for longer
+/// wakes more slowly.
+const SLEEPY: f64 = 0.5;
+/// Bytes that a pipe holds on Linux, unless it is made to hold more.
+const PIPE: f64 = 65536.0;
+/// Bytes of a page, nearly everywhere.
+const PAGE: f64 = 4096.0;
+/// Medians of many hand-overs, of which a stall holds up one: it explains its share of the window, not
+/// its length.
+const BYTES: Disturbed = Disturbed::Either(Resource::Memory);
 /// What counts as ahead: a fifth less time, which no jitter of a wake-up explains.
 const AHEAD: f64 = 0.8;
-/// The ways that go through the system's buffers.
-const STREAMS: [Way; 4] = [Way::Pipe, Way::Wide, Way::Unix, Way::Tcp];
+/// So many times as long as in kept shared memory the largest payload takes through a pipe, at the least.
+const TWICE: f64 = 2.0;
 
 impl Way {
     fn name(self) -> &'static str {
@@ -47,12 +62,11 @@ impl Way {
         }
     }
 
-    /// Copies that follow one another; of the streams' two it depends on who waits for whom.
-    fn copies(self) -> Option<f64> {
+    /// Copies that follow one another, at the least.
+    fn copies(self) -> f64 {
         match self {
-            Way::Arc | Way::Kept => Some(0.0),
-            Way::Clone | Way::Copied => Some(1.0),
-            _ => None,
+            Way::Arc | Way::Kept => 0.0,
+            _ => 1.0,
         }
     }
 
@@ -66,9 +80,9 @@ impl Way {
         }
     }
 
-    /// Bytes that go through the system for each byte of the payload.
-    fn kernel_copies(self) -> f64 {
-        if STREAMS.contains(&self) { 2.0 } else { 0.0 }
+    /// Bytes that go in and come out for each byte of the payload.
+    fn in_and_out(self) -> f64 {
+        self.wire().map_or(0.0, |_| 2.0)
     }
 }
 
@@ -83,30 +97,38 @@ fn size(x: f64) -> String {
     format!("{value} {unit}")
 }
 
-/// One way at one size, beside the passes measured for it.
+/// One way at one size, beside what was measured of this machine at that size.
 #[derive(Clone, Copy)]
 struct Beside<'a> {
     way: Way,
     k: Condition<'a>,
     machine: Condition<'a>,
     /// Seconds of a hand-over of next to nothing.
-    empty: f64,
+    empty: Given,
+    /// Bytes that its pipe holds, if it goes through one whose size is known.
+    holds: Option<f64>,
 }
 
 impl<'a> Beside<'a> {
-    fn at(summary: &Summary<'a>, way: Way, x: f64) -> Option<Beside<'a>> {
+    fn at(p: &Params, summary: &Summary<'a>, way: Way, x: f64) -> Option<Beside<'a>> {
         // The median: in which company a trial was woken is not always the same.
         let empty = summary.only(&way.empty())?;
-        let empty = empty
-            .trials()
-            .iter()
-            .filter_map(|t| gauge(t, "hand_over_s"));
-        let empty: Vec<f64> = empty.collect();
+        let of = |t: &Trial| gauge(t, "hand_over_s");
+        let all: Vec<f64> = empty.trials().iter().filter_map(of).collect();
+        let linux = summary.host().system.starts_with("linux");
         Some(Beside {
             way,
             k: summary.at(way.series(), x)?,
             machine: summary.at("machine", x)?,
-            empty: median(&empty),
+            empty: Given::new(median(&all), empty.origin()),
+            holds: match way {
+                Way::Pipe if linux => Some(PIPE),
+                // The system rounds up to a power of two.
+                Way::Wide if linux => {
+                    Some((p.pipe.b().max(1).next_power_of_two() as f64).max(PAGE))
+                }
+                _ => None,
+            },
         })
     }
 
@@ -118,36 +140,53 @@ impl<'a> Beside<'a> {
         self.k.gauge("hand_over_s")
     }
 
-    /// Seconds of so many copies and the consumer's pass.
-    fn passes(&self, machine: &Trial, copies: f64) -> Option<f64> {
-        Some(copies * gauge(machine, "copy_s")? + gauge(machine, self.way.pass())?)
+    /// A figure of the machine, measured at this size beforehand.
+    fn known(&self, name: &str) -> Option<Given> {
+        self.machine.gauge(name).map(Given::from)
     }
 
-    /// Seconds to make the pages that a hand-over touched for the first time.
-    fn pages(&self, machine: &Trial, trial: &Trial) -> f64 {
-        let cost = || Some(gauge(machine, "touch_s")? / gauge(machine, "touch_faults")?);
-        let faults = gauge(trial, "producer_faults").unwrap_or(0.0);
-        match cost() {
-            Some(cost) if faults >= 1.0 && cost.is_finite() => faults * cost,
-            _ => 0.0,
+    /// Seconds that its consumer took to pass over what was handed to it.
+    fn own_pass(&self) -> Option<Given> {
+        self.k.gauge("read_s").map(Given::from)
+    }
+
+    /// Seconds to make the pages of a clone that the allocator had to ask for.
+    fn pages(&self) -> Given {
+        let faults = self.k.gauge("producer_faults").filter(|f| f.value >= 1.0);
+        let page = self.known("touch_s").zip(self.known("touch_faults"));
+        match (self.way, faults, page) {
+            (Way::Clone, Some(faults), Some((touch, pages))) if pages.value > 0.0 => {
+                Given::from(faults) * touch / pages
+            }
+            _ => Given::new(0.0, self.k.origin()),
         }
     }
 
-    /// Theory's hand-over in the round of a trial, with so many copies one after another.
-    fn theory(&self, machine: &Trial, trial: &Trial, copies: f64) -> Option<f64> {
-        let pages = match self.way {
-            Way::Clone => self.pages(machine, trial),
-            _ => 0.0,
-        };
-        Some(self.empty + self.passes(machine, copies)? + pages)
+    /// What a hand-over takes beside the consumer's pass where there is a copy.
+    fn beside_the_pass(&self) -> Option<Given> {
+        let copy = self.empty + self.known("copy_s")?;
+        Some(match self.way {
+            Way::Clone => copy + self.pages(),
+            _ => copy,
+        })
+    }
+
+    /// Theory's hand-over, where it has one.
+    fn law(&self) -> Option<Given> {
+        match self.way {
+            Way::Arc | Way::Kept => Some(self.empty + self.own_pass()?),
+            Way::Clone | Way::Copied => Some(self.beside_the_pass()? + self.own_pass()?),
+            Way::Pipe | Way::Wide => self.in_turn(),
+            Way::Unix | Way::Tcp | Way::Fresh => None,
+        }
     }
 
     /// The whole, beginning with the first byte the producer writes, of a way with a segment: for a
     /// new one its pages as well, on both sides.
-    fn whole(&self, machine: &Trial) -> Option<f64> {
-        let one = self.empty + gauge(machine, "write_s")? + gauge(machine, "shared_s")?;
+    fn whole(&self) -> Option<Given> {
+        let one = self.empty + self.known("write_s")? + self.known("shared_s")?;
         match self.way {
-            Way::Fresh => Some(one + gauge(machine, "touch_s")? + gauge(machine, "map_s")?),
+            Way::Fresh => Some(one + self.known("touch_s")? + self.known("map_s")?),
             _ => Some(one),
         }
     }
@@ -163,80 +202,85 @@ impl<'a> Beside<'a> {
     }
 
     fn outweighs(&self, times: f64) -> bool {
-        let passes = self
-            .machine
-            .estimate(|m| self.passes(m, self.way.copies().unwrap_or(1.0)));
-        passes.is_some_and(|e| e.value > times * self.empty)
+        let passes =
+            |m: &Trial| Some(self.way.copies() * gauge(m, "copy_s")? + gauge(m, self.way.pass())?);
+        let passes = self.machine.estimate(passes);
+        passes.is_some_and(|e| e.value > times * self.empty.value)
+    }
+
+    /// How often the consumer of a pipe reads: once for each filling, the frame before it included.
+    fn fillings(&self) -> Option<f64> {
+        let holds = self.holds?;
+        Some(((self.bytes() + FRAME as f64) / holds).ceil())
     }
 
     /// Seconds that the system takes to copy a stream's bytes in, and out.
-    fn sides(&self, machine: &Trial) -> Option<(f64, f64)> {
+    fn sides(&self) -> Option<(Given, Given)> {
         let wire = self.way.wire()?;
-        Some((gauge(machine, wire.there())?, gauge(machine, wire.back())?))
+        Some((self.known(wire.there())?, self.known(wire.back())?))
     }
 
-    /// A stream when its two sides take turns: the system's copies one after another, and a wake-up
-    /// on each side whenever the consumer has to read again.
-    fn in_turn(&self, machine: &Trial, trial: &Trial) -> Option<f64> {
-        let (there, back) = self.sides(machine)?;
-        let reads = gauge(trial, "consumer_calls")?.max(1.0);
-        Some(reads * self.empty + there + back + gauge(machine, self.way.pass())?)
+    /// A pipe, whose two sides take turns: the system's copies one after another, and a meeting for
+    /// each filling.
+    fn in_turn(&self) -> Option<Given> {
+        let (there, back) = self.sides()?;
+        let reads = match self.fillings() {
+            Some(fillings) => Given::from(fillings),
+            None => self.k.gauge("consumer_calls")?.into(),
+        };
+        Some(reads * self.known("meeting_s")? + there + back + self.known(self.way.pass())?)
     }
 
-    /// A stream when its two sides never wait: each makes its own copy while the other does, and the
-    /// slower one decides.
-    fn at_once(&self, machine: &Trial) -> Option<f64> {
-        let (there, back) = self.sides(machine)?;
-        Some(there.max(back) + gauge(machine, self.way.pass())?)
-    }
-
-    /// A measured figure over theory's of the same round, for every round.
-    fn shares(&self, theory: impl Fn(&Trial, &Trial) -> Option<f64>, figure: &str) -> Vec<f64> {
-        let rounds = self.machine.trials().iter().zip(self.k.trials());
-        rounds
-            .filter_map(|(m, t)| Some(gauge(t, figure)? / theory(m, t)?))
-            .collect()
+    /// A socket: at the least the slower of its two sides, each making its own copy while the other
+    /// does, and at the most both, one after another.
+    fn ends(&self) -> Option<(Given, Given)> {
+        let socket = matches!(self.way, Way::Unix | Way::Tcp);
+        let (there, back) = self.sides().filter(|_| socket)?;
+        let rest = self.empty + self.known(self.way.pass())?;
+        Some((rest + there.with(back, f64::max), rest + there + back))
     }
 }
 
-/// A stream's line: seconds before the first byte, and how many copies' time a byte takes beside the
-/// consumer's pass.
-#[derive(Clone, Copy)]
-struct Fit {
-    latency: f64,
-    copies: Estimate,
+/// All ways at all sizes.
+struct View<'a> {
+    ways: Vec<(Way, Vec<Beside<'a>>)>,
+    show: f64,
 }
 
-/// Least squares over all sizes, each weighed by its own time: `T = latency + copies·copy + pass`.
-fn fit(points: &[Beside]) -> Option<Fit> {
-    let rounds = points.iter().map(|b| b.k.trials().len()).max()?;
-    let line = |round: usize| {
-        // (copy, the time without the pass, weight)
-        let rows: Vec<(f64, f64, f64)> = points
-            .iter()
-            .filter_map(|b| {
-                let (m, t) = (b.machine.trials().get(round)?, b.k.trials().get(round)?);
-                let time = gauge(t, "hand_over_s")?;
-                Some((
-                    gauge(m, "copy_s")?,
-                    time - gauge(m, b.way.pass())?,
-                    1.0 / (time * time),
-                ))
-            })
-            .collect();
-        let sum = |f: &dyn Fn(&(f64, f64, f64)) -> f64| rows.iter().map(f).sum::<f64>();
-        let (n, x, y) = (sum(&|r| r.2), sum(&|r| r.2 * r.0), sum(&|r| r.2 * r.1));
-        let (xx, xy) = (sum(&|r| r.2 * r.0 * r.0), sum(&|r| r.2 * r.0 * r.1));
-        let det = n * xx - x * x;
-        (rows.len() >= 3 && det > 0.0).then(|| ((xx * y - x * xy) / det, (n * xy - x * y) / det))
-    };
-    let lines: Vec<(f64, f64)> = (0..rounds).filter_map(line).collect();
-    let slopes: Vec<f64> = lines.iter().map(|l| l.1).collect();
-    let starts: Vec<f64> = lines.iter().map(|l| l.0).collect();
-    Some(Fit {
-        latency: Estimate::of(&starts)?.value,
-        copies: Estimate::of(&slopes)?,
-    })
+impl<'a> View<'a> {
+    fn of(p: &Params, summary: &Summary<'a>) -> View<'a> {
+        let at = |way: Way| {
+            let sizes = p.sizes().into_iter();
+            sizes
+                .filter_map(|s| Beside::at(p, summary, way, s.f()))
+                .collect()
+        };
+        View {
+            ways: Way::ALL.into_iter().map(|way| (way, at(way))).collect(),
+            show: p.show().f(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Beside<'a>> {
+        self.ways.iter().flat_map(|(_, at)| at)
+    }
+
+    fn points(&self, way: Way) -> impl Iterator<Item = &Beside<'a>> {
+        self.all().filter(move |b| b.way == way)
+    }
+
+    /// Those at which bytes matter more than waking up.
+    fn long(&self, way: Way) -> impl Iterator<Item = &Beside<'a>> {
+        self.points(way).filter(|b| b.is_long())
+    }
+
+    fn shown(&self, way: Way) -> Option<Beside<'a>> {
+        self.points(way).find(|b| b.bytes() == self.show).copied()
+    }
+
+    fn largest(&self, way: Way) -> Option<Beside<'a>> {
+        self.points(way).last().copied()
+    }
 }
 
 /// From which size on one way takes less than `AHEAD` of the other's time, at every larger size,
@@ -259,242 +303,261 @@ fn overtakes(one: &[(f64, f64)], other: &[(f64, f64)]) -> Option<f64> {
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let show = p.show().f();
-    let of = |way: Way| -> Vec<Beside> {
-        let sizes = p.sizes().into_iter();
-        sizes
-            .filter_map(|s| Beside::at(summary, way, s.f()))
-            .collect()
-    };
-    let ways: Vec<(Way, Vec<Beside>)> = Way::ALL.into_iter().map(|way| (way, of(way))).collect();
-    let all = || ways.iter().flat_map(|(_, at)| at);
-    let points = |way: Way| &ways.iter().find(|w| w.0 == way).expect("all ways").1;
-    let shown = |way: Way| points(way).iter().find(|b| b.bytes() == show).copied();
-    let largest = |way: Way| points(way).last().copied();
-    let fits: Vec<(Way, Fit)> = STREAMS
-        .into_iter()
-        .filter_map(|way| Some((way, fit(points(way))?)))
-        .collect();
-
-    let mut claims = Vec::new();
-    let wrong: u64 = summary.all_trials().map(|t| t.failed).sum();
-    claims.push(
-        Claim::near(
-            "every payload arrives whole, in order and up to date: its checksum is right",
-            Basis::Predicted,
-            0.0,
-            Some(Estimate::exact(wrong as f64)),
-            0.0,
-        )
-        .unit("wrong checksums"),
-    );
-    let counted = all().map(|b| {
-        let copied = |t: &Trial| {
-            let both = gauge(t, "producer_copied_bytes")? + gauge(t, "consumer_copied_bytes")?;
-            Some(both / b.bytes())
-        };
-        Case {
-            name: format!("{}, {}", b.way.name(), size(b.bytes())),
-            predicted: (b.way.kernel_copies()).into(),
-            measured: b.k.estimate(copied),
-            tolerance: 0.0,
-        }
-    });
-    claims.push(
-        Claim::at_every(
-            "a stream's bytes are copied twice by the system, those in shared memory and of a thread never",
-            Basis::Predicted,
-            counted.collect(),
-        )
-        .unit("copies"),
-    );
-    for (way, text) in [
-        (
-            Way::Arc,
-            "to a thread by Arc: the time is a wake-up and one pass, the consumer's",
-        ),
-        (
-            Way::Kept,
-            "to a process in kept shared memory: the time is a wake-up and one pass, the consumer's",
-        ),
-        (
-            Way::Copied,
-            "to a process, copied into shared memory: one copy more",
-        ),
-        (
-            Way::Clone,
-            "to a thread by clone: one copy more, and the pages of the clone",
-        ),
-    ] {
-        let copies = way.copies().unwrap_or(0.0);
-        let long = points(way).iter().filter(|b| b.is_long());
-        let shares = long.flat_map(|b| b.shares(|m, t| b.theory(m, t, copies), "hand_over_s"));
-        claims.push(typical(text, Estimate::of(&shares.collect::<Vec<_>>())));
-    }
-    let new = points(Way::Fresh).iter().filter(|b| b.is_long());
-    let new = new.flat_map(|b| b.shares(|m, _| b.whole(m), "cycle_s"));
-    claims.push(typical(
-        "a new segment each time costs the making of its pages on top, on both sides",
-        Estimate::of(&new.collect::<Vec<_>>()),
-    ));
-    let whole = largest(Way::Kept).filter(|b| b.is_all_bytes());
-    let pass = whole.map(|b| b.shares(|m, _| gauge(m, "shared_s"), "hand_over_s"));
-    claims.push(typical(
-        "kept shared memory at the largest size: no more than the consumer's pass",
-        pass.and_then(|shares| Estimate::of(&shares)),
-    ));
-    let faults = points(Way::Fresh).iter().filter_map(|b| {
-        let predicted = b.machine.gauge("touch_faults")?.value;
-        Some(Case {
-            name: size(b.bytes()),
-            predicted: predicted.into(),
-            measured: b.k.gauge("producer_faults"),
-            tolerance: 0.02 * predicted + 3.0,
-        })
-    });
-    claims.push(
-        Claim::at_every(
-            "a new segment each time: its producer takes a page fault for every page",
-            Basis::Calibrated,
-            faults.collect(),
-        )
-        .unit("page faults"),
-    );
-    let none = largest(Way::Kept).and_then(|b| {
-        b.k.estimate(|t| Some(gauge(t, "producer_faults")? + gauge(t, "consumer_faults")?))
-    });
-    claims.push(
-        Claim::at_most(
-            "a kept segment: no page faults, at the largest size",
-            Basis::Predicted,
-            3.0,
-            none,
-        )
-        .unit("page faults"),
-    );
-    let streams = || STREAMS.into_iter().flat_map(points).filter(|b| b.is_long());
-    let bound = streams().flat_map(|b| b.shares(|m, _| b.at_once(m), "hand_over_s"));
-    claims.push(
-        Claim::at_least(
-            "no stream is faster than the slower of its two sides, each making one of the two copies",
-            Basis::Calibrated,
-            1.0,
-            Estimate::of(&bound.collect::<Vec<_>>()),
-        )
-        .unit("of theory's time"),
-    );
-    let pipes = [Way::Pipe, Way::Wide].into_iter().flat_map(points);
-    let turns = pipes.filter(|b| b.is_long());
-    let turns = turns.flat_map(|b| b.shares(|m, t| b.in_turn(m, t), "hand_over_s"));
-    claims.push(typical(
-        "in a pipe the two sides take turns: both copies one after another, and a hand-over's wake-ups for each time it is full",
-        Estimate::of(&turns.collect::<Vec<_>>()),
-    ));
-    for (way, fit) in &fits {
-        claims.push(
-            Claim::at_least(
-                format!(
-                    "{}: the line latency + copies × size/bandwidth is at least as steep as one copy, the least that two sides at work at once must make",
-                    way.name()
-                ),
-                Basis::Fitted,
-                1.0,
-                Some(fit.copies),
-            )
-            .unit("copies"),
-        );
-    }
-    let ratio = |one: Option<Beside>, other: Option<Beside>, figure: &str| {
-        one?.k.paired(&other?.k, |a, b| {
-            Some(gauge(a, figure)? / gauge(b, figure)?)
-        })
-    };
-    let piped = largest(Way::Pipe).filter(|b| b.is_all_bytes());
-    let gain = ratio(piped, largest(Way::Kept), "hand_over_s");
-    claims.push(
-        Claim::at_least(
-            "at the largest size kept shared memory is at least twice as fast as the pipe",
-            Basis::Predicted,
-            2.0,
-            gain,
-        )
-        .unit("times"),
-    );
-
-    let time = |way: Way| cell(shown(way).and_then(|b| b.hand_over()), seconds);
-    let slower = ratio(shown(Way::Fresh), shown(Way::Kept), "cycle_s");
-    type Law = fn(&Beside, &Trial, &Trial) -> Option<f64>;
-    let predicted = |way: Way, law: Law| {
-        let of = |b: Beside| b.machine.paired(&b.k, |m, t| law(&b, m, t));
-        shown(way).and_then(of).map_or(f64::NAN, |e| e.value)
-    };
-    let answer = |key, way: Way, law: Law| {
-        let hand_over = shown(way).and_then(|b| b.hand_over());
-        Answer::near(key, hand_over, predicted(way, law)).scaled(1e3)
-    };
-    let whole: Law = |b, m, _| b.whole(m);
-    let answers = vec![
-        answer("pipe", Way::Pipe, |b, m, t| b.in_turn(m, t)),
-        answer("kept", Way::Kept, |b, m, t| b.theory(m, t, 0.0)),
-        Answer::near(
-            "fresh",
-            slower,
-            predicted(Way::Fresh, whole) / predicted(Way::Kept, whole),
-        ),
-    ];
+    let view = &View::of(p, summary);
+    let mut claims = counts(view);
+    claims.extend(in_memory(view));
+    claims.extend(through_the_system(view));
+    let time = |way: Way| cell(view.shown(way).and_then(|b| b.hand_over()), seconds);
+    let slower = ratio(view.shown(Way::Fresh), view.shown(Way::Kept), "cycle_s");
     Findings {
         headline: format!(
             "{} to another process: {} through a pipe, {} in shared memory that is kept. A new segment each time takes {} as long as a kept one, writing included.",
-            size(show),
+            size(view.show),
             time(Way::Pipe),
             time(Way::Kept),
             cell(slower, |v| format!("{}×", number(v)))
         ),
-        figures: vec![curve(&ways, &fits), bars(&ways, show)],
+        figures: vec![curve(view), bars(view)],
         tables: vec![
-            shown_table(&ways, &fits, show),
-            size_table(p, &ways),
+            shown_table(view),
+            size_table(p, view),
             machine_table(p, summary),
         ],
         claims,
-        answers,
+        answers: answers(view, slower),
     }
 }
 
-/// A law: what was measured is theory's time, within a quarter, typically over all sizes at which
-/// bytes matter more than waking up.
-fn typical(text: &str, share: Option<Estimate>) -> Claim {
-    let claim = Claim::near(text, Basis::Calibrated, 1.0, share, CLOSE);
-    claim.unit("of theory's time")
+/// One way's figure over another's, of the same rounds.
+fn ratio(one: Option<Beside>, other: Option<Beside>, figure: &str) -> Option<Estimate> {
+    one?.k.paired(&other?.k, |a, b| {
+        Some(gauge(a, figure)? / gauge(b, figure)?)
+    })
 }
 
-/// Theory's typical hand-over, for tables and charts.
-fn predicted(b: &Beside, fits: &[(Way, Fit)]) -> Option<f64> {
-    let fitted = fits.iter().find(|(way, _)| *way == b.way);
-    let e = match (b.way.copies(), fitted) {
-        (Some(copies), _) => b.machine.paired(&b.k, |m, t| b.theory(m, t, copies)),
-        _ if b.way.wire() == Some(Wire::Pipe) => b.machine.paired(&b.k, |m, t| b.in_turn(m, t)),
-        (None, Some((_, fit))) => b
-            .machine
-            .estimate(|m| Some(fit.latency + b.passes(m, fit.copies.value)?)),
-        _ => None,
+/// What theory says of the way at the size of the bars, NaN where it says nothing.
+fn answers(view: &View, slower: Option<Estimate>) -> Vec<Answer> {
+    let theory = |b: Option<Beside>, law: fn(&Beside) -> Option<Given>| {
+        b.and_then(|b| law(&b))
+            .map_or(f64::NAN, |given| given.value)
     };
-    e.map(|e| e.value)
+    let answer = |key, way: Way| {
+        let b = view.shown(way);
+        let hand_over = b.and_then(|b| b.hand_over());
+        Answer::near(key, hand_over, theory(b, |b| b.law())).scaled(1e3)
+    };
+    let whole = |way: Way| theory(view.shown(way), |b| b.whole());
+    vec![
+        answer("pipe", Way::Pipe),
+        answer("kept", Way::Kept),
+        Answer::near("fresh", slower, whole(Way::Fresh) / whole(Way::Kept)),
+    ]
+}
+
+/// Claims of counts: nothing disturbs these.
+fn counts(view: &View) -> Vec<Claim> {
+    let named = |b: &Beside| format!("{}, {}", b.way.name(), size(b.bytes()));
+    let wrong = view.all().map(|b| {
+        let wrong = b.k.total(|t| Some(t.failed as f64));
+        Case::exact(named(b), 0.0, wrong)
+    });
+    let copied = view.all().map(|b| {
+        let copied = |t: &Trial| {
+            let both = gauge(t, "producer_copied_bytes")? + gauge(t, "consumer_copied_bytes")?;
+            Some(both / b.bytes())
+        };
+        Case::exact(named(b), b.way.in_and_out(), b.k.every(copied))
+    });
+    let pipes = [Way::Pipe, Way::Wide].into_iter();
+    let readings = pipes.flat_map(|way| view.points(way)).filter_map(|b| {
+        let fillings = b.fillings()?;
+        let measured = b.k.gauge("consumer_calls");
+        Some(Case::new(
+            named(b),
+            fillings,
+            measured,
+            0.05 * fillings + 0.3,
+        ))
+    });
+    let faults = view.points(Way::Fresh).filter_map(|b| {
+        let predicted = b.known("touch_faults")?;
+        let tolerance = 0.02 * predicted.value + 0.3;
+        let measured = b.k.gauge("producer_faults");
+        Some(Case::new(size(b.bytes()), predicted, measured, tolerance))
+    });
+    let large = view.points(Way::Kept).filter(|b| b.bytes() >= 256.0 * PAGE);
+    let none = large.map(|b| {
+        let both = |t: &Trial| Some(gauge(t, "producer_faults")? + gauge(t, "consumer_faults")?);
+        let pages = b.bytes() / PAGE;
+        Case::new(size(b.bytes()), 0.0, b.k.estimate(both), 0.01 * pages)
+    });
+    vec![
+        Law::counted(
+            "every payload arrives whole, in order and up to date: its checksum is right",
+            "wrong checksums",
+        )
+        .near(wrong),
+        Law::counted(
+            "every byte goes into a stream once and comes out once; in shared memory and to a thread none goes through the system",
+            "bytes in and out, a byte",
+        )
+        .books()
+        .near(copied),
+        Law::counted(
+            "the consumer of a pipe has to read once for each filling of the pipe",
+            "readings",
+        )
+        .within("5 %, and less than half a reading: a consumer that comes early finds a pipe half full")
+        .near(readings),
+        Law::counted(
+            "a new segment each time: its producer takes a page fault for every page",
+            "page faults",
+        )
+        .within("2 %, and less than half a fault: the program's own memory is touched as well")
+        .near(faults),
+        Law::counted("a kept segment: no page faults", "page faults")
+            .within("1 % of its pages: the program's own memory is touched as well")
+            .near(none),
+    ]
+}
+
+/// Claims of what stays in memory that both sides see, or is copied by them.
+fn in_memory(view: &View) -> Vec<Claim> {
+    // Each trial beside its own pass: what makes a round slow makes both slow.
+    let passed = |way: Way| {
+        view.long(way).filter_map(|b| {
+            let law = b.law()?;
+            let parts = |t: &Trial| {
+                let parts = b.empty.value + gauge(t, "read_s")?;
+                Some(gauge(t, "hand_over_s")? / parts)
+            };
+            let one = Given::new(1.0, law.origin());
+            let tolerance = OWN + SLEEPY * b.empty.value / law.value;
+            Some(Case::new(
+                size(b.bytes()),
+                one,
+                b.k.estimate(parts),
+                tolerance,
+            ))
+        })
+    };
+    let copied = |way: Way| {
+        view.long(way).filter_map(|b| {
+            let rest = b.beside_the_pass()?;
+            let tolerance = CLOSE * (rest.value - b.empty.value) + SLEEPY * b.empty.value;
+            let beside = |t: &Trial| Some(gauge(t, "hand_over_s")? - gauge(t, "read_s")?);
+            let measured = b.k.estimate(beside);
+            Some(Case::new(size(b.bytes()), rest, measured, tolerance).scaled(1e3))
+        })
+    };
+    let border = view.long(Way::Kept).filter_map(|b| {
+        let mut arcs = view.points(Way::Arc);
+        let arc = *arcs.find(|a| a.bytes() == b.bytes())?;
+        let tolerance = CLOSE + SLEEPY * b.empty.value / arc.hand_over()?.value;
+        let as_long = ratio(Some(*b), Some(arc), "hand_over_s");
+        Some(Case::new(size(b.bytes()), 1.0, as_long, tolerance))
+    });
+    let new = view.long(Way::Fresh).filter_map(|b| {
+        let whole = b.whole()?;
+        Some(Case::share(size(b.bytes()), whole, b.k.gauge("cycle_s"), CLOSE).scaled(1e3))
+    });
+    const TENTH: &str = "10 % for two clocks, and half a bare hand-over: whoever slept for longer wakes more slowly";
+    const COPY: &str = "15 % of a copy that was measured between other buffers, and half a bare hand-over: whoever slept for longer wakes more slowly";
+    let law = |text: &str| Law::new(text, "ms", BYTES);
+    let times = |text: &str| Law::new(text, "times as long", BYTES);
+    vec![
+        times("to a thread by Arc: as long as a wake-up and the consumer's own pass, and nothing else")
+            .within(TENTH)
+            .near(passed(Way::Arc)),
+        times("to a process in kept shared memory: as long as a wake-up and the consumer's own pass, and nothing else")
+            .within(TENTH)
+            .near(passed(Way::Kept)),
+        times("the border between processes costs nothing a byte: kept shared memory takes as long as an Arc")
+            .within("15 % of an Arc's, whose bytes lie on other pages, and half a bare hand-over")
+            .near(border),
+        law("to a process, copied into shared memory: beside the consumer's pass, a wake-up and one copy")
+            .within(COPY)
+            .near(copied(Way::Copied)),
+        law("to a thread by clone: beside the consumer's pass, a wake-up, one copy, and the clone's new pages")
+            .within(COPY)
+            .near(copied(Way::Clone)),
+        law("a new segment each time costs the making of its pages on top of both passes, on both sides")
+            .within("15 %: pages are made one at a time beforehand, and passed over afterwards")
+            .near(new),
+    ]
+}
+
+/// Claims of what goes through the system's buffers.
+fn through_the_system(view: &View) -> Vec<Claim> {
+    let turns = |way: Way| {
+        view.long(way).filter_map(|b| {
+            // A record without its meetings says nothing of pipes.
+            let known = b.in_turn();
+            let (law, measured) = match known {
+                Some(law) => (law, b.hand_over()),
+                None => (Given::new(f64::NAN, b.machine.origin()), None),
+            };
+            Some(Case::share(size(b.bytes()), law, measured, CLOSE).scaled(1e3))
+        })
+    };
+    let sockets = [Way::Unix, Way::Tcp].map(|way| {
+        let cases = view.long(way).filter_map(|b| {
+            let (least, most) = b.ends()?;
+            let middle = (least + most) * 0.5;
+            let tolerance = (most.value - least.value) / 2.0 + OWN * middle.value;
+            Some(Case::new(size(b.bytes()), middle, b.hand_over(), tolerance).scaled(1e3))
+        });
+        let text = format!(
+            "{}: between the slower of its two sides and both, one after another",
+            way.name()
+        );
+        Law::new(text, "ms", BYTES)
+            .within("the two ends, and 10 % beyond: the system's copies are measured in pieces of 32 KB")
+            .near(cases)
+    });
+    let piped = view.largest(Way::Pipe).filter(|b| b.is_all_bytes());
+    let gain = piped.map(|b| {
+        let gain = ratio(Some(b), view.largest(Way::Kept), "hand_over_s");
+        Case::exact(size(b.bytes()), TWICE, gain)
+    });
+    const PIECES: &str = "15 %: the system's copies are measured in pieces of 32 KB";
+    let turn = |text: &str, way: Way| Law::new(text, "ms", BYTES).within(PIECES).near(turns(way));
+    let mut claims = vec![
+        turn(
+            "in a pipe the two sides take turns: both copies one after another, and a meeting for each filling",
+            Way::Pipe,
+        ),
+        turn(
+            "in a wide pipe as well: the same copies, fewer meetings",
+            Way::Wide,
+        ),
+    ];
+    claims.extend(sockets);
+    claims.push(
+        Law::new(
+            "at the largest size kept shared memory is at least twice as fast as the pipe",
+            "times",
+            Disturbed::Either(Resource::Memory),
+        )
+        .goal()
+        .at_least(gain),
+    );
+    claims
 }
 
 /// Time over size, with crossovers.
-fn curve(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)]) -> Figure {
+fn curve(view: &View) -> Figure {
     let kb = |bytes: f64| bytes / 1024.0;
     let measured = |way: Way| -> Vec<(f64, f64)> {
-        let at = ways.iter().filter(|w| w.0 == way).flat_map(|w| &w.1);
+        let at = view.points(way);
         at.filter_map(|b| Some((kb(b.bytes()), b.hand_over()?.value)))
             .collect()
     };
     let mut layers = Vec::new();
-    for (way, at) in ways {
+    for (way, at) in &view.ways {
         let line = at
             .iter()
-            .filter_map(|b| Some((kb(b.bytes()), predicted(b, fits)?)));
+            .filter_map(|b| Some((kb(b.bytes()), b.law()?.value)));
         layers.push(Layer::Line(Line::theory("", Colour::Muted, line.collect())));
         layers.push(Layer::Line(Line::measured(
             way.name(),
@@ -536,14 +599,14 @@ fn curve(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)]) -> Figure {
         ),
         None => "What a hand-over takes, over the size of the payload".into(),
     };
-    let sizes = ways.iter().flat_map(|w| &w.1).map(|b| kb(b.bytes()));
+    let sizes = view.all().map(|b| kb(b.bytes()));
     let (least, most) = sizes.fold((f64::INFINITY, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
     let ticks = (-3..8).map(|i| 10_f64.powi(i));
     let ticks = ticks.filter(|t| (least * 0.99..=most * 1.01).contains(t));
     Figure {
         id: "sizes".into(),
         title,
-        subtitle: "Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory, for sockets fitted".into(),
+        subtitle: "Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory, where it is one number".into(),
         desc: "Time of a hand-over over the size of the payload, for each way, on two logarithmic axes: flat for small payloads, then proportional to the size; shared memory and Arc lowest.".into(),
         body: Body::Panels(Panels {
             x: Axis::log("payload in KB, log scale", Unit::Number).with_ticks(ticks.collect::<Vec<_>>()),
@@ -571,11 +634,9 @@ fn about(bytes: f64) -> String {
 }
 
 /// Every way at one size.
-fn bars(ways: &[(Way, Vec<Beside>)], show: f64) -> Figure {
-    let at = || {
-        ways.iter()
-            .filter_map(|(_, at)| at.iter().find(|b| b.bytes() == show))
-    };
+fn bars(view: &View) -> Figure {
+    let show = view.show;
+    let at = || view.all().filter(|b| b.bytes() == show);
     let group = |label: &str, note: &str, figure: &dyn Fn(&Beside) -> Option<Estimate>| BarGroup {
         label: label.into(),
         note: note.into(),
@@ -628,7 +689,8 @@ fn bars(ways: &[(Way, Vec<Beside>)], show: f64) -> Figure {
     }
 }
 
-fn shown_table(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)], show: f64) -> Table {
+fn shown_table(view: &View) -> Table {
+    let show = view.show;
     let mut table = Table::new(
         &format!("{} by way", size(show)),
         &[
@@ -639,15 +701,12 @@ fn shown_table(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)], show: f64) -> T
             "with writing",
             "CPU, both sides",
             "processors busy",
-            "system's copies",
+            "in and out, a byte",
             "page faults",
             "reads and writes",
         ],
     );
-    for (way, at) in ways {
-        let Some(b) = at.iter().find(|b| b.bytes() == show) else {
-            continue;
-        };
+    for b in view.all().filter(|b| b.bytes() == show) {
         let both = |what: &str| {
             b.k.estimate(|t| {
                 Some(
@@ -657,43 +716,42 @@ fn shown_table(ways: &[(Way, Vec<Beside>)], fits: &[(Way, Fit)], show: f64) -> T
         };
         let busy = both("cpu_s").zip(b.k.gauge("cycle_s"));
         table.row([
-            way.name().into(),
+            b.way.name().into(),
             cell(b.hand_over(), seconds),
-            predicted(b, fits).map_or("–".into(), seconds),
+            theory(b),
             cell(b.hand_over(), |s| number(show / s / 1e9)),
             cell(b.k.gauge("cycle_s"), seconds),
             cell(both("cpu_s").filter(|e| e.value > 0.0), seconds),
             busy.map_or("–".into(), |(cpu, wall)| number(cpu.value / wall.value)),
-            number(way.kernel_copies()),
+            number(b.way.in_and_out()),
             cell(both("faults"), |v| format!("{v:.0}")),
             cell(both("calls"), |v| format!("{v:.0}")),
         ]);
     }
-    let fits = fits.iter().map(|(way, fit)| {
-        format!(
-            "{}: {} and {} copies",
-            way.name(),
-            seconds(fit.latency),
-            number(fit.copies.value)
-        )
+    let bare = view.ways.iter().filter_map(|(way, at)| {
+        let empty = at.first()?.empty.value;
+        Some(format!("{} ({})", seconds(empty), way.name()))
     });
     table.note = format!(
-        "Fitted over all sizes: {}. A bare hand-over takes {}.",
-        fits.collect::<Vec<_>>().join("; "),
-        ways.iter()
-            .filter_map(|(way, at)| Some(format!(
-                "{} ({})",
-                seconds(at.first()?.empty),
-                way.name()
-            )))
-            .collect::<Vec<_>>()
-            .join(", ")
+        "Theory of a socket: between the slower of its two sides and both, one after another. A bare hand-over takes {}.",
+        bare.collect::<Vec<_>>().join(", ")
     );
     table
 }
 
-fn size_table(p: &Params, ways: &[(Way, Vec<Beside>)]) -> Table {
-    let known = || ways.iter().filter(|w| !w.1.is_empty());
+/// Theory's hand-over, in words.
+fn theory(b: &Beside) -> String {
+    match (b.law(), b.ends()) {
+        (Some(law), _) => seconds(law.value),
+        (None, Some((least, most))) => {
+            format!("{} to {}", seconds(least.value), seconds(most.value))
+        }
+        _ => "–".into(),
+    }
+}
+
+fn size_table(p: &Params, view: &View) -> Table {
+    let known = || view.ways.iter().filter(|w| !w.1.is_empty());
     let mut columns = vec!["payload"];
     columns.extend(known().map(|w| w.0.name()));
     let mut table = Table::new("Time of a hand-over", &columns);
@@ -717,6 +775,7 @@ fn machine_table(p: &Params, summary: &Summary) -> Table {
             "read, shared segment",
             "copy",
             "a new page",
+            "a meeting",
             "through a pipe",
             "Unix socket",
             "TCP",
@@ -740,6 +799,7 @@ fn machine_table(p: &Params, summary: &Summary) -> Table {
             speed("shared_s"),
             speed("copy_s"),
             cell(page, |v| format!("{:.2} µs", v * 1e6)),
+            cell(k.gauge("meeting_s"), seconds),
             through(Wire::Pipe),
             through(Wire::Unix),
             through(Wire::Tcp),
