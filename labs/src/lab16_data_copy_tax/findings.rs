@@ -23,7 +23,7 @@ const PAGE: f64 = 4096.0;
 const BYTES: Disturbed = Disturbed::Either(Resource::Memory);
 /// What counts as ahead: a fifth less time, which no jitter of a wake-up explains.
 const AHEAD: f64 = 0.8;
-/// Each takes so many times as long by pipe as in kept shared memory, at the least, at the largest size.
+/// So many times as long as in kept shared memory the largest payload takes through a pipe, at the least.
 const TWICE: f64 = 2.0;
 
 impl Way {

@@ -11,6 +11,11 @@
 //! that they become vector code whatever the compiler takes into one piece: a call for each word would
 //! make it a computation of its own, four times as long.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "plain loops, see above: no call is left in them whatever is compiled in one piece"
+)]
+
 /// Words in a row.
 const LANES: usize = 8;
 /// Bytes in a row.
@@ -93,7 +98,6 @@ fn tail(rest: &[u8]) -> [u64; LANES] {
 }
 
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "plain for the optimiser")]
 fn words(row: &[u8; ROW]) -> [u64; LANES] {
     let (bytes, _) = row.as_chunks::<8>();
     let mut words = [0; LANES];
