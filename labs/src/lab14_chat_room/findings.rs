@@ -580,7 +580,7 @@ fn leavers(p: &Params, summary: &Summary) -> Option<Figure> {
     }
     let said = |(block, share): &(f64, f64)| {
         let block = seconds(*block);
-        format!("{} in {block}", percent(*share))
+        format!("{} ({block})", percent(*share))
     };
     let lost: Vec<String> = points.iter().map(said).collect();
     let (beat, patience) = (p.beat.s(), p.patience.s());
@@ -591,7 +591,7 @@ fn leavers(p: &Params, summary: &Summary) -> Option<Figure> {
     Some(Figure {
         id: "leavers".into(),
         title: format!(
-            "Of the users a block of the event loop loses {}",
+            "Users lost to a block of the event loop: {}",
             lost.join(", ")
         ),
         subtitle: format!(

@@ -393,7 +393,7 @@ fn mean_waits(all: &[Point], late: Option<Given>) -> Claim {
     });
     let cases = steady.map(|k| {
         let wait = k.theory.wait() - k.theory.late;
-        // An endless line goes by 1/(1 − ρ): a load that is larger by 2 % moves it twice as far.
+        // An endless line magnifies what chance makes of the load, by 1/(1 − ρ).
         let share = if k.theory.is_endless() { 0.2 } else { 0.1 };
         let measured = k.of("wait_mean_s").filter(|_| late.is_some());
         let predicted = late.unwrap_or(Given::from(0.0)) + wait;
@@ -404,7 +404,7 @@ fn mean_waits(all: &[Point], late: Option<Given>) -> Claim {
         "s",
         OF_A_WINDOW,
     )
-    .within("a tick of a timer, and 10 %, for an endless line 20 %: what a load makes of it that chance has made 2 % larger or smaller than was asked for")
+    .within("a tick of a timer, and 10 %, for an endless line 20 %: what chance makes of the load, which an endless line magnifies by 1/(1 − ρ)")
     .near(cases)
 }
 
