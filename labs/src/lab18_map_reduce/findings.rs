@@ -862,7 +862,7 @@ fn split(view: &View) -> Figure {
             times(raw)
         ),
         subtitle: format!(
-            "{} of text. What a worker does in a job, summed by kind; the mean over its workers. Dashed: theory",
+            "{} of text. What a worker does in a job, on average: map, serialize, deserialize, reduce, wire and waiting, in this order. Dashed: theory",
             p.bytes
         ),
         desc: "Bars of the time that a worker spends on mapping, serializing, deserializing, reducing and on waiting for the wire, for one and two processes that send combined pairs, every word, or the text.".into(),
@@ -1078,7 +1078,7 @@ fn cluster(t: &Theory) -> Figure {
     let last = |points: &[(f64, f64)]| points.last().map_or(f64::NAN, |p| p.1);
     let (path, raw, text) = (curve(Way::Combined), curve(Way::Raw), curve(Way::Text));
     let title = format!(
-        "Simulated: 1000 hosts that have the text are {}× as fast as one; sent the text by one of them, {}×",
+        "Simulated: 1000 hosts are {}× as fast as one thread if they have the text, {}× if one of them sends it",
         number(last(&path)),
         number(last(&text))
     );
