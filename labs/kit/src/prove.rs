@@ -51,8 +51,8 @@ enum Quantity {
     Time,
 }
 
-/// By how much it is altered.
-const FACTORS: [f64; 4] = [2.0, 0.5, 1.25, 0.8];
+/// By how much it is altered. The last two are for bounds with much room.
+const FACTORS: [f64; 6] = [2.0, 0.5, 1.25, 0.8, 32.0, 1.0 / 32.0];
 
 /// What stands in for a factor where a value is nought.
 const INSTEAD_OF_NOUGHT: [f64; 2] = [1.0, 1000.0];
@@ -121,8 +121,9 @@ pub fn of(lab: &dyn Experiment, record: &Record) -> Vec<Proof> {
         proofs: findings.claims.iter().map(|c| proof(record, c)).collect(),
     };
     trial.perturb_host();
+    let telling = trial.telling();
     for point in 0..record.points.len() {
-        trial.alter(point);
+        trial.alter(point, &telling);
     }
     trial.proofs
 }
@@ -186,8 +187,35 @@ impl Bench<'_> {
         }
     }
 
+    /// The quantities that say anything to a claim: those that move one when they are altered everywhere.
+    fn telling(&self) -> Vec<Quantity> {
+        let trials: Vec<Trial> = self
+            .record
+            .points
+            .iter()
+            .flat_map(|p| p.trials.clone())
+            .collect();
+        let mut all = quantities(&trials);
+        all.retain(|quantity| {
+            (0..2).any(|step| {
+                let mut record = self.record.clone();
+                for trial in record.points.iter_mut().flat_map(|p| &mut p.trials) {
+                    quantity.alter(trial, step);
+                }
+                let Ok(after) = self.lab.explain(&record) else {
+                    return true;
+                };
+                let changed = |claim: &Claim| {
+                    twin(&after, claim).is_none_or(|other| said(claim) != said(other))
+                };
+                self.before.claims.iter().any(changed)
+            })
+        });
+        all
+    }
+
     /// Alters what a point says, until every claim that rests on it has been refuted.
-    fn alter(&mut self, point: usize) {
+    fn alter(&mut self, point: usize, telling: &[Quantity]) {
         let before = self.before.claims.iter();
         let mut pending: Vec<usize> = before
             .enumerate()
@@ -198,19 +226,19 @@ impl Bench<'_> {
             .map(|(i, _)| i)
             .collect();
         let mut opened = BTreeSet::new();
-        for quantity in quantities(&self.record.points[point].trials) {
-            for step in 0..FACTORS.len() {
-                if pending.is_empty() {
-                    return;
-                }
-                let Some(altered) = altered(self.record, point, &quantity, step) else {
-                    continue;
-                };
-                let Ok(after) = self.lab.explain(&altered) else {
-                    continue;
-                };
-                self.look(point, &quantity, step, &after, &mut pending, &mut opened);
+        let has = quantities(&self.record.points[point].trials);
+        let steps = (0..FACTORS.len()).flat_map(|step| telling.iter().map(move |q| (step, q)));
+        for (step, quantity) in steps.filter(|(_, q)| has.contains(q)) {
+            if pending.is_empty() {
+                return;
             }
+            let Some(altered) = altered(self.record, point, quantity, step) else {
+                continue;
+            };
+            let Ok(after) = self.lab.explain(&altered) else {
+                continue;
+            };
+            self.look(point, quantity, step, &after, &mut pending, &mut opened);
         }
         let name = self.named(point);
         for claim in pending {
@@ -304,6 +332,15 @@ fn note(list: &mut Vec<String>, text: String) {
 
 fn twin<'f>(findings: &'f Findings, claim: &Claim) -> Option<&'f Claim> {
     findings.claims.iter().find(|c| c.text == claim.text)
+}
+
+/// What a claim says in numbers.
+fn said(claim: &Claim) -> Vec<(u64, Option<u64>)> {
+    let of = |case: &crate::claim::Case| {
+        let measured = case.measured.map(|m| m.value.to_bits());
+        (case.predicted.value.to_bits(), measured)
+    };
+    claim.cases.iter().map(of).collect()
 }
 
 /// Names of the cases whose prediction is another than before.

@@ -114,13 +114,18 @@ impl Session {
         &self.points
     }
 
-    /// How often a condition is measured: as often as planned, or as what is uncertain asks for.
-    fn times(&mut self, series: &str, x: f64, planned: usize) -> usize {
-        let at = self.place(series, x);
-        match &self.again {
-            None => planned,
-            Some(points) => points.get(&at).copied().unwrap_or(0),
-        }
+    /// How often each condition is measured: as often as planned, or as what is uncertain asks for. One that
+    /// is planned several times, to have several trials a round, is asked for once.
+    fn times<'c>(&mut self, conditions: impl Iterator<Item = (&'c str, f64, usize)>) -> Vec<usize> {
+        let mut points = self.again.clone();
+        let times = conditions.map(|(series, x, planned)| {
+            let at = self.place(series, x);
+            match &mut points {
+                None => planned,
+                Some(points) => points.remove(&at).unwrap_or(0),
+            }
+        });
+        times.collect()
     }
 
     /// Keeps a trial.
@@ -306,9 +311,8 @@ impl<'a> Plan<'_, 'a> {
     pub fn run(mut self) -> anyhow::Result<()> {
         let planned = self.session.trials;
         let conditions = self.conditions.iter();
-        let trials: Vec<usize> = conditions
-            .map(|c| self.session.times(&c.series, c.x, planned))
-            .collect();
+        let all = conditions.map(|c| (c.series.as_str(), c.x, planned));
+        let trials = self.session.times(all);
         let rounds = self.session.rounds(&trials);
         let meter = StallMeter::start();
         self.session.progress.start(trials.iter().sum());
@@ -479,10 +483,10 @@ impl Sweep<'_> {
             conditions,
         } = self;
         let meter = Arc::new(StallMeter::start());
-        let trials: Vec<usize> = conditions
+        let all = conditions
             .iter()
-            .map(|c| session.times(&c.series, c.x, c.trials))
-            .collect();
+            .map(|c| (c.series.as_str(), c.x, c.trials));
+        let trials = session.times(all);
         let order = session.rounds(&trials);
         session.progress.start(trials.iter().sum());
         for round in order {
