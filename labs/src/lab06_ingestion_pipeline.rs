@@ -818,8 +818,13 @@ async fn waiting(pipeline: &Pipeline, permits: usize, heap: &Heap) -> f64 {
         };
         let all = join_all((0..n).map(|_| pipeline.embed(chunk())));
         let mut all = Box::pin(tokio::task::unconstrained(all));
-        poll_fn(|task| Poll::Ready(drop(all.as_mut().poll(task)))).await;
-        all
+        poll_fn(|task| {
+            let _ = all.as_mut().poll(task);
+            Poll::Ready(())
+        })
+        .await;
+        // Kept, not awaited.
+        Some(all)
     };
     let first = begin(permits).await;
     let before = heap.live_bytes();

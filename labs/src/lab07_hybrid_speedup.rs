@@ -45,9 +45,10 @@
 //!
 //! `P` is what the processors are worth to the threads, measured with nothing to fetch, not how
 //! many threads there are; `f` is what a fetch takes here, measured with nothing to process. What
-//! still keeps the hybrid from its bound on a small machine is probably its own event loop: with
-//! every processor computing, a loop that wakes may wait until the scheduler gives it one, with
-//! each wave of answers. Some fetches more than the bound asks for hide that.
+//! still keeps the hybrid from its bound on a small machine is its own event loop: with every
+//! processor computing, a loop that wakes may wait until the scheduler gives it one, with each
+//! wave of answers. Theory allows it that, and a tick of the timer. Some fetches more than the
+//! bound asks for hide that.
 //!
 //! ## A common belief
 //!

@@ -43,8 +43,8 @@
 //! well prevent it. A loop that awaits each item has one item in the pool, whatever the size of the
 //! pool. A batch that is one job is on one worker.
 //!
-//! How long a step takes on this machine, with all that goes on beside it, is measured in each arm;
-//! how the steps make the whole is theory, the dashed line.
+//! How long a step takes on this machine is measured in turn, where nothing else goes on. How
+//! such steps make the whole in the other arms is theory, the dashed line.
 //!
 //! A queue's capacity hardly matters as long as all items take equally long: the queue before the
 //! slowest stage is full, the one behind it is empty, and more places change nothing. It matters

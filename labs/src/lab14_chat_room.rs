@@ -32,11 +32,13 @@
 //! ## What the figures show
 //!
 //! While the event loop computes it polls nobody. An echo that is due a time `x` after a block of
-//! length `B` has begun waits for the rest, `B − x`. The first waits for the whole block, the last
-//! for nothing, and the waits fall evenly between. That predicts every quantile. The conversation
-//! is one and a half times as long as the block, so two thirds of the echoes wait. The slowest
-//! hundredth of all are the slowest 0.015 of these, and wait for `0.985·B` and more; the median
-//! waits for `B/4`. What comes on top is the time in which the server works off what has piled up.
+//! length `B` has begun waits for the rest, `B − x`. The first waits for the whole block, the
+//! last for nothing, and the waits fall evenly between. That predicts every quantile. The
+//! conversation is one and a half times as long as the block, so two thirds of the echoes wait.
+//! The slowest hundredth of all are the slowest 0.015 of these, and wait for `0.985·B` and more;
+//! the median waits for `B/4`. What comes on top is the time in which the server works off what
+//! has piled up. First it reads what all have said, then it writes, so the last ones wait
+//! longest.
 //!
 //! Every heartbeat that falls due meanwhile is missed, `B/beat` of them for each user. A user has
 //! heard the last one up to a beat before the block, so the silences lie between `B` and
@@ -46,10 +48,11 @@
 //!
 //! Anywhere else than on the loop, the mathematics costs the others next to nothing: an echo may
 //! have to wait for a processor, a time slice of the operating system for each thread that it
-//! passes. The three ways do not differ in that. They differ in what else can happen. A computation
-//! that crashes, eats the memory or never ends takes a thread's whole process with it, since nobody
-//! can stop a thread from outside. A process can be killed, by you or by the system, and nobody
-//! loses the connection: its job fails with an answer, and a new process does the next one.
+//! passes, and until what came meanwhile is worked off. The three ways do not differ in that.
+//! They differ in what else can happen. A computation that crashes, eats the memory or never ends
+//! takes a thread's whole process with it, since nobody can stop a thread from outside. A process
+//! can be killed, by you or by the system, and nobody loses the connection: its job fails with an
+//! answer, and a new process does the next one.
 //!
 //! ## A common belief
 //!

@@ -29,10 +29,11 @@
 //!
 //! Near saturation a queue forgets slowly: at a load `ρ` it takes some `1/(c(1−√ρ)²)` service
 //! times. So one run is one sample, however many requests it counts, and each condition is many
-//! independent services side by side (they only sleep, which costs no processor), each with random
-//! numbers of its own. They begin in the steady state, drawn from Erlang's formulas, and not empty;
-//! a queue in overload has no steady state and begins as deep as if the overload had already lasted
-//! as long as it is measured. Intervals come from groups of services, not from requests.
+//! independent services side by side (they only sleep, which costs no processor), each with
+//! random numbers of its own. They begin in the steady state, drawn from Erlang's formulas, and
+//! not empty; a queue in overload has no steady state and begins as deep as if the overload had
+//! already lasted as long as it is measured. Intervals come from trials, each with services of
+//! its own, not from requests.
 //!
 //! Two further experiments use the same service. A freeze is watched by a load tester that waits
 //! for each answer before it sends on, and by arrivals that do not wait. And clients with timeouts
@@ -42,10 +43,11 @@
 //!
 //! Below saturation the waits are Erlang's (1917): short while much of the capacity is left, long
 //! when little is, without any overload. Each service is also held against the exact waits of its
-//! very own arrivals and service times, computed in virtual time: that law has no luck in it. (Only
-//! the waits of newest first are left out of it: when two arrive within a tick of the timer, chance
-//! decides who is on top, and the other one waits long.) Shares and goodputs are held against
-//! theory at the load that came, which is not quite the one that was asked for.
+//! very own arrivals and service times, computed in virtual time: that law has no luck in it.
+//! (Only the waits of newest first are left out of it: when two arrive within a tick of the
+//! timer, chance decides who is on top, and the other one waits long.) Shares are held against
+//! theory at the load that was asked for, and at the lateness of timers that sleepers beside them
+//! measure.
 //!
 //! Beyond saturation the unbounded queue serves nobody in time, at full throughput. Every worker is
 //! busy, every connection succeeds, no error is logged, and every answer comes too late: the user's

@@ -46,14 +46,12 @@
 //! says that already the second thread costs more than it brings. It is a fit, and of few points:
 //! it describes.
 //!
-//! With real work the time inside the lock decides. With a share `s` of each item inside, the lock
-//! lets one item pass in `s` times its time: on `P` processors the speed-up is at most
-//! `min(P, 1/s)`, if whoever is outside computes all the while. Amdahl's law, `1/(s + (1 - s)/P)`,
-//! is the other end: nobody is outside while another is inside. What was measured lies between. A
-//! thread that waits for a lock sleeps, and it is up to the scheduler where it wakes; behind the
-//! thread that has just let go of the lock is a likely place, and then nothing overlaps (nothing
-//! here isolates it). At `s = 1` both ends are one: a lock held for everything is a queue with one
-//! server, however many threads.
+//! With real work the time inside the lock decides. With a share `s` of each item inside, the
+//! lock lets one item pass in `s` times its time: on `P` processors the speed-up is at most
+//! `min(P, 1/s)`, if whoever is outside computes all the while. Amdahl's law, `1/(s + (1 -
+//! s)/P)`, is the other end: nobody is outside while another is inside. What was measured lies
+//! within a tenth of `min(P, 1/s)`: whoever is outside computes on. At `s = 1` both ends are one:
+//! a lock held for everything is a queue with one server, however many threads.
 //!
 //! A hung program is silent and idle; it looks like one that waits for the network. The guard held
 //! across an `.await` blocks the next task's *thread*, the very one that the first task would need to

@@ -43,9 +43,11 @@
 //!
 //! Amdahl's law for `n` processes, with a price for what they send each other. What a byte and a
 //! pair cost is measured with *one* process: the seconds a byte takes to be counted, a pair to be
-//! made, written, read and added up. What several take is then a prediction. Two measurements with
-//! `n` go into it as well: what an empty job takes, and `n_eff`, the processors that `n` threads
-//! are worth which only read and count (they share caches and memory).
+//! made, written, read and added up. What several take is then a prediction. A text that is sent
+//! costs more than its wire: it is one long message, which is copied into memory that is new to
+//! the process, at either end. Two measurements with `n`, in other arms than the one that is
+//! predicted, go into it as well: what an empty job takes, and `n_eff`, the processors that `n`
+//! threads are worth which only read and count (they share caches and memory).
 //!
 //! Combining is the whole art. Raw, every word costs a string, a place in a message, a string again
 //! at the far side, and a look into a table; the bytes on the wire are more than the text. On one

@@ -157,7 +157,8 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
         settle();
     }
     // The first look makes what looking takes: pages of code, too.
-    (Reading::take(heap), limits::for_memory());
+    let _ = Reading::take(heap);
+    let _ = limits::for_memory();
     let before = Reading::take(heap);
     let (took, stop) = grow(group.as_mut(), first + p.number);
     let after = Reading::take(heap);

@@ -425,7 +425,7 @@ fn counts(view: &View) -> Vec<Claim> {
 fn in_memory(view: &View) -> Vec<Claim> {
     // Each trial beside its own pass: what makes a round slow makes both slow.
     let passed = |way: Way| {
-        view.long(way).filter_map(|b| {
+        view.long(way).map(|b| {
             let law = b.law()?;
             let parts = |t: &Trial| {
                 let parts = b.empty.value + gauge(t, "read_s")?;
@@ -497,7 +497,7 @@ fn through_the_system(view: &View) -> Vec<Claim> {
                 Some(law) => (law, b.hand_over()),
                 None => (Given::new(f64::NAN, b.machine.origin()), None),
             };
-            Some(Case::share(size(b.bytes()), law, measured, CLOSE).scaled(1e3))
+            Case::share(size(b.bytes()), law, measured, CLOSE).scaled(1e3)
         })
     };
     let sockets = [Way::Unix, Way::Tcp].map(|way| {
