@@ -425,7 +425,7 @@ fn counts(view: &View) -> Vec<Claim> {
 fn in_memory(view: &View) -> Vec<Claim> {
     // Each trial beside its own pass: what makes a round slow makes both slow.
     let passed = |way: Way| {
-        view.long(way).map(|b| {
+        view.long(way).filter_map(|b| {
             let law = b.law()?;
             let parts = |t: &Trial| {
                 let parts = b.empty.value + gauge(t, "read_s")?;
@@ -490,7 +490,7 @@ fn in_memory(view: &View) -> Vec<Claim> {
 /// Claims of what goes through the system's buffers.
 fn through_the_system(view: &View) -> Vec<Claim> {
     let turns = |way: Way| {
-        view.long(way).filter_map(|b| {
+        view.long(way).map(|b| {
             // A record without its meetings says nothing of pipes.
             let known = b.in_turn();
             let (law, measured) = match known {
