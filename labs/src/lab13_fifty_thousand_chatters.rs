@@ -57,11 +57,12 @@
 //!
 //! ## A common belief
 //!
-//! *A thread takes as much memory as its stack is large.* Suppose 50,000 threads with stacks of
-//! 1 MB: that makes 50 GB, but of addresses. The memory is the pages that were touched and what the
-//! kernel keeps for each thread, far less. Tasks take far less still, so threads are too dear, but
-//! not for this reason. A thread that was deep in its calls costs as much more as it was deep:
-//! there the belief is nearer to being right.
+//! *A thread takes as much memory as its stack is large.*
+//!
+//! Suppose 50,000 threads with stacks of 1 MB: that makes 50 GB, but of addresses. The memory is the
+//! pages that were touched and what the kernel keeps for each thread, far less. Tasks take far less
+//! still, so threads are too dear, but not for this reason. A thread that was deep in its calls costs
+//! as much more as it was deep: there the belief is nearer to being right.
 //!
 //! What stops threads first is often not memory. Rust and glibc map four pieces for each, and Linux
 //! by default allows a process 65,530 of them (kernel documentation, `vm.max_map_count`), so that a

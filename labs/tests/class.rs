@@ -143,7 +143,7 @@ fn a_class_of_two_hundred_is_put_together() {
     }
     assert_eq!(class.machines.len(), 1);
     assert_eq!(class.machines[0].sets.len(), 202);
-    let far = |o: &&Outlier| o.what.contains("speed-up");
+    let far = |o: &&Outlier| o.what.contains("one after another");
     let far: Vec<&Outlier> = class.outliers.iter().filter(far).collect();
     assert!(
         far.len() == 2 && far.iter().all(|o| o.set.ends_with("zoe")),

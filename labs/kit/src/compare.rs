@@ -269,16 +269,15 @@ fn row(lab: &str, a: &Claim, b: Option<&Claim>) -> Row {
     let equal = left
         .zip(sides.right)
         .is_some_and(|(l, r)| l.value == r.value);
-    let several = a.cases.len() > 1;
     let judgement = match interval {
         _ if left.zip(sides.right).is_none() => "not in both",
         // What is nought on one side only has no ratio, and is no less a change.
         _ if sides.vanished => "changed",
+        // The condition that changed most has not changed.
+        _ if equal => "same",
         Some((lo, hi)) if lo > 1.0 || hi < 1.0 => "changed",
-        Some((1.0, 1.0)) => "same",
-        Some(_) if several || !equal => "within noise",
-        None if !equal => "cannot tell",
-        _ => "same",
+        Some(_) => "within noise",
+        None => "cannot tell",
     };
     Row {
         lab: lab.into(),

@@ -1010,6 +1010,8 @@ impl Service {
                     arrived: now.arrived - before.arrived,
                     admitted: now.admitted - before.admitted,
                     refused: now.refused - before.refused,
+                    served: now.served - before.served,
+                    abandoned: now.abandoned - before.abandoned,
                     ..now
                 })
             }

@@ -98,7 +98,11 @@ impl Watch {
             let under_way = self.meter.under_way() as f64;
             let tasks = self.frontier.now();
             let stored = self.meter.stored() as f64;
-            let at_host = self.host.counters().map(|counters| counters.backlog);
+            // Answers that are handed over are gone, whatever the host's own time says of their slots.
+            let at_host = self.host.counters().map(|c| {
+                let answered = c.served + c.abandoned;
+                c.admitted.saturating_sub(answered)
+            });
             {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.looks += 1.0;

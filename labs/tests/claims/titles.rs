@@ -1,5 +1,6 @@
-//! Titles, headlines and answers say what the data say: each number in them is drawn in the figure, stands in
-//! a table of the same run, or is a flag's.
+//! Titles and headlines say what the data say: each number in them is drawn in a figure, stands in a table or
+//! beside a figure of the same run, is a flag's, or is made of two drawn values by one operation (a ratio, a
+//! difference, a sum, a product, what is left of a whole).
 
 use lab_kit::figure::{Body, Figure, Layer};
 use lab_kit::findings::Findings;
@@ -24,14 +25,25 @@ fn written(text: &str) -> Vec<Written> {
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
     while at < chars.len() {
-        let part_of_a_word = at > 0 && (chars[at - 1].is_alphabetic() || chars[at - 1] == '.');
-        if !chars[at].is_ascii_digit() || part_of_a_word {
+        let in_a_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '.');
+        if !chars[at].is_ascii_digit() || in_a_word {
             at += 1;
             continue;
         }
         let start = at;
         let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
-        while digit(at) || (matches!(chars.get(at), Some('.' | ',')) && digit(at + 1)) {
+        // A comma is one of thousands before three digits; a list has other numbers behind it.
+        let three = |i: usize| (1..=3).all(|k| digit(i + k)) && !digit(i + 4);
+        let (mut thousands, mut point) = (false, false);
+        loop {
+            match chars.get(at) {
+                Some('.') if !point && digit(at + 1) => point = true,
+                Some(',') if !point && three(at) && (thousands || at - start <= 3) => {
+                    thousands = true
+                }
+                Some(c) if c.is_ascii_digit() => {}
+                _ => break,
+            }
             at += 1;
         }
         let number: String = chars[start..at].iter().filter(|c| **c != ',').collect();
@@ -120,6 +132,22 @@ fn is_among(number: &Written, values: &[f64]) -> bool {
     })
 }
 
+/// What one operation makes of the values that are drawn.
+fn derived(values: &[f64]) -> Vec<f64> {
+    let mut distinct: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    distinct.sort_by(f64::total_cmp);
+    distinct.dedup();
+    // Dense traces are no figures that a title is made of.
+    distinct.truncate(200);
+    let mut made: Vec<f64> = distinct.iter().map(|a| 1.0 - a).collect();
+    for a in &distinct {
+        for b in &distinct {
+            made.extend([a / b, a / b - 1.0, a - b, a + b, a * b]);
+        }
+    }
+    made
+}
+
 /// Numbers of these texts that no value stands behind.
 fn without_data(lab: &dyn Experiment, record: &Record) -> Vec<String> {
     let findings = lab.explain(record).expect("committed records are sound");
@@ -128,7 +156,8 @@ fn without_data(lab: &dyn Experiment, record: &Record) -> Vec<String> {
     let mut look = |place: &str, text: &str, values: &[f64]| {
         for number in written(text) {
             let counted = number.may_be[0] <= 3.0 && number.may_be[0].fract() == 0.0;
-            if !counted && !is_among(&number, values) && !is_among(&number, &known) {
+            let held = [values, &known].iter().any(|all| is_among(&number, all));
+            if !counted && !held && !is_among(&number, &derived(values)) {
                 missing.push(format!(
                     "{} {place}: {} in {text:?}",
                     record.lab, number.text
@@ -174,7 +203,7 @@ fn numbers_are_read_as_they_are_written() {
     };
     assert_eq!(
         of("A limit of 50 gives 967/s, 57.4 % at 1.65 s and 416 ms"),
-        [50.0, 967.0, 0.574, 1.65, 0.416]
+        [50.0, 967.0, 57.4 * 0.01, 1.65, 416.0 * 1e-3]
     );
     assert_eq!(of("50,000 chatters, lab03, p99"), [50_000.0]);
     let number = &written("996/s")[0];

@@ -259,12 +259,11 @@ impl Common {
     }
 }
 
-/// What the runs of one invocation share: the calibrated machine, the wish to stop, the results.
+/// What the runs of one invocation share: the wish to stop, the results.
 struct Bench {
     common: Common,
     target: Option<String>,
     stop: Stop,
-    host: Option<Host>,
     rows: Vec<crate::claim::VerdictRow>,
 }
 
@@ -277,7 +276,6 @@ impl Bench {
             common: common.clone(),
             target,
             stop,
-            host: None,
             rows: Vec::new(),
         })
     }
@@ -348,7 +346,7 @@ impl Bench {
     ) -> Result<Record, Failed> {
         let (card, common) = (lab.card(), self.common.clone());
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let host = self.host()?;
+        let host = calibrated(common.scale)?;
         let progress = if common.json {
             Progress::hidden()
         } else {
@@ -403,19 +401,16 @@ impl Bench {
             ..record(points)
         })
     }
+}
 
-    /// The machine, calibrated at the first run.
-    fn host(&mut self) -> Result<Host> {
-        if let Some(host) = &self.host {
-            return Ok(host.clone());
-        }
-        crate::os::raise_open_file_limit();
-        let host = Host::calibrate(self.common.scale).context("cannot calibrate this machine")?;
-        for complaint in host.complaints() {
-            eprintln!("note: {complaint}");
-        }
-        Ok(self.host.insert(host).clone())
+/// The machine, calibrated anew for each lab: what it gives changes within minutes where others share it.
+fn calibrated(scale: Scale) -> Result<Host> {
+    crate::os::raise_open_file_limit();
+    let host = Host::calibrate(scale).context("cannot calibrate this machine")?;
+    for complaint in host.complaints() {
+        eprintln!("note: {complaint}");
     }
+    Ok(host)
 }
 
 /// The command that repeats a run. Where results went and what was predicted is left out.
