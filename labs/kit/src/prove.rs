@@ -33,7 +33,7 @@ enum Quantity {
     Latencies,
     /// A gauge.
     Gauge(String),
-    /// The six fates: half of the successes become something else.
+    /// The six fates: half of the successes become something else, or all time-outs a success.
     Fates,
     /// What was offered: a request without a fate.
     Offered,
@@ -52,7 +52,7 @@ enum Quantity {
 }
 
 /// By how much it is altered. The last two are for bounds with much room.
-const FACTORS: [f64; 6] = [2.0, 0.5, 1.25, 0.8, 32.0, 1.0 / 32.0];
+const FACTORS: [f64; 6] = [2.0, 0.5, 1.25, 0.8, 256.0, 1.0 / 256.0];
 
 /// What stands in for a factor where a value is nought.
 const INSTEAD_OF_NOUGHT: [f64; 2] = [1.0, 1000.0];
@@ -133,12 +133,22 @@ fn proof(record: &Record, claim: &Claim) -> Proof {
         lab: record.lab.clone(),
         claim: claim.text.clone(),
         kind: claim.kind,
-        open: claim.left_open().map(str::to_string),
+        open: claim
+            .left_open()
+            .or_else(|| says_nothing(claim))
+            .map(str::to_string),
         refuted_by: None,
         conditions: rests_on(claim, record).len(),
         survived_at: Vec::new(),
         wrong: Vec::new(),
     }
+}
+
+/// Why there is nothing to alter: an older record lacks what the claim is about.
+fn says_nothing(claim: &Claim) -> Option<&'static str> {
+    let known =
+        |case: &crate::claim::Case| case.measured.is_some() && case.predicted.value.is_finite();
+    (!claim.cases.iter().any(known)).then_some("the record does not have it")
 }
 
 /// The points that a claim's measured values were taken from.
@@ -426,10 +436,22 @@ impl Quantity {
                 true
             }
             Quantity::Fates => {
-                let ok = trial.ok;
+                let (ok, late) = (trial.ok, trial.timed_out);
+                if ok == 0 {
+                    (trial.ok, trial.timed_out) = (late, 0);
+                    return late > 0;
+                }
                 let kept = (ok as f64 * factor.min(1.0 / factor)) as u64;
-                (trial.ok, trial.timed_out) = (kept, trial.timed_out.saturating_add(ok - kept));
-                ok != kept
+                let lost = ok - kept;
+                trial.ok = kept;
+                // As much by time-outs as by failures.
+                if step % 2 == 0 {
+                    trial.timed_out = late.saturating_add(lost);
+                } else {
+                    trial.failed = trial.failed.saturating_add(lost);
+                    *trial.failures.entry("altered".into()).or_default() += lost;
+                }
+                lost > 0
             }
             Quantity::Offered => {
                 trial.offered = trial.offered.saturating_add(1);
@@ -454,7 +476,12 @@ impl Quantity {
                 }
                 !trial.spans.is_empty()
             }
-            Quantity::TraceValues(name) => alter_trace(trial, name, |(_, v)| *v *= factor),
+            Quantity::TraceValues(name) => {
+                alter_trace(trial, name, |(_, v)| match INSTEAD_OF_NOUGHT.get(step) {
+                    Some(instead) if *v == 0.0 => *v = *instead,
+                    _ => *v *= factor,
+                })
+            }
             Quantity::TraceTimes(name) => alter_trace(trial, name, |(t, _)| *t *= factor),
             Quantity::Time => {
                 for all in [Quantity::Wall, Quantity::Latencies, Quantity::SpanTimes] {

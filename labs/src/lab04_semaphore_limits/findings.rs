@@ -480,7 +480,8 @@ impl<'a> View<'a> {
             let trace = trace.map(|(at, limit)| (at - from, *limit));
             let mut points: Vec<(f64, f64)> = std::iter::once((0.0, *start)).chain(trace).collect();
             points.extend(points.last().map(|(_, limit)| (end, *limit)));
-            let label = format!("from {start}");
+            let mean = settled_limit(trial).map_or(String::new(), |m| format!(": {}", number(m)));
+            let label = format!("from {start}{mean}");
             layers.push(Layer::Line(Line::trace(&label, colour, points)));
         }
         (!drawn.is_empty()).then(|| Figure {
