@@ -445,7 +445,7 @@ impl Quantity {
                 let lost = ok - kept;
                 trial.ok = kept;
                 // As much by time-outs as by failures.
-                if step % 2 == 0 {
+                if step.is_multiple_of(2) {
                     trial.timed_out = late.saturating_add(lost);
                 } else {
                     trial.failed = trial.failed.saturating_add(lost);
