@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use lab_kit::answer::Relation;
 use lab_kit::claim::{Claim, Verdict};
 use lab_kit::findings::{Table, number};
 use lab_kit::report::Score;
@@ -114,11 +113,7 @@ fn picture(claim: &Claim) -> String {
     };
     let predicted = claim.predicted();
     let (lo, hi) = claim.ci95().unwrap_or((measured.value, measured.value));
-    let (from, to) = match claim.relation() {
-        Relation::AtMost => (f64::NEG_INFINITY, predicted),
-        Relation::AtLeast => (predicted, f64::INFINITY),
-        Relation::Near => (predicted - claim.tolerance(), predicted + claim.tolerance()),
-    };
+    let (from, to) = claim.allowed();
     let ends = [from, to, lo, hi, predicted, measured.value];
     let known = ends.iter().copied().filter(|v| v.is_finite());
     let (least, most) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {

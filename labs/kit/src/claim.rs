@@ -331,6 +331,11 @@ impl Claim {
         self.named().map_or(0.0, |(case, _)| case.tolerance)
     }
 
+    /// From where to where the measured value may lie there.
+    pub fn allowed(&self) -> (f64, f64) {
+        judge::allowed(self.relation, self.predicted(), self.tolerance())
+    }
+
     /// What was measured there.
     pub fn measured(&self) -> Option<Estimate> {
         self.named()?.0.measured

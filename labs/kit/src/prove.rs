@@ -114,11 +114,19 @@ pub fn of(lab: &dyn Experiment, record: &Record) -> Vec<Proof> {
     let Ok(findings) = lab.explain(record) else {
         return Vec::new();
     };
+    let claims = findings.claims.iter();
+    let rests: Vec<_> = claims.map(|claim| rests_on(claim, record)).collect();
     let mut trial = Bench {
         lab,
         record,
         before: &findings,
-        proofs: findings.claims.iter().map(|c| proof(record, c)).collect(),
+        proofs: findings
+            .claims
+            .iter()
+            .zip(&rests)
+            .map(|(claim, rests)| proof(record, claim, rests.len()))
+            .collect(),
+        rests,
     };
     trial.perturb_host();
     let telling = trial.telling();
@@ -128,7 +136,7 @@ pub fn of(lab: &dyn Experiment, record: &Record) -> Vec<Proof> {
     trial.proofs
 }
 
-fn proof(record: &Record, claim: &Claim) -> Proof {
+fn proof(record: &Record, claim: &Claim, conditions: usize) -> Proof {
     Proof {
         lab: record.lab.clone(),
         claim: claim.text.clone(),
@@ -138,7 +146,7 @@ fn proof(record: &Record, claim: &Claim) -> Proof {
             .or_else(|| says_nothing(claim))
             .map(str::to_string),
         refuted_by: None,
-        conditions: rests_on(claim, record).len(),
+        conditions,
         survived_at: Vec::new(),
         wrong: Vec::new(),
     }
@@ -165,6 +173,8 @@ struct Bench<'a> {
     lab: &'a dyn Experiment,
     record: &'a Record,
     before: &'a Findings,
+    /// The points that each claim rests on.
+    rests: Vec<BTreeSet<usize>>,
     proofs: Vec<Proof>,
 }
 
@@ -229,9 +239,9 @@ impl Bench<'_> {
         let before = self.before.claims.iter();
         let mut pending: Vec<usize> = before
             .enumerate()
-            .filter(|(i, claim)| {
+            .filter(|(i, _)| {
                 let decided = self.proofs[*i].open.is_none();
-                decided && rests_on(claim, self.record).contains(&point)
+                decided && self.rests[*i].contains(&point)
             })
             .map(|(i, _)| i)
             .collect();
@@ -287,7 +297,7 @@ impl Bench<'_> {
                     format!("✓ although {case} is beyond its tolerance ({what})"),
                 );
             }
-            let own = rests_on(claim, self.record).contains(&point);
+            let own = self.rests[i].contains(&point);
             let least = if own {
                 Kind::Replayed
             } else {
@@ -435,24 +445,7 @@ impl Quantity {
                 }
                 true
             }
-            Quantity::Fates => {
-                let (ok, late) = (trial.ok, trial.timed_out);
-                if ok == 0 {
-                    (trial.ok, trial.timed_out) = (late, 0);
-                    return late > 0;
-                }
-                let kept = (ok as f64 * factor.min(1.0 / factor)) as u64;
-                let lost = ok - kept;
-                trial.ok = kept;
-                // As much by time-outs as by failures.
-                if step.is_multiple_of(2) {
-                    trial.timed_out = late.saturating_add(lost);
-                } else {
-                    trial.failed = trial.failed.saturating_add(lost);
-                    *trial.failures.entry("altered".into()).or_default() += lost;
-                }
-                lost > 0
-            }
+            Quantity::Fates => alter_fates(trial, step),
             Quantity::Offered => {
                 trial.offered = trial.offered.saturating_add(1);
                 true
@@ -501,6 +494,27 @@ impl Quantity {
             }
         }
     }
+}
+
+/// Half of the successes become time-outs or failures; where there are none, all time-outs become successes.
+fn alter_fates(trial: &mut Trial, step: usize) -> bool {
+    let factor = FACTORS[step];
+    let (ok, late) = (trial.ok, trial.timed_out);
+    if ok == 0 {
+        (trial.ok, trial.timed_out) = (late, 0);
+        return late > 0;
+    }
+    let kept = (ok as f64 * factor.min(1.0 / factor)) as u64;
+    let lost = ok - kept;
+    trial.ok = kept;
+    // As much by time-outs as by failures.
+    if step.is_multiple_of(2) {
+        trial.timed_out = late.saturating_add(lost);
+    } else {
+        trial.failed = trial.failed.saturating_add(lost);
+        *trial.failures.entry("altered".into()).or_default() += lost;
+    }
+    lost > 0
 }
 
 fn alter_trace(trial: &mut Trial, name: &str, change: impl Fn(&mut (f64, f64))) -> bool {

@@ -137,7 +137,12 @@ impl Trial {
     /// Seconds from the trial's origin, which its traces and spans count from, to the start of what was
     /// measured (gauge `started_s`); 0 where a lab does not say.
     pub fn started_s(&self) -> f64 {
-        self.gauges.get("started_s").copied().unwrap_or_default()
+        self.gauge("started_s").unwrap_or_default()
+    }
+
+    /// A figure that the lab wrote down; `None` where it did not.
+    pub fn gauge(&self, name: &str) -> Option<f64> {
+        self.gauges.get(name).copied()
     }
 
     /// True when every offered request has exactly one fate.

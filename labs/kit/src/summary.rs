@@ -207,7 +207,7 @@ impl<'a> Condition<'a> {
 
     /// A gauge.
     pub fn gauge(&self, name: &str) -> Option<Estimate> {
-        self.estimate(|t| t.gauges.get(name).copied())
+        self.estimate(|t| t.gauge(name))
     }
 
     /// Length of the measured part in seconds.

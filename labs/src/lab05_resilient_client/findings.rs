@@ -8,15 +8,10 @@ use super::{ARMS, HERD, LEAD, Params};
 /// Degrees of freedom of an interval whose width theory gives: as good as known.
 const KNOWN: usize = 1000;
 
-/// A gauge of a trial.
-fn gauge(t: &Trial, name: &str) -> Option<f64> {
-    t.gauges.get(name).copied()
-}
-
 /// A gauge that counts; nothing where it is no count.
 fn count(t: &Trial, name: &str) -> Option<u64> {
     let whole = |n: &f64| *n >= 0.0 && n.is_finite();
-    gauge(t, name).filter(whole).map(|n| n.round() as u64)
+    t.gauge(name).filter(whole).map(|n| n.round() as u64)
 }
 
 /// The share that one count is of another: nothing where it is more than all of them.
@@ -101,8 +96,8 @@ impl<'a> Failing<'a> {
     fn sent(&self) -> Option<Estimate> {
         let k = &self.condition;
         let (sent, calls) = (
-            k.total(|t| gauge(t, "arrived"))?.value,
-            k.total(|t| gauge(t, "calls"))?.value,
+            k.total(|t| t.gauge("arrived"))?.value,
+            k.total(|t| t.gauge("calls"))?.value,
         );
         let deviation = match self.retried {
             Retried::AsGranted => 0.0,
@@ -172,7 +167,7 @@ impl<'a> Down<'a> {
     /// Attempts sent in the outage for each call begun in it.
     fn sent(&self) -> Option<Estimate> {
         self.condition
-            .estimate(|t| Some(gauge(t, "sent_in_outage")? / gauge(t, "calls_in_outage")?))
+            .estimate(|t| Some(t.gauge("sent_in_outage")? / t.gauge("calls_in_outage")?))
     }
 
     /// Share of the calls begun in the outage that succeeded.
@@ -308,7 +303,7 @@ impl View<'_> {
             let in_time = |t: &Trial| Some(t.timed_out).filter(|n| *n == 0);
             let astray = k.every(|t| {
                 in_time(t)?;
-                Some(gauge(t, "arrived")? - gauge(t, "attempts")?)
+                Some(t.gauge("arrived")? - t.gauge("attempts")?)
             });
             Case::exact(name, 0.0, astray)
         };
@@ -362,7 +357,7 @@ impl View<'_> {
         let granted = |f: &&Failing| f.retried == Retried::AsGranted && believable(p, f);
         let random = self.failing.iter().filter(granted).map(|f| {
             let retries = f.condition.every(|t| {
-                let retries = gauge(t, "arrived")? - gauge(t, "calls")?;
+                let retries = t.gauge("arrived")? - t.gauge("calls")?;
                 within(t).then_some(retries)
             });
             let most = p.budget().most_retries(p.calls as f64);
@@ -373,7 +368,7 @@ impl View<'_> {
             let most = most_in_outage(p, wanted)?;
             let retries = d
                 .condition
-                .every(|t| Some(gauge(t, "sent_in_outage")? - gauge(t, "calls_in_outage")?));
+                .every(|t| Some(t.gauge("sent_in_outage")? - t.gauge("calls_in_outage")?));
             let after = p.budget().granted_share() * p.rate * p.cap.s();
             Some(Case::new(d.label, most, retries, after + 1.0))
         });
@@ -462,15 +457,15 @@ impl View<'_> {
         let late = starts.iter().filter(under_way).count() as f64;
         let bound = f64::from(p.breaker_after - 1) * (1.0 + late) + p.limit as f64;
 
-        let opened = |t: &Trial| Some(gauge(t, "opened_in_outage")? - 1.0);
-        let probes = |t: &Trial| gauge(t, "probes_in_outage");
+        let opened = |t: &Trial| Some(t.gauge("opened_in_outage")? - 1.0);
+        let probes = |t: &Trial| t.gauge("probes_in_outage");
         let periods = d.condition.every(opened);
         let each = d
             .condition
-            .every(|t| Some(probes(t)? / gauge(t, "opened_in_outage").filter(|n| *n >= 1.0)?));
+            .every(|t| Some(probes(t)? / t.gauge("opened_in_outage").filter(|n| *n >= 1.0)?));
         let rest = d
             .condition
-            .every(|t| Some(gauge(t, "sent_in_outage")? - probes(t)?));
+            .every(|t| Some(t.gauge("sent_in_outage")? - probes(t)?));
         vec![
             Law::new(
                 "in the outage the breaker is half open once for each of its waits, whatever the load",
@@ -626,12 +621,12 @@ fn moving(bins: &[(f64, f64)]) -> Points {
 
 /// The trial to draw.
 fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
-    k.typical(|t| gauge(t, "comeback_peak").unwrap_or_default())
+    k.typical(|t| t.gauge("comeback_peak").unwrap_or_default())
 }
 
 /// Arrivals within a window, since the beginning of the outage, of the trial to draw.
 fn arrivals(k: &Condition) -> Points {
-    let trial = drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, gauge(t, "down_at_s")?)));
+    let trial = drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, t.gauge("down_at_s")?)));
     let Some((bins, from)) = trial else {
         return vec![];
     };

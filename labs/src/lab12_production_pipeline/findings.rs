@@ -221,7 +221,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .map(|(blocked, free)| beats(p, &blocked, &free)),
     );
 
-    let both = |t: &Trial| Some(gauge(t, "twice")? + gauge(t, "lost")?);
+    let both = |t: &Trial| Some(t.gauge("twice")? + t.gauge("lost")?);
     let answers = vec![
         Answer::near(
             "stored",
@@ -252,14 +252,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     }
 }
 
-/// A gauge of a trial.
-fn gauge(t: &Trial, name: &str) -> Option<f64> {
-    t.gauges.get(name).copied()
-}
-
 /// Items with a result, in the database or in the file.
 fn stored(t: &Trial) -> Option<f64> {
-    Some(gauge(t, "in_database")? + gauge(t, "in_fallback")?)
+    Some(t.gauge("in_database")? + t.gauge("in_fallback")?)
 }
 
 /// A count that must be right in each trial.
@@ -320,7 +315,7 @@ impl View<'_> {
         // attempts.
         let most = expected.requests + p.kills * p.batch * p.attempts;
         let killed = self.killed.iter().map(|k| {
-            let asked = k.every(|t| gauge(t, "upstream_arrived"));
+            let asked = k.every(|t| t.gauge("upstream_arrived"));
             Case::exact("killed and resumed", most as f64, asked)
         });
         let arms = self.arms.iter().filter(|a| a.trouble == "faults");
@@ -421,14 +416,14 @@ impl View<'_> {
         let (lock, beat) = (self.p.lock.s(), self.p.beat.s());
         let again = looked_again(lock);
         let blocked = self.blocked.iter().map(|k| {
-            let gap = k.estimate(|t| gauge(t, "longest_gap_s"));
+            let gap = k.estimate(|t| t.gauge("longest_gap_s"));
             Case::new("event loop", again + beat / 2.0, gap, beat / 2.0 + 3e-3)
         });
         // The lock is a few milliseconds older than the call that meets it.
         let tossed = (looked_again(lock - 5e-3) != again)
             .then(|| "the lock ends just when SQLite looks again, a coin toss".to_string());
         let free = self.free.iter().map(|k| {
-            let gap = k.every(|t| gauge(t, "longest_gap_s"));
+            let gap = k.every(|t| t.gauge("longest_gap_s"));
             Case::exact("a thread of their own", beat + lock / 10.0, gap)
         });
         vec![
@@ -781,11 +776,11 @@ fn life(p: &Params, window: &Arm) -> Option<Figure> {
             "Pending, fetched, processed: {} of {} items end stored, {} failed",
             number(stored(trial)?),
             p.items,
-            number(gauge(trial, "books_failed")?)
+            number(trial.gauge("books_failed")?)
         ),
         subtitle: format!(
             "Items by status in the window, in one trial; {} of those stored are in the fallback file",
-            number(gauge(trial, "in_fallback")?)
+            number(trial.gauge("in_fallback")?)
         ),
         desc: "Two panels over time: pending items fall while stored and failed ones rise; fetched and processed items on their way.".into(),
         body: Body::Panels(Panels {

@@ -37,12 +37,8 @@ const ALL: [&str; 7] = [
     "losses",
 ];
 
-fn gauge(trial: &Trial, name: &str) -> Option<f64> {
-    trial.gauges.get(name).copied()
-}
-
 fn gone(trial: &Trial) -> Option<f64> {
-    Some(gauge(trial, "users_left")? + gauge(trial, "users_disconnected")?)
+    Some(trial.gauge("users_left")? + trial.gauge("users_disconnected")?)
 }
 
 /// A record beside its flags.
@@ -62,9 +58,9 @@ impl<'a> View<'a> {
     /// write what waits for it, which costs what it costs when nobody asks.
     fn round(&self, users: f64) -> Option<Given> {
         let event = self.summary.at("quiet", users)?.estimate(|t| {
-            let messages = gauge(t, "messages_meant")? + t.offered as f64;
+            let messages = t.gauge("messages_meant")? + t.offered as f64;
             let heartbeats = 2.0 * users * t.wall_s / self.p.beat.s();
-            Some(gauge(t, "server_busy_share")? * t.wall_s / (messages + heartbeats))
+            Some(t.gauge("server_busy_share")? * t.wall_s / (messages + heartbeats))
         })?;
         Some(2.0 * users * Given::from(event))
     }
@@ -110,7 +106,7 @@ impl<'a> View<'a> {
     fn sliced(&self, users: f64) -> Option<Given> {
         let k = self.summary.at("quiet", users)?;
         let busy =
-            k.estimate(|t| Some(gauge(t, "server_busy_share")? + gauge(t, "users_busy_share")?))?;
+            k.estimate(|t| Some(t.gauge("server_busy_share")? + t.gauge("users_busy_share")?))?;
         let left = (1.0 - Given::from(busy)).map(|left| left.max(0.05));
         Some(self.quiet(users, 0.99)? + 2.0 * SLICE / left)
     }
@@ -218,7 +214,7 @@ fn on_the_loop(view: View) -> Vec<Claim> {
     let missed = inline.iter().map(|k| {
         // Counted as time without heartbeats, which is what a stall makes longer.
         let users_per_s = k.x() / p.beat.s();
-        let missed = k.estimate(|t| Some(gauge(t, "missed_heartbeats")? / users_per_s));
+        let missed = k.estimate(|t| Some(t.gauge("missed_heartbeats")? / users_per_s));
         let predicted = view.law(k.x(), |away, _| k.x() * away.missed());
         let tolerance = (UNLIKE * block + LATE) * users_per_s + 3.0;
         let measured = missed.map(|m| m.scaled(users_per_s));
@@ -305,7 +301,7 @@ fn leaving(view: View) -> Vec<Claim> {
         let predicted = view.round(b.users).and_then(|after| {
             let says = |t: &Trial| {
                 let away = Away {
-                    block: gauge(t, "busy_s")?,
+                    block: t.gauge("busy_s")?,
                     after: after.value,
                     ..p.away(b.asked)
                 };
@@ -366,15 +362,15 @@ fn counts(view: View) -> Vec<Claim> {
         ("processes", "processes", 2.0),
     ];
     let of_killed = killed.into_iter().flat_map(|k| {
-        of_killed.map(|(name, figure, n)| Case::exact(name, n, k.every(|t| gauge(t, figure))))
+        of_killed.map(|(name, figure, n)| Case::exact(name, n, k.every(|t| t.gauge(figure))))
     });
     // Who has left hears no more, so what is missing counts where nobody left.
     let wrong = |t: &Trial| {
-        let whole = gone(t)? + gauge(t, "users_slow")? == 0.0;
-        let missing = (gauge(t, "messages_meant")? - gauge(t, "messages_received")?).abs();
-        Some(gauge(t, "messages_in_disorder")? + if whole { missing } else { 0.0 })
+        let whole = gone(t)? + t.gauge("users_slow")? == 0.0;
+        let missing = (t.gauge("messages_meant")? - t.gauge("messages_received")?).abs();
+        Some(t.gauge("messages_in_disorder")? + if whole { missing } else { 0.0 })
     };
-    let shown_out = |t: &Trial| Some(gauge(t, "users_slow")? + gauge(t, "users_given_up")?);
+    let shown_out = |t: &Trial| Some(t.gauge("users_slow")? + t.gauge("users_given_up")?);
     let all = view.all();
     vec![
         Law::counted("mathematics elsewhere costs nobody the connection, whichever way", "users")
@@ -453,7 +449,7 @@ fn echoes(p: &Params, summary: &Summary) -> Option<Figure> {
     let top = slowest(inline).max(p.block.s()) * 1.15;
     let panels = arms().into_iter().filter_map(|(series, name, colour)| {
         let trial = typical(series)?;
-        let start = gauge(trial, "started_s")?;
+        let start = trial.gauge("started_s")?;
         let span = trial.spans.first()?;
         let (from, to) = (span.start_s - start, span.end_s - start);
         let dots = trial.traces.get("echoes")?;

@@ -86,10 +86,6 @@ impl Way {
     }
 }
 
-fn gauge(trial: &Trial, name: &str) -> Option<f64> {
-    trial.gauges.get(name).copied()
-}
-
 fn size(x: f64) -> String {
     let text = Size::bytes(x as u64).to_string();
     let unit = text.find(|c: char| c.is_ascii_alphabetic());
@@ -113,7 +109,7 @@ impl<'a> Beside<'a> {
     fn at(p: &Params, summary: &Summary<'a>, way: Way, x: f64) -> Option<Beside<'a>> {
         // The median: in which company a trial was woken is not always the same.
         let empty = summary.only(&way.empty())?;
-        let of = |t: &Trial| gauge(t, "hand_over_s");
+        let of = |t: &Trial| t.gauge("hand_over_s");
         let all: Vec<f64> = empty.trials().iter().filter_map(of).collect();
         let linux = summary.host().system.starts_with("linux");
         Some(Beside {
@@ -203,7 +199,7 @@ impl<'a> Beside<'a> {
 
     fn outweighs(&self, times: f64) -> bool {
         let passes =
-            |m: &Trial| Some(self.way.copies() * gauge(m, "copy_s")? + gauge(m, self.way.pass())?);
+            |m: &Trial| Some(self.way.copies() * m.gauge("copy_s")? + m.gauge(self.way.pass())?);
         let passes = self.machine.estimate(passes);
         passes.is_some_and(|e| e.value > times * self.empty.value)
     }
@@ -330,9 +326,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
 /// One way's figure over another's, of the same rounds.
 fn ratio(one: Option<Beside>, other: Option<Beside>, figure: &str) -> Option<Estimate> {
-    one?.k.paired(&other?.k, |a, b| {
-        Some(gauge(a, figure)? / gauge(b, figure)?)
-    })
+    one?.k
+        .paired(&other?.k, |a, b| Some(a.gauge(figure)? / b.gauge(figure)?))
 }
 
 /// What theory says of the way at the size of the bars, NaN where it says nothing.
@@ -363,7 +358,7 @@ fn counts(view: &View) -> Vec<Claim> {
     });
     let copied = view.all().map(|b| {
         let copied = |t: &Trial| {
-            let both = gauge(t, "producer_copied_bytes")? + gauge(t, "consumer_copied_bytes")?;
+            let both = t.gauge("producer_copied_bytes")? + t.gauge("consumer_copied_bytes")?;
             Some(both / b.bytes())
         };
         Case::exact(named(b), b.way.in_and_out(), b.k.every(copied))
@@ -387,7 +382,7 @@ fn counts(view: &View) -> Vec<Claim> {
     });
     let large = view.points(Way::Kept).filter(|b| b.bytes() >= 256.0 * PAGE);
     let none = large.map(|b| {
-        let both = |t: &Trial| Some(gauge(t, "producer_faults")? + gauge(t, "consumer_faults")?);
+        let both = |t: &Trial| Some(t.gauge("producer_faults")? + t.gauge("consumer_faults")?);
         let pages = b.bytes() / PAGE;
         Case::new(size(b.bytes()), 0.0, b.k.estimate(both), 0.01 * pages)
     });
@@ -428,8 +423,8 @@ fn in_memory(view: &View) -> Vec<Claim> {
         view.long(way).filter_map(|b| {
             let law = b.law()?;
             let parts = |t: &Trial| {
-                let parts = b.empty.value + gauge(t, "read_s")?;
-                Some(gauge(t, "hand_over_s")? / parts)
+                let parts = b.empty.value + t.gauge("read_s")?;
+                Some(t.gauge("hand_over_s")? / parts)
             };
             let one = Given::new(1.0, law.origin());
             let tolerance = OWN + SLEEPY * b.empty.value / law.value;
@@ -445,7 +440,7 @@ fn in_memory(view: &View) -> Vec<Claim> {
         view.long(way).filter_map(|b| {
             let rest = b.beside_the_pass()?;
             let tolerance = CLOSE * (rest.value - b.empty.value) + SLEEPY * b.empty.value;
-            let beside = |t: &Trial| Some(gauge(t, "hand_over_s")? - gauge(t, "read_s")?);
+            let beside = |t: &Trial| Some(t.gauge("hand_over_s")? - t.gauge("read_s")?);
             let measured = b.k.estimate(beside);
             Some(Case::new(size(b.bytes()), rest, measured, tolerance).scaled(1e3))
         })
@@ -649,7 +644,7 @@ fn bars(view: &View) -> Figure {
             .collect(),
     };
     let cpu = |t: &Trial| {
-        Some(gauge(t, "producer_cpu_s").filter(|s| *s > 0.0)? + gauge(t, "consumer_cpu_s")?)
+        Some(t.gauge("producer_cpu_s").filter(|s| *s > 0.0)? + t.gauge("consumer_cpu_s")?)
     };
     let mut groups = vec![
         group("Hand-over", "until all is read", &|b| b.hand_over()),
@@ -709,9 +704,7 @@ fn shown_table(view: &View) -> Table {
     for b in view.all().filter(|b| b.bytes() == show) {
         let both = |what: &str| {
             b.k.estimate(|t| {
-                Some(
-                    gauge(t, &format!("producer_{what}"))? + gauge(t, &format!("consumer_{what}"))?,
-                )
+                Some(t.gauge(&format!("producer_{what}"))? + t.gauge(&format!("consumer_{what}"))?)
             })
         };
         let busy = both("cpu_s").zip(b.k.gauge("cycle_s"));
@@ -788,10 +781,10 @@ fn machine_table(p: &Params, summary: &Summary) -> Table {
         let rate = |t: f64| number(s.f() / t / 1e9);
         let speed = |name: &str| cell(k.gauge(name), rate);
         let through = |wire: Wire| {
-            let both = k.estimate(|t| Some(gauge(t, wire.there())? + gauge(t, wire.back())?));
+            let both = k.estimate(|t| Some(t.gauge(wire.there())? + t.gauge(wire.back())?));
             cell(both, rate)
         };
-        let page = k.estimate(|t| Some(gauge(t, "touch_s")? / gauge(t, "touch_faults")?));
+        let page = k.estimate(|t| Some(t.gauge("touch_s")? / t.gauge("touch_faults")?));
         table.row([
             size(s.f()),
             speed("write_s"),

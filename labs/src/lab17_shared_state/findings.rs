@@ -35,13 +35,9 @@ const WAYS: [(&str, Colour); 7] = [
     ("messages", Colour::Ink),
 ];
 
-fn gauge(trial: &Trial, name: &str) -> Option<f64> {
-    trial.gauges.get(name).copied()
-}
-
 /// Updates that one trial lost: of all threads, and of one alone.
 fn lost(trial: &Trial) -> Option<(f64, f64)> {
-    let of = |made, counted| Some(gauge(trial, made)? - gauge(trial, counted)?);
+    let of = |made, counted| Some(trial.gauge(made)? - trial.gauge(counted)?);
     Some((
         of("updates", "counted")?,
         of("alone_updates", "alone_counted")?,
@@ -68,12 +64,12 @@ impl<'a> Way<'a> {
     fn faster(&self, trial: &Trial) -> Option<f64> {
         let apart = self.name == "padded";
         let rate = if apart { "best_per_s" } else { "per_s" };
-        Some(gauge(trial, rate)? / gauge(trial, "alone_per_s")?)
+        Some(trial.gauge(rate)? / trial.gauge("alone_per_s")?)
     }
 
     /// Updates in all, of so many threads and of one alone.
     fn made(&self) -> f64 {
-        let both = |t: &Trial| Some(gauge(t, "updates")? + gauge(t, "alone_updates")?);
+        let both = |t: &Trial| Some(t.gauge("updates")? + t.gauge("alone_updates")?);
         let trials = self.points.iter().flat_map(|k| k.trials());
         trials.filter_map(both).sum()
     }
@@ -147,20 +143,20 @@ impl<'a> View<'a> {
             .at(self.most)
             .zip(adjacent.at(self.most))
             .filter(|_| self.most > 1)?;
-        apart.paired(beside, |a, b| Some(gauge(a, "per_s")? / gauge(b, "per_s")?))
+        apart.paired(beside, |a, b| Some(a.gauge("per_s")? / b.gauge("per_s")?))
     }
 
     /// Programs that are wrong or right: how many there are, and how many of them hung in every trial.
     fn hang(&self, wrong: bool) -> (usize, usize) {
         let kind = self.programs.iter().filter(|(p, _)| p.wrong() == wrong);
-        let hung = |k: &Condition| k.trials().iter().all(|t| gauge(t, "hung") == Some(1.0));
+        let hung = |k: &Condition| k.trials().iter().all(|t| t.gauge("hung") == Some(1.0));
         let (all, stuck): (Vec<_>, Vec<_>) = kind.map(|(_, k)| ((), hung(k))).unzip();
         (all.len(), stuck.into_iter().filter(|h| *h).count())
     }
 }
 
 fn share_lost(k: &Condition) -> Option<Estimate> {
-    k.estimate(|t| Some(100.0 * lost(t)?.0 / gauge(t, "updates").filter(|u| *u > 0.0)?))
+    k.estimate(|t| Some(100.0 * lost(t)?.0 / t.gauge("updates").filter(|u| *u > 0.0)?))
 }
 
 fn speed_up(k: &Condition) -> Option<Estimate> {
@@ -315,7 +311,7 @@ fn hangs(view: &View) -> Vec<Claim> {
         let kind = view.programs.iter();
         let kind = kind.filter(move |(program, _)| program.wrong() == wrong);
         kind.map(move |(program, k)| {
-            let hung = k.every(|t| gauge(t, "hung"));
+            let hung = k.every(|t| t.gauge("hung"));
             Case::exact(program.title(), if wrong { 1.0 } else { 0.0 }, hung)
         })
     };
@@ -418,7 +414,7 @@ fn hanging_table(p: &Params, view: &View) -> Table {
         &["program", "hung", "of", "where, when it was ended"],
     );
     for (program, k) in &view.programs {
-        let hung = |t: &&Trial| gauge(t, "hung") == Some(1.0);
+        let hung = |t: &&Trial| t.gauge("hung") == Some(1.0);
         let count = k.trials().iter().filter(hung).count();
         table.row([
             program.name().into(),
@@ -678,7 +674,7 @@ fn hanging(p: &Params, view: &View) -> Figure {
             }
         }
         lanes.sort_by(|a, b| a.label.cmp(&b.label));
-        let hung = gauge(trial, "hung") == Some(1.0);
+        let hung = trial.gauge("hung") == Some(1.0);
         Some(Group {
             title: program.title().into(),
             note: if hung { "hangs" } else { "ends" }.into(),
