@@ -232,7 +232,7 @@ impl Lab for PipelineOverlap {
                 "--varying",
                 "40ms",
             ],
-            trials: (1, 3),
+            trials: (2, 3),
         },
     };
 

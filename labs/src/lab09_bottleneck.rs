@@ -299,7 +299,7 @@ impl Lab for Bottleneck {
                 "2",
             ],
             full: &[],
-            trials: (1, 6),
+            trials: (2, 6),
         },
     };
 

@@ -105,6 +105,8 @@
 //! - Which arms does the service's own "time in queue" make look good, and which clock tells?
 //! - Suppose two retries, an idle service, a surge. From which load on does it stay down?
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -296,8 +298,7 @@ impl Lab for Backpressure {
             .build()?;
         // Services that only sleep do not disturb each other, at any scale.
         session.one_at_a_time = false;
-        // Conditions that few others could lend an interval to are several trials side by side, each
-        // with services and random numbers of its own.
+        // Conditions are several trials side by side, each with services and random numbers of its own.
         let parts = match session.scale {
             Scale::Quick => 3,
             Scale::Smoke | Scale::Full => 1,
@@ -305,8 +306,10 @@ impl Lab for Backpressure {
         let mut sweep = session.sweep();
         for arm in Arm::ALL {
             for rho in p.loads.iter().copied() {
-                let crowd = Crowd::of(p, arm, rho);
-                sweep.steady(arm.name(), rho, 1, move |r| systems::run(r, crowd));
+                let crowd = Crowd::of(p, arm, rho).part(parts);
+                for _ in 0..parts {
+                    sweep.steady(arm.name(), rho, 1, move |r| systems::run(r, crowd));
+                }
             }
         }
         let timers = Crowd::of(p, Arm::Unbounded, p.tested);
@@ -409,8 +412,8 @@ async fn worker(service: Arc<Service>) {
     let mut free = Instant::now();
     while let Some(job) = service.next().await {
         let picked = Instant::now();
-        // Timers fire a millisecond late. The next service begins when the last one should have
-        // ended, or four workers would have the capacity of three and a half.
+        // Timers fire a millisecond late. The next service begins when a worker should have been done,
+        // or four workers would have the capacity of three and a half.
         let start = service.thawed(free.max(job.arrived));
         let hopeless = patience.is_some_and(|patience| start > job.arrived + patience);
         if hopeless {
@@ -419,8 +422,9 @@ async fn worker(service: Arc<Service>) {
         }
         service.busy.fetch_add(1, Ordering::Relaxed);
         let due = start + job.service;
+        service.will_be_free(due);
         sleep_until(due.into()).await;
-        free = due;
+        free = service.free_since();
         service.busy.fetch_sub(1, Ordering::Relaxed);
         // The caller may have gone. Like most servers this one notices only now.
         let _ = job.reply.send(Answer::Served { picked, due });
@@ -495,6 +499,8 @@ struct Service {
     tickets: Semaphore,
     /// Workers that serve.
     busy: AtomicUsize,
+    /// When each of these should be done.
+    done: Mutex<BinaryHeap<Reverse<Instant>>>,
     /// From when to when no worker begins anything.
     frozen: Option<(Instant, Instant)>,
     meter: Meter,
@@ -516,6 +522,7 @@ impl Service {
             stack: Mutex::default(),
             tickets: Semaphore::new(0),
             busy: AtomicUsize::new(0),
+            done: Mutex::default(),
             frozen,
             meter,
         });
@@ -555,6 +562,19 @@ impl Service {
             return self.stack.lock().expect("nobody panics holding it").pop();
         }
         self.queue.1.recv().await.ok()
+    }
+
+    /// A worker has begun something that ends then.
+    fn will_be_free(&self, due: Instant) {
+        let mut done = self.done.lock().expect("nobody panics holding it");
+        done.push(Reverse(due));
+    }
+
+    /// Since when a worker that woke up is free. One is as good as another: the first to wake goes on
+    /// where the first to be done was, however late either timer fired.
+    fn free_since(&self) -> Instant {
+        let mut done = self.done.lock().expect("nobody panics holding it");
+        done.pop().map_or_else(Instant::now, |Reverse(due)| due)
     }
 
     fn waiting(&self) -> usize {

@@ -140,8 +140,14 @@ impl Case {
     }
 
     fn held(&self) -> Held {
+        let measured = self.measured.map_or(Origin::default(), |m| m.origin());
         Held {
             predicted: self.predicted.value,
+            // What is replayed shares its chances with what it is compared with.
+            blur: match self.predicted.origin().meets(&measured) {
+                true => 0.0,
+                false => self.predicted.blur(),
+            },
             measured: self.measured,
             tolerance: self.tolerance,
         }
@@ -394,6 +400,11 @@ impl Claim {
                 "the interval reaches across the tolerance{}: more trials would tell",
                 at(Stand::Across)
             )
+        } else if with(Stand::Scattered) {
+            format!(
+                "it agrees, but its few trials scatter so much that nothing could have refuted it{}: more trials would tell",
+                at(Stand::Scattered)
+            )
         } else if with(Stand::Single) {
             format!("one trial has no interval{}: --trials 3", at(Stand::Single))
         } else {
@@ -456,7 +467,10 @@ impl Claim {
         if self.undecidable.is_some() || self.verdict() == Verdict::Refuted {
             return Origin::default();
         }
-        let open = |stand| matches!(stand, Stand::Across | Stand::Single | Stand::Disturbed);
+        let open = |stand| {
+            use Stand::{Across, Disturbed, Scattered, Single};
+            matches!(stand, Across | Scattered | Single | Disturbed)
+        };
         let cases = self.judged.iter().zip(&self.cases);
         let measured = cases.filter_map(|(j, c)| c.measured.filter(|_| open(j.stand)));
         measured.fold(Origin::default(), |all, m| all.and(m.origin()))

@@ -21,7 +21,7 @@ pub enum Resource {
 }
 
 /// What disturbs a measured figure, and which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Disturbed {
     /// Nothing: a count, a number of bytes, an accuracy. Judged on any machine and at any scale.
     Never,
@@ -31,6 +31,15 @@ pub enum Disturbed {
     Fewer(Resource),
     /// It goes either way: a ratio of two such figures, a place on an axis.
     Either(Resource),
+    /// A time that many operations of the window take on average: only those get longer that were under way
+    /// when the machine stood still.
+    Mean(Resource),
+    /// A count that no delay changes which is shorter than so many seconds: what is due by then is due with
+    /// so much to spare.
+    Beyond(Resource, f64),
+    /// Theory knows what the machine does to it, or it is in both of what is compared: a wait beside timers
+    /// whose lateness was measured at the same time, an identity.
+    Foreseen(Resource),
 }
 
 impl Disturbed {
@@ -38,7 +47,12 @@ impl Disturbed {
     pub fn resource(&self) -> Option<Resource> {
         match self {
             Disturbed::Never => None,
-            Disturbed::Longer(r) | Disturbed::Fewer(r) | Disturbed::Either(r) => Some(*r),
+            Disturbed::Longer(r)
+            | Disturbed::Fewer(r)
+            | Disturbed::Either(r)
+            | Disturbed::Mean(r)
+            | Disturbed::Beyond(r, _)
+            | Disturbed::Foreseen(r) => Some(*r),
         }
     }
 
@@ -54,7 +68,14 @@ impl Disturbed {
         let stood = by.stall_s / by.wall_s.max(by.stall_s).max(1e-9);
         let slower = value.abs() * (1.0 - 1.0 / (1.0 + taken));
         match self {
-            Disturbed::Never => (0.0, 0.0),
+            Disturbed::Never | Disturbed::Foreseen(_) => (0.0, 0.0),
+            Disturbed::Beyond(_, spare) if by.stall_s <= *spare => (0.0, 0.0),
+            Disturbed::Mean(_) => {
+                let lasts = value.abs() / second.abs().max(1e-9);
+                let under_way = ((lasts + by.stall_s) / by.wall_s.max(1e-9)).min(1.0);
+                let held_up = (by.stall_s * second.abs() * under_way).min(value.abs());
+                (held_up + slower, 0.0)
+            }
             Disturbed::Longer(_) => {
                 let held_up = (by.stall_s * second.abs()).min(value.abs());
                 (held_up + slower, 0.0)
@@ -64,7 +85,7 @@ impl Disturbed {
                 0.0,
                 value.abs() * (taken + 1.0 / (1.0 - stood.min(0.9)) - 1.0),
             ),
-            Disturbed::Either(_) => {
+            Disturbed::Either(_) | Disturbed::Beyond(..) => {
                 let most = value.abs() * (taken + stood);
                 (most, most)
             }
@@ -91,9 +112,14 @@ impl Disturbance {
     pub fn of(trial: &Trial, cores: usize) -> Disturbance {
         let gauge = |name: &str| trial.gauges.get(name).copied().filter(|v| v.is_finite());
         let stall = gauge("stall_total_ms").or_else(|| gauge("stall_max_ms"));
-        let others = gauge("others_cpu_share").unwrap_or(0.0) * trial.wall_s * cores as f64;
+        let processors_s = trial.wall_s.max(0.0) * cores as f64;
+        let others = gauge("others_cpu_share").unwrap_or(0.0) * processors_s;
+        // A sleeper wakes late as well where the experiment itself keeps all processors busy: what the
+        // process had of them nobody took away.
+        let ours = gauge("process_cpu_share").unwrap_or(0.0).clamp(0.0, 1.0);
+        let taken_away = (1.0 - ours) * processors_s;
         Disturbance {
-            stall_s: stall.unwrap_or(0.0).max(0.0) / 1e3,
+            stall_s: (stall.unwrap_or(0.0).max(0.0) / 1e3).min(taken_away),
             wall_s: trial.wall_s.max(0.0),
             others_s: (others - Disturbance::TICKS).max(0.0),
         }
@@ -251,6 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_process_had_of_the_processors_was_not_taken_away() {
+        let trial = |ours: f64| {
+            let gauges = [("stall_total_ms", 300.0), ("process_cpu_share", ours)];
+            let gauges = gauges.map(|(name, value)| (name.to_string(), value));
+            let trial = Trial {
+                wall_s: 1.0,
+                gauges: gauges.into(),
+                ..Trial::default()
+            };
+            Disturbance::of(&trial, 2).stall_s
+        };
+        assert!((trial(0.5) - 0.3).abs() < 1e-12);
+        assert!((trial(0.99) - 0.02).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_stall_explains_its_own_length_and_no_more() {
         let longer = Disturbed::Longer(Timers);
         let (down, up) = longer.allowance(0.6, 1.0, stall(3.7e-3));
@@ -262,6 +304,21 @@ mod tests {
         let (down, up) = Disturbed::Fewer(Timers).allowance(90.0, 1.0, stall(0.2));
         assert!(down == 0.0 && (up - 10.0).abs() < 1e-9);
         assert_eq!(Disturbed::Never.allowance(5.0, 1.0, stall(1.0)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_mean_is_held_up_by_those_under_way_and_a_count_by_what_it_has_to_spare() {
+        // Of two seconds 0.1 stood still: requests of 0.3 s were under way in a fifth of the window.
+        let (down, up) = Disturbed::Mean(Timers).allowance(0.3, 1.0, stall(0.1));
+        assert!((down - 0.02).abs() < 1e-12 && up == 0.0);
+        let (down, _) = Disturbed::Mean(Timers).allowance(300.0, 1e3, stall(0.1));
+        assert!((down - 20.0).abs() < 1e-9);
+        let count = Disturbed::Beyond(Timers, 0.05);
+        assert_eq!(count.allowance(100.0, 1.0, stall(0.05)), (0.0, 0.0));
+        assert!(count.allowance(100.0, 1.0, stall(0.1)).1 > 4.0);
+        let foreseen = Disturbed::Foreseen(Timers);
+        assert_eq!(foreseen.allowance(5.0, 1.0, stall(1.0)), (0.0, 0.0));
+        assert_eq!(foreseen.resource(), Some(Timers));
     }
 
     #[test]
@@ -284,7 +341,7 @@ mod tests {
         fn allowances_are_never_negative_and_grow_with_what_disturbed(
             value in -1e6f64..1e6, stall_s in 0f64..10.0, more in 0f64..10.0, others_s in 0f64..10.0
         ) {
-            for disturbed in [Disturbed::Longer(Processors), Disturbed::Fewer(Memory), Disturbed::Either(Timers)] {
+            for disturbed in [Disturbed::Longer(Processors), Disturbed::Fewer(Memory), Disturbed::Either(Timers), Disturbed::Mean(Timers), Disturbed::Beyond(Timers, 1.0)] {
                 let of = |stall_s| disturbed.allowance(value, 1.0, Disturbance { stall_s, wall_s: 5.0, others_s });
                 let ((a, b), (c, d)) = (of(stall_s), of(stall_s + more));
                 prop_assert!(a >= 0.0 && b >= 0.0 && c >= a - 1e-9 && d >= b - 1e-9);

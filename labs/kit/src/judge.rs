@@ -5,11 +5,12 @@
 //! outside. A law over K conditions is refuted when any of them differs at 1 − 0.05/K (Bonferroni; the
 //! first step of Holm 1979, which decides whether there is one at all) and chance would hardly have put it
 //! that far from what theory says, in a suite of hundreds of claims. It is confirmed when all of them
-//! agree, which needs no correction (Berger 1982). So a law is as good as its worst condition, and no
+//! agree, which needs no correction (Berger 1982). A prediction that was calibrated from few trials may be
+//! off by chance itself: that confirms nothing, and refutes only what lies beyond it. So a law is as good as its worst condition, and no
 //! number of good ones makes up for it.
 //!
 //! Few trials know little of their own spread. Conditions of one law lend each other theirs, measured in
-//! tolerances: the condition that is judged is left out, and so are the odd ones.
+//! tolerances, and in proportion to the value where that is far from what theory says: the condition that is judged is left out, and so are the odd ones.
 
 use crate::{
     answer::Relation,
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub predicted: f64,
+    /// How far off the prediction may be by chance, where it rests on something measured.
+    pub blur: f64,
     pub measured: Option<Estimate>,
     pub tolerance: f64,
 }
@@ -34,6 +37,9 @@ pub enum Stand {
     Differs,
     /// Its interval reaches across the border: more trials would tell.
     Across,
+    /// It agrees, but its few trials scatter so much that nothing they could have shown would have refuted
+    /// it: more trials would tell.
+    Scattered,
     /// One trial has no interval, and nothing lends it one.
     Single,
     /// What the machine did to its trials could explain the difference.
@@ -69,6 +75,10 @@ const LENT: f64 = 8.0;
 /// of condition. (Above the 99 % point of F with 4 degrees of freedom against many.)
 const ANOTHER_KIND: f64 = 9.0;
 
+/// So many times the value, at most, may an interval of chance reach for its noise to be taken for a share of
+/// the value.
+const IN_PROPORTION: f64 = 1.5;
+
 /// Judges every condition of a law.
 pub(crate) fn judge(relation: Relation, disturbed: Disturbed, cases: &[Held]) -> Vec<Judged> {
     let known = cases.iter().filter(|c| c.measured.is_some()).count();
@@ -101,6 +111,16 @@ fn off(relation: Relation, case: &Held, value: f64) -> f64 {
     }
 }
 
+/// What the spread of a condition's trials is measured in: most noise is a share of the value, which may be
+/// far from what theory says.
+fn noise_unit(relation: Relation, case: &Held, value: f64) -> f64 {
+    let far = match relation {
+        Relation::Near => (value.abs() / (case.predicted.abs() + case.tolerance)).max(1.0),
+        _ => (value / case.predicted).abs().max(0.1),
+    };
+    unit(relation, case) * if far.is_finite() { far } else { 1.0 }
+}
+
 /// What deviations of a law's conditions are measured in.
 fn unit(relation: Relation, case: &Held) -> f64 {
     let of = match relation {
@@ -130,7 +150,7 @@ fn one(
         return verdict(Stand::Silent, measured.ci95, 0.0, None);
     }
     let off = off(relation, case, measured.value);
-    let scale = unit(relation, case);
+    let scale = noise_unit(relation, case, measured.value);
     let Some((lo, hi)) = interval(&measured, lent, scale, 0.05) else {
         return verdict(Stand::Single, None, off, None);
     };
@@ -140,7 +160,8 @@ fn one(
     // A hair of rounding must not decide where both are exact.
     let hair = 1e-9 * case.predicted.abs().max(1e-3);
     let inside = |(lo, hi): (f64, f64)| from - hair <= lo && hi <= to + hair;
-    let outside = |(lo, hi): (f64, f64)| hi < from - hair || lo > to + hair;
+    let far = hair + case.blur;
+    let outside = |(lo, hi): (f64, f64)| hi < from - far || lo > to + far;
     let widened = (lo - down, hi + up);
     let ci95 = Some(widened);
     if inside(widened) {
@@ -152,12 +173,21 @@ fn one(
             size => size,
         };
         let bias = excludes.then(|| (measured.value - case.predicted) / size);
-        return verdict(Stand::Agrees, ci95, off, bias);
+        let chance = interval(&measured, lent, scale, strict * BY_CHANCE / 0.05);
+        let scatter = chance.map_or(0.0, |(low, _)| {
+            (measured.value - low) / measured.value.abs()
+        });
+        let stand = match case.predicted {
+            0.0 => Stand::Agrees,
+            _ if scatter >= IN_PROPORTION => Stand::Scattered,
+            _ => Stand::Agrees,
+        };
+        return verdict(stand, ci95, off, bias);
     }
     let stand = match measured.spread() {
         // What must hold in every trial differs as soon as it does not in one of them, whatever was done
         // to that.
-        Spread::Every(least, most) if least + up < from - hair || most - down > to + hair => {
+        Spread::Every(least, most) if least + up < from - far || most - down > to + far => {
             Stand::Differs
         }
         Spread::Every(..) => Stand::Disturbed,
@@ -167,7 +197,10 @@ fn one(
             };
             // A whole suite makes hundreds of claims: one that chance alone could make is no refutation.
             let chance = interval(&measured, lent, scale, strict * BY_CHANCE / 0.05);
-            let by_chance = chance.is_none_or(|(low, high)| (low..=high).contains(&case.predicted));
+            let by_chance = chance.is_none_or(|ends| {
+                let (low, high) = in_proportion(measured.value, ends);
+                (low - case.blur..=high + case.blur).contains(&case.predicted)
+            });
             if outside((low - down, high + up)) && !by_chance {
                 Stand::Differs
             } else if inside((lo, hi)) || outside((low, high)) {
@@ -180,10 +213,22 @@ fn one(
     verdict(stand, ci95, off, None)
 }
 
+/// An interval as the same one on a logarithmic scale, where it reaches as far as the value is large: noise
+/// that is a share of the value leaves it on its side of nought. Farther than that an interval of few trials
+/// says nothing of either kind of noise.
+fn in_proportion(value: f64, (low, high): (f64, f64)) -> (f64, f64) {
+    let share = (value - low) / value;
+    if value > 0.0 && (0.0..IN_PROPORTION).contains(&share) {
+        (value * (-share).exp(), high)
+    } else {
+        (low, high)
+    }
+}
+
 /// What a condition can lend.
 #[derive(Clone, Copy, Debug)]
 struct Lender {
-    /// Variance of a trial and its degrees of freedom, in squared tolerances.
+    /// Variance of a trial, in squared units of its noise, and its degrees of freedom.
     variance: Option<(f64, f64)>,
     /// Deviation from theory in tolerances, with its sign.
     residual: Option<f64>,
@@ -197,7 +242,10 @@ impl Lender {
         let variance = measured.and_then(|m| match m.spread() {
             Spread::Mean {
                 deviation, freedom, ..
-            } if freedom >= 1.0 => Some(((deviation / unit).powi(2), freedom)),
+            } if freedom >= 1.0 => {
+                let unit = noise_unit(relation, case, m.value);
+                Some(((deviation / unit).powi(2), freedom))
+            }
             _ => None,
         });
         Lender {
@@ -210,7 +258,7 @@ impl Lender {
 /// The spread of a trial that the other conditions of a law show.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
-    /// Variance of a trial, in squared tolerances, with the degrees of freedom that it counts for: from
+    /// Variance of a trial, in squared units of noise, with the degrees of freedom that it counts for: from
     /// repeated trials.
     repeated: Option<(f64, f64)>,
     /// The same from single trials round their predictions, and how many they are.
@@ -391,6 +439,7 @@ mod tests {
     fn held(trials: &[f64]) -> Held {
         Held {
             predicted: 100.0,
+            blur: 0.0,
             measured: Estimate::of(trials),
             tolerance: 1.0,
         }
@@ -426,6 +475,43 @@ mod tests {
         assert_eq!(bound(Relation::AtMost, 110.0), Stand::Differs);
         assert_eq!(bound(Relation::AtLeast, 110.0), Stand::Agrees);
         assert_eq!(bound(Relation::AtLeast, 90.0), Stand::Differs);
+    }
+
+    #[test]
+    fn a_prediction_refutes_nothing_within_its_own_chances() {
+        let blurred = |blur: f64, a: f64| {
+            let case = Held {
+                blur,
+                ..held(&[a - 0.1, a, a + 0.1])
+            };
+            law(&[case])
+        };
+        assert_eq!(
+            (blurred(0.0, 103.0), blurred(3.0, 103.0)),
+            ("refuted", "open")
+        );
+        assert_eq!(blurred(3.0, 106.0), "refuted");
+        // It makes no confirmation either.
+        assert_eq!(blurred(3.0, 101.0), "open");
+    }
+
+    #[test]
+    fn what_nothing_could_have_refuted_is_not_confirmed() {
+        let bound = |trials: &[f64]| {
+            let case = Held {
+                tolerance: 0.0,
+                ..held(trials)
+            };
+            judge(Relation::AtMost, WAIT, &[case])[0].stand
+        };
+        // Nine times as much, with nine times the noise.
+        for (trials, below, above) in [
+            ([25.7, 26.0, 26.3], Stand::Agrees, Stand::Differs),
+            ([20.0, 26.0, 32.0], Stand::Scattered, Stand::Across),
+        ] {
+            assert_eq!(bound(&trials), below);
+            assert_eq!(bound(&trials.map(|t| 9.0 * t)), above);
+        }
     }
 
     #[test]
@@ -504,6 +590,7 @@ mod tests {
         let every = |values: &[f64]| {
             let case = Held {
                 predicted: 0.0,
+                blur: 0.0,
                 measured: Estimate::every(values),
                 tolerance: 0.0,
             };

@@ -70,13 +70,30 @@ impl Origin {
 pub struct Given {
     /// The figure.
     pub value: f64,
+    /// How far off it may be by chance, being measured: half of its 95 % interval, as far as that is known.
+    blur: f64,
     origin: Origin,
 }
 
 impl Given {
     /// A figure worked out from what has this origin.
     pub fn new(value: f64, origin: Origin) -> Given {
-        Given { value, origin }
+        Given {
+            value,
+            blur: 0.0,
+            origin,
+        }
+    }
+
+    /// The same, off by so much at most (95 %).
+    pub(crate) fn blurred(self, blur: f64) -> Given {
+        let blur = if blur.is_finite() { blur.abs() } else { 0.0 };
+        Given { blur, ..self }
+    }
+
+    /// How far off it may be by chance: half of its 95 % interval.
+    pub fn blur(&self) -> f64 {
+        self.blur
     }
 
     /// What it was taken from.
@@ -93,17 +110,28 @@ impl Given {
     }
 
     /// What a function makes of it.
-    pub fn map(self, f: impl FnOnce(f64) -> f64) -> Given {
-        Given {
-            value: f(self.value),
-            ..self
-        }
+    pub fn map(self, f: impl Fn(f64) -> f64) -> Given {
+        let mapped = Given::new(f(self.value), self.origin);
+        mapped.blurred(self.moves(f))
     }
 
-    /// What a function makes of two figures.
-    pub fn with(self, other: impl Into<Given>, f: impl FnOnce(f64, f64) -> f64) -> Given {
+    /// What a function makes of two figures, whose chances are independent.
+    pub fn with(self, other: impl Into<Given>, f: impl Fn(f64, f64) -> f64) -> Given {
         let other = other.into();
-        Given::new(f(self.value, other.value), self.origin.and(other.origin))
+        let both = Given::new(f(self.value, other.value), self.origin.and(other.origin));
+        let (one, two) = (
+            self.moves(|v| f(v, other.value)),
+            other.moves(|v| f(self.value, v)),
+        );
+        both.blurred(one.hypot(two))
+    }
+
+    /// How far its chances move what a function makes of it.
+    fn moves(&self, f: impl Fn(f64) -> f64) -> f64 {
+        if self.blur == 0.0 {
+            return 0.0;
+        }
+        (f(self.value + self.blur) - f(self.value - self.blur)) / 2.0
     }
 
     /// The parameter of a law that was fitted to what it was taken from.
@@ -126,7 +154,9 @@ impl From<f64> for Given {
 
 impl From<Estimate> for Given {
     fn from(estimate: Estimate) -> Given {
-        Given::new(estimate.value, estimate.origin())
+        let given = Given::new(estimate.value, estimate.origin());
+        let half = estimate.ci95.map_or(0.0, |(lo, hi)| (hi - lo) / 2.0);
+        given.blurred(half)
     }
 }
 
@@ -166,5 +196,27 @@ mod tests {
         assert!(both.origin().has(7) && !both.origin().has(70));
         assert!(both.fitted().origin().is_fitted() && !both.origin().is_fitted());
         assert!(both.and(other).origin().has(70));
+    }
+
+    #[test]
+    fn chance_is_handed_on_as_well() {
+        let of = |value: f64, blur: f64| Given::from(value).blurred(blur);
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(close((of(10.0, 3.0) + of(20.0, 4.0)).blur(), 5.0));
+        assert!(close((2.0 * of(10.0, 3.0) - 1.0).blur(), 6.0));
+        assert!(close(
+            (1.0 / of(10.0, 1.0)).blur(),
+            0.5 * (1.0 / 9.0 - 1.0 / 11.0)
+        ));
+        assert!(close(of(10.0, 1.0).map(|v| v * v).blur(), 20.0));
+        // A larger one that is far ahead is what the larger one of two is.
+        assert!(close(
+            of(10.0, 1.0).with(of(2.0, 0.5), f64::max).blur(),
+            1.0
+        ));
+        let trials = Estimate::of(&[9.0, 10.0, 11.0]).unwrap();
+        let (lo, hi) = trials.ci95.unwrap();
+        assert!(close(Given::from(trials).blur(), (hi - lo) / 2.0));
+        assert_eq!(Given::from(Estimate::of(&[9.0]).unwrap()).blur(), 0.0);
     }
 }

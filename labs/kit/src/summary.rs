@@ -5,7 +5,7 @@ use crate::{
     host::Host,
     origin::{Given, Origin},
     record::{Point, Record, Scale, Trial},
-    stats::Estimate,
+    stats::{self, Estimate},
 };
 
 /// A record, read.
@@ -208,6 +208,17 @@ impl<'a> Condition<'a> {
     /// A gauge.
     pub fn gauge(&self, name: &str) -> Option<Estimate> {
         self.estimate(|t| t.gauge(name))
+    }
+
+    /// A gauge that theory starts from: the median of few trials, which an odd one among them does not move,
+    /// as far off as the median of their deviations says (Hampel 1974).
+    pub fn typical_gauge(&self, name: &str) -> Option<Given> {
+        let (values, _) = self.figures(|t| t.gauge(name));
+        let middle = (!values.is_empty()).then(|| stats::median(&values))?;
+        let far: Vec<f64> = values.iter().map(|v| (v - middle).abs()).collect();
+        let n = values.len() as f64;
+        let half = stats::students_t(n - 1.0, 0.05) * 1.4826 * stats::median(&far) / n.sqrt();
+        Some(Given::new(middle, self.origin()).blurred(half))
     }
 
     /// Length of the measured part in seconds.

@@ -232,8 +232,7 @@ impl View<'_> {
             ))
         });
         let text = "measured from arrival, the mean wait is that of the waves of answers";
-        // A mean of many: a machine that stands still holds up those that are answered meanwhile.
-        Law::new(text, "s", Disturbed::Either(Timers))
+        Law::new(text, "s", Disturbed::Mean(Timers))
             .within("a tick of the timers, 1 ms, in each service time")
             .near(cases)
     }
@@ -249,8 +248,7 @@ impl View<'_> {
             ))
         });
         let text = "measured from sending, an answer takes s up to m = c and m·s/c beyond: what a limit above c adds is waiting in the service";
-        // A mean of many: a machine that stands still holds up those that are answered meanwhile.
-        Law::new(text, "s", Disturbed::Either(Timers))
+        Law::new(text, "s", Disturbed::Mean(Timers))
             .within("a tick of the timers, 1 ms, in each service time")
             .near(cases)
     }

@@ -450,12 +450,16 @@ impl View<'_> {
         if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
             return vec![];
         }
-        // Answers that were on their way when the service went down begin the count anew.
+        // Answers that were on their way when the service went down begin the count anew; a machine that
+        // stood still has kept more of them.
         let starts = p.starts();
         let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
-        let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
-        let late = starts.iter().filter(under_way).count() as f64;
-        let bound = f64::from(p.breaker_after - 1) * (1.0 + late) + p.limit as f64;
+        let anew = |trial: &Trial| {
+            let stalled = trial.gauge("stall_max_ms").unwrap_or(0.0) / 1e3;
+            let last = first - p.service.s() - 3e-3 - stalled;
+            starts.iter().filter(|t| **t < 0.0 && **t > last).count() as f64
+        };
+        let failures = f64::from(p.breaker_after - 1);
 
         let opened = |t: &Trial| Some(t.gauge("opened_in_outage")? - 1.0);
         let probes = |t: &Trial| t.gauge("probes_in_outage");
@@ -465,7 +469,7 @@ impl View<'_> {
             .every(|t| Some(probes(t)? / t.gauge("opened_in_outage").filter(|n| *n >= 1.0)?));
         let rest = d
             .condition
-            .every(|t| Some(t.gauge("sent_in_outage")? - probes(t)?));
+            .every(|t| Some(t.gauge("sent_in_outage")? - probes(t)? - failures * anew(t)));
         vec![
             Law::new(
                 "in the outage the breaker is half open once for each of its waits, whatever the load",
@@ -477,10 +481,10 @@ impl View<'_> {
             Law::counted("each time it has been open it lets through no more probes than it was told", "probes")
                 .at_most([Case::exact("outage", f64::from(p.probes), each)]),
             Law::counted(
-                "besides, the service sees no more than the failures in a row that open it and what is in flight by then",
+                "besides, and but for those after which a late success begins the count anew, the service sees no more than the failures in a row that open it and what is in flight by then",
                 "attempts",
             )
-            .at_most([Case::exact("outage", bound, rest)]),
+            .at_most([Case::exact("outage", failures + p.limit as f64, rest)]),
         ]
     }
 

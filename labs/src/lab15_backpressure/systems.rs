@@ -83,7 +83,8 @@ impl Crowd {
         };
         let warm_up = match arm {
             Arm::Deadline | Arm::Expired => window / 4,
-            _ => Duration::ZERO,
+            // All those come at once who are there at the beginning.
+            _ => window / 40,
         };
         Crowd {
             rules: Rules::of(p, arm),
@@ -95,6 +96,14 @@ impl Crowd {
             window,
             quiet: Duration::from_secs_f64(p.lasts()),
             systems: systems.max(1),
+        }
+    }
+
+    /// One of several parts of it.
+    pub(super) fn part(self, parts: usize) -> Crowd {
+        Crowd {
+            systems: (self.systems / parts).max(1),
+            ..self
         }
     }
 
@@ -402,7 +411,8 @@ struct Sums {
     exact: Vec<f64>,
     /// Waits of those who were served here and in virtual time: here, and there.
     same: (f64, f64, f64),
-    /// From being let in to hearing the answer, by the clients' clocks.
+    /// From being let in to hearing the answer, by the clients' clocks, within the window; and how many were
+    /// let in then.
     sojourn: (f64, f64),
     queued: (f64, f64),
     /// How late each answer was heard after it was due.
@@ -427,11 +437,11 @@ impl Sums {
         self.let_in += watched.let_in as f64;
         self.deepest = self.deepest.max(watched.deepest);
         for (log, exact) in watched.log.iter().zip(exact) {
-            if let (Some(entered), Some((_, heard))) = (log.entered, &log.heard)
-                && (from..over).contains(&entered)
-            {
-                self.sojourn.0 += seconds_from(entered, *heard);
-                self.sojourn.1 += 1.0;
+            if let Some(entered) = log.entered.filter(|entered| *entered < over) {
+                // Who was there before, or still is afterwards, counts for as long as the window saw.
+                let left = log.heard.as_ref().map_or(over, |(_, heard)| *heard);
+                self.sojourn.0 += seconds_from(entered.max(from), left.clamp(from, over));
+                self.sojourn.1 += f64::from(u8::from(entered >= from));
             }
             if let Some((Answer::Served { .. }, heard)) = &log.heard
                 && (half..over).contains(heard)

@@ -17,7 +17,11 @@ use std::{
     thread,
 };
 
-use lab_kit::{os, prelude::*, stats::median};
+use lab_kit::{
+    os,
+    prelude::*,
+    stats::{mean, mean_with_interval, median},
+};
 
 use super::{
     HandOver, Kept, Setting,
@@ -64,14 +68,21 @@ impl Effort {
 }
 
 /// Writes down, for so many bytes: seconds of one pass that writes them, reads them, reads them in a
-/// segment, copies them; seconds to make the pages of a new segment, on both sides; seconds through
+/// segment, and copies them to there; seconds to make the pages of a new segment, on both sides; seconds through
 /// each connection.
 pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Result<()> {
     let _seated = sit(on.seats.producer);
     let seat = on.seats.consumer;
     let seq = &mut r.seed();
     let (own, buffer) = lent(vec![0u8; bytes]);
-    let [write, read] = written_and(own, effort, seq, seat, move || {
+    let mut sequence = r.seed();
+    let writing = move |buffer: &mut [u8]| {
+        sequence = sequence.wrapping_add(1);
+        let start = Instant::now();
+        black_box(fill(buffer, sequence));
+        start.elapsed()
+    };
+    let [write, read] = made_and(own, effort, seat, writing, move || {
         black_box(checksum(
             &buffer.lock().unwrap_or_else(PoisonError::into_inner),
         ));
@@ -79,13 +90,22 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
     r.gauge("write_s", write);
     r.gauge("read_s", read);
 
+    // As a clone is made and a segment filled: what this side has just written goes to where the other side
+    // read before, and will read.
     let (own, buffer) = lent(vec![0u8; bytes]);
-    let mut copy = vec![0u8; bytes];
-    let [_, copied] = written_and(own, effort, seq, seat, move || {
-        copy.copy_from_slice(black_box(
+    let mut source = vec![0u8; bytes];
+    let mut sequence = r.seed();
+    let copying = move |buffer: &mut [u8]| {
+        sequence = sequence.wrapping_add(1);
+        black_box(fill(&mut source, sequence));
+        let start = Instant::now();
+        buffer.copy_from_slice(black_box(&source));
+        start.elapsed()
+    };
+    let [copied, _] = made_and(own, effort, seat, copying, move || {
+        black_box(checksum(
             &buffer.lock().unwrap_or_else(PoisonError::into_inner),
         ));
-        black_box(&copy);
     })?;
     r.gauge("copy_s", copied);
 
@@ -132,12 +152,13 @@ fn lent(buffer: Vec<u8>) -> (Lent, Lent) {
     (own.clone(), own)
 }
 
-/// Median seconds that this thread takes to write a buffer, and another thread for `pass` after it.
-fn written_and(
+/// Median seconds that `make` says it took this thread to make what is in a buffer, and those of another
+/// thread for `pass` after it.
+fn made_and(
     buffer: Lent,
     effort: Effort,
-    seq: &mut u64,
     seat: Option<usize>,
+    mut make: impl FnMut(&mut [u8]) -> Duration,
     mut pass: impl FnMut() + Send + 'static,
 ) -> Result<[f64; 2]> {
     let (ring, rings) = channel::<()>();
@@ -154,13 +175,8 @@ fn written_and(
     });
     let mut writes = Vec::new();
     let passed = effort.median(|| {
-        *seq = seq.wrapping_add(1);
-        let start = Instant::now();
-        black_box(fill(
-            &mut buffer.lock().unwrap_or_else(PoisonError::into_inner),
-            *seq,
-        ));
-        writes.push(start.elapsed().as_secs_f64());
+        let took = make(&mut buffer.lock().unwrap_or_else(PoisonError::into_inner));
+        writes.push(took.as_secs_f64());
         ring.send(())?;
         Ok(answers.recv()?)
     });
@@ -292,7 +308,7 @@ fn through((mut to, mut back): Ends, from: &[u8], seat: Option<usize>) -> Result
         }
     });
     answers.recv()??;
-    let (mut wrote, mut read, mut passed) = (0.0, 0.0, 0);
+    let (mut wrote, mut read) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         for (i, chunk) in chunks.iter().enumerate().skip(round % every).step_by(every) {
             let start = Instant::now();
@@ -302,12 +318,17 @@ fn through((mut to, mut back): Ends, from: &[u8], seat: Option<usize>) -> Result
             let back = answers.recv()??;
             // The first round is a warm-up.
             if round > 0 {
-                (wrote, read, passed) = (wrote + took, read + back, passed + chunk.len());
+                wrote.push(took / chunk.len() as f64);
+                read.push(back / chunk.len() as f64);
             }
         }
     }
     drop(ring);
     let _ = other.join();
-    let all = bytes as f64 / passed as f64;
-    Ok((wrote * all, read * all))
+    // A chunk that a stall met stands for no others.
+    let all = |a_byte: &[f64]| {
+        let typical = mean_with_interval(a_byte).map_or(mean(a_byte), |(typical, _)| typical);
+        typical * bytes as f64
+    };
+    Ok((all(&wrote), all(&read)))
 }

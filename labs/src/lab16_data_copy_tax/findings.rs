@@ -1,6 +1,6 @@
 //! Theory beside measurement for lab16.
 
-use lab_kit::{prelude::*, stats::median};
+use lab_kit::prelude::*;
 
 use super::{
     Params, Way,
@@ -109,14 +109,12 @@ impl<'a> Beside<'a> {
     fn at(p: &Params, summary: &Summary<'a>, way: Way, x: f64) -> Option<Beside<'a>> {
         // The median: in which company a trial was woken is not always the same.
         let empty = summary.only(&way.empty())?;
-        let of = |t: &Trial| t.gauge("hand_over_s");
-        let all: Vec<f64> = empty.trials().iter().filter_map(of).collect();
         let linux = summary.host().system.starts_with("linux");
         Some(Beside {
             way,
             k: summary.at(way.series(), x)?,
             machine: summary.at("machine", x)?,
-            empty: Given::new(median(&all), empty.origin()),
+            empty: empty.typical_gauge("hand_over_s")?,
             holds: match way {
                 Way::Pipe if linux => Some(PIPE),
                 // The system rounds up to a power of two.
@@ -138,7 +136,7 @@ impl<'a> Beside<'a> {
 
     /// A figure of the machine, measured at this size beforehand.
     fn known(&self, name: &str) -> Option<Given> {
-        self.machine.gauge(name).map(Given::from)
+        self.machine.typical_gauge(name)
     }
 
     /// Seconds that its consumer took to pass over what was handed to it.

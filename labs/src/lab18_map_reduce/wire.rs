@@ -90,12 +90,16 @@ impl Write for Wire {
             Some(_) => &bytes[..bytes.len().min(PART)],
             None => bytes,
         };
-        let written = self.socket.write(part)?;
+        // Counted before it goes: the other side may have it, and the job be done, before this thread goes
+        // on.
+        let bytes = &self.meter.bytes;
+        bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+        let written = self.socket.write(part);
+        let left = part.len() - *written.as_ref().unwrap_or(&0);
+        bytes.fetch_sub(left as u64, Ordering::Relaxed);
+        let written = written?;
         self.meter.wait(written);
         let took = start.elapsed().as_nanos() as u64;
-        self.meter
-            .bytes
-            .fetch_add(written as u64, Ordering::Relaxed);
         self.meter.writing_ns.fetch_add(took, Ordering::Relaxed);
         Ok(written)
     }
