@@ -15,9 +15,10 @@
 //!
 //! Six arms, the waits and the computations in each of three ways:
 //!
-//! - **one after another**: a loop on a current-thread runtime.
-//! - **concurrent**: the same futures on the same kind of runtime, all begun before the first one
-//!   has ended. Still one thread.
+//! - **one after another**: a loop on an event loop with one thread, which tokio calls a
+//!   *current-thread runtime*.
+//! - **concurrent**: the same futures (in Python: coroutines) on the same kind of runtime, all
+//!   begun before the first one has ended. Still one thread.
 //! - **rayon**: a pool of threads: one for each wait, {threads} for the computations.
 //!
 //! The computations are a chain of integer operations, a fixed *amount* of work that costs `p` on a
@@ -129,19 +130,19 @@ impl Lab for WaitingAndWorking {
         predict: &[
             Question {
                 key: "waits",
-                ask: "Waits of 3u, 1u and 2u, concurrently on one thread: how long?",
+                ask: "Waits of {waits} times u = {unit}, all begun together on one thread: how long, in u?",
                 unit: "u",
                 hint: "1 to 6",
             },
             Question {
                 key: "jobs",
-                ask: "Four computations of p each, concurrently on one thread: how long?",
+                ask: "{jobs} computations of p = {cost} each, all begun together on one thread: how long, in p?",
                 unit: "p",
                 hint: "1 to 4",
             },
             Question {
                 key: "speedup",
-                ask: "The same computations on rayon, a thread for each processor: how many times faster than one after another?",
+                ask: "The same computations on a pool of threads (rayon; --threads says how many, here {threads}): how many times faster than one after another?",
                 unit: "times",
                 hint: "1 to 4",
             },

@@ -25,9 +25,10 @@
 //! - it calls `std::thread::sleep` on a multi-thread runtime: one such task beside a second one
 //!   that keeps another worker awake, one such task alone, and as many as there are workers.
 //!
-//! The lab also reads what a running program can tell about itself: the share of the time that
-//! the runtime's workers were busy (`RuntimeMetrics`), how many polls took longer than {slow},
-//! and for how long together (`TaskMonitor` of `tokio-metrics`).
+//! The lab also reads what a running program can tell about itself: the share of the time that the
+//! runtime's workers were busy (`RuntimeMetrics`), how often a task kept its thread for longer than
+//! {slow} before it waited again (a slow *poll*), and for how long together (`TaskMonitor` of
+//! `tokio-metrics`).
 //!
 //! ## What the figures show
 //!

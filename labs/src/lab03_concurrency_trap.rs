@@ -25,8 +25,9 @@
 //! ## What the figures show
 //!
 //! Up to `N = c` every client has a slot to itself: goodput is `N/s`, latency `s`. From there on
-//! goodput is `c/s` whatever `N` is, and latency is what Little's law makes of it:
-//! `W = L/λ = N·s/c`. More concurrency buys nothing but waiting.
+//! goodput is `c/s` whatever `N` is. Little's law says: how many are inside (`L`) is how many come
+//! a second (`λ`) times how long each stays (`W`). So latency is `W = L/λ = N·s/c`. More
+//! concurrency buys nothing but waiting.
 //!
 //! Beyond `N = c·T/s` waiting exceeds patience, and the two queues part. With the unbounded one the
 //! service works for clients that have left; their slots are not freed by their leaving, new

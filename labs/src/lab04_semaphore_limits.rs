@@ -29,9 +29,10 @@
 //! patient service's queue. The limit changed who waits where, and whether work is wasted.
 //!
 //! The adaptive limit finds `c` without being told, from wherever it starts, and settles in a saw
-//! between `c` and `late·c`, on average `c·(1 + late)/2`: it grows while answers come as fast as
-//! the fastest, and shrinks when they come later, because a latency above `s` means that requests
-//! wait in the service (Jacobson 1988; Brakmo and Peterson 1994).
+//! between `c` and `late·c` (an answer counts as late if it took more than `late` = {late} times
+//! the fastest), on average `c·(1 + late)/2`: it grows while answers come as fast as the fastest,
+//! and shrinks when they come later, because a latency above `s` means that requests wait in the
+//! service (Jacobson 1988; Brakmo and Peterson 1994).
 //!
 //! ## A common belief
 //!

@@ -15,8 +15,11 @@
 //!
 //! `src/client.rs` is a client made to be copied: one connection pool, a limit of attempts in
 //! flight, a timeout for each attempt and a deadline over all, retries of what time can mend,
-//! back-off with jitter, a retry budget and a circuit breaker. Each arm adds one part to the one
-//! before.
+//! back-off with jitter, a retry budget and a circuit breaker. *Back-off* is the wait before a
+//! retry. *Full jitter* draws it at random between nothing and that wait. A *budget* makes retries
+//! a share of the calls. After {breaker-after} failures in a row a *breaker* lets no call through
+//! for {breaker-wait}. Each arm adds one part to the one before, but for two: exponential waits
+//! replace the quadratic ones, and the deadline replaces the count of retries.
 //!
 //! (a) Each attempt fails with probability `q`. (b) The service is down for a while. Calls go on as
 //! before, and besides, {herd} callers are cut off by the outage and all call at the moment it
@@ -29,9 +32,10 @@
 //! `(1 − qⁿ)/(1 − q)` attempts a call, whatever the back-off: it only decides when.
 //!
 //! In an outage retries are load that cannot help. Retries at once multiply it by the number of
-//! attempts and save nobody. Growing waits outlast the outage. But those that failed together wait
-//! together: without jitter the {herd} come back at the same moment, again and again, until one of
-//! those moments lies after the end. With full jitter they are spread over the whole back-off.
+//! attempts and save nobody. Growing waits outlast the outage if their sum is longer than it. But
+//! those that failed together wait together: without jitter the {herd} come back at the same
+//! moment, again and again, until one of those moments lies after the end. With full jitter they
+//! are spread over the whole back-off.
 //!
 //! The budget bounds what all retries together may add, here {budget} retries for each call. That
 //! is its worth in an outage and its price otherwise: where few attempts fail at random it grants
@@ -44,13 +48,14 @@
 //! ## A common belief
 //!
 //! *A call needs one permit.* Held round the retry loop, it sleeps through each back-off `b`, lost
-//! to the others. (c) shows what that costs: `N` calls of `A` attempts through `m` permits take
-//! `N·(A·s + (A − 1)·b)/m` instead of `N·A·s/m`.
+//! to the others. (c) shows what that costs: with `s` the time of an attempt, `N` calls of `A`
+//! attempts through `m` permits take `N·(A·s + (A − 1)·b)/m` instead of `N·A·s/m`.
 //!
 //! *Jitter is always better.* A full jitter halves the mean wait, so the same number of retries is
-//! used up in half of the time: in (b) {retries} retries with doubling waits outlast the outage and
-//! with jitter most do not. What a caller knows is how long it can wait: the deadline should bound
-//! the retries, not a count. The arm "jitter until the deadline" saves every call.
+//! used up in half of the time. Then {retries} retries with doubling waits may outlast the outage
+//! in (b), and the same number with jitter may not. What a caller knows is how long it can wait:
+//! the deadline should bound the retries, not a count. The arm "jitter until the deadline" saves
+//! every call.
 //!
 //! *`attempt ** 2` or `2 ** attempt`, it grows.* No short test finds the slip: 1, 4, 9 and 16 stand
 //! against 2, 4, 8 and 16. (The arms here both begin with `b`, and the squares wait longer up to
@@ -63,10 +68,10 @@
 //!
 //! ## In production
 //!
-//! Timeouts and a deadline always. Retries of what is idempotent, and only of what time can mend.
-//! Full jitter always. A budget as soon as there is more than one caller. Retry in one place: three
-//! layers that each try three times make 27 attempts. A breaker where waiting is useless. Acquire
-//! the permit for an attempt. Size the limit by lab04.
+//! Timeouts and a deadline always. Retry only what is *idempotent*: done twice it has the effect of
+//! once. Retry only what time can mend. Full jitter always. A budget as soon as there is more than
+//! one caller. Retry in one place: three layers that each try three times make 27 attempts. A
+//! breaker where waiting is useless. Acquire the permit for an attempt. Size the limit by lab04.
 //!
 //! ## Check yourself
 //!
@@ -285,13 +290,13 @@ impl Lab for ResilientClient {
         predict: &[
             Question {
                 key: "attempts",
-                ask: "Three attempts in ten fail at random, and a call makes up to six: how many does it make on average?",
+                ask: "Three attempts in ten fail at random, and a call is tried again up to {retries} times: how many attempts does it make on average?",
                 unit: "attempts a call",
                 hint: "1 to 6",
             },
             Question {
                 key: "jitter",
-                ask: "{retries} retries with doubling waits outlast the outage. With full jitter, what share of its calls is saved?",
+                ask: "The service is down for {outage}. A call is tried again up to {retries} times. The waits double from {base} to at most {cap}, each drawn at random between nothing and that (full jitter). What share of the outage's calls is saved?",
                 unit: "%",
                 hint: "0 to 100",
             },

@@ -16,10 +16,10 @@
 //!
 //! The same text goes through in batches of several sizes and through a window, which sends the
 //! next chunk when any answer has come. The service takes the same time for every request, or a
-//! random time with the same mean. One run is killed half way, the last line of its results torn,
-//! and started again. Then memory: the allocator counts what the client's threads hold, without the
-//! service in the same process, over the length of the text, the requests in flight, the size of a
-//! chunk and the size of a batch.
+//! random time with the same mean. One run is cut off half way. The lab then tears the last line of
+//! its results, as a kill may, and starts the run again. Then memory: the allocator counts what the
+//! client's threads hold, without the service in the same process, over the length of the text, the
+//! requests in flight, the size of a chunk and the size of a batch.
 //!
 //! ## What the figures show
 //!
@@ -216,15 +216,15 @@ impl Lab for IngestionPipeline {
         predict: &[
             Question {
                 key: "window",
-                ask: "With random service times, how many times as fast as batches of the size of the concurrency is a window without batches?",
+                ask: "Service times are random. One program sends {concurrency} requests, waits for all answers, and sends the next {concurrency}. Another sends the next request when any answer has come (a window). How many times as fast is the window?",
                 unit: "times",
                 hint: "1 to 20",
             },
             Question {
                 key: "memory",
-                ask: "The text grows 16-fold. How many times as much memory does the window need?",
+                ask: "Of texts of {heap-sizes}, how many times as much memory does the window need for the longest as for the shortest?",
                 unit: "times",
-                hint: "1 to 16",
+                hint: "1 or more",
             },
         ],
         next: &[

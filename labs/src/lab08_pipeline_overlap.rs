@@ -35,9 +35,9 @@
 //! Phases add up: each one waits for the slowest item of the one before, and while one stage is at
 //! work the other two are idle. Stages overlap. Once the first item has come through (the *fill*),
 //! an item leaves whenever the slowest stage has done one. With `w` workers that take `s` for an
-//! item, that is one each `s/w`. The whole takes `fill + (N − 1)·s/w` with the largest `s/w` of all
-//! stages, rounded to whole items (S. M. Johnson 1954 for `w = 1`). The other stages cost nothing
-//! any more: their work is done in its shadow.
+//! item, that is one each `s/w`. All `N` items take `fill + (N − 1)·s/w` with the largest `s/w` of
+//! all stages, rounded to whole items (S. M. Johnson 1954 for `w = 1`). The other stages cost
+//! nothing any more: their work is done in its shadow.
 //!
 //! The stage that counts has to be at work all the time, with all its workers. Two lines that read
 //! well prevent it. A loop that awaits each item has one item in the pool, whatever the size of the

@@ -65,8 +65,8 @@
 //!
 //! Export two numbers for each stage: the share of time its workers are busy (working, not waiting
 //! to hand on) and the depth of the queue before it. Alert on a queue that stays full. Before you
-//! widen a stage, work out what the next bottleneck is: that is all you can gain. And a stage that
-//! is always busy with an empty queue before it is not a bottleneck but a busy loop.
+//! widen a stage, work out what the next bottleneck is: that is all you can gain. And if a stage is
+//! always busy and nothing passes it, it is not a bottleneck but in a busy loop.
 //!
 //! ## Check yourself
 //!
@@ -257,13 +257,13 @@ impl Lab for Bottleneck {
         predict: &[
             Question {
                 key: "fetch",
-                ask: "Fetch 90 ms, six at a time; process 8 ms and store 25 ms, one at a time. Twelve fetches at a time instead: how many times the throughput?",
+                ask: "A pipeline has a width and a time for each stage: {storage}. The width of fetch is doubled: how many times the throughput?",
                 unit: "times",
                 hint: "1 to 2",
             },
             Question {
                 key: "store",
-                ask: "And two stores at a time instead?",
+                ask: "And if the width of store is doubled instead?",
                 unit: "times",
                 hint: "1 to 2",
             },

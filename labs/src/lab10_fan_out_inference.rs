@@ -71,10 +71,10 @@
 //! another one's slowest. Give the pool as many threads as there are processors. Begin with what
 //! takes longest when you can choose. Return a `Result` for each part and decide at the top what an
 //! answer may lack; log what it lacked. Check on a worker whether anybody still waits before it
-//! begins. Hedge only what may be done twice, after the 90th to 95th percentile, and never when the
-//! service is slow because it is overloaded: a budget for hedges (a small share of all requests)
-//! keeps them from making it worse. A cancelled HTTP/1.1 request costs its connection, and the
-//! server usually works on.
+//! begins. The second request is called a *hedge*. Hedge only what may be done twice, after the
+//! 90th to 95th percentile, and never when the service is slow because it is overloaded: a budget
+//! for hedges (a small share of all requests) keeps them from making it worse. A cancelled HTTP/1.1
+//! request costs its connection, and the server usually works on.
 //!
 //! ## Check yourself
 //!
@@ -266,13 +266,13 @@ impl Lab for FanOutInference {
         predict: &[
             Question {
                 key: "gain",
-                ask: "Fetches of {weather}, {news} and {knowledge}, inferences of {infer}. All fetches and then all inferences on your processors, against each inference as soon as its text is there: how much sooner does the second one end?",
+                ask: "Fetches of {weather}, {news} and {knowledge}, inferences of {infer}. All fetches and then all inferences on a pool of threads (--workers; here {workers}), against each inference as soon as its text is there: how much sooner does the second one end?",
                 unit: "ms",
                 hint: "1 to 500",
             },
             Question {
                 key: "slow",
-                ask: "One fetch in ten is slow, and an answer needs three. A second request is sent for each fetch that is late. What share of the answers is still slow?",
+                ask: "A share of {slow-share} of the fetches is slow, and an answer needs three fetches. A second request is sent for each fetch that is late. What share of the answers is still slow?",
                 unit: "%",
                 hint: "0 to 30",
             },

@@ -33,10 +33,10 @@
 //! (Denning and Buzen 1978); no order of events gives more than the smaller of them. Random times
 //! never get there: at some moments all workers wait, at others all want to compute. The machine
 //! repairman (Palm 1947) says how much is lost, and it is most at the very number of the rule. A
-//! real machine loses a little more: what was measured lies between one queue for all processors
-//! and one for each. A likely reason is that operating systems do keep a queue for each and move
-//! threads between them with reluctance; nothing here isolates it. More workers come closer to the
-//! bound, and each item takes longer.
+//! real machine may lose more. Theory gives two ends: one queue for all processors, and one for
+//! each. A likely reason is that operating systems do keep a queue for each and move threads
+//! between them with reluctance; nothing here isolates it. More workers come closer to the bound,
+//! and each item takes longer.
 //!
 //! With two limits nobody has to guess a ratio. Fetches wait on the event loop at the price of
 //! little memory, `P` workers compute, and throughput is `min(F/f, P/p)`. The limit of the fetches
@@ -227,7 +227,7 @@ impl Lab for WorkerLimits {
             },
             Question {
                 key: "mixed",
-                ask: "Workers that wait twice as long as they compute, and three for each processor, as the rule P·(1 + w/p) says: what share of the processors do they keep busy?",
+                ask: "Workers wait {ratio} times as long as they compute. For each processor there are 1 + {ratio} of them, which would just keep it busy if all took turns. What share of the processors do they keep busy?",
                 unit: "%",
                 hint: "30 to 100",
             },

@@ -8,9 +8,10 @@
 //!
 //! {items} items are fetched, processed and stored. The upstream answers 500 for one item in every
 //! {fail-every}, always; the write of one in every {hang-every} gets no answer, and its result goes
-//! to a file instead. How many of the {items} are stored? {batch} items are under way at a time, in
-//! batches or in a sliding window: what is the difference? And when the process is killed on its
-//! way, {kills}×, how many items are missing at the end, and how many are there twice?
+//! to a file instead. How many of the {items} have a result in the end, in the database or in the
+//! file? {batch} items are under way at a time, in batches or in a sliding window: what is the
+//! difference? And when the process is killed on its way, {kills}×, how many items are missing at
+//! the end, and how many are there twice?
 //!
 //! ## The experiment
 //!
@@ -314,9 +315,9 @@ impl Lab for ProductionPipeline {
         predict: &[
             Question {
                 key: "stored",
-                ask: "Of {items} items, the fetch of one in every {fail-every} fails and the write of one in every {hang-every} hangs: how many are stored?",
+                ask: "Of {items} items, the fetch of one in every {fail-every} fails. The write of one in every {hang-every} hangs, and its result goes to a file. How many items have a result in the end, in the database or in the file?",
                 unit: "items",
-                hint: "0 to 100",
+                hint: "0 to all of them",
             },
             Question {
                 key: "barrier",
@@ -328,7 +329,7 @@ impl Lab for ProductionPipeline {
                 key: "twice",
                 ask: "The process is killed on its way and started again, {kills}×: how many items are stored twice or lost?",
                 unit: "items",
-                hint: "0 to 100",
+                hint: "0 to all of them",
             },
         ],
         next: &[

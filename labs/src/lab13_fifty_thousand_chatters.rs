@@ -29,6 +29,10 @@
 //!
 //! ## What the figures show
 //!
+//! *Live heap* is what the program has asked for and not given back. *Resident* is the memory that
+//! the process really has. *Addresses* are what it has reserved, with memory behind them or not. The
+//! runtime asks for memory for a task in whole *units*.
+//!
 //! | | live heap | resident | in the kernel | addresses |
 //! |---|---|---|---|---|
 //! | task | future + header, in whole units | heap and the allocator's share | nothing | as resident |

@@ -211,7 +211,7 @@ impl Lab for ChatRoom {
         predict: &[
             Question {
                 key: "inline",
-                ask: "One of 200 users asks for {block} of mathematics, done on the event loop: the slowest 1 % of the others' echoes take at least?",
+                ask: "One user asks for {block} of mathematics, done on the event loop: the slowest 1 % of the others' echoes take at least?",
                 unit: "ms",
                 hint: "1 to 3000",
             },
@@ -225,7 +225,7 @@ impl Lab for ChatRoom {
                 key: "killed",
                 ask: "Done in another process, which is killed in the middle of it: how many users lose their connection?",
                 unit: "users",
-                hint: "0 to 200",
+                hint: "0 to all of them",
             },
         ],
         next: &[

@@ -207,17 +207,17 @@ impl Lab for Backpressure {
         number: 15,
         name: "backpressure",
         title: "Backpressure",
-        question: "Four workers are busy: what happens to the fifth user?",
+        question: "All workers are busy: what happens to the next user?",
         predict: &[
             Question {
                 key: "goodput",
-                ask: "One and a half times the load that can be served. A worker drops a request whose deadline has passed. What share of the capacity still goes into answers that are in time?",
+                ask: "The service is given loads of {loads} times what it can serve. At the largest of them, a worker drops a request whose deadline has passed. What share of the capacity still goes into answers that are in time?",
                 unit: "%",
                 hint: "0 to 100",
             },
             Question {
                 key: "after",
-                ask: "A surge has passed and the load is 70 % of the capacity again. Clients try a late request twice more. What share of the requests is answered, seconds later?",
+                ask: "A surge has passed and the load is {calm} of the capacity again. Clients send a late request again, up to {retries} times. What share of the requests is answered long after the surge?",
                 unit: "%",
                 hint: "0 to 100",
             },

@@ -27,6 +27,9 @@
 //!
 //! ## What the figures show
 //!
+//! An `Arc` is a counted reference: the consumer gets the same bytes, not a copy. A *clone* is a
+//! copy. A *pass* reads every byte once.
+//!
 //! | way | time of a hand-over |
 //! |---|---|
 //! | `Arc`, kept shared memory | latency + one pass |
@@ -280,23 +283,23 @@ impl Lab for DataCopyTax {
         number: 16,
         name: "data_copy_tax",
         title: "The tax on copies",
-        question: "What does it cost to hand 10 MB to another process?",
+        question: "What does it cost to hand megabytes to another process?",
         predict: &[
             Question {
                 key: "pipe",
-                ask: "10 MB go through a pipe to another process, which reads all of it: how long until it has answered?",
+                ask: "Take the payload nearest to 10 MB, or the one that --show names. It is written, then goes through a pipe to another process, which reads all of it. How long from the last byte written until it has answered?",
                 unit: "ms",
                 hint: "0.1 to 100",
             },
             Question {
                 key: "kept",
-                ask: "The same 10 MB lie in shared memory that both have open: how long?",
+                ask: "The same payload lies in shared memory that both have open: how long?",
                 unit: "ms",
                 hint: "0.001 to 100",
             },
             Question {
                 key: "fresh",
-                ask: "A new shared segment for each 10 MB: how many times as long as in the same one, writing included?",
+                ask: "A new shared segment for each such payload: how many times as long as in the same one, writing included?",
                 unit: "times",
                 hint: "1 to 50",
             },

@@ -10,7 +10,8 @@
 //! First each reads the counter, adds one and writes it back, with atomic operations. What share of
 //! the updates is missing at the end? Then each thread gets a counter of its own, and these are
 //! added up. How many times as many updates a second does that bring when the counters lie so far
-//! apart that no two share a cache line, rather than side by side?
+//! apart that no two share a cache line, rather than side by side? (A *cache line* is the piece of
+//! memory that a processor takes at a time.)
 //!
 //! ## The experiment
 //!
@@ -33,12 +34,12 @@
 //! updates each the counter may end anywhere from 2 to the true number: the model checker finds the
 //! 2. A timing shows what usually happens, never what can.
 //!
-//! *Correct* costs more than counting. What it costs is where the counter is: a processor writes
-//! only to a cache line that it alone has, and so the line travels. An atomic addition takes many
-//! times as long as a plain one, and longer still when its line has to come from another processor.
-//! Since there is one line, any number of threads get fewer of them than one thread alone. A lock
-//! adds its own word to fight for, and threads that go to sleep and are woken. (Two hardware
-//! threads of one core share its caches: between them a line need not travel.)
+//! *Correct* costs more than counting. What it costs is where the counter is. A processor may write
+//! to a cache line only while no other processor has it. So the line travels. An atomic addition
+//! takes many times as long as a plain one, and longer still when its line has to come from another
+//! processor. Since there is one line, any number of threads get fewer of them than one thread
+//! alone. A lock adds its own word to fight for, and threads that go to sleep and are woken. (Two
+//! hardware threads of one core share its caches: between them a line need not travel.)
 //!
 //! Counters side by side are the same line again (*false sharing*): nothing is shared in the
 //! program, everything in the machine. Apart they are as many times faster than one thread as there
@@ -46,17 +47,18 @@
 //! says that already the second thread costs more than it brings. It is a fit, and of few points:
 //! it describes.
 //!
-//! With real work the time inside the lock decides. With a share `s` of each item inside, the
-//! lock lets one item pass in `s` times its time: on `P` processors the speed-up is at most
-//! `min(P, 1/s)`, if whoever is outside computes all the while. Amdahl's law, `1/(s + (1 -
-//! s)/P)`, is the other end: nobody is outside while another is inside. What was measured lies
-//! within a tenth of `min(P, 1/s)`: whoever is outside computes on. At `s = 1` both ends are one:
+//! With real work the time inside the lock decides. With a share `s` of each item inside, the lock
+//! lets one item pass in `s` times its time: on `P` processors the speed-up is at most `min(P,
+//! 1/s)`, if whoever is outside computes all the while. Amdahl's law, `1/(s + (1 - s)/P)`, is the
+//! other end: nobody is outside while another is inside. The lab's theory is `min(P, 1/s)`: whoever
+//! is outside computes on. The verdict says whether your run agrees. At `s = 1` both ends are one:
 //! a lock held for everything is a queue with one server, however many threads.
 //!
-//! A hung program is silent and idle; it looks like one that waits for the network. The guard held
-//! across an `.await` blocks the next task's *thread*, the very one that the first task would need to
-//! go on. On a runtime of many threads it takes as many such tasks as threads, so it appears under
-//! load.
+//! A hung program is silent and idle; it looks like one that waits for the network. A lock in Rust
+//! hands out a *guard*, and stays taken until the guard is dropped. A task that keeps one across an
+//! `.await` leaves the lock taken while it is away. The next task that wants the lock blocks its
+//! *thread*, the very one that the first task would need to go on. On a runtime of many threads it
+//! takes as many such tasks as threads, so it appears under load.
 //!
 //! ## A common belief
 //!

@@ -50,13 +50,13 @@
 //! threads are worth which only read and count (they share caches and memory).
 //!
 //! Combining is the whole art. Raw, every word costs a string, a place in a message, a string again
-//! at the far side, and a look into a table; the bytes on the wire are more than the text. On one
-//! machine no number of processes makes up for that: they stay slower than one thread that just
-//! counts. Counting first leaves one pair for each different word. By Zipf's law their number grows
-//! far more slowly than the text (`Σ 1 - (1 - p)^words`, over the probabilities `p` of the words),
-//! so combining is worth the more the more text there is. And what dominates is not the network: on
-//! loopback a byte on the wire costs less than the strings it is made of. "Network-bound" programs
-//! are often bound by what they do to their bytes.
+//! at the far side, and a look into a table; the bytes on the wire are more than the text. Raw, one
+//! process is slower than one thread that just counts. So it takes several processors only to catch
+//! up with that thread. Counting first leaves one pair for each different word. By Zipf's law their
+//! number grows far more slowly than the text (`Σ (1 − (1 − p)^words)`, over the probabilities `p`
+//! of the words), so combining is worth the more the more text there is. And what dominates is not
+//! the network: on loopback a byte on the wire costs less than the strings it is made of.
+//! "Network-bound" programs are often bound by what they do to their bytes.
 //!
 //! A job has a part that no number of processes makes shorter, and processes take time to start. So
 //! there is a size below which distributing is slower, one for processes that run already, and a

@@ -18,8 +18,9 @@
 //! follows what a complete crawl finds, to the cent of the prices, so that "every page within reach is
 //! stored exactly once" can be counted.
 //!
-//! - **Crawls** of shops of several sizes: frontier and pages in SQLite, lab05's client, HTML read and
-//!   products classified on rayon threads behind lab07's bridge, pages stored together.
+//! - **Crawls** of shops of several sizes: the *frontier* (the addresses seen, and which of them
+//!   are still to be fetched) and the pages in SQLite, lab05's client, HTML read and products
+//!   classified on rayon threads behind lab07's bridge, pages stored together.
 //! - **The limit for the host**, from few to many, with pages that take a thread a while to compute:
 //!   which stage holds the crawl back?
 //! - **Killed**: the crawl as a process of its own, ended with SIGKILL, started again.
@@ -28,8 +29,9 @@
 //! - **A client for each request**, or one for all.
 //! - **A queue without a bound** before a computation that is slower than the fetches, and one with.
 //!
-//! The classifier is a naive Bayes model, learnt at the start from pages on which the shop tells the
-//! category. On those that are crawled it does not, so every one of them is held out.
+//! The classifier is a naive Bayes model, learnt at the start from pages on which the shop tells
+//! the category. On those that are crawled it does not, so the model is tested only on pages that
+//! it has not learnt from.
 //!
 //! ## What the figures show
 //!

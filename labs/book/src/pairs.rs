@@ -270,7 +270,7 @@ pub const PAIRS: &[(u8, &[Pair])] = &[
             pair(
                 piece("Everybody is let in", "fn accept"),
                 piece("No place, no promise", "fn shed"),
-                "The channel's bound is the same line of code away. What differs is what the fifth user is told, and when.",
+                "The channel's bound is the same line of code away. What differs is what the next user is told, and when.",
             ),
             pair(
                 piece("The producer waits at the door", "fn hold_back"),

@@ -472,8 +472,15 @@ impl Claim {
             matches!(stand, Across | Scattered | Single | Disturbed)
         };
         let cases = self.judged.iter().zip(&self.cases);
-        let measured = cases.filter_map(|(j, c)| c.measured.filter(|_| open(j.stand)));
-        measured.fold(Origin::default(), |all, m| all.and(m.origin()))
+        let open = cases.filter(|(j, _)| open(j.stand));
+        open.fold(Origin::default(), |all, (_, case)| {
+            let measured = case.measured.map_or(all, |m| all.and(m.origin()));
+            match case.predicted.blur() {
+                0.0 => measured,
+                // What it was calibrated from may be what is uncertain.
+                _ => measured.and(case.predicted.origin()),
+            }
+        })
     }
 
     /// The contract's JSON form.

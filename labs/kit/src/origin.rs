@@ -87,7 +87,11 @@ impl Given {
 
     /// The same, off by so much at most (95 %).
     pub(crate) fn blurred(self, blur: f64) -> Given {
-        let blur = if blur.is_finite() { blur.abs() } else { 0.0 };
+        let blur = if blur.is_nan() {
+            f64::INFINITY
+        } else {
+            blur.abs()
+        };
         Given { blur, ..self }
     }
 
@@ -131,7 +135,17 @@ impl Given {
         if self.blur == 0.0 {
             return 0.0;
         }
-        (f(self.value + self.blur) - f(self.value - self.blur)) / 2.0
+        let middle = f(self.value);
+        let ends = [self.value - self.blur, self.value + self.blur];
+        ends.into_iter()
+            .map(|end| (f(end) - middle).abs())
+            .fold(0.0, |most, far| {
+                if far > most || far.is_nan() {
+                    far
+                } else {
+                    most
+                }
+            })
     }
 
     /// The parameter of a law that was fitted to what it was taken from.
@@ -204,11 +218,10 @@ mod tests {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert!(close((of(10.0, 3.0) + of(20.0, 4.0)).blur(), 5.0));
         assert!(close((2.0 * of(10.0, 3.0) - 1.0).blur(), 6.0));
-        assert!(close(
-            (1.0 / of(10.0, 1.0)).blur(),
-            0.5 * (1.0 / 9.0 - 1.0 / 11.0)
-        ));
-        assert!(close(of(10.0, 1.0).map(|v| v * v).blur(), 20.0));
+        assert!(close((1.0 / of(10.0, 1.0)).blur(), 1.0 / 9.0 - 1.0 / 10.0));
+        assert!(close(of(10.0, 1.0).map(|v| v * v).blur(), 21.0));
+        assert_eq!(of(1.0, 1.0).map(|v| 1.0 / v).blur(), f64::INFINITY);
+        assert_eq!(of(1.0, 2.0).map(f64::sqrt).blur(), f64::INFINITY);
         // A larger one that is far ahead is what the larger one of two is.
         assert!(close(
             of(10.0, 1.0).with(of(2.0, 0.5), f64::max).blur(),

@@ -218,7 +218,7 @@ impl Bench<'_> {
         let mut all = quantities(&trials);
         // Everywhere alike, and at some points otherwise than at others: what is only told as a ratio of two
         // conditions says nothing when both are altered alike.
-        let patterns: [fn(usize) -> usize; 3] = [|_| 0, |at| at % 2, |at| at % 3];
+        let patterns: [fn(usize) -> usize; 4] = [|_| 0, |_| 1, |at| at % 2, |at| at % 3];
         all.retain(|quantity| {
             patterns.iter().any(|step_at| {
                 let mut record = self.record.clone();

@@ -243,6 +243,7 @@ impl Session {
         Recorder(Arc::new(Inner {
             origin: Instant::now(),
             cpu_at_start: os::cpu_seconds(),
+            own_at_start: os::usage().map(|used| used.cpu_s),
             busy_at_start: os::busy_seconds(),
             seed: self
                 .seed
@@ -606,6 +607,7 @@ pub struct Recorder(Arc<Inner>);
 struct Inner {
     origin: Instant,
     cpu_at_start: Option<f64>,
+    own_at_start: Option<f64>,
     busy_at_start: Option<f64>,
     seed: u64,
     round: u32,
@@ -932,9 +934,15 @@ impl Recorder {
         let end = Instant::now();
         let whole = end - self.0.origin;
         let (worst, sum) = meter.between(self.0.origin, end);
-        self.gauge("stall_max_ms", worst.as_secs_f64() * 1e3);
-        self.gauge("stall_total_ms", sum.as_secs_f64() * 1e3);
         let since = |now: Option<f64>, start: Option<f64>| Some(now? - start?);
+        // A sleeper wakes late as well where the experiment itself keeps all processors busy: what the
+        // process had of them nobody took away.
+        let own = since(os::usage().map(|used| used.cpu_s), self.0.own_at_start);
+        let whole_s = whole.as_secs_f64() * crate::host::cores() as f64;
+        let taken_away = own.map_or(f64::INFINITY, |own| (whole_s - own).max(0.0));
+        let stalled_ms = |stall: Duration| stall.as_secs_f64().min(taken_away) * 1e3;
+        self.gauge("stall_max_ms", stalled_ms(worst));
+        self.gauge("stall_total_ms", stalled_ms(sum));
         let ours = since(os::cpu_seconds(), self.0.cpu_at_start);
         let all = since(os::busy_seconds(), self.0.busy_at_start);
         let available = whole.as_secs_f64().max(1e-9) * crate::host::cores() as f64;

@@ -130,29 +130,35 @@ impl<'a> Condition<'a> {
     }
 
     /// The figures of those trials that have one, with what disturbed these.
-    fn figures(&self, figure: impl Fn(&Trial) -> Option<f64>) -> (Vec<f64>, Disturbance) {
+    fn figures(&self, figure: impl Fn(&Trial) -> Option<f64>) -> (Vec<f64>, Vec<Disturbance>) {
         let with = |t: &'a Trial| Some((figure(t).filter(|v| v.is_finite())?, t));
         let (values, trials): (Vec<f64>, Vec<&Trial>) =
             self.point.trials.iter().filter_map(with).unzip();
-        let disturbed: Vec<_> = trials
-            .into_iter()
-            .map(|t| Disturbance::of(t, self.cores))
-            .collect();
-        (values, Disturbance::mean(&disturbed))
+        let disturbed = trials.into_iter();
+        let disturbed = disturbed.map(|t| Disturbance::of(t, self.cores));
+        (values, disturbed.collect())
     }
 
     /// Estimates any figure of a trial over the independent trials.
     pub fn estimate(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-        let (values, disturbance) = self.figures(figure);
+        let (values, disturbed) = self.figures(figure);
         let estimate = Estimate::of(&values)?;
-        Some(estimate.from(self.origin()).disturbed(disturbance))
+        Some(
+            estimate
+                .from(self.origin())
+                .disturbed(Disturbance::mean(&disturbed)),
+        )
     }
 
     /// A figure that must be right in each trial by itself: the greatest wait, a count.
     pub fn every(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-        let (values, disturbance) = self.figures(figure);
+        let (values, disturbed) = self.figures(figure);
         let estimate = Estimate::every(&values)?;
-        Some(estimate.from(self.origin()).disturbed(disturbance))
+        Some(
+            estimate
+                .from(self.origin())
+                .disturbed(Disturbance::worst(&disturbed)),
+        )
     }
 
     /// The sum of a count over the trials.
@@ -173,9 +179,13 @@ impl<'a> Condition<'a> {
             sums.0 = sums.0.saturating_add(hits(trial)?);
             sums.1 = sums.1.saturating_add(of(trial)?);
         }
-        let (_, disturbance) = self.figures(|t| Some(t.wall_s));
+        let (_, disturbed) = self.figures(|t| Some(t.wall_s));
         let share = Estimate::share(sums.0, sums.1)?;
-        Some(share.from(self.origin()).disturbed(disturbance))
+        Some(
+            share
+                .from(self.origin())
+                .disturbed(Disturbance::mean(&disturbed)),
+        )
     }
 
     /// Estimates a figure of pairs of trials, one of this condition and one of another from the same
@@ -195,7 +205,8 @@ impl<'a> Condition<'a> {
         let (_, mine) = self.figures(|t| Some(t.wall_s));
         let (_, theirs) = other.figures(|t| Some(t.wall_s));
         let estimate = Estimate::of(&values)?.from(self.origin());
-        Some(estimate.from(other.origin()).disturbed(mine.or(theirs)))
+        let disturbance = Disturbance::mean(&mine).or(Disturbance::mean(&theirs));
+        Some(estimate.from(other.origin()).disturbed(disturbance))
     }
 
     /// The trial to draw: the one with the median of a figure (the lower one of two).
@@ -211,14 +222,12 @@ impl<'a> Condition<'a> {
     }
 
     /// A gauge that theory starts from: the median of few trials, which an odd one among them does not move,
-    /// as far off as the median of their deviations says (Hampel 1974).
+    /// as far off as all of them say.
     pub fn typical_gauge(&self, name: &str) -> Option<Given> {
         let (values, _) = self.figures(|t| t.gauge(name));
-        let middle = (!values.is_empty()).then(|| stats::median(&values))?;
-        let far: Vec<f64> = values.iter().map(|v| (v - middle).abs()).collect();
-        let n = values.len() as f64;
-        let half = stats::students_t(n - 1.0, 0.05) * 1.4826 * stats::median(&far) / n.sqrt();
-        Some(Given::new(middle, self.origin()).blurred(half))
+        let all = Given::from(self.gauge(name)?);
+        let middle = Given::new(stats::median(&values), self.origin());
+        Some(middle.blurred(all.blur()))
     }
 
     /// Length of the measured part in seconds.

@@ -368,7 +368,8 @@ impl View<'_> {
             "of a burst, min(N, c·⌊T/s⌋) are answered in time, or c + K if the queue holds fewer";
         let tossed = |margin: f64| margin < 3e-3;
         let sure = cases.iter().map(|(margin, _)| *margin);
-        let spare = sure.filter(|m| !tossed(*m)).fold(f64::INFINITY, f64::min);
+        // Half of it: the other half is for the lateness of timers and network in each wave.
+        let spare = sure.filter(|m| !tossed(*m)).fold(f64::INFINITY, f64::min) / 2.0;
         let law = |text: String| {
             Law::new(text, "requests", Disturbed::Beyond(Timers, spare)).within(
                 "a tenth of a wave: a wave of min(N, c) answers is in time or late as a whole",

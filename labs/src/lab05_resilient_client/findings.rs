@@ -256,7 +256,6 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         .failing
         .iter()
         .find(|f| f.arm == "jitter" && f.condition.x() == 0.3);
-    let asked = asked.filter(|_| p.retries == 5);
     let outlasting = arm("jitter").and_then(|d| d.theory).map(|due| due.success);
     let answers = vec![
         Answer::near(
@@ -451,13 +450,14 @@ impl View<'_> {
             return vec![];
         }
         // Answers that were on their way when the service went down begin the count anew; a machine that
-        // stood still has kept more of them.
+        // stood still may have kept one more.
         let starts = p.starts();
         let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
+        let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
+        let late = starts.iter().filter(under_way).count() as f64;
         let anew = |trial: &Trial| {
-            let stalled = trial.gauge("stall_max_ms").unwrap_or(0.0) / 1e3;
-            let last = first - p.service.s() - 3e-3 - stalled;
-            starts.iter().filter(|t| **t < 0.0 && **t > last).count() as f64
+            let stalled = trial.gauge("stall_max_ms").is_some_and(|ms| ms > 3.0);
+            late + f64::from(u8::from(stalled))
         };
         let failures = f64::from(p.breaker_after - 1);
 

@@ -460,7 +460,7 @@ fn in_time(all: &[Point], late: Option<Given>) -> Claim {
         let measured = measured.map(|m| m.scaled(100.0));
         Case::new(k.name(), predicted, measured, 100.0 * tolerance)
     });
-    Law::new("the share answered within the deadline follows from the waits of each discipline and from how late timers are", "% of the requests", KNOWN)
+    Law::new("the share answered within the deadline follows from the waits of each discipline and from how late timers are", "% of the requests", Disturbed::Fewer(Resource::Timers))
         .within("3 %: what a load makes that chance has made 2 % larger or smaller than was asked for; and what a tick more or less of lateness makes")
         .near(cases)
 }
@@ -570,7 +570,7 @@ fn closed_theory(p: &Params, one_in: f64) -> f64 {
 }
 
 fn claims_of_freeze(p: &Params, summary: &Summary) -> Vec<Claim> {
-    let longer = Disturbed::Mean(Resource::Timers);
+    let longer = Disturbed::Longer(Resource::Timers);
     let p95 = |series: &str, clock: &str| figure(&summary.only(series)?, clock);
     let due = [
         ("sent when due, one line", "tested/open", p.workers),

@@ -152,7 +152,7 @@ impl<'a> Beside<'a> {
             (Way::Clone, Some(faults), Some((touch, pages))) if pages.value > 0.0 => {
                 Given::from(faults) * touch / pages
             }
-            _ => Given::new(0.0, self.k.origin()),
+            _ => 0.0.into(),
         }
     }
 
