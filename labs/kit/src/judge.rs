@@ -39,7 +39,7 @@ pub enum Stand {
     /// Its interval reaches across the border: more trials would tell.
     Across,
     /// It agrees, but its few trials scatter so much that nothing they could have shown would have refuted
-    /// it: more trials would tell.
+    /// it, and so it is at every condition of the law: more trials would tell.
     Scattered,
     /// One trial has no interval, and nothing lends it one.
     Single,
@@ -91,12 +91,18 @@ pub(crate) fn judge(relation: Relation, disturbed: Disturbed, cases: &[Held]) ->
     let known = cases.iter().filter(|c| c.measured.is_some()).count();
     let strict = 0.05 / known.max(1) as f64;
     let lenders: Vec<Lender> = cases.iter().map(|c| Lender::of(relation, c)).collect();
-    (0..cases.len())
-        .map(|at| {
-            let lent = Lent::to(at, &lenders);
-            one(relation, disturbed, &cases[at], lent, strict)
-        })
-        .collect()
+    let one = |at: usize| {
+        let lent = Lent::to(at, &lenders);
+        one(relation, disturbed, &cases[at], lent, strict)
+    };
+    let mut judged: Vec<Judged> = (0..cases.len()).map(one).collect();
+    // Where one condition could have been lost, so could the law.
+    if judged.iter().any(|j| j.stand == Stand::Agrees) {
+        for j in judged.iter_mut().filter(|j| j.stand == Stand::Scattered) {
+            j.stand = Stand::Agrees;
+        }
+    }
+    judged
 }
 
 /// The border of what theory allows.
