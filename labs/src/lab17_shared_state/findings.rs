@@ -516,6 +516,10 @@ fn scaling(view: &View) -> Figure {
             .chain(way.several().filter_map(value));
         Layer::Line(Line::measured(way.name, way.colour, points.collect()))
     };
+    let at_most = |way: &Way| {
+        let speed_up = way.at(view.most).and_then(|k| way.speed_up(k));
+        cell(speed_up, number)
+    };
     let levels = [1.0].into_iter();
     let levels = levels.chain(padded.several().map(Condition::x));
     let levels: Vec<f64> = levels.collect();
@@ -534,9 +538,10 @@ fn scaling(view: &View) -> Figure {
     Figure {
         id: "threads".into(),
         title: format!(
-            "{} threads: 128 bytes apart, counters are {} times as fast as side by side",
+            "{} threads: 128 bytes apart, counters are {} times as fast as one thread, side by side {} times",
             view.most,
-            cell(view.padding(), number)
+            at_most(padded),
+            at_most(adjacent)
         ),
         subtitle: "Updates a second over those of one thread alone. Dashed: theory above, a fitted scalability law below".into(),
         desc: "Speed-up over the number of threads: counters in cache lines of their own rise with the processors, counters in one line, one atomic counter, locks and messages do not.".into(),
