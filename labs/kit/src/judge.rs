@@ -251,7 +251,12 @@ fn could_be_lost(
         Spread::Exact | Spread::Share(..) | Spread::Every(..) => false,
     };
     let reach = chance.map_or(0.0, |(low, _)| measured.value - low);
-    let scatters = grows_with_the_value && case.predicted != 0.0 && reach >= IN_PROPORTION * size;
+    let scatters = match (measured.spread(), relation) {
+        _ if grows_with_the_value => case.predicted != 0.0 && reach >= IN_PROPORTION * size,
+        // Nothing is less than nought.
+        (Spread::Unknown, Relation::AtLeast) => reach >= case.predicted,
+        _ => false,
+    };
     known && !scatters
 }
 

@@ -20,6 +20,7 @@ use crate::{
     claim::{Claim, Kind, Verdict},
     findings::{Findings, Table},
     judge,
+    judge::Stand,
     lab::Experiment,
     record::{Record, Trial},
 };
@@ -152,11 +153,20 @@ fn proof(record: &Record, claim: &Claim, conditions: usize) -> Proof {
     }
 }
 
-/// Why there is nothing to alter: an older record lacks what the claim is about.
+/// Why there is nothing to alter: an older record lacks what the claim is about, or has too few trials of it to
+/// confirm or refute anything.
 fn says_nothing(claim: &Claim) -> Option<&'static str> {
     let known =
         |case: &crate::claim::Case| case.measured.is_some() && case.predicted.value.is_finite();
-    (!claim.cases.iter().any(known)).then_some("the record does not have it")
+    let with = |stand| claim.judged().iter().any(|j| j.stand == stand);
+    match () {
+        () if !claim.cases.iter().any(known) => Some("the record does not have it"),
+        // Where one condition agrees none is called scattered.
+        () if with(Stand::Scattered) && !with(Stand::Differs) => {
+            Some("too few trials to refute anything, and so to confirm it")
+        }
+        () => None,
+    }
 }
 
 /// The points that a claim's measured values were taken from.
@@ -252,18 +262,30 @@ impl Bench<'_> {
             .collect();
         let mut opened = BTreeSet::new();
         let has = quantities(&self.record.points[point].trials);
-        let steps = (0..FACTORS.len()).flat_map(|step| telling.iter().map(move |q| (step, q)));
-        for (step, quantity) in steps.filter(|(_, q)| has.contains(q)) {
-            if pending.is_empty() {
-                return;
+        // What says nothing when it is doubled or halved says nothing when it is altered by more.
+        let mut tells = vec![false; telling.len()];
+        for step in 0..FACTORS.len() {
+            for (at, quantity) in telling.iter().enumerate() {
+                if pending.is_empty() {
+                    return;
+                }
+                if !has.contains(quantity) || (step > 1 && !tells[at]) {
+                    continue;
+                }
+                let Some(altered) = altered(self.record, point, quantity, step) else {
+                    continue;
+                };
+                let Ok(after) = self.lab.explain(&altered) else {
+                    tells[at] = true;
+                    continue;
+                };
+                let changed = |i: &usize| {
+                    let claim = &self.before.claims[*i];
+                    twin(&after, claim).is_none_or(|other| said(claim) != said(other))
+                };
+                tells[at] |= pending.iter().any(changed);
+                self.look(point, quantity, step, &after, &mut pending, &mut opened);
             }
-            let Some(altered) = altered(self.record, point, quantity, step) else {
-                continue;
-            };
-            let Ok(after) = self.lab.explain(&altered) else {
-                continue;
-            };
-            self.look(point, quantity, step, &after, &mut pending, &mut opened);
         }
         let name = self.named(point);
         for claim in pending {
