@@ -142,7 +142,7 @@ impl Lab for WaitingAndWorking {
             },
             Question {
                 key: "speedup",
-                ask: "The same computations on a pool of threads (rayon; --threads says how many, here {threads}): how many times faster than one after another?",
+                ask: "The same computations on a pool of threads (rayon; here {threads}): how many times faster than one after another?",
                 unit: "times",
                 hint: "1 to 4",
             },

@@ -266,7 +266,7 @@ impl Lab for HybridSpeedup {
             },
             Question {
                 key: "hybrid",
-                ask: "The same with a pool of threads that compute beside the event loop (--workers; here {workers}): how many times faster than one after another?",
+                ask: "The same with a pool of threads that compute beside the event loop (here {workers}): how many times faster than one after another?",
                 unit: "times",
                 hint: "1 to 20",
             },

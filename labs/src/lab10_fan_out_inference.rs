@@ -266,7 +266,7 @@ impl Lab for FanOutInference {
         predict: &[
             Question {
                 key: "gain",
-                ask: "Fetches of {weather}, {news} and {knowledge}, inferences of {infer}. All fetches and then all inferences on a pool of threads (--workers; here {workers}), against each inference as soon as its text is there: how much sooner does the second one end?",
+                ask: "Fetches of {weather}, {news} and {knowledge}, inferences of {infer}. All fetches and then all inferences on a pool of threads (here {workers}), against each inference as soon as its text is there: how much sooner does the second one end?",
                 unit: "ms",
                 hint: "1 to 500",
             },

@@ -287,7 +287,7 @@ impl Lab for DataCopyTax {
         predict: &[
             Question {
                 key: "pipe",
-                ask: "Take the payload nearest to 10 MB, or the one that --show names. It is written, then goes through a pipe to another process, which reads all of it. How long from the last byte written until it has answered?",
+                ask: "Take the payload nearest to 10 MB, unless another was asked for. It is written, then goes through a pipe to another process, which reads all of it. How long from the last byte written until it has answered?",
                 unit: "ms",
                 hint: "0.1 to 100",
             },
