@@ -457,13 +457,16 @@ fn interval(
             around(students_t(freedom + of, alpha) * (moderated / worth).sqrt())
         }
         (Spread::Unknown, Some(lent)) if measured.trials == 1 => {
-            if let Some((variance, freedom)) = lent.repeated_for_one() {
-                // A new observation of a known distribution.
-                return around(students_t(freedom, alpha) * variance.sqrt() * scale.noise);
-            }
-            let (variance, freedom, of) = lent.single?;
-            let new = (variance * (1.0 + 1.0 / of as f64)).sqrt();
-            around(students_t(freedom, alpha) * new * scale.theory)
+            // A new observation of a known distribution; of two that are known, the wider one: the few
+            // conditions that were measured on may be calmer than those that were not.
+            let repeated = lent.repeated_for_one().map(|(variance, freedom)| {
+                students_t(freedom, alpha) * variance.sqrt() * scale.noise
+            });
+            let single = lent.single.map(|(variance, freedom, of)| {
+                let new = (variance * (1.0 + 1.0 / of as f64)).sqrt();
+                students_t(freedom, alpha) * new * scale.theory
+            });
+            around(repeated.into_iter().chain(single).reduce(f64::max)?)
         }
         _ => measured.interval(alpha),
     }

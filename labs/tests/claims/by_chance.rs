@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use lab_kit::{
     answer::Relation,
     claim::{Case, Claim, Law, Verdict},
+    judge::Stand,
     record::{Point, Record, Trial},
     stats::t95,
     store,
@@ -31,6 +32,10 @@ struct Condition {
 fn conditions(claim: &Claim) -> Vec<Condition> {
     let of = |(case, judged): (&Case, &lab_kit::judge::Judged)| {
         let measured = case.measured?;
+        // The interval of a single trial that was disturbed holds what that may have done: no chance of its.
+        if measured.trials == 1 && judged.stand == Stand::Disturbed {
+            return None;
+        }
         let (lo, hi) = measured.ci95.or(judged.ci95)?;
         let (n, half) = (measured.trials, (hi - lo) / 2.0);
         let deviation = match n {
