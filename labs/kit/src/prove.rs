@@ -90,13 +90,16 @@ impl Proof {
 
 /// Proves the claims of several records, on as many threads as there are processors.
 pub fn all(labs: &[(&'static dyn Experiment, Record)]) -> Vec<Proof> {
+    // The long ones first, so that no thread is left alone with one in the end.
+    let mut order: Vec<&(&'static dyn Experiment, Record)> = labs.iter().collect();
+    order.sort_by_key(|(_, record)| std::cmp::Reverse(record.points.len()));
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let threads = crate::host::cores().min(labs.len().max(1));
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((lab, record)) = labs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((lab, record)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let proofs = of(*lab, record);
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     found.extend(proofs);
