@@ -171,10 +171,11 @@ fn one(
         None if measured.trials < ENOUGH => OF_FEW,
         _ => BY_CHANCE,
     };
-    let by_chance = strict * rarely / 0.05;
     let Some((lo, hi)) = interval(&measured, lent, scale, 0.05) else {
         return verdict(Stand::Single, None, off, None);
     };
+    // A whole suite makes hundreds of claims: one that chance alone could make is no refutation.
+    let chance = interval(&measured, lent, scale, strict * rarely / 0.05);
     let (by, second) = measured.disturbance();
     let (down, up) = disturbed.allowance(measured.value, second, by);
     let (from, to) = allowed(relation, case.predicted, case.tolerance);
@@ -194,7 +195,6 @@ fn one(
             size => size,
         };
         let bias = excludes.then(|| (measured.value - case.predicted) / size);
-        let chance = interval(&measured, lent, scale, by_chance);
         let stand = if could_be_lost(relation, case, &measured, lent, chance) {
             Stand::Agrees
         } else {
@@ -213,8 +213,6 @@ fn one(
             let Some((low, high)) = interval(&measured, lent, scale, strict) else {
                 return verdict(Stand::Single, ci95, off, None);
             };
-            // A whole suite makes hundreds of claims: one that chance alone could make is no refutation.
-            let chance = interval(&measured, lent, scale, by_chance);
             let by_chance = chance.is_none_or(|ends| {
                 let (low, high) = in_proportion(measured.value, ends);
                 (low - case.blur..=high + case.blur).contains(&case.predicted)

@@ -137,15 +137,11 @@ impl Given {
         }
         let middle = f(self.value);
         let ends = [self.value - self.blur, self.value + self.blur];
-        ends.into_iter()
-            .map(|end| (f(end) - middle).abs())
-            .fold(0.0, |most, far| {
-                if far > most || far.is_nan() {
-                    far
-                } else {
-                    most
-                }
-            })
+        let far = ends.map(|end| (f(end) - middle).abs());
+        // Where it may leave what the function is defined for it may be anything.
+        far.into_iter()
+            .map(|far| if far.is_nan() { f64::INFINITY } else { far })
+            .fold(0.0, f64::max)
     }
 
     /// The parameter of a law that was fitted to what it was taken from.

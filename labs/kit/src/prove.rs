@@ -19,8 +19,7 @@ use crate::{
     answer::Relation,
     claim::{Claim, Kind, Verdict},
     findings::{Findings, Table},
-    judge,
-    judge::Stand,
+    judge::{self, Stand},
     lab::Experiment,
     record::{Record, Trial},
 };

@@ -938,14 +938,13 @@ impl Recorder {
         // A sleeper wakes late as well where the experiment itself keeps all processors busy: what the
         // process had of them nobody took away.
         let own = since(os::usage().map(|used| used.cpu_s), self.0.own_at_start);
-        let whole_s = whole.as_secs_f64() * crate::host::cores() as f64;
-        let taken_away = own.map_or(f64::INFINITY, |own| (whole_s - own).max(0.0));
+        let available = whole.as_secs_f64().max(1e-9) * crate::host::cores() as f64;
+        let taken_away = own.map_or(f64::INFINITY, |own| (available - own).max(0.0));
         let stalled_ms = |stall: Duration| stall.as_secs_f64().min(taken_away) * 1e3;
         self.gauge("stall_max_ms", stalled_ms(worst));
         self.gauge("stall_total_ms", stalled_ms(sum));
         let ours = since(os::cpu_seconds(), self.0.cpu_at_start);
         let all = since(os::busy_seconds(), self.0.busy_at_start);
-        let available = whole.as_secs_f64().max(1e-9) * crate::host::cores() as f64;
         if let Some(ours) = ours {
             self.gauge("process_cpu_share", ours / available);
         }

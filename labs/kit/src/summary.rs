@@ -139,26 +139,23 @@ impl<'a> Condition<'a> {
         (values, disturbed.collect())
     }
 
+    /// An estimate that was taken from it, and what disturbed that.
+    fn own(&self, estimate: Estimate, by: Disturbance) -> Estimate {
+        estimate.from(self.origin()).disturbed(by)
+    }
+
     /// Estimates any figure of a trial over the independent trials.
     pub fn estimate(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
         let (values, disturbed) = self.figures(figure);
         let estimate = Estimate::of(&values)?;
-        Some(
-            estimate
-                .from(self.origin())
-                .disturbed(Disturbance::mean(&disturbed)),
-        )
+        Some(self.own(estimate, Disturbance::mean(&disturbed)))
     }
 
     /// A figure that must be right in each trial by itself: the greatest wait, a count.
     pub fn every(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
         let (values, disturbed) = self.figures(figure);
         let estimate = Estimate::every(&values)?;
-        Some(
-            estimate
-                .from(self.origin())
-                .disturbed(Disturbance::worst(&disturbed)),
-        )
+        Some(self.own(estimate, Disturbance::worst(&disturbed)))
     }
 
     /// The sum of a count over the trials.
@@ -181,11 +178,7 @@ impl<'a> Condition<'a> {
         }
         let (_, disturbed) = self.figures(|t| Some(t.wall_s));
         let share = Estimate::share(sums.0, sums.1)?;
-        Some(
-            share
-                .from(self.origin())
-                .disturbed(Disturbance::mean(&disturbed)),
-        )
+        Some(self.own(share, Disturbance::mean(&disturbed)))
     }
 
     /// Estimates a figure of pairs of trials, one of this condition and one of another from the same
@@ -204,9 +197,9 @@ impl<'a> Condition<'a> {
         let values: Vec<f64> = pairs.filter_map(|(a, b)| figure(a, b)).collect();
         let (_, mine) = self.figures(|t| Some(t.wall_s));
         let (_, theirs) = other.figures(|t| Some(t.wall_s));
-        let estimate = Estimate::of(&values)?.from(self.origin());
         let disturbance = Disturbance::mean(&mine).or(Disturbance::mean(&theirs));
-        Some(estimate.from(other.origin()).disturbed(disturbance))
+        let estimate = self.own(Estimate::of(&values)?, disturbance);
+        Some(estimate.from(other.origin()))
     }
 
     /// The trial to draw: the one with the median of a figure (the lower one of two).

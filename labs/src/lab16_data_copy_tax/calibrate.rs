@@ -68,8 +68,8 @@ impl Effort {
 }
 
 /// Writes down, for so many bytes: seconds of one pass that writes them, reads them, reads them in a
-/// segment, and copies them to there; seconds to make the pages of a new segment, on both sides; seconds through
-/// each connection.
+/// segment, and copies them to where the other side reads; seconds to make the pages of a new segment, on
+/// both sides; seconds through each connection.
 pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Result<()> {
     let _seated = sit(on.seats.producer);
     let seat = on.seats.consumer;
@@ -82,11 +82,7 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         black_box(fill(buffer, sequence));
         start.elapsed()
     };
-    let [write, read] = made_and(own, effort, seat, writing, move || {
-        black_box(checksum(
-            &buffer.lock().unwrap_or_else(PoisonError::into_inner),
-        ));
-    })?;
+    let [write, read] = made_and(own, effort, seat, writing, reading(buffer))?;
     r.gauge("write_s", write);
     r.gauge("read_s", read);
 
@@ -102,11 +98,7 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         buffer.copy_from_slice(black_box(&source));
         start.elapsed()
     };
-    let [copied, _] = made_and(own, effort, seat, copying, move || {
-        black_box(checksum(
-            &buffer.lock().unwrap_or_else(PoisonError::into_inner),
-        ));
-    })?;
+    let [copied, _] = made_and(own, effort, seat, copying, reading(buffer))?;
     r.gauge("copy_s", copied);
 
     // As the consumer has it: in a process and with page tables of its own.
@@ -150,6 +142,15 @@ type Lent = Arc<Mutex<Vec<u8>>>;
 fn lent(buffer: Vec<u8>) -> (Lent, Lent) {
     let own = Arc::new(Mutex::new(buffer));
     (own.clone(), own)
+}
+
+/// A pass over what the other side has made.
+fn reading(buffer: Lent) -> impl FnMut() + Send + 'static {
+    move || {
+        black_box(checksum(
+            &buffer.lock().unwrap_or_else(PoisonError::into_inner),
+        ));
+    }
 }
 
 /// Median seconds that `make` says it took this thread to make what is in a buffer, and those of another

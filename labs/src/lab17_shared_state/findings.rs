@@ -516,7 +516,7 @@ fn scaling(view: &View) -> Figure {
             .chain(way.several().filter_map(value));
         Layer::Line(Line::measured(way.name, way.colour, points.collect()))
     };
-    let at_most = |way: &Way| {
+    let beside_one = |way: &Way| {
         let speed_up = way.at(view.most).and_then(|k| way.speed_up(k));
         cell(speed_up, number)
     };
@@ -540,8 +540,8 @@ fn scaling(view: &View) -> Figure {
         title: format!(
             "{} threads: 128 bytes apart, counters are {} times as fast as one thread, side by side {} times",
             view.most,
-            at_most(padded),
-            at_most(adjacent)
+            beside_one(padded),
+            beside_one(adjacent)
         ),
         subtitle: "Updates a second over those of one thread alone. Dashed: theory above, a fitted scalability law below".into(),
         desc: "Speed-up over the number of threads: counters in cache lines of their own rise with the processors, counters in one line, one atomic counter, locks and messages do not.".into(),
