@@ -8,7 +8,7 @@
 //!
 //! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
-//! - [`summary`] reads a record as estimates with intervals ([`stats`]).
+//! - [`gate`] lets through what a lab can have written, and [`summary`] reads a record as estimates with intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
 //!   ([`figure`]), tables, [`claim`]s, and an [`answer`] to each question. How a claim is judged is in
 //!   [`judge`]; what its prediction was made of ([`origin`]) says what it can prove, and what disturbed
@@ -26,8 +26,10 @@ pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
+pub mod gate;
 pub mod heap;
 pub mod host;
+pub mod http;
 pub mod judge;
 pub mod lab;
 pub mod limits;
@@ -70,6 +72,7 @@ pub mod prelude {
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
         findings::{Findings, Table, cell, number, percent, seconds},
+        http,
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
         origin::{Given, Origin},

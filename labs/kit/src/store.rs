@@ -2,16 +2,20 @@
 
 use std::{
     fs,
-    io::Write,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::record::{Record, SCHEMA};
+use crate::{
+    os,
+    record::{Record, SCHEMA},
+};
 
 /// Largest record that is read: the largest lab at full scale writes a few megabytes.
-pub const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 16 << 20;
 
 /// Makes sure that results can be written to a folder, before anything is measured.
 ///
@@ -43,6 +47,13 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let write = || -> Result<()> {
+        // Beyond it the system ends the process instead of refusing.
+        let most = os::file_size_limit().unwrap_or(u64::MAX);
+        ensure!(
+            content.len() as u64 <= most,
+            "it has {} bytes, and the limit on file sizes (ulimit -f) is {most}",
+            content.len()
+        );
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
@@ -60,7 +71,8 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Stores a record as `DIR/labNN.json`; an earlier one moves to `DIR/history/`.
+/// Stores a record as `DIR/labNN.json`; an earlier one moves to `DIR/history/`, where nothing is ever replaced.
+/// Runs that share a folder wait for each other here.
 ///
 /// # Errors
 /// With the file's name; an earlier record is then untouched.
@@ -68,20 +80,60 @@ pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
     let path = dir.join(format!("{}.json", record.lab));
     let mut json = serde_json::to_vec(record)?;
     json.push(b'\n');
+    let _turn = turn(dir);
     if path.exists() {
         let when = load(&path).map_or("unreadable".to_string(), |old| old.started_at);
         let when: String = when
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .take(40)
             .collect();
-        let kept = dir
-            .join("history")
-            .join(format!("{}-{when}.json", record.lab));
-        let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        write_whole(&kept, &old)?;
+        keep(
+            &path,
+            &dir.join("history"),
+            &format!("{}-{when}", record.lab),
+        )
+        .with_context(|| format!("cannot keep the earlier {}", path.display()))?;
     }
     write_whole(&path, &json)?;
     Ok(path)
+}
+
+/// The turn of whoever stores something in this folder, until it is dropped. Without a place for the lock there
+/// are no turns.
+fn turn(dir: &Path) -> Option<fs::File> {
+    let mut name = DefaultHasher::new();
+    fs::canonicalize(dir).ok()?.hash(&mut name);
+    let name = format!("concurrency-labs-{:016x}.lock", name.finish());
+    let mut options = fs::File::options();
+    let file = options.create(true).append(true);
+    let file = file.open(std::env::temp_dir().join(name)).ok()?;
+    file.lock().ok()?;
+    Some(file)
+}
+
+/// Copies a file into a folder under a name that nothing has yet: `NAME.json`, `NAME-2.json` and so on.
+fn keep(file: &Path, folder: &Path, name: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let old = fs::read(file)?;
+    for n in 1.. {
+        let name = if n == 1 {
+            format!("{name}.json")
+        } else {
+            format!("{name}-{n}.json")
+        };
+        let kept = fs::File::create_new(folder.join(name));
+        match kept {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            kept => {
+                let mut kept = kept?;
+                kept.write_all(&old)?;
+                kept.sync_all()?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads one record.
@@ -94,9 +146,18 @@ pub fn load(path: &Path) -> Result<Record> {
 }
 
 fn read(path: &Path) -> Result<Record> {
-    let size = fs::metadata(path)?.len();
-    ensure!(size <= LARGEST, "it has {size} bytes, more than any record");
-    let text = fs::read_to_string(path).context("it cannot be read as text")?;
+    // A device or a pipe would have no end.
+    ensure!(fs::metadata(path)?.is_file(), "it is not a plain file");
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    // A file may grow while it is read.
+    let read = file.take(LARGEST + 1).read_to_string(&mut text);
+    let size = read.context("it cannot be read as text")? as u64;
+    ensure!(
+        size <= LARGEST,
+        "it has more than {} MB, more than any record",
+        LARGEST >> 20
+    );
     parse(&text)
 }
 
@@ -163,7 +224,7 @@ pub fn load_all(dir: &Path) -> Result<Results> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(hint)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_file() && is_record_name(path))
+        .filter(|path| is_record_name(path))
         .collect();
     paths.sort();
     ensure!(!paths.is_empty(), "{}", hint());
@@ -247,9 +308,43 @@ mod tests {
         save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
         let kept = dir.path().join("history/lab03-2026-01-01T00-00-00Z.json");
         assert_eq!(load(&kept).unwrap().started_at, "2026-01-01T00:00:00Z");
+        // Runs of the same second do not replace each other, nor do those that no longer can be read.
+        for _ in 0..3 {
+            save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
+        }
+        fs::write(dir.path().join("lab03.json"), "half a rec").unwrap();
+        save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 5);
         let all = load_all(dir.path()).unwrap();
         assert_eq!((all.records.len(), all.refused.len()), (1, 0));
         assert_eq!(all.records[0].started_at, "2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn runs_that_share_a_folder_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| save(dir.path(), &record("2026-01-01T00:00:00Z")).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 7);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_plain_file_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &record("x")).unwrap();
+        for (n, what) in ["/dev/zero", "/dev/full", "/dev/null", "/nothing/there", "/"]
+            .iter()
+            .enumerate()
+        {
+            let link = dir.path().join(format!("lab{:02}.json", n + 10));
+            std::os::unix::fs::symlink(what, link).unwrap();
+        }
+        let all = load_all(dir.path()).unwrap();
+        assert_eq!((all.records.len(), all.refused.len()), (1, 5));
     }
 
     #[test]

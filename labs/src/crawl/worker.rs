@@ -34,7 +34,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lab_kit::args::on_this_machine;
+use lab_kit::http;
 use rayon::ThreadPool;
 use reqwest::{
     Url,
@@ -495,18 +495,10 @@ fn reason(error: &FetchError) -> String {
 /// The first page of a site on which load may be put: one on this machine, or any if that is allowed.
 ///
 /// # Errors
-/// Says what is wrong with the address, or why the site is refused.
-pub fn permitted(text: &str, remote: bool) -> Result<Task, String> {
-    let first = first_task(text)?;
-    let host = Url::parse(&first.url).ok();
-    let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-    if remote || on_this_machine(host) {
-        return Ok(first);
-    }
-    Err(format!(
-        "{}: load goes to this machine only, because crawling a site that is not yours at full speed is an attack. If you may: `labs worker --allow-remote-target`",
-        first.url
-    ))
+/// Says what is wrong with the address, or why the site is refused; `flag` is where it was written.
+pub fn permitted(flag: &str, text: &str) -> Result<Task, String> {
+    http::site(flag, text)?;
+    first_task(text)
 }
 
 /// The first task of a crawl: the site's first page.

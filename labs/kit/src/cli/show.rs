@@ -8,11 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Failed, LOCAL, Outcome, pretty, print};
+use super::{Failed, LOCAL, Outcome, pretty, print, say};
 use crate::{
     claim::Verdict,
     draw::{Theme, draw},
     findings::Table,
+    gate,
     host::Host,
     lab::Experiment,
     prove,
@@ -85,23 +86,26 @@ pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<
     let results = store::load_all(dir)?;
     let mut sound = results.refused.is_empty();
     for error in &results.refused {
-        eprintln!("left out: {error:#}");
+        say(format!("left out: {error:#}"));
     }
     let mut entries = Vec::new();
     for record in results.records {
         let Some(lab) = syllabus.iter().find(|l| l.card().id() == record.lab) else {
-            eprintln!("left out: {} is no lab of this version", record.lab);
+            say(format!(
+                "left out: {} is no lab of this version",
+                record.lab
+            ));
             sound = false;
             continue;
         };
-        match lab.explain(&record) {
-            Ok(findings) => entries.push(Entry {
+        match gate::explained(*lab, record) {
+            Ok((record, findings)) => entries.push(Entry {
                 card: lab.card(),
                 record,
                 findings,
             }),
             Err(error) => {
-                eprintln!("left out: {error:#}");
+                say(format!("left out: {error:#}"));
                 sound = false;
             }
         }
