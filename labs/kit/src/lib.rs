@@ -17,6 +17,7 @@
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
+pub mod address;
 pub mod answer;
 pub mod args;
 pub mod claim;

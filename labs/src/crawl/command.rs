@@ -46,7 +46,7 @@ struct Worker {
     database: Option<ServerUrl>,
     /// The site, such as http://127.0.0.1:8080 [default: the one that the queue was filled with]
     #[arg(long, value_name = "URL")]
-    site: Option<String>,
+    site: Option<ServerUrl>,
     /// Name of this worker, different from all others [default: one that nobody has]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -91,7 +91,7 @@ enum Action {
         at: At,
         /// The site, such as http://127.0.0.1:8080
         #[arg(value_name = "SITE")]
-        site: String,
+        site: ServerUrl,
         /// Allow a site that is not on this machine: only where you may put load on it
         #[arg(long)]
         allow_remote_target: bool,
@@ -216,7 +216,7 @@ mod run {
                 let say = format!("the queue at {queue_url} is empty; which site? Give --site URL");
                 return Err(Failed::Usage(say));
             }
-            (None, Some(first)) => site(&first, worker.allow_remote_target)?,
+            (None, Some(first)) => site(&first.as_str().into(), worker.allow_remote_target)?,
             (Some(asked), None) => site(asked, worker.allow_remote_target)?,
             (Some(asked), Some(known)) => {
                 let first = site(asked, worker.allow_remote_target)?;
@@ -300,8 +300,8 @@ mod run {
         }
     }
 
-    fn site(text: &str, remote: bool) -> Result<Task, Failed> {
-        permitted(text, remote).map_err(Failed::Usage)
+    fn site(url: &ServerUrl, remote: bool) -> Result<Task, Failed> {
+        permitted(url.reveal(), remote).map_err(Failed::Usage)
     }
 
     async fn offer(queue: &Redis, first: &Task) -> Result<u64, Failed> {

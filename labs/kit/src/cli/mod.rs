@@ -18,6 +18,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 pub use show::{entries, whole};
 
 use crate::{
+    address::ServerUrl,
     lab::{Card, Experiment},
     record::Scale,
     stop::EXIT_INTERRUPTED,
@@ -168,7 +169,7 @@ pub(crate) struct Common {
     /// Send the load to a server that is already running, such as `mock_server`, instead of the
     /// built-in one
     #[arg(long, value_name = "URL")]
-    target: Option<String>,
+    target: Option<ServerUrl>,
     /// Allow a target that is not on this machine: only where you may put load on it
     #[arg(long)]
     allow_remote_target: bool,

@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
 use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, show};
 use crate::{
+    address::{self, ServerUrl},
     args::on_this_machine,
     claim::Verdict,
     host::Host,
@@ -238,11 +239,11 @@ impl Common {
         f64::from(self.more) / 100.0
     }
 
-    fn target(&self) -> Result<Option<String>, Failed> {
+    fn target(&self) -> Result<Option<ServerUrl>, Failed> {
         let Some(text) = &self.target else {
             return Ok(None);
         };
-        let url = reqwest::Url::parse(text)
+        let url = reqwest::Url::parse(text.reveal())
             .map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
         if url.scheme() != "http" {
             return Err(Failed::Usage(format!(
@@ -255,14 +256,14 @@ impl Common {
                 "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
             )));
         }
-        Ok(Some(text.trim_end_matches('/').to_string()))
+        Ok(Some(text.reveal().trim_end_matches('/').into()))
     }
 }
 
 /// What the runs of one invocation share: the wish to stop, the results.
 struct Bench {
     common: Common,
-    target: Option<String>,
+    target: Option<ServerUrl>,
     stop: Stop,
     rows: Vec<crate::claim::VerdictRow>,
 }
@@ -361,7 +362,7 @@ impl Bench {
             self.stop.clone(),
             progress,
         );
-        session.target.clone_from(&self.target);
+        session.target = self.target.as_ref().map(|url| url.reveal().to_string());
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         let Prepared { params, measure } = prepared;
@@ -374,6 +375,7 @@ impl Bench {
             seed: common.seed,
             started_at: started_at.clone(),
             interrupted: false,
+            target: self.target.as_ref().map(ServerUrl::to_string),
             predictions: predictions.clone(),
             notes: Vec::new(),
             host: host.clone(),
@@ -413,7 +415,7 @@ fn calibrated(scale: Scale) -> Result<Host> {
     Ok(host)
 }
 
-/// The command that repeats a run. Where results went and what was predicted is left out.
+/// The command that repeats a run. Where results went, what was predicted and passwords are left out.
 fn command(card: &Card, options: &[OsString]) -> String {
     let mut words = vec![format!("labs run {}", card.number)];
     let mut options = options.iter().map(|o| o.to_string_lossy());
@@ -425,7 +427,7 @@ fn command(card: &Card, options: &[OsString]) -> String {
                     options.next();
                 }
             }
-            _ => words.push(option.into_owned()),
+            _ => words.push(address::shown(&option)),
         }
     }
     words.join(" ")
