@@ -8,7 +8,8 @@ use std::{
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
-    cli::Failed,
+    clean,
+    cli::{Failed, tell},
     findings::number,
     lab::{Card, Experiment},
     prediction::{Point, Scored},
@@ -62,7 +63,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
     let class = Class::read(syllabus, &flags.files);
     for left in &class.left_out {
-        eprintln!("left out: {}: {}", left.what, left.why);
+        tell(format!("left out: {}: {}", left.what, left.why));
     }
     if class.sets.is_empty() {
         let why = "no result set could be read: a FILE is a folder with labNN.json, or a .zip or .tar.gz archive of one";
@@ -556,7 +557,7 @@ fn claims(digests: &[Of], class: &mut Class) {
 
 /// A claim's text may hold the flags of a record.
 fn brief_claim(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    clean::brief(text, 300)
 }
 
 fn far_off(

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_book::page::{self, Html};
 use lab_kit::{
-    cli::{Failed, LOCAL},
+    cli::{Failed, LOCAL, tell},
     draw::draw,
     figure::{Axis, Body, Colour, Figure, Layer, Line, Panel, Panels, Style, Unit},
     findings::{Table, number},
@@ -57,7 +57,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
     let journal = Journal::read(syllabus, &flags.dir)?;
     for why in &journal.left_out {
-        eprintln!("left out: {why}");
+        tell(format!("left out: {why}"));
     }
     if let Some(out) = &flags.out {
         journal.write(out)?;

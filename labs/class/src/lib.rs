@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use lab_book::page::{Html, Link, Page};
 use lab_kit::{
+    clean,
     cli::{Failed, pretty, print},
     findings::number,
 };
@@ -26,37 +27,23 @@ const LONGEST: usize = 90;
 /// Longest reason for leaving something out.
 const LONGEST_REASON: usize = 300;
 
-/// A text of a record for a line of a terminal or a cell: no controls, which could rewrite what is on a
-/// screen, and not too long.
+/// A text of a record for a line or a cell.
 fn brief(text: &str) -> String {
-    cut(text, LONGEST)
+    clean::brief(text, LONGEST)
 }
 
 /// The same for a reason.
 fn reason(why: &anyhow::Error) -> String {
-    cut(&format!("{why:#}"), LONGEST_REASON)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    let mut clean = text.chars().map(tame).filter(|c| !c.is_control());
-    let mut short: String = clean.by_ref().take(most).collect();
-    if clean.next().is_some() {
-        short.push('…');
-    }
-    short
-}
-
-fn tame(c: char) -> char {
-    if c.is_whitespace() { ' ' } else { c }
+    clean::brief(&format!("{why:#}"), LONGEST_REASON)
 }
 
 /// The same for a path, of which the end tells most.
 fn end_of(path: &Path) -> String {
-    let all: Vec<char> = path.to_string_lossy().chars().map(tame).collect();
+    let clean = clean::line(&path.to_string_lossy(), usize::MAX);
+    let all: Vec<char> = clean.chars().collect();
     let from = all.len().saturating_sub(LONGEST);
     let start = if from > 0 { "…" } else { "" };
-    let end = all[from..].iter().filter(|c| !c.is_control());
-    start.chars().chain(end.copied()).collect()
+    start.chars().chain(all[from..].iter().copied()).collect()
 }
 
 /// "3 runs", "1 run".

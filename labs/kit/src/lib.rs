@@ -21,6 +21,7 @@ pub mod address;
 pub mod answer;
 pub mod args;
 pub mod claim;
+pub mod clean;
 pub mod cli;
 pub mod compare;
 pub mod disturbance;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::tell;
+
 /// The progress of one run.
 #[derive(Clone)]
 pub struct Progress {
@@ -63,6 +65,6 @@ impl Progress {
 
     /// A line that stays.
     pub(crate) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell(line));
     }
 }

@@ -34,7 +34,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lab_kit::args::on_this_machine;
+use lab_kit::{address, args::on_this_machine};
 use rayon::ThreadPool;
 use reqwest::{
     Url,

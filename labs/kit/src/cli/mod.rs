@@ -19,6 +19,7 @@ pub use show::{entries, whole};
 
 use crate::{
     address::ServerUrl,
+    clean,
     lab::{Card, Experiment},
     record::Scale,
     stop::EXIT_INTERRUPTED,
@@ -288,11 +289,13 @@ fn exit(outcome: Outcome) -> ExitCode {
         Ok(()) => 0,
         Err(Failed::Error(error)) if error.is::<NobodyReads>() => 0,
         Err(Failed::Error(error)) => {
-            eprintln!("error: {error:#}");
+            tell(format!("error: {error:#}"));
             1
         }
         Err(Failed::Usage(text)) => {
-            eprintln!("error: {text}\n\nFor more information, try '--help'.");
+            tell(format!(
+                "error: {text}\n\nFor more information, try '--help'."
+            ));
             2
         }
         Err(Failed::Refuted) => 3,
@@ -312,14 +315,14 @@ impl std::fmt::Display for NobodyReads {
 
 impl std::error::Error for NobodyReads {}
 
-/// Writes to stdout.
+/// Writes to stdout, without what would rewrite a screen.
 ///
 /// # Errors
 /// When that does not work; a reader that is gone is no error of the command's.
 pub fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out
-        .write_all(text.as_ref().as_bytes())
+        .write_all(clean::terminal(text.as_ref()).as_bytes())
         .and_then(|()| out.flush())
     {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
@@ -332,7 +335,14 @@ pub fn print(text: impl AsRef<str>) -> Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
-    Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
+    Ok(print(
+        clean::json(&serde_json::to_string_pretty(value)?) + "\n",
+    )?)
+}
+
+/// Writes a line to stderr, as [`print()`] does; whoever cannot hear it is not told.
+pub fn tell(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", clean::terminal(text.as_ref()));
 }
 
 fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn Experiment> {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
-use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, show};
+use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, show, tell};
 use crate::{
     address::{self, ServerUrl},
     args::on_this_machine,
@@ -73,7 +73,7 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
             Ok((report, _)) if !common.json => print(format!("\nReport: {}\n", report.display()))?,
             Ok(_) => {}
             // Why a lab failed matters more than that there is nothing to report on.
-            Err(error) if result.is_err() => eprintln!("no report: {error:#}"),
+            Err(error) if result.is_err() => tell(format!("no report: {error:#}")),
             Err(error) => return Err(error.into()),
         }
     }
@@ -117,7 +117,7 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
             Err(_) => failed.push((lab.card().id(), "it panicked (see above)".to_string())),
         }
         if let Some((id, why)) = failed.last().filter(|(id, _)| *id == lab.card().id()) {
-            eprintln!("{id} failed: {why}");
+            tell(format!("{id} failed: {why}"));
         }
     }
     bench.print_json()?;
@@ -323,7 +323,7 @@ impl Bench {
         }
         if common.check && claims.iter().any(|c| c.verdict() == Verdict::Refuted) {
             for claim in claims.iter().filter(|c| c.verdict() == Verdict::Refuted) {
-                eprintln!("refuted: {}: {}", card.id(), claim.text);
+                tell(format!("refuted: {}: {}", card.id(), claim.text));
             }
             return Err(Failed::Refuted);
         }
@@ -410,7 +410,7 @@ fn calibrated(scale: Scale) -> Result<Host> {
     crate::os::raise_open_file_limit();
     let host = Host::calibrate(scale).context("cannot calibrate this machine")?;
     for complaint in host.complaints() {
-        eprintln!("note: {complaint}");
+        tell(format!("note: {complaint}"));
     }
     Ok(host)
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Failed, LOCAL, Outcome, pretty, print};
+use super::{Failed, LOCAL, Outcome, pretty, print, tell};
 use crate::{
     claim::Verdict,
     draw::{Theme, draw},
@@ -85,12 +85,15 @@ pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<
     let results = store::load_all(dir)?;
     let mut sound = results.refused.is_empty();
     for error in &results.refused {
-        eprintln!("left out: {error:#}");
+        tell(format!("left out: {error:#}"));
     }
     let mut entries = Vec::new();
     for record in results.records {
         let Some(lab) = syllabus.iter().find(|l| l.card().id() == record.lab) else {
-            eprintln!("left out: {} is no lab of this version", record.lab);
+            tell(format!(
+                "left out: {} is no lab of this version",
+                record.lab
+            ));
             sound = false;
             continue;
         };
@@ -101,7 +104,7 @@ pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<
                 findings,
             }),
             Err(error) => {
-                eprintln!("left out: {error:#}");
+                tell(format!("left out: {error:#}"));
                 sound = false;
             }
         }
