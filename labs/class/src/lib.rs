@@ -37,6 +37,14 @@ fn reason(why: &anyhow::Error) -> String {
     clean::brief(&format!("{why:#}"), LONGEST_REASON)
 }
 
+/// What work on one record comes to, which costs no other record anything even where it fails as it must
+/// not.
+fn alone<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let failed = |_| anyhow::anyhow!("this program failed over it (see above), which it must not");
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|why| Err(failed(why)))
+}
+
 /// The same for a path, of which the end tells most.
 fn end_of(path: &Path) -> String {
     let clean = clean::line(&path.to_string_lossy(), usize::MAX);
@@ -99,5 +107,12 @@ mod tests {
         let deep = format!("{}/alice\x1b.zip", "x".repeat(200));
         assert!(end_of(Path::new(&deep)).ends_with("x/alice.zip"));
         assert_eq!(end_of(Path::new("alice.zip")), "alice.zip");
+    }
+
+    #[test]
+    fn a_record_that_breaks_the_program_is_left_out_like_any_other() {
+        assert_eq!(alone(|| Ok(1)).unwrap(), 1);
+        let why = alone(|| -> Result<()> { panic!("over its numbers") }).unwrap_err();
+        assert!(reason(&why).contains("failed over it"));
     }
 }
