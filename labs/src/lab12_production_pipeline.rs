@@ -395,7 +395,7 @@ impl Lab for ProductionPipeline {
 
     fn check(p: &Params) -> Result<(), String> {
         if let Some(url) = &p.upstream {
-            http::site("--upstream", url)?;
+            http::site("--upstream", &url.as_str().into())?;
         }
         // A timeout close to what it guards would decide by chance.
         for (name, time, limit) in [
@@ -843,7 +843,9 @@ fn by_itself(p: &Params, dir: &Path) -> Result<()> {
     ensure!(
         books.failed < p.items,
         "every item failed, the last lines above say why: is {} the upstream of this lab?",
-        p.upstream.as_deref().unwrap_or("it")
+        p.upstream
+            .as_deref()
+            .map_or("it".into(), lab_kit::address::shown)
     );
     Ok(())
 }

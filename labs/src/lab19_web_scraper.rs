@@ -375,7 +375,7 @@ impl Lab for WebScraper {
             return Err("--page must be at most 1MB".into());
         }
         if let Some(site) = &p.upstream {
-            worker::permitted("--upstream", site)?;
+            worker::permitted("--upstream", &site.as_str().into())?;
         }
         if p.state.is_some() {
             // No experiment: as long as it takes.

@@ -347,6 +347,46 @@ fn only_like_runs_are_judged() {
     is_sound("comparison", &page, &HashSet::new());
     assert!(page.contains("not judged"));
 
+    let target = |url: &str| of(&|r: &mut Record| r.target = Some(url.into()));
+    let against = compare(&target("http://127.0.0.1:8080"));
+    assert!(
+        against.all_notes()[0]
+            .contains("load on its own upstream against load on http://127.0.0.1:8080"),
+        "{:?}",
+        against.all_notes()
+    );
+    assert!(
+        against
+            .rows()
+            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
+    );
+    // Records from before it was a field have it in the command, and a password in there is not shown.
+    let one = target("http://127.0.0.1:8080/");
+    let words = [
+        "labs run 3 --target http://127.0.0.1:8080",
+        "labs run 3 --target=http://127.0.0.1:8080/",
+    ];
+    for command in words {
+        let older = of(&|r| r.command = command.into());
+        let comparison = Comparison::of(("A", &one), ("B", &older));
+        assert!(
+            comparison.all_notes().is_empty(),
+            "{:?}",
+            comparison.all_notes()
+        );
+    }
+    let secret = compare(&of(&|r| {
+        r.command = "labs run 3 --target http://anna:hunter2@h".into()
+    }));
+    let notes = secret.all_notes().join("\n");
+    assert!(
+        notes.contains("anna:***@h") && !notes.contains("hunter2"),
+        "{notes}"
+    );
+    let seed = compare(&of(&|r| r.seed = 7));
+    assert_eq!(seed.all_notes(), ["lab03: other seeds: 1 against 7"]);
+    assert!(seed.rows().all(|row| row.judgement != "not alike"));
+
     let other_flags = compare(&of(&|r| r.params["queue"] = 100.into()));
     assert_eq!(other_flags.rows().count(), 0);
     assert!(
@@ -354,6 +394,38 @@ fn only_like_runs_are_judged() {
         "{:?}",
         other_flags.all_notes()
     );
+}
+
+/// Two halves of the trials of each condition are two runs of one program on one machine.
+#[test]
+fn two_halves_of_a_run_show_no_change() {
+    let slow = ["lab03", "lab04", "lab15"];
+    let half = |first: usize| -> Vec<Entry> {
+        let quick = records()
+            .into_iter()
+            .filter(|r| !slow.contains(&r.lab.as_str()));
+        let halved = quick.map(|mut record| {
+            for point in &mut record.points {
+                let all = std::mem::take(&mut point.trials);
+                let from = first.min(all.len() - 1);
+                point.trials = all.into_iter().skip(from).step_by(2).collect();
+            }
+            record
+        });
+        halved.filter_map(entry).collect()
+    };
+    let comparison = Comparison::of(("A", &half(0)), ("B", &half(1)));
+    let rows = |word: &str| {
+        let rows = comparison.rows().filter(|row| row.judgement == word);
+        rows.map(|row| (row.lab.as_str(), row.named(), row.change()))
+            .collect::<Vec<_>>()
+    };
+    assert!(rows("changed").is_empty(), "{:#?}", rows("changed"));
+    let (judged, chance) = comparison.by_chance();
+    let beyond = rows("could be chance");
+    assert!(judged > 50, "{judged}");
+    // As many again as are announced would be the work of chance once in a thousand suites.
+    assert!(beyond.len() as f64 <= 2.0 * chance.ceil(), "{beyond:#?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use reqwest::{
     redirect::Policy,
 };
 
-use crate::args::on_this_machine;
+use crate::{address::ServerUrl, args::on_this_machine};
 
 /// Most bytes of an answer that are read. What the mock server answers is a few kilobytes.
 pub const LARGEST: usize = 16 << 20;
@@ -85,8 +85,8 @@ fn is_local_name(host: &str) -> bool {
 ///
 /// # Errors
 /// The sentence for the user; `flag` is where the address was written.
-pub fn site(flag: &str, text: &str) -> Result<Url, String> {
-    let url = Url::parse(text)
+pub fn site(flag: &str, text: &ServerUrl) -> Result<Url, String> {
+    let url = Url::parse(text.reveal())
         .map_err(|e| format!("{flag} {text}: {e}; write it as http://127.0.0.1:8080"))?;
     if url.scheme() != "http" || !url.has_host() {
         return Err(format!(
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn addresses_lead_to_this_machine() {
-        let ask = |text| site("--target", text);
+        let ask = |text: &str| site("--target", &text.into());
         for good in [
             "http://127.0.0.1:1",
             "http://localhost",

@@ -17,9 +17,11 @@
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
+pub mod address;
 pub mod answer;
 pub mod args;
 pub mod claim;
+pub mod clean;
 pub mod cli;
 pub mod compare;
 pub mod disturbance;

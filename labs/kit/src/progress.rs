@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+
 /// The progress of one run.
 #[derive(Clone)]
 pub struct Progress {

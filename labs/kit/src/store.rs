@@ -37,11 +37,14 @@ fn cannot_write(dir: &Path) -> String {
     )
 }
 
-/// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it.
+/// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it. A link to a file
+/// stays one, and a file that is there keeps who may read and write it.
 ///
 /// # Errors
 /// With the file's name; the file is then as it was before.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let there = fs::canonicalize(path).ok().filter(|there| there.is_file());
+    let path = there.as_deref().unwrap_or(path);
     let dir = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -62,8 +65,10 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         {
             // Temporary files are private; results are meant to be read by others.
             use std::os::unix::fs::PermissionsExt;
+            let before = there.as_deref().and_then(|there| fs::metadata(there).ok());
+            let mode = before.map_or(0o644, |about| about.permissions().mode() & 0o7777);
             file.as_file()
-                .set_permissions(fs::Permissions::from_mode(0o644))?;
+                .set_permissions(fs::Permissions::from_mode(mode))?;
         }
         file.persist(path)?;
         Ok(())
@@ -187,6 +192,7 @@ pub fn parse(text: &str) -> Result<Record> {
         "it was written by a newer version (schema {schema}, this program knows {SCHEMA})"
     );
     let record: Record = serde_json::from_str(text).context("it is not a record of these labs")?;
+    bounded(&record)?;
     for point in &record.points {
         for trial in &point.trials {
             let sound = trial.wall_s.is_finite() && trial.wall_s >= 0.0;
@@ -199,6 +205,34 @@ pub fn parse(text: &str) -> Result<Record> {
         }
     }
     Ok(record)
+}
+
+/// Most trials of a record, in all of its conditions: a hundred times what the largest lab makes.
+const TRIALS: usize = 100_000;
+/// Most gauges of a trial, kinds of failures, and things traced.
+const NAMES: usize = 1000;
+/// Most spans of a trial, and points of all its traces.
+const MARKS: usize = 100_000;
+
+/// No run is so large, and whatever reads a record may take so many for granted.
+fn bounded(record: &Record) -> Result<()> {
+    let trials: usize = record.points.iter().map(|p| p.trials.len()).sum();
+    ensure!(trials <= TRIALS, "it has {trials} trials: no run does");
+    for point in &record.points {
+        for trial in &point.trials {
+            let traced: usize = trial.traces.values().map(Vec::len).sum();
+            for (what, count, most) in [
+                ("gauges", trial.gauges.len(), NAMES),
+                ("kinds of failures", trial.failures.len(), NAMES),
+                ("traces", trial.traces.len(), NAMES),
+                ("traced points", traced, MARKS),
+                ("spans", trial.spans.len(), MARKS),
+            ] {
+                ensure!(count <= most, "a trial has {count} {what}: none does");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a folder of results holds.
@@ -272,6 +306,7 @@ mod tests {
             seed: 1,
             started_at: started_at.into(),
             interrupted: false,
+            target: None,
             predictions: Default::default(),
             notes: vec![],
             host: Host {
@@ -379,6 +414,67 @@ mod tests {
                 .unwrap();
             assert!(told.contains(reason), "{told}");
         }
+    }
+
+    #[test]
+    fn what_no_run_has_is_refused() {
+        let with = |change: &dyn Fn(&mut Trial)| {
+            let mut record = record("x");
+            change(&mut record.points[0].trials[0]);
+            parse(&serde_json::to_string(&record).unwrap())
+                .map_or_else(|e| format!("{e:#}"), |_| String::new())
+        };
+        assert_eq!(with(&|_| {}), "");
+        let names = || (0..=NAMES).map(|i| i.to_string());
+        assert!(with(&|t| t.gauges = names().map(|n| (n, 1.0)).collect()).contains("gauges"));
+        assert!(with(&|t| t.traces = names().map(|n| (n, vec![])).collect()).contains("traces"));
+        let long = vec![(0.0, 0.0); MARKS / 2 + 1];
+        assert!(
+            with(&|t| t.traces = ["a", "b"].map(|n| (n.into(), long.clone())).into())
+                .contains("traced points")
+        );
+        let span = crate::record::Span {
+            lane: String::new(),
+            name: String::new(),
+            start_s: 0.0,
+            end_s: 1.0,
+        };
+        assert!(with(&|t| t.spans = vec![span.clone(); MARKS + 1]).contains("spans"));
+        assert!(
+            with(&|t| {
+                t.failures = names().map(|n| (n, 1)).collect();
+                (t.failed, t.offered) = (NAMES as u64 + 1, NAMES as u64 + 2);
+            })
+            .contains("failures")
+        );
+        // Ten conditions of more than ten thousand trials each.
+        let mut many = record("x");
+        many.points[0].trials = vec![many.points[0].trials[0].clone(); TRIALS / 10 + 1];
+        many.points = vec![many.points[0].clone(); 10];
+        let error = parse(&serde_json::to_string(&many).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("100010 trials"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_modes_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        fs::create_dir(at("real")).unwrap();
+        write_whole(&at("real/notes.md"), b"1").unwrap();
+        assert_eq!(mode(&at("real/notes.md")), 0o644);
+        fs::set_permissions(at("real/notes.md"), fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real/notes.md", at("link.md")).unwrap();
+        write_whole(&at("link.md"), b"2").unwrap();
+        assert!(fs::symlink_metadata(at("link.md")).unwrap().is_symlink());
+        assert_eq!(fs::read(at("real/notes.md")).unwrap(), b"2");
+        assert_eq!(mode(&at("real/notes.md")), 0o640);
+        // A link that leads nowhere gives way to the file.
+        symlink("missing/file", at("lost.md")).unwrap();
+        write_whole(&at("lost.md"), b"3").unwrap();
+        assert_eq!(fs::read(at("lost.md")).unwrap(), b"3");
     }
 
     #[test]

@@ -46,7 +46,7 @@ struct Worker {
     database: Option<ServerUrl>,
     /// The site, such as http://127.0.0.1:8080 [default: the one that the queue was filled with]
     #[arg(long, value_name = "URL")]
-    site: Option<String>,
+    site: Option<ServerUrl>,
     /// Name of this worker, different from all others [default: one that nobody has]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -91,7 +91,7 @@ enum Action {
         at: At,
         /// The site, such as http://127.0.0.1:8080
         #[arg(value_name = "SITE")]
-        site: String,
+        site: ServerUrl,
         /// Allow a site that is not on this machine: only where you may put load on it
         #[arg(long)]
         allow_remote_target: bool,
@@ -220,7 +220,7 @@ mod run {
                 let say = format!("the queue at {queue_url} is empty; which site? Give --site URL");
                 return Err(Failed::Usage(say));
             }
-            (None, Some(first)) => site("the first page of the queue,", &first)?,
+            (None, Some(first)) => site("the first page of the queue,", &first.as_str().into())?,
             (Some(asked), None) => site("--site", asked)?,
             (Some(asked), Some(known)) => {
                 let first = site("--site", asked)?;
@@ -307,8 +307,8 @@ mod run {
         }
     }
 
-    fn site(flag: &str, text: &str) -> Result<Task, Failed> {
-        permitted(flag, text).map_err(Failed::Usage)
+    fn site(flag: &str, url: &ServerUrl) -> Result<Task, Failed> {
+        permitted(flag, url).map_err(Failed::Usage)
     }
 
     async fn offer(queue: &Redis, first: &Task) -> Result<u64, Failed> {

@@ -19,6 +19,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 pub use show::{entries, whole};
 
 use crate::{
+    address::ServerUrl,
+    clean,
     lab::{Card, Experiment},
     limits,
     record::Scale,
@@ -170,7 +172,7 @@ pub(crate) struct Common {
     /// Send the load to a server that is already running, such as `mock_server`, instead of the
     /// built-in one
     #[arg(long, value_name = "URL")]
-    target: Option<String>,
+    target: Option<ServerUrl>,
     /// Allow a target that is not on this machine: only where you may put load on it
     #[arg(long)]
     allow_remote_target: bool,
@@ -313,19 +315,19 @@ fn exit(outcome: Outcome) -> ExitCode {
 
 /// Says something on stderr. Where nobody listens (the terminal is closed, its pipe has no reader) the words
 /// are lost, and nothing else.
-pub fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+pub fn say(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", clean::terminal(text.as_ref()));
 }
 
-/// Writes to stdout. A reader that is gone (`labs list | head`) changes what is printed, and nothing else: not
-/// what is measured, stored or decided.
+/// Writes to stdout, without what would rewrite a screen. A reader that is gone (`labs list | head`) changes what
+/// is printed, and nothing else: not what is measured, stored or decided.
 ///
 /// # Errors
 /// When that does not work, as on a full disk.
 pub fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out
-        .write_all(text.as_ref().as_bytes())
+        .write_all(clean::terminal(text.as_ref()).as_bytes())
         .and_then(|()| out.flush())
     {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -338,7 +340,9 @@ pub fn print(text: impl AsRef<str>) -> Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
-    Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
+    Ok(print(
+        clean::json(&serde_json::to_string_pretty(value)?) + "\n",
+    )?)
 }
 
 fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn Experiment> {

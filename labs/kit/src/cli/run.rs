@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
 use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, say, show};
 use crate::{
+    address::{self, ServerUrl},
     claim::Verdict,
     host::Host,
     http,
@@ -242,19 +243,19 @@ impl Common {
         f64::from(self.more) / 100.0
     }
 
-    fn target(&self) -> Result<Option<String>, Failed> {
+    fn target(&self) -> Result<Option<ServerUrl>, Failed> {
         let Some(text) = &self.target else {
             return Ok(None);
         };
         http::site("--target", text).map_err(Failed::Usage)?;
-        Ok(Some(text.trim_end_matches('/').to_string()))
+        Ok(Some(text.reveal().trim_end_matches('/').into()))
     }
 }
 
 /// What the runs of one invocation share: the wish to stop, the results.
 struct Bench {
     common: Common,
-    target: Option<String>,
+    target: Option<ServerUrl>,
     stop: Stop,
     rows: Vec<crate::claim::VerdictRow>,
     /// What measuring took as planned, and what it took beyond that, while something was uncertain.
@@ -361,7 +362,7 @@ impl Bench {
             self.stop.clone(),
             progress,
         );
-        session.target.clone_from(&self.target);
+        session.target = self.target.as_ref().map(|url| url.reveal().to_string());
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         let Prepared { params, measure } = prepared;
@@ -374,6 +375,7 @@ impl Bench {
             seed: common.seed,
             started_at,
             interrupted: false,
+            target: self.target.as_ref().map(ServerUrl::to_string),
             predictions,
             notes: Vec::new(),
             host,
@@ -436,7 +438,7 @@ impl Bench {
 
 /// Asks a target once, before a minute of load finds out what one request can tell. It may fail now and then,
 /// since an upstream may be told to.
-fn answers(url: &str) -> Result<()> {
+fn answers(url: &ServerUrl) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -444,7 +446,7 @@ fn answers(url: &str) -> Result<()> {
     let client = http::builder().timeout(PATIENCE).build()?;
     let mut last = String::new();
     for _ in 0..3 {
-        last = match runtime.block_on(http::get(&client, url)) {
+        last = match runtime.block_on(http::get(&client, url.reveal())) {
             Ok(body) if body == mock_server::BODY => return Ok(()),
             Ok(body) => format!(
                 "its answer of {} bytes is not that of mock_server",
@@ -499,7 +501,7 @@ fn calibrated(scale: Scale) -> Result<Host> {
     Ok(host)
 }
 
-/// The command that repeats a run. Where results went and what was predicted is left out.
+/// The command that repeats a run. Where results went, what was predicted and passwords are left out.
 fn command(card: &Card, options: &[OsString]) -> String {
     let mut words = vec![format!("labs run {}", card.number)];
     let mut options = options.iter().map(|o| o.to_string_lossy());
@@ -511,7 +513,7 @@ fn command(card: &Card, options: &[OsString]) -> String {
                     options.next();
                 }
             }
-            _ => words.push(option.into_owned()),
+            _ => words.push(address::shown(&option)),
         }
     }
     words.join(" ")
