@@ -45,6 +45,7 @@ pub mod prove;
 pub mod python;
 pub mod record;
 pub mod report;
+pub mod scratch;
 pub mod seats;
 pub mod session;
 pub mod stats;

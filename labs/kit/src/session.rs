@@ -26,6 +26,7 @@ use crate::{
     progress::Progress,
     python::{Python, Script},
     record::{Point, Scale, Span, Trial},
+    scratch,
     stop::Stop,
 };
 
@@ -675,7 +676,7 @@ impl Recorder {
     /// # Errors
     /// When there is no room for temporary files.
     pub fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
-        tempfile::tempdir().context("cannot make a temporary folder")
+        scratch::folder().context("cannot make a temporary folder")
     }
 
     /// The load generator, which ends early when the run is stopped.
@@ -828,6 +829,20 @@ impl Recorder {
 
     /// Refuses what a load did when the upstream was not there for most of its requests.
     fn found(&self, tally: &Tally, upstream: &Service) -> anyhow::Result<()> {
+        let trial = &tally.trial;
+        // Which failures are part of the experiment is known of its own upstream only.
+        if let Kind::Elsewhere(..) = upstream.kind
+            && 2 * trial.failed > trial.offered
+            && tally.unreachable() <= 0.5
+        {
+            bail!(
+                "{}: {} of {} requests failed for reasons outside the experiment ({:?})",
+                address::shown(&upstream.url()),
+                trial.failed,
+                trial.offered,
+                trial.failures
+            );
+        }
         if tally.unreachable() > 0.5 && !self.0.stop.is_set() {
             let failed = tally.trial.failures.clone();
             bail!(

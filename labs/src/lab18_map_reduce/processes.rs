@@ -383,7 +383,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
             me + 1
         )
     })?;
-    let folder = tempfile::tempdir()?;
+    let folder = lab_kit::scratch::folder()?;
     let source = p.source_of_a_host(folder.path())?;
     let job = Job {
         way: p.way,

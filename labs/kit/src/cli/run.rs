@@ -23,6 +23,7 @@ use crate::{
     progress::Progress,
     record::{Point, Record, SCHEMA, Scale},
     report::{self, Entry},
+    scratch,
     session::Session,
     stop::Stop,
     store,
@@ -272,6 +273,7 @@ impl Bench {
         os::raise_open_file_limit();
         limits::for_a_run()?;
         store::prepare(&common.out)?;
+        scratch::sweep();
         let stop = Stop::at_once()?;
         Ok(Bench {
             common: common.clone(),
