@@ -25,7 +25,8 @@ const UNPACKED: u64 = 2 << 30;
 const ENTRIES: usize = 100_000;
 /// Most folders inside each other.
 const DEPTH: usize = 16;
-/// Most files of an archive or a folder that are named for being nothing that is read.
+/// So many files of an archive or a folder are named for not being read, and ten times as many of those that
+/// may have been meant to be.
 const NAMED: usize = 100;
 /// Longest path in a tar archive, in bytes.
 const PATH: u64 = 4096;
@@ -58,17 +59,15 @@ pub fn expand(paths: &[PathBuf]) -> Sources {
         if path.is_dir() {
             search.folder(path, 0);
         }
-        let Search { found, others, .. } = search;
+        let Search { found, named, .. } = search;
         if found.sets.is_empty() && found.left_out.is_empty() {
             // Reading it says what is wrong with it.
             all.sets.push(path.clone());
         }
         all.sets.extend(found.sets);
         all.left_out.extend(found.left_out);
-        let more = others.saturating_sub(NAMED);
-        if more > 0 {
-            all.left_out.push((path.clone(), and_more(more)));
-        }
+        let more = named.more().map(|more| (path.clone(), more));
+        all.left_out.extend(more);
     }
     all
 }
@@ -78,14 +77,39 @@ pub fn expand(paths: &[PathBuf]) -> Sources {
 struct Search {
     found: Sources,
     entries: usize,
-    others: usize,
+    named: Named,
+}
+
+/// How many files were named for not being read, and how many more there are.
+#[derive(Default)]
+struct Named {
+    so_far: usize,
+    unnamed: usize,
+}
+
+impl Named {
+    /// True when one more, which is not read for this reason, is to be named.
+    fn one(&mut self, why: &str) -> bool {
+        let most = if why == NEITHER { NAMED } else { 10 * NAMED };
+        let named = self.so_far < most;
+        *if named {
+            &mut self.so_far
+        } else {
+            &mut self.unnamed
+        } += 1;
+        named
+    }
+
+    fn more(&self) -> Option<String> {
+        (self.unnamed > 0).then(|| format!("and {} more files that are not read", self.unnamed))
+    }
 }
 
 impl Search {
     fn leave_out(&mut self, path: &Path, why: impl Into<String>) {
-        self.others += 1;
-        if self.others <= NAMED {
-            self.found.left_out.push((path.to_path_buf(), why.into()));
+        let why = why.into();
+        if self.named.one(&why) {
+            self.found.left_out.push((path.to_path_buf(), why));
         }
     }
 
@@ -144,6 +168,8 @@ impl Search {
 
 const LINK: &str = "it is a link, and none is followed";
 const NO_FILE: &str = "it is no plain file";
+const NO_NAME: &str = "the name of a file in it cannot be read";
+const NEITHER: &str = "it is neither a record (labNN.json) nor an archive of records";
 
 /// Why a file of this name is nothing that is read.
 fn no_record(name: &str) -> &'static str {
@@ -157,12 +183,8 @@ fn no_record(name: &str) -> &'static str {
             "what is packed like this is not read: pack it as .zip or .tar.gz"
         }
         Some("json") => "it is not called labNN.json: rename it, if it is a record",
-        _ => "it is neither a record (labNN.json) nor an archive of records",
+        _ => NEITHER,
     }
-}
-
-fn and_more(count: usize) -> String {
-    format!("and {count} more of which nothing is read")
 }
 
 /// A folder or file with nothing that is handed in: earlier runs belong to the journal, and systems add
@@ -297,14 +319,13 @@ struct Seen {
     files: HashSet<String>,
     entries: usize,
     unpacked: u64,
-    others: usize,
+    named: Named,
 }
 
 impl Seen {
-    /// Names something that is not read, unless too many are.
+    /// Names something that is not read, unless too much of it is nothing of ours.
     fn other(&mut self, set: String, file: String, why: &str, each: &mut dyn FnMut(Found)) {
-        self.others += 1;
-        if self.others <= NAMED {
+        if self.named.one(why) {
             let text = Err(anyhow::anyhow!("{why}"));
             each(Found { set, file, text });
         }
@@ -312,12 +333,11 @@ impl Seen {
 
     /// How many were not named.
     fn rest(&self, each: &mut dyn FnMut(Found)) {
-        let more = self.others.saturating_sub(NAMED);
-        if more > 0 {
+        if let Some(more) = self.named.more() {
             each(Found {
                 set: String::new(),
                 file: String::new(),
-                text: Err(anyhow::anyhow!(and_more(more))),
+                text: Err(anyhow::anyhow!(more)),
             });
         }
     }
@@ -495,8 +515,7 @@ fn zipped<R: Read + Seek>(
         seen.entry()?;
         let name = zip.name_for_index(index).and_then(Result::ok);
         let Some(name) = name.map(|name| name.into_owned()) else {
-            let why = format!("the name of file {} cannot be read", index + 1);
-            seen.other(inside.into(), String::new(), &why, each);
+            seen.other(inside.into(), String::new(), NO_NAME, each);
             continue;
         };
         match zip.by_index(index) {
@@ -570,7 +589,9 @@ fn tarred(
             let linked = kind.is_symlink() || kind.is_hard_link();
             // Headers of other entries are no entries.
             let about = kind.is_dir() || kind.is_pax_global_extensions() || kind.is_gnu_longlink();
-            if kind.is_file() {
+            if name.is_empty() {
+                seen.other(inside.into(), String::new(), NO_NAME, each);
+            } else if kind.is_file() {
                 take(&name, inside, deeper, &mut entry, seen, each)?;
             } else if !about {
                 let why = if linked { LINK } else { NO_FILE };
@@ -741,7 +762,8 @@ mod tests {
             "x.tar.gz",
             &tarred(&[(&endless, b"1"), ("lab04.json", b"2")]),
         );
-        assert_eq!(all, [three("", "lab04.json", "2")]);
+        let unnamed = three("", "", &format!("refused: {NO_NAME}"));
+        assert_eq!(all, [unnamed, three("", "lab04.json", "2")]);
     }
 
     #[test]
@@ -878,9 +900,15 @@ mod tests {
         for i in 0..NAMED + 5 {
             fs::write(dir.path().join(format!("{i}.txt")), "").unwrap();
         }
+        fs::write(dir.path().join("zoe.rar"), "").unwrap();
         let found = expand(&[dir.path().to_path_buf()]);
-        assert_eq!(found.left_out.len(), NAMED + 1);
-        assert_eq!(found.left_out[NAMED].1, and_more(5));
+        assert_eq!(found.left_out.len(), NAMED + 2);
+        // What may have been meant to be read is always named.
+        assert!(found.left_out[NAMED].0.ends_with("zoe.rar"), "{found:?}");
+        assert!(
+            found.left_out[NAMED + 1].1.contains("and 5 more"),
+            "{found:?}"
+        );
     }
 
     proptest! {

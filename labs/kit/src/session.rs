@@ -18,6 +18,7 @@ use rand_pcg::Pcg64Mcg;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    address,
     host::Host,
     load::{Arrivals, Load, Tally},
     os,
@@ -798,7 +799,7 @@ impl Recorder {
             let failed = tally.trial.failures.clone();
             bail!(
                 "{}: {} of {} requests found no upstream ({failed:?}); is it still running, and is its address right?",
-                upstream.url(),
+                address::shown(&upstream.url()),
                 tally.trial.failed,
                 tally.trial.offered
             );
