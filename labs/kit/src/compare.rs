@@ -5,17 +5,20 @@
 //! their ratios, and no ratio between them is called a change: it may be the machine's.
 //!
 //! Of hundreds of ratios some lie beyond their own 95 % intervals by chance. A change is what lies beyond an
-//! interval that all of them together have at 95 % (Bonferroni), widened by what disturbed the trials. A
-//! single random sample has no interval, and cannot have changed; what is nought or missing on one side
-//! only has changed by that.
+//! interval that all of them together have at 95 % (Bonferroni), widened by what disturbed the trials and, where
+//! theory replays these very trials, by what it says of their difference. A single random sample has no
+//! interval, and cannot have changed; a count that nothing disturbs has where theory would tell the two apart.
+//! What is nought or missing on one side only has changed by that.
 
 use serde::Serialize;
 
 use crate::{
     address,
-    claim::Claim,
+    answer::Relation,
+    claim::{Case, Claim},
     disturbance::Disturbed,
     findings::{Table, number},
+    judge,
     record::{Record, Scale},
     report::{self, Entry},
     stats::{Estimate, Spread},
@@ -198,7 +201,7 @@ fn ratios(l: &Entry, r: &Entry) -> usize {
     let of = |(a, b): (Option<&Claim>, Option<&Claim>)| {
         let (a, b) = (a?, b?);
         let pairs = pairs(a, b).into_iter();
-        let with = pairs.filter(|p| p.ratio_interval(a.disturbed, ALPHA).is_some());
+        let with = pairs.filter(|p| p.ratio_interval(ALPHA).is_some());
         Some(with.count())
     };
     claims(l, r).into_iter().filter_map(of).sum()
@@ -353,36 +356,47 @@ fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
 
 const NOT_IN_BOTH: &str = "not in both";
 
-/// A condition in both sets.
+/// A condition of a claim in both sets.
 #[derive(Clone, Copy)]
 struct Pair<'a> {
-    name: &'a str,
-    left: Option<Estimate>,
-    right: Option<Estimate>,
+    cases: [Option<&'a Case>; 2],
+    disturbed: Disturbed,
+    relation: Relation,
 }
 
 /// The conditions of either that were measured in one of them. The conditions that speak for A and for B
 /// may differ, and would not bear comparing: like stands beside like.
 fn pairs<'a>(a: &'a Claim, b: &'a Claim) -> Vec<Pair<'a>> {
-    let value = |claim: &Claim, name: &str| {
-        let case = claim.cases.iter().find(|c| c.name == name)?;
-        case.measured.filter(|m| m.value.is_finite())
+    let of = |claim: &'a Claim, name: &str| claim.cases.iter().find(|c| c.name == name);
+    let new = b.cases.iter().filter(|c| of(a, &c.name).is_none());
+    let pair = |case: &Case| Pair {
+        cases: [of(a, &case.name), of(b, &case.name)],
+        disturbed: a.disturbed,
+        relation: a.relation(),
     };
-    let in_a = |name: &str| a.cases.iter().any(|c| c.name == name);
-    let new = b.cases.iter().filter(|c| !in_a(&c.name));
-    let names = a.cases.iter().chain(new).map(|c| c.name.as_str());
-    let pair = |name: &'a str| Pair {
-        name,
-        left: value(a, name),
-        right: value(b, name),
-    };
-    let measured = |p: &Pair| p.left.is_some() || p.right.is_some();
-    names.map(pair).filter(measured).collect()
+    let measured = |p: &Pair| p.values().iter().any(Option::is_some);
+    a.cases
+        .iter()
+        .chain(new)
+        .map(pair)
+        .filter(measured)
+        .collect()
 }
 
 impl Pair<'_> {
+    fn name(&self) -> &str {
+        let known = self.cases.iter().flatten().next();
+        known.map_or("", |case| &case.name)
+    }
+
+    fn values(&self) -> [Option<Estimate>; 2] {
+        let value = |case: Option<&Case>| case?.measured.filter(|m| m.value.is_finite());
+        self.cases.map(value)
+    }
+
     fn both(&self) -> Option<(Estimate, Estimate)> {
-        self.left.zip(self.right)
+        let [a, b] = self.values();
+        a.zip(b)
     }
 
     /// B / A, of values on the same side of nought.
@@ -401,40 +415,97 @@ impl Pair<'_> {
 
     /// The interval of their ratio in all but a share `alpha` of runs, as far as chance and what disturbed
     /// their trials go; `None` where either has none.
-    fn ratio_interval(&self, disturbed: Disturbed, alpha: f64) -> Option<(f64, f64)> {
+    fn ratio_interval(&self, alpha: f64) -> Option<(f64, f64)> {
         let ((a, b), ratio) = (self.both()?, self.ratio()?);
         let half = log_half(a, b, alpha)?;
         // What has no spread by itself: what another run would count is not known.
         if half == 0.0 && a.value != b.value {
             return None;
         }
-        let ((a_less, a_more), (b_less, b_more)) =
-            (allowance(a, disturbed), allowance(b, disturbed));
+        let ((a_less, a_more), (b_less, b_more)) = (self.allowance(a), self.allowance(b));
+        let explained = self.replayed();
         let low = ratio * (-half).exp() * (1.0 - b_less).max(0.0) / (1.0 + a_more);
         let high = ratio * half.exp() * (1.0 + b_more) / (1.0 - a_less).max(0.0);
+        let (low, high) = (low / explained.max(1.0), high / explained.min(1.0));
         (low.is_finite() && high.is_finite()).then_some((low, high))
+    }
+
+    /// What theory says of B / A, where it says it from the very trials; else 1.
+    fn replayed(&self) -> f64 {
+        let [Some(a), Some(b)] = self.cases else {
+            return 1.0;
+        };
+        let ratio = b.predicted.value / a.predicted.value;
+        let of_these = a.is_replayed() && b.is_replayed() && ratio.is_finite() && ratio > 0.0;
+        if of_these { ratio } else { 1.0 }
     }
 
     /// True when what each may be in all but a share `alpha` of runs leaves nothing in common; `None` where
     /// either has no interval.
-    fn apart(&self, disturbed: Disturbed, alpha: f64) -> Option<bool> {
+    fn apart(&self, alpha: f64) -> Option<bool> {
         let (a, b) = self.both()?;
         let range = |e: Estimate| {
             let (lo, hi) = e.interval(alpha)?;
-            let (less, more) = allowance(e, disturbed);
+            let (less, more) = self.allowance(e);
             Some((lo - less * e.value.abs(), hi + more * e.value.abs()))
         };
         let ((a_lo, a_hi), (b_lo, b_hi)) = (range(a)?, range(b)?);
         Some(a_hi < b_lo || b_hi < a_lo)
     }
-}
 
-/// How much smaller and larger a value would have been at most without what disturbed it, as shares of it.
-fn allowance(e: Estimate, disturbed: Disturbed) -> (f64, f64) {
-    let (by, second) = e.disturbance();
-    let (down, up) = disturbed.allowance(e.value, second, by);
-    let share = |by: f64| if by > 0.0 { by / e.value.abs() } else { 0.0 };
-    (share(down), share(up))
+    /// How much smaller and larger a value would have been at most without what disturbed it, as shares of
+    /// it.
+    fn allowance(&self, e: Estimate) -> (f64, f64) {
+        let (by, second) = e.disturbance();
+        let (down, up) = self.disturbed.allowance(e.value, second, by);
+        let share = |by: f64| if by > 0.0 { by / e.value.abs() } else { 0.0 };
+        (share(down), share(up))
+    }
+
+    /// True when theory tells the two apart: they are farther from each other than it may be off, or on
+    /// different sides of a bound.
+    fn told_apart(&self) -> bool {
+        let ([Some(l), Some(r)], Some((a, b))) = (self.cases, self.both()) else {
+            return true;
+        };
+        let keeps = |case: &Case, e: Estimate| {
+            let (from, to) = judge::allowed(self.relation, case.predicted.value, case.tolerance);
+            (from..=to).contains(&e.value)
+        };
+        match self.relation {
+            Relation::Near => (a.value - b.value).abs() > l.tolerance.max(r.tolerance),
+            _ => keeps(l, a) != keeps(r, b),
+        }
+    }
+
+    /// True when one of them is nought and the other is no small part of what theory speaks of.
+    fn vanished(&self) -> bool {
+        let Some((a, b)) = self.both() else {
+            return false;
+        };
+        let (least, most) = (a.value.min(b.value), a.value.max(b.value));
+        let bounds = self
+            .cases
+            .iter()
+            .flatten()
+            .map(|case| case.predicted.value.abs());
+        let large = self.relation != Relation::Near && most > 0.1 * bounds.fold(0.0, f64::max);
+        least == 0.0 && most > 0.0 && (large || self.told_apart())
+    }
+
+    /// A count or a number of bytes that nothing disturbs, and that no chance makes: equal seeds make it
+    /// equal.
+    fn is_fact(&self, same_seed: bool) -> bool {
+        let certain = |e: Estimate| match e.spread() {
+            Spread::Exact | Spread::Unknown => true,
+            Spread::Mean { deviation, .. } => deviation == 0.0,
+            Spread::Every(least, most) => least == most,
+            _ => false,
+        };
+        let both = self.both();
+        let certain = both.is_some_and(|(a, b)| certain(a) && certain(b));
+        same_seed && certain && self.disturbed == Disturbed::Never
+    }
 }
 
 /// Half the width of the interval of a ratio on the log scale (delta method).
@@ -506,60 +577,38 @@ struct Judge {
 
 impl Judge {
     /// `own` is the share of runs in which chance may put the ratio beyond the interval that is shown.
-    fn stand(&self, pair: &Pair, disturbed: Disturbed, own: f64) -> Stand {
+    fn stand(&self, pair: &Pair, own: f64) -> Stand {
         let Some((a, b)) = pair.both() else {
             return Stand::Changed;
         };
         if a.value == b.value {
             return Stand::Same;
         }
-        if let (Spread::Every(..), _) | (_, Spread::Every(..)) = (a.spread(), b.spread()) {
-            return self.stand_of_ranges(pair, disturbed);
-        }
-        if let (Some(all), Some(own)) = (
-            pair.ratio_interval(disturbed, self.together),
-            pair.ratio_interval(disturbed, own),
-        ) {
+        if let (Some(all), Some(own)) =
+            (pair.ratio_interval(self.together), pair.ratio_interval(own))
+        {
             let beyond = |(lo, hi): (f64, f64)| lo > 1.0 || hi < 1.0;
             return Stand::of(beyond(all), beyond(own));
         }
-        let vanished = (a.value == 0.0) != (b.value == 0.0);
-        match pair.apart(disturbed, own) {
-            _ if self.is_fact(disturbed, a) && self.is_fact(disturbed, b) => Stand::Changed,
-            // Nought is no small number: an interval that it is not in is enough, and so is none.
-            apart if vanished => match apart {
-                Some(false) => Stand::WithinNoise,
-                _ => Stand::Changed,
-            },
-            Some(beyond) if pair.ratio().is_none() => {
-                Stand::of(pair.apart(disturbed, self.together) == Some(true), beyond)
-            }
-            _ => Stand::CannotTell,
+        if pair.is_fact(self.same_seed) {
+            return match pair.told_apart() {
+                true => Stand::Changed,
+                false => Stand::WithinNoise,
+            };
         }
-    }
-
-    /// A count or a number of bytes that nothing disturbs, and that no chance makes.
-    fn is_fact(&self, disturbed: Disturbed, e: Estimate) -> bool {
-        let certain = match e.spread() {
-            Spread::Exact | Spread::Unknown => true,
-            Spread::Mean { deviation, .. } => deviation == 0.0,
-            _ => false,
-        };
-        disturbed == Disturbed::Never && certain && self.same_seed
-    }
-
-    /// Of what must hold in every trial the least and the greatest are known, and no more.
-    fn stand_of_ranges(&self, pair: &Pair, disturbed: Disturbed) -> Stand {
-        let Some((a, b)) = pair.both() else {
-            return Stand::Changed;
-        };
-        let apart = pair.apart(disturbed, ALPHA);
-        let rare = all_on_one_side(a.trials, b.trials) <= self.together;
-        let vanished = (a.value == 0.0) != (b.value == 0.0);
-        let fact = disturbed == Disturbed::Never && self.same_seed;
-        match apart {
-            Some(false) => Stand::WithinNoise,
-            Some(true) if rare || vanished || fact => Stand::Changed,
+        let ranges =
+            matches!(a.spread(), Spread::Every(..)) || matches!(b.spread(), Spread::Every(..));
+        match (pair.apart(own), pair.apart(self.together)) {
+            (Some(false), _) => Stand::WithinNoise,
+            // Nought is no small number: an interval that it is not in is enough, and so is none.
+            _ if pair.vanished() => Stand::Changed,
+            // The least and the greatest of few lie on one side by chance.
+            (Some(true), _) if ranges => match all_on_one_side(a.trials, b.trials) <= self.together
+            {
+                true => Stand::Changed,
+                false => Stand::CannotTell,
+            },
+            (Some(true), Some(beyond)) if pair.ratio().is_none() => Stand::of(beyond, true),
             _ => Stand::CannotTell,
         }
     }
@@ -593,7 +642,7 @@ impl Judge {
     fn compared(&self, a: &Claim, b: &Claim, row: Row) -> Row {
         let pairs = pairs(a, b);
         let own = ALPHA / pairs.len().max(1) as f64;
-        let stand = |p: &Pair| self.stand(p, a.disturbed, own);
+        let stand = |p: &Pair| self.stand(p, own);
         let judged: Vec<(Pair, Stand)> = pairs.into_iter().map(|p| (p, stand(&p))).collect();
         // Without an interval it may be the farthest, and says no more.
         let order = |(p, stand): &(Pair, Stand)| {
@@ -613,12 +662,13 @@ impl Judge {
         let changed = judged.iter().filter(|(_, stand)| *stand == Stand::Changed);
         let value = |e: Option<Estimate>| e.map(|e| e.value);
         let ratio = pair.both().map(|(a, b)| b.value / a.value);
-        let interval = pair.ratio_interval(a.disturbed, own);
+        let interval = pair.ratio_interval(own);
+        let [left, right] = pair.values();
         Row {
-            condition: pair.name.into(),
-            changed: changed.map(|(p, _)| p.name.to_string()).collect(),
-            a: value(pair.left),
-            b: value(pair.right),
+            condition: pair.name().into(),
+            changed: changed.map(|(p, _)| p.name().to_string()).collect(),
+            a: value(left),
+            b: value(right),
             ratio: ratio.filter(|r| r.is_finite()),
             ratio_ci95: interval.map(|(lo, hi)| [lo, hi]),
             judgement: stand.word(),
@@ -631,8 +681,9 @@ impl Judge {
 mod tests {
     use super::*;
     use crate::{
-        claim::{Case, Law},
+        claim::Law,
         disturbance::{Disturbance, Resource},
+        origin::{Given, Origin},
     };
 
     const TIMERS: Disturbed = Disturbed::Longer(Resource::Timers);
@@ -765,15 +816,15 @@ mod tests {
     #[test]
     fn a_single_sample_has_not_changed_unless_nothing_disturbs_it() {
         let of = |disturbed, v| of_estimates(disturbed, &[("", Estimate::of(&[v]))]);
-        let word = |disturbed| {
-            let row = row(&of(disturbed, 100.0), &of(disturbed, 103.0));
+        let word = |disturbed, b| {
+            let row = row(&of(disturbed, 100.0), &of(disturbed, b));
             assert_eq!(row.ratio_ci95, None);
             row.judgement
         };
-        assert_eq!(
-            (word(TIMERS), word(Disturbed::Never)),
-            ("cannot tell", "changed")
-        );
+        assert_eq!(word(TIMERS, 110.0), "cannot tell");
+        // Theory may be off by 5.
+        assert_eq!(word(Disturbed::Never, 110.0), "changed");
+        assert_eq!(word(Disturbed::Never, 103.0), "within noise");
         // Neither has one of several values that happen to be equal, nor one that must hold in every trial.
         let equal = |v: f64| of_estimates(TIMERS, &[("", Estimate::of(&[v; 3]))]);
         assert_eq!(row(&equal(100.0), &equal(103.0)).judgement, "cannot tell");
@@ -799,8 +850,53 @@ mod tests {
             same_seed: false,
             ..judge(1)
         };
-        let (a, b) = (of(Disturbed::Never, 100.0), of(Disturbed::Never, 103.0));
+        let (a, b) = (of(Disturbed::Never, 100.0), of(Disturbed::Never, 110.0));
         assert_eq!(other.row("", Some(&a), Some(&b)).judgement, "cannot tell");
+    }
+
+    #[test]
+    fn of_what_keeps_a_bound_only_what_no_longer_does_has_changed() {
+        let most = |v: f64, bound: f64| {
+            let case = Case::exact("", bound, Some(Estimate::exact(v)));
+            Law::counted("at most", "").at_most([case])
+        };
+        assert_eq!(
+            row(&most(25.0, 40.0), &most(39.0, 40.0)).judgement,
+            "within noise"
+        );
+        assert_eq!(
+            row(&most(25.0, 40.0), &most(41.0, 40.0)).judgement,
+            "changed"
+        );
+        let single = |v: f64| {
+            let case = Case::exact("", 40.0, Estimate::of(&[v]));
+            Law::new("at most", "", TIMERS).at_most([case])
+        };
+        assert_eq!(row(&single(0.0), &single(39.0)).judgement, "changed");
+        assert_eq!(row(&single(0.0), &single(1.0)).judgement, "cannot tell");
+        // Nought is nothing special between what is less and what is more.
+        assert_eq!(row(&single(0.0), &single(-20.0)).judgement, "cannot tell");
+    }
+
+    /// Other arrivals, of which theory knows that they make others wait as long.
+    #[test]
+    fn what_theory_replays_from_the_trials_has_changed_only_beyond_that() {
+        let of = |measured: f64, predicted: f64| {
+            let origin = Origin::condition(0);
+            let trials = Estimate::of(&[measured - 0.5, measured, measured + 0.5]);
+            let trials = trials.map(|e| e.from(origin));
+            let case = Case::new("", Given::new(predicted, origin), trials, 5.0);
+            Law::new("law", "", TIMERS).near([case])
+        };
+        let word = |a: &Claim, b: &Claim| (row(a, b).judgement, row(b, a).judgement);
+        assert_eq!(
+            word(&of(100.0, 100.0), &of(130.0, 131.0)),
+            ("within noise", "within noise")
+        );
+        assert_eq!(
+            word(&of(100.0, 100.0), &of(130.0, 100.0)),
+            ("changed", "changed")
+        );
     }
 
     #[test]
@@ -835,12 +931,8 @@ mod tests {
     fn ratios_have_intervals_only_where_logarithms_exist() {
         let e = |value: f64| Some(Estimate::with_error(value, value / 20.0, 1000));
         let interval = |left, right| {
-            let pair = Pair {
-                name: "",
-                left,
-                right,
-            };
-            pair.ratio_interval(Disturbed::Never, 0.05)
+            let [a, b] = [left, right].map(|e| of_estimates(Disturbed::Never, &[("", e)]));
+            pairs(&a, &b).first()?.ratio_interval(0.05)
         };
         let (lo, hi) = interval(e(10.0), e(20.0)).unwrap();
         assert!(lo < 2.0 && 2.0 < hi && hi < 2.4);
