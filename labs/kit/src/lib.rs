@@ -7,7 +7,8 @@
 //! experiment → record → summary → findings → chart, table, report
 //!
 //! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
-//!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
+//!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`]. What it
+//!   [`needs`] is told before it begins.
 //! - [`summary`] reads a record as estimates with intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
 //!   ([`figure`]), tables, [`claim`]s, and an [`answer`] to each question. How a claim is judged is in
@@ -33,6 +34,7 @@ pub mod lab;
 pub mod limits;
 pub mod load;
 mod more;
+pub mod needs;
 pub mod origin;
 pub mod os;
 pub mod prediction;
@@ -72,6 +74,7 @@ pub mod prelude {
         findings::{Findings, Table, cell, number, percent, seconds},
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        needs::{self, Extent, Needs},
         origin::{Given, Origin},
         prediction::Sketch,
         python::{Python, Script},
