@@ -176,21 +176,27 @@ impl Lab for WaitingAndWorking {
             ));
         }
         let waits = p.durations();
-        let (sum, shortest) = (waits.iter().sum::<Duration>(), waits.into_iter().min());
+        let shortest = waits.into_iter().min();
         let millisecond = Duration::from_millis(1);
         if shortest.is_none_or(|w| w < millisecond) || p.cost.duration() < millisecond {
             return Err(
                 "waits and --cost must be 1 ms or more: timers tick in milliseconds".into(),
             );
         }
-        let round = 2 * sum + 4 * p.cost.duration() * p.jobs as u32;
-        if round > Duration::from_secs(600) {
-            return Err(format!(
-                "one round of all arms would take {:.0} s: shorter or fewer waits and jobs",
-                round.as_secs_f64()
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let waits = p.durations().into_iter().map(|w| w.as_secs_f64());
+        let (sum, longest) = waits.fold((0.0, 0.0), |(s, l): (f64, f64), w| (s + w, l.max(w)));
+        let (cost, jobs) = (p.cost.s(), p.jobs as f64);
+        let shared = (jobs / needs::processors(p.threads)).max(jobs / p.threads as f64);
+        let round = sum + 2.0 * longest + cost * (2.0 * jobs + shared + 1.0);
+        Needs {
+            seconds: extent.times() * (round + 0.05),
+            less: "a shorter --unit or --cost, fewer --waits or --jobs",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

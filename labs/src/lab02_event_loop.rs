@@ -230,10 +230,23 @@ impl Lab for EventLoop {
                 "--slice must be 100µs or more: this would measure yield_now itself".into(),
             );
         }
-        if watch > 60.0 {
-            return Err("--watch is longer than a minute, and there are ten arms".into());
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        const ARMS: f64 = 10.0;
+        let beside = p
+            .watch
+            .s()
+            .max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
+        let told = p.tasks as f64 * 1.5e-3;
+        Needs {
+            seconds: extent.times() * (ARMS * (beside + 5e-3) + told),
+            // A line in the record for each beat.
+            memory: extent.times() * ARMS * beside / p.beat.s() * 100.0,
+            less: "a shorter --watch and --busy",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

@@ -104,6 +104,20 @@ pub struct Params {
     pub pool: usize,
 }
 
+impl Params {
+    /// More clients than the service can answer in time.
+    fn crowded(&self, n: usize) -> bool {
+        n as f64 * self.service.s() > self.slots as f64 * self.timeout.s()
+    }
+
+    /// How many conditions there are at levels for which the same law holds.
+    fn alike(&self, levels: &[usize], n: usize) -> usize {
+        let of = |n: usize| (self.crowded(n), n > self.slots);
+        let peers = levels.iter().filter(|m| of(**m) == of(n));
+        peers.count() * if self.crowded(n) { 1 } else { 2 }
+    }
+}
+
 /// lab03.
 pub struct ConcurrencyTrap;
 
@@ -192,16 +206,47 @@ impl Lab for ConcurrencyTrap {
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
-        let each =
-            |n: &usize| plan(p, *n, None).longest_s() + plan(p, *n, Some(p.queue)).longest_s();
-        let longest: f64 = p.levels.iter().map(each).sum();
-        if longest > 1800.0 {
-            return Err(format!(
-                "this would take about {:.0} minutes: shorten --service or --timeout, or try fewer --levels",
-                longest / 60.0
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (timeout, fall) = (p.timeout.s(), Fall::of(p));
+        let mut sweep = extent.sweep();
+        let opened = |n: usize| needs::connected(n) + n as f64 * needs::REQUEST_S;
+        for n in p.levels.iter().copied() {
+            let waves = n.div_ceil(p.slots) as f64 * p.service.s();
+            for queue in [None, Some(p.queue)] {
+                // The last attempts are answered, or given up, after the window.
+                let lasts = plan(p, n, queue).longest_s() + waves.min(timeout);
+                let group = if queue.is_none() && p.crowded(n) {
+                    "giving up"
+                } else {
+                    "answered"
+                };
+                let sustained = sweep.steady(n, opened(n) + lasts);
+                sustained.among(p.alike(&p.levels, n)).only_beside(group);
+                let burst = sweep.burst(n, opened(n) + waves.min(timeout));
+                burst.among(2 * p.levels.len());
+            }
+            if n > 3 * p.pool {
+                sweep.burst(n, opened(p.pool) + timeout);
+            }
+        }
+        sweep.burst(fall.burst, opened(fall.burst) + fall.watch.as_secs_f64());
+        for n in compared(p.slots, &p.levels)
+            .into_iter()
+            .filter(|_| extent.with_python)
+        {
+            let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
+            sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
+        }
+        let most = p.levels.iter().copied().max().unwrap_or(0).max(fall.burst);
+        Needs {
+            seconds: sweep.seconds(),
+            memory: most as f64 * needs::CONNECTION_B,
+            less: "a shorter --service and --timeout, or fewer --levels",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
@@ -217,14 +262,7 @@ impl Lab for ConcurrencyTrap {
             ..unbounded.clone()
         };
 
-        // Levels for which the same law holds.
-        let crowded = |n: usize| n as f64 * p.service.s() > p.slots as f64 * p.timeout.s();
-        let alike = |n: usize| {
-            let peers = levels
-                .iter()
-                .filter(|m| crowded(**m) == crowded(n) && (**m > p.slots) == (n > p.slots));
-            peers.count() * if crowded(n) { 1 } else { 2 }
-        };
+        let (crowded, alike) = (|n| p.crowded(n), |n| p.alike(&levels, n));
         let large = levels.iter().filter(|n| **n > 3 * pool).count();
         let python = session.python();
 
@@ -425,7 +463,7 @@ async fn in_python(
 ) -> Result<()> {
     const SCRIPT: Script = Script::new("lab03.py", include_str!("../python/lab03.py"));
     let service = r.upstream(spec).await?;
-    // No plan that `check` lets pass is as long.
+    // No plan that runs without --long is as long.
     let limit = Duration::from_secs(2000);
     r.python(&python, SCRIPT, &service, &flags, limit).await
 }

@@ -60,7 +60,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lab_kit::prelude::*;
+use lab_kit::{prelude::*, theory::burst::Burst};
 use tokio::sync::Semaphore;
 
 mod findings;
@@ -162,15 +162,47 @@ impl Lab for SemaphoreLimits {
                 "--timeout is shorter than --service: no request could ever succeed".into(),
             );
         }
-        let slowest = p.limits.iter().chain(&p.starts).min().map_or(0.0, |m| {
-            p.requests as f64 * p.service.s() / (*m).min(p.slots) as f64
-        });
-        if slowest > 600.0 {
-            return Err(format!(
-                "the smallest limit would take {slowest:.0} s: fewer --requests, a shorter --service or larger --limits"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (n, s, timeout) = (p.requests, p.service.s(), p.timeout.s());
+        let burst = Burst {
+            n,
+            slots: p.slots,
+            service: s,
+            queue: None,
+            timeout,
+        };
+        let sent = |n: usize| n as f64 * needs::REQUEST_S;
+        let takes = |m: usize| burst.limited(m).map_or(f64::INFINITY, |l| l.makespan);
+        let mut sweep = extent.sweep();
+        for m in &p.limits {
+            let seconds = needs::connected(*m) + takes(*m).max(sent(n));
+            sweep.steady(*m, seconds).among(p.limits.len());
+        }
+        for start in &p.starts {
+            // It needs its time to rise from a small number, or to fall from one that is too large.
+            let settles = s * (p.slots.max(n) as f64).log2()
+                + if *start > p.slots { 3.0 * timeout } else { 0.0 };
+            let all = (SETTLES * n) as f64 * s / p.slots.min(SETTLES * n) as f64;
+            let seconds = needs::connected(*start) + (1.3 * all + settles).max(sent(SETTLES * n));
+            let in_flight = (*start).max(2 * p.slots);
+            sweep.steady(in_flight, seconds).among(p.starts.len());
+        }
+        let at_once = needs::connected(n) + burst.makespan().max(sent(n));
+        sweep.burst(n, at_once);
+        sweep.burst(n, at_once);
+        if extent.with_python {
+            let limited: f64 = compared(p.slots, &p.limits).into_iter().map(takes).sum();
+            sweep.alone(5.0 * (1.0 + 10.0 * sent(n)) + limited + 2.0 * timeout);
+        }
+        Needs {
+            seconds: sweep.seconds(),
+            memory: n as f64 * needs::CONNECTION_B,
+            less: "fewer --requests, a shorter --service or larger --limits",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
@@ -335,7 +367,7 @@ async fn in_python(
         ("pool", pool.to_string()),
         ("timeout", timeout.as_secs_f64().to_string()),
     ];
-    // No limit that `check` lets pass takes as long.
+    // No limit that runs without --long takes as long.
     let limit = Duration::from_secs(700);
     r.python(&python, SCRIPT, &service, &flags, limit).await
 }

@@ -212,6 +212,9 @@ const BIN: Duration = Duration::from_millis(10);
 /// (b) A peak is what arrives within this time.
 const WINDOW: Duration = Duration::from_millis(50);
 
+/// (c) Deadline of the calls that give their permits back: they are to fail for no lack of time.
+const GIVEN_BACK: Duration = Duration::from_secs(600);
+
 impl Params {
     /// (b) How long calls go on after the outage.
     fn tail(&self) -> Duration {
@@ -243,6 +246,51 @@ impl Params {
             "none" | "jitter" | "budget" => self.failing.clone(),
             _ => vec![self.failing[self.failing.len() / 2]],
         }
+    }
+
+    /// (b) Attempts of a call that begins with the outage, until it is over: of the arm with the most.
+    fn attempts_in_outage(&self) -> f64 {
+        // Full jitter halves each wait; the last ceiling comes again and again.
+        let shortest = schedule::SHORTEST;
+        let (mut ceiling, mut at, mut made) = (self.base.s().min(self.cap.s()), 0.0, 1.0);
+        while ceiling < self.cap.s() && at < self.outage.s() {
+            at += (ceiling / 2.0).max(shortest);
+            (ceiling, made) = (2.0 * ceiling, made + 1.0);
+        }
+        let each = (self.cap.s() / 2.0).max(shortest);
+        let patient = made + ((self.outage.s() - at) / each).max(0.0);
+        patient.max(f64::from(self.retries) + 1.0)
+    }
+
+    /// (c) Seconds that the items take with the permit held through waits as long as this.
+    fn items_take(&self, wait: f64) -> f64 {
+        let tries = 1.0 / (self.fail_every - 1) as f64;
+        let each = self.item_service.s() * (1.0 + tries) + wait * tries;
+        // The last item may fail again and again.
+        let last = wait * (self.items as f64).ln().max(1.0) / (self.fail_every as f64).ln();
+        self.items.div_ceil(self.permits) as f64 * each + last
+    }
+
+    /// (a) Seconds that an arm takes, about, where attempts fail with this probability.
+    fn random_takes(&self, arm: &str, q: f64) -> f64 {
+        let retries = self.retries(arm);
+        let work = self.calls as f64 * (self.service.s() / self.limit as f64).max(needs::REQUEST_S)
+            / (1.0 - q);
+        // Of so many calls the unluckiest fails so often in a row.
+        let failures = ((self.calls as f64).ln() / -q.ln()).ceil();
+        let most = retries
+            .most
+            .map_or(failures, |most| failures.min(f64::from(most)));
+        let waits = retries.backoff.ceilings().take(most as usize);
+        let waited: f64 = waits.map(|wait| wait.as_secs_f64()).sum();
+        let opened = match arm {
+            "breaker" => {
+                self.calls as f64 / (1.0 - q) * q.powi(self.breaker_after as i32) * (1.0 - q)
+            }
+            _ => 0.0,
+        };
+        let whole = work + waited + opened * self.breaker_wait.s();
+        whole.min(self.patience().as_secs_f64())
     }
 
     fn spec(&self, faults: Faults, seed: u64) -> Spec {
@@ -375,22 +423,57 @@ impl Lab for ResilientClient {
             ));
         }
         let calls = p.rate * p.outage.s() + p.herd as f64;
-        let sent = calls * f64::from(p.retries + 1);
+        let sent = calls * p.attempts_in_outage();
         if sent > 20_000.0 * p.outage.s() + 2_000.0 {
             return Err(format!(
-                "retrying at once would be {sent:.0} requests in the outage, more than this machine can send: fewer --retries, a lower --rate or --herd"
+                "there would be {sent:.0} requests in the outage, more than this machine can send: fewer --retries, a longer --base and --cap, a lower --rate or --herd"
             ));
         }
-        let permits = p.permits as f64;
-        let waits = p.waits.iter().map(|w| w.s()).fold(0.0, f64::max);
-        let tries = 1.0 / (p.fail_every - 1) as f64;
-        let held = p.items as f64 / permits * (p.item_service.s() * (1.0 + tries) + waits * tries);
-        if held > 120.0 {
+        // Theory plays all calls some hundred times.
+        let begun = p.rate * (p.outage.s() + p.tail().as_secs_f64()) + p.herd as f64;
+        if begun > 200_000.0 {
             return Err(format!(
-                "(c) would take {held:.0} s: fewer --items, shorter --waits or more --permits"
+                "(b) would be {begun:.0} calls until the longest back-off is over: a shorter --cap or --outage, or a lower --rate"
+            ));
+        }
+        let held = p.items_take(p.waits.iter().map(|w| w.s()).fold(0.0, f64::max));
+        if held > GIVEN_BACK.as_secs_f64() {
+            return Err(format!(
+                "(c) would take {held:.0} s, and its calls give up after {GIVEN_BACK:?}: fewer --items, shorter --waits or more --permits"
             ));
         }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let mut sweep = extent.sweep();
+        for (arm, _) in ARMS {
+            for q in p.failing_in(arm) {
+                sweep.steady(p.limit, 0.02 + p.random_takes(arm, q));
+            }
+            // Two of them twice.
+            for _ in 0..if matches!(arm, "jitter" | "deadline") {
+                2
+            } else {
+                1
+            } {
+                let lasts = p.outage.s() + p.tail().as_secs_f64() + 3.0 * LEAD.as_secs_f64();
+                let outage = sweep.steady(p.limit, lasts + needs::connected(p.limit));
+                if !extent.smoke() {
+                    outage.among(1);
+                }
+            }
+        }
+        for wait in &p.waits {
+            sweep.steady(p.permits, 0.02 + p.items_take(wait.s()));
+            let given_back = p.items_take(0.0) + p.items_take(wait.s()).min(4.0 * wait.s());
+            sweep.steady(p.permits, 0.02 + given_back);
+        }
+        Needs {
+            seconds: sweep.seconds(),
+            less: "a shorter --outage, --deadline or --cap, fewer --calls or --items, shorter --waits",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
@@ -594,7 +677,7 @@ async fn permit_given_back(r: Recorder, p: Arc<Params>, wait: Duration) -> Resul
     let service = r.upstream(p.failing_items()).await?;
     let client = Client::builder()
         .concurrency(p.permits)
-        .deadline(Duration::from_secs(600))
+        .deadline(GIVEN_BACK)
         .retries(Retries::until_deadline(
             Backoff::constant(wait).capped(wait),
         ))

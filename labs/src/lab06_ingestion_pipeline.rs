@@ -163,6 +163,21 @@ pub struct Params {
 /// chance any more, and fewer than the 33 from which on it holds more.
 const EACH: usize = 20;
 
+/// Seconds that a byte takes from the text over the wire, at a slow place.
+const BYTE_S: f64 = 5e-9;
+
+/// How often a chunk is in memory while it is on its way: here, in the buffers of both ends, at the service.
+const COPIES: f64 = 3.0;
+
+/// What an arm takes in which memory is measured.
+struct Held {
+    seconds: f64,
+    /// Bytes of its text on the disk.
+    text: f64,
+    /// Bytes that it holds.
+    bytes: f64,
+}
+
 /// How random service times spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -179,19 +194,113 @@ fn variation(text: &str) -> Result<f64, String> {
 }
 
 impl Params {
-    /// Requests of one trial in which memory is measured.
-    fn heap_requests(&self) -> f64 {
-        let sizes = self.heap_sizes.iter().map(|s| s.f() / self.heap_chunk.f());
-        let levels = self.heap_levels.iter().map(|m| (EACH * m) as f64);
-        let widest = self.heap_widest() * self.heap_chunks.len();
-        let batches = self.heap_batches.iter();
-        let batches = batches.map(|b| (*b + self.concurrency) as f64);
-        2.0 * (sizes.chain(levels).chain(batches).sum::<f64>() + widest as f64)
-    }
-
     /// Requests where memory is measured over the size of a request.
     fn heap_widest(&self) -> usize {
         (EACH * self.concurrency).max(3 * self.batch)
+    }
+
+    /// Bytes of an embedding as it comes over the wire.
+    fn answer_bytes(&self) -> f64 {
+        12.0 * self.dimensions as f64
+    }
+
+    /// Processor seconds of so many requests with so much text in each.
+    fn worked(&self, requests: f64, chunk: f64) -> f64 {
+        requests * (2.0 * needs::REQUEST_S + (chunk + self.answer_bytes()) * BYTE_S)
+    }
+
+    /// Seconds of so many requests of a mean time `s`, in batches or in a window; times that are random
+    /// make whoever waits for all wait for the slowest.
+    fn arm_takes(
+        &self,
+        requests: f64,
+        batch: Option<usize>,
+        width: usize,
+        s: f64,
+        random: bool,
+    ) -> f64 {
+        let wide = width as f64;
+        let tail = |in_flight: f64| match random {
+            true => s * (0.6 + in_flight.max(1.0).ln()) * self.cv.max(1.0),
+            false => s,
+        };
+        match batch {
+            None => requests / wide * s + tail(wide.min(requests)),
+            Some(batch) => {
+                let size = (batch as f64).min(requests);
+                let each = match random {
+                    true => size / wide * s + tail(wide.min(size)),
+                    false => (size / wide).ceil() * s,
+                };
+                (requests / size).ceil() * each
+            }
+        }
+    }
+
+    /// Seconds of the arms whose speed is compared.
+    fn speed(&self, extent: &Extent) -> f64 {
+        let (n, s) = ((self.size.f() / self.chunk.f()).ceil(), self.service.s());
+        let besides = 0.05 + self.worked(n, self.chunk.f());
+        let mut sweep = extent.sweep();
+        for random in [false, true] {
+            let mut add = |batch, width: usize| {
+                let takes = self.arm_takes(n, batch, width, s, random);
+                sweep.steady(width, besides + takes + needs::connected(width));
+            };
+            self.batches
+                .iter()
+                .for_each(|b| add(Some(*b), self.concurrency));
+            for m in &self.levels {
+                add(Some(self.batch), *m);
+                add(None, *m);
+            }
+            if extent.with_python {
+                add(Some(self.batch), self.concurrency);
+                add(None, self.concurrency);
+            }
+        }
+        let crash = 2.0 * self.arm_takes(n, None, self.concurrency, s, false);
+        sweep.steady(self.concurrency, 2.0 * besides + crash);
+        sweep.seconds()
+    }
+
+    /// At most so many of those arms run at the same time.
+    fn side_by_side(&self) -> f64 {
+        (2 * (self.batches.len() + 2 * self.levels.len()) + 1) as f64
+    }
+
+    /// The arms in which memory is measured.
+    fn memory_arms(&self) -> Vec<Held> {
+        let arm = |requests: f64, chunk: Size, batch: Option<usize>, width: usize| {
+            let s = width as f64 / self.heap_rate as f64;
+            let in_hand = batch.map_or(width, |b| b.max(width)) as f64;
+            let text = requests * chunk.f();
+            Held {
+                seconds: 0.05
+                    + self.worked(requests, chunk.f())
+                    + self.arm_takes(requests, batch, width, s, true),
+                text,
+                bytes: text.min(in_hand * chunk.f()) + requests.min(in_hand) * self.answer_bytes(),
+            }
+        };
+        let whole = Some(usize::MAX);
+        let sizes = self.heap_sizes.iter().flat_map(|size| {
+            let requests = (size.f() / self.heap_chunk.f()).ceil();
+            [None, whole].map(|b| arm(requests, self.heap_chunk, b, self.heap_concurrency))
+        });
+        let levels = self
+            .heap_levels
+            .iter()
+            .flat_map(|m| [None, Some(2 * m)].map(|b| arm((EACH * m) as f64, self.chunk, b, *m)));
+        let chunks = self.heap_chunks.iter().flat_map(|chunk| {
+            [None, Some(self.batch)]
+                .map(|b| arm(self.heap_widest() as f64, *chunk, b, self.concurrency))
+        });
+        let kept = self.heap_batches.iter().flat_map(|b| {
+            let requests = (b + self.concurrency) as f64;
+            [0, 1].map(|_| arm(requests, self.chunk, Some(*b), self.concurrency))
+        });
+        sizes.chain(levels).chain(chunks).chain(kept).collect()
     }
 
     fn spread(&self, mean: Duration) -> ServiceTime {
@@ -300,36 +409,44 @@ impl Lab for IngestionPipeline {
                     .into(),
             );
         }
-        let seconds = p.heap_requests() / p.heap_rate as f64;
-        if seconds > 120.0 {
-            return Err(format!(
-                "measuring memory would take {seconds:.0} s: a larger --heap-rate, or smaller --heap-sizes, --heap-levels and --heap-batches"
-            ));
-        }
-        // No batch is slower than one whose every wave waits for its slowest: some ten times the mean.
-        let narrowest = p
-            .levels
-            .iter()
-            .copied()
-            .min()
-            .unwrap_or(1)
-            .min(p.concurrency);
-        let smallest = p
+        Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let sweep = p.speed(extent);
+        let memory: Vec<Held> = p.memory_arms();
+        let widest = p.levels.iter().copied().fold(p.concurrency, usize::max) as f64 * 1.1 + 2.0;
+        let pace = 5.0 * (0.05 + widest * (2.0 * needs::REQUEST_S + p.chunk.f() * BYTE_S));
+        let heap: f64 = memory.iter().map(|arm| arm.seconds).sum();
+        // Conditions side by side have a text each.
+        let together = if extent.one_at_a_time {
+            1.0
+        } else {
+            p.side_by_side()
+        };
+        let in_batches = p
             .batches
             .iter()
+            .chain([&p.batch])
             .copied()
-            .min()
-            .unwrap_or(1)
-            .min(p.batch)
-            .min(narrowest);
-        let chunks = p.size.f() / p.chunk.f();
-        let slowest = chunks * p.service.s() / smallest as f64 * (1.0 + (smallest as f64).ln());
-        if slowest > 600.0 {
-            return Err(format!(
-                "the slowest arm would take {slowest:.0} s: a smaller --size, a shorter --service, or larger --batches and --levels"
-            ));
+            .fold(0, usize::max);
+        let in_hand = in_batches
+            .max(p.concurrency)
+            .max(p.levels.iter().copied().fold(0, usize::max));
+        let fast = p.size.f().min(in_hand as f64 * p.chunk.f()) + in_hand as f64 * p.answer_bytes();
+        let held = memory.iter().map(|arm| arm.bytes).fold(0.0, f64::max);
+        let text = memory.iter().map(|arm| arm.text).fold(0.0, f64::max);
+        let paced = widest * p.chunk.f();
+        Needs {
+            seconds: sweep + extent.times() * (pace + heap),
+            memory: COPIES * held.max(paced).max(together * fast),
+            disk: if p.file.is_some() {
+                0.0
+            } else {
+                text.max(paced).max(together * p.size.f())
+            },
+            less: "a smaller --size or --chunk, a shorter --service, larger --batches and --levels, a larger --heap-rate, or smaller --heap-sizes, --heap-chunk, --heap-chunks, --heap-levels and --heap-batches",
         }
-        Ok(())
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

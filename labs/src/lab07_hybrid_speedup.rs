@@ -226,23 +226,29 @@ impl Params {
         (self.items * width).div_ceil(self.workers)
     }
 
-    /// Seconds that one trial of everything takes, about.
-    fn total_s(&self) -> f64 {
-        let arm = |arm: &str, ratio: f64| {
-            let (f, p) = (self.fetch.s(), ratio * self.fetch.s());
-            let n = self.items(arm, ratio) as f64;
-            match arm {
-                "sequential" => n * (f + p),
-                "async" => n * (f / self.concurrency as f64 + p),
-                "threads" => n * (f + p) / self.workers as f64,
-                _ => n * f64::max(f / self.concurrency as f64, p / self.workers as f64),
-            }
+    /// All ratios that are measured.
+    fn places(&self) -> Vec<f64> {
+        let mut all = self.others();
+        all.push(self.ratio());
+        all
+    }
+
+    /// Seconds that an arm takes for so many items, about, with so many threads that compute.
+    fn arm_takes(&self, arm: &str, n: usize, ratio: f64, threads: usize) -> f64 {
+        let (f, p) = (self.fetch.s() + needs::REQUEST_S, ratio * self.fetch.s());
+        let (n, c, t) = (n as f64, self.concurrency as f64, threads as f64);
+        let computing = match self.work {
+            Work::Spin => needs::processors(threads),
+            Work::Sleep => t,
         };
-        let at = |ratio: f64| ARMS.iter().map(|name| arm(name, ratio)).sum::<f64>();
-        let each = 2.0 * self.cost.s() + self.fetch.s();
-        let narrow = |_: &usize| self.items as f64 * each / self.workers as f64;
-        let others: f64 = self.others().into_iter().map(at).sum();
-        at(self.ratio()) + others + self.widths().iter().map(narrow).sum::<f64>()
+        let calibration = 0.03;
+        calibration
+            + match arm {
+                "sequential" => n * (f + p),
+                "async" => n * (f / c + p),
+                "threads" => (n * (f + p) / t).max(n * p / computing),
+                _ => n * f64::max(f / c, p / computing) + f + p,
+            }
     }
 }
 
@@ -324,13 +330,49 @@ impl Lab for HybridSpeedup {
         if p.fetch.duration() < Duration::from_millis(1) || least * p.fetch.s() < 1e-5 {
             return Err("--fetch must be 1 ms or more, and processing 10 µs or more: a longer --cost, or larger --ratios".into());
         }
-        let total = p.total_s();
-        if total > 600.0 {
+        // Theory plays the items of every arm and ratio.
+        let items: f64 = p
+            .places()
+            .into_iter()
+            .flat_map(|ratio| ARMS.map(|arm| p.items(arm, ratio) as f64))
+            .sum();
+        if items > 2e7 {
             return Err(format!(
-                "one trial would take {total:.0} s: fewer --items, a shorter --fetch, --cost or --window, or smaller --ratios"
+                "{items:.0} items over all arms are more than theory can play: fewer --items or --ratios, a shorter --window or a longer --fetch"
             ));
         }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (ratio, one) = (p.ratio(), p.cost.s());
+        let arm =
+            |name: &str, ratio: f64| p.arm_takes(name, p.items(name, ratio), ratio, p.workers);
+        let places = p.places();
+        let arms = places
+            .iter()
+            .flat_map(|ratio| ARMS.map(|name| arm(name, *ratio)));
+        let widths = p.widths().into_iter().flat_map(|w| {
+            ["threads", "hybrid"].map(|name| p.arm_takes(name, p.items_on(w), ratio, w))
+        });
+        let process = p.items.div_ceil(p.workers) as f64
+            * one
+            * (1.0 + p.workers as f64 / needs::processors(p.workers));
+        let fetch =
+            p.at_a_time().len() as f64 * (6.0 * p.fetch.s() + needs::connected(p.concurrency));
+        let slept = p.items as f64
+            * (p.fetch.s() / p.concurrency as f64).max(one / p.sleepers as f64)
+            + one;
+        let python = match extent.with_python {
+            true => 5.0 + p.items as f64 * (p.fetch.s() + 5.0 * one),
+            false => 0.0,
+        };
+        let round = arms.sum::<f64>() + widths.sum::<f64>() + process + fetch + slept + python;
+        Needs {
+            seconds: extent.times() * round,
+            less: "fewer --items, a shorter --fetch, --cost or --window, or smaller --ratios",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

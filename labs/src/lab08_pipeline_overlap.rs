@@ -244,15 +244,51 @@ impl Lab for PipelineOverlap {
         if p.capacities.is_empty() || p.capacities.len() > 8 {
             return Err("--capacities: one to eight of them".into());
         }
-        let fill: f64 = each[..3].iter().map(|t| t.s()).sum();
-        let each = 4.0 * fill + p.capacities.len() as f64 * (fill + 2.0 * p.varying.s());
-        let round = p.items as f64 * each;
-        if round > 600.0 {
-            return Err(format!(
-                "one round of all arms may take {round:.0} s: fewer --items, shorter times or fewer --capacities"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (n, capacities) = (p.items as f64, p.capacities.len() as f64);
+        let workers = match p.work {
+            Work::Spin => needs::processors(p.transformers),
+            Work::Sleep => p.transformers as f64,
+        };
+        let [fetch, transform, store] = [p.fetch.s(), p.transform.s(), p.store.s()];
+        // Rounded up to whole waves for each batch.
+        let waves = |items: f64, width: f64| (items / width).ceil() * (1.0 / items);
+        let size = (p.batch as f64).min(n);
+        let stage = |items: f64| {
+            (
+                fetch * waves(items, p.fetchers as f64),
+                store * waves(items, p.storers as f64),
+            )
+        };
+        let (all, some) = (stage(n), stage(size));
+        let (least_f, least_s) = (fetch / p.fetchers as f64, store / p.storers as f64);
+        let staged = least_f.max(transform / workers).max(least_s);
+        let varying = p.varying.s() * (1.0 + 0.6 * p.cv);
+        let each = (fetch + transform + store)
+            + (all.0 + transform / workers + all.1)
+            + (some.0 + transform + some.1)
+            + (some.0
+                + (transform * waves(size, p.transformers as f64)).max(transform / workers)
+                + some.1)
+            + least_f.max(transform).max(least_s)
+            + capacities * (staged + varying);
+        let ends = (5.0 + 2.0 * capacities) * (fetch + transform + store + 0.03);
+        let arms = 5.0 + 2.0 * capacities;
+        let times = if p.capacities.len() < 3 && !extent.smoke() {
+            extent.times().max(3.0)
+        } else {
+            extent.times()
+        };
+        Needs {
+            seconds: times * (n * (each + arms * 2.0 * needs::REQUEST_S) + ends),
+            // Six spans an item.
+            memory: times * arms * n * 1000.0,
+            less: "fewer --items, shorter times or fewer --capacities",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

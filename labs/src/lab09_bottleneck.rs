@@ -85,7 +85,11 @@ use std::thread;
 
 use async_channel::{Receiver, Sender, WeakReceiver, bounded, unbounded};
 use clap::ValueEnum;
-use lab_kit::{host, prelude::*, theory::simulate};
+use lab_kit::{
+    host,
+    prelude::*,
+    theory::{Pipeline, simulate},
+};
 use mock_server::{MAX_SLOTS, Route, Slots};
 use rayon::prelude::*;
 use tokio::{runtime, sync::oneshot, task::JoinSet};
@@ -94,7 +98,7 @@ mod diagnosis;
 mod findings;
 mod stages;
 
-use stages::Stages;
+use stages::{Stages, Step};
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -240,6 +244,9 @@ impl Params {
     }
 }
 
+/// Seconds that an item takes the simulator at a stage.
+const SIMULATED_S: f64 = 3e-7;
+
 /// Most threads of a stage that runs here.
 const MOST_THREADS: usize = 256;
 
@@ -304,7 +311,6 @@ impl Lab for Bottleneck {
     };
 
     fn check(p: &Params) -> Result<(), String> {
-        let mut seconds = 0.0;
         for Scenario {
             stages,
             items,
@@ -347,18 +353,54 @@ impl Lab for Bottleneck {
             if items > 5000 {
                 return Err("--items: a measured pipeline takes at most 5000".into());
             }
-            let all = stages.what_if();
-            seconds += all
-                .iter()
-                .map(|s| s.pipeline().makespan(items))
-                .sum::<f64>();
-        }
-        if seconds > 600.0 {
-            return Err(format!(
-                "the pipelines would take {seconds:.0} s: fewer --items or shorter times"
-            ));
         }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (mut round, mut simulated, mut measures) = (0.0, 0.0, false);
+        for Scenario {
+            stages,
+            items,
+            work,
+            simulated: virtually,
+            ..
+        } in p.scenarios()
+        {
+            for stages in stages.what_if() {
+                let steps = stages.0.len() as f64;
+                if virtually {
+                    simulated += items as f64 * steps * SIMULATED_S;
+                    continue;
+                }
+                measures = true;
+                let step = |s: &Step| (s.mean_s() + needs::REQUEST_S, s.width);
+                let mut steps: Vec<(f64, usize)> = stages.0.iter().map(step).collect();
+                if let (Work::Spin, Some((service, width))) = (work, steps.get_mut(1)) {
+                    *service *= (*width as f64 / needs::processors(*width)).max(1.0);
+                }
+                let widest = stages.0.iter().map(|s| s.width).sum();
+                round += Pipeline::new(&steps).makespan(items) + needs::connected(widest);
+            }
+        }
+        if measures {
+            round += 8.0 * (REQUEST.as_secs_f64() + 2e-3) + 0.05;
+        }
+        let mut pools = 0.0;
+        if p.simulate.is_none() && p.preset.is_none() {
+            let ((cost, each), cores) = (p.pools(), host::cores().min(MOST_THREADS));
+            let jobs = (each * cores) as f64 * cost.as_secs_f64();
+            let sleeping = jobs / cores as f64 * 1.5;
+            pools = 2.0 * jobs / needs::processors(cores) + sleeping;
+            pools *= if extent.smoke() { 1.0 } else { 6.0 };
+        }
+        let most = p.scenarios().iter().map(|s| s.items).max().unwrap_or(0);
+        Needs {
+            seconds: extent.times() * (round + simulated) + pools,
+            memory: most as f64 * 500.0,
+            less: "fewer --items or shorter times",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

@@ -338,15 +338,6 @@ impl Lab for FanOutInference {
                 "fetches and --infer must be 2 ms or more: timers tick in milliseconds".into(),
             );
         }
-        let round: f64 = sources
-            .iter()
-            .map(|s| 2.0 * s.fetch.as_secs_f64() + 6.0 * s.infer.as_secs_f64())
-            .sum();
-        if round > 120.0 {
-            return Err(format!(
-                "one round of all arms would take {round:.0} s: shorter fetches or a shorter --infer"
-            ));
-        }
         let (usual, after) = (p.usual.s(), p.hedge_after.s());
         let slow = usual * p.slow_factor;
         if slow < usual + after + 5e-3 {
@@ -357,14 +348,48 @@ impl Lab for FanOutInference {
                 seconds(slow)
             ));
         }
-        let longest = p.answers.div_ceil(p.clients) as f64 * slow;
-        if longest > 120.0 {
-            return Err(format!(
-                "{} answers may take {longest:.0} s: fewer --answers or more --clients",
-                p.answers
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let sources = p.sources();
+        let fetches = sources.map(|s| s.fetch.as_secs_f64());
+        let inferences = sources.map(|s| s.infer.as_secs_f64());
+        let (fetched, inferred): (f64, f64) = (fetches.iter().sum(), inferences.iter().sum());
+        let longest = |all: [f64; 3]| all.into_iter().fold(0.0, f64::max);
+        let (last, slowest) = (longest(fetches), longest(inferences));
+        let width = match p.work {
+            Work::Spin => needs::processors(p.workers),
+            Work::Sleep => p.workers as f64,
+        };
+        let on_pool = (inferred / width).max(slowest);
+        let arms = [
+            fetched + inferred,
+            last + on_pool,
+            last + inferred,
+            last + on_pool,
+            // What computes for nobody is awaited.
+            last + on_pool,
+            last + on_pool,
+            last + slowest,
+            last + slowest,
+        ];
+        let one = arms.iter().map(|arm| arm + 0.03).sum::<f64>();
+        let slow = p.usual.s() * p.slow_factor;
+        let mean = p.usual.s() + (1.0 - (1.0 - p.slow_share).powi(3)) * (slow - p.usual.s());
+        let turns = p.answers.div_ceil(p.clients) as f64;
+        let mut sweep = extent.sweep();
+        for requests in [3.0, 3.0 * if p.hedge_after < p.usual { 2.0 } else { 1.2 }] {
+            let sent = p.answers as f64 * requests * needs::REQUEST_S;
+            let asked = (turns * mean + slow).max(sent);
+            sweep.steady(3 * p.clients, asked + needs::connected(3 * p.clients));
+        }
+        Needs {
+            seconds: extent.times() * one + sweep.seconds(),
+            memory: (6 * p.clients) as f64 * needs::CONNECTION_B + p.answers as f64 * 200.0,
+            less: "shorter fetches, a shorter --infer, fewer --answers or more --clients",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

@@ -274,25 +274,36 @@ impl Lab for WorkerLimits {
         if p.fetch.s() < 5e-3 {
             return Err("--fetch must be 5 ms or more: timers tick in milliseconds".into());
         }
-        // At the worst one processor does everything.
-        let pure = p
-            .workers
-            .iter()
-            .map(|w| p.window.s().max(2.0 * p.cost.s() * *w as f64));
-        let turn = p.mixed_cost.s() * (1.0 + p.ratio);
-        let levels = p.mixed_levels(host::cores());
-        let mixed = levels
-            .iter()
-            .map(|w| (3.0 * p.window.s()).max(4.0 * turn.max(p.mixed_cost.s() * *w as f64)));
-        let both =
-            (p.ios.len() + p.cpus.len()) as f64 * (p.window.s() + 6.0 * (p.fetch.s() + p.cost.s()));
-        let round = pure.sum::<f64>() + mixed.sum::<f64>() + both;
-        if round > 300.0 {
-            return Err(format!(
-                "one round of all conditions may take {round:.0} s: a shorter --window or --cost, or fewer --workers"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (window, cost) = (p.window.s(), p.cost.s());
+        let width = |workers: usize| match p.work {
+            Work::Spin => needs::processors(workers),
+            Work::Sleep => workers as f64,
+        };
+        let pure = |w: &usize| (2.0 * window).max(2.0 * *w as f64 * cost / width(*w));
+        let turn = |w: usize| {
+            let (p, wait) = (p.mixed_cost.s(), p.wait().as_secs_f64());
+            (p + wait).max(p * w as f64 / width(w))
+        };
+        // Times are random: the others wait for the last worker.
+        let mixed = |w: usize| turn(w) + 1.4 * (3.0 * window).max(4.0 * turn(w));
+        let both = |io: usize, cpu: usize| {
+            let each = (p.fetch.s() / io as f64).max(cost / width(cpu)) + needs::REQUEST_S;
+            (2.0 * window).max(2.0 * io as f64 * each) + 2.0 * p.fetch.s() + needs::connected(io)
+        };
+        let levels = p.mixed_levels(host::cores());
+        let round = p.workers.iter().map(pure).sum::<f64>()
+            + levels.into_iter().map(mixed).sum::<f64>()
+            + p.ios.iter().map(|io| both(*io, p.cpu)).sum::<f64>()
+            + p.cpus.iter().map(|cpu| both(p.io, *cpu)).sum::<f64>();
+        Needs {
+            seconds: extent.times() * (round + 0.1),
+            less: "a shorter --window, --cost or --mixed-cost, or fewer --workers",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {

@@ -430,13 +430,51 @@ impl Lab for ProductionPipeline {
                     .into(),
             );
         }
-        let theory = findings::batches_take(p);
-        if theory > 120.0 {
-            return Err(format!(
-                "in batches the items would take {theory:.0} s: fewer --items, or shorter times"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let calm = p.calm();
+        // Writes go to the disk one after another; what is written down of an item, three times.
+        let written = match p.synchronous {
+            Synchronous::Normal => 4e-4,
+            Synchronous::Full => 1e-2,
+        };
+        let books = p.items as f64 * (written + 2.0 * needs::REQUEST_S) + needs::connected(p.batch);
+        let [batches, window] = ["batches", "window"].map(|way| findings::takes(p, way) + books);
+        let [calm_batches, calm_window] =
+            ["batches", "window"].map(|way| findings::takes(&calm, way) + books);
+        let last = 1.0 + (p.batch.min(p.items) as f64).ln();
+        let kills = p.kills as f64;
+        let redone = kills * (p.batch as f64 / p.items as f64).min(1.0) * window;
+        let killed =
+            window + redone + (kills + 1.0) * (0.05 + p.fetch.s() + p.process.s() + p.store.s());
+        let few = (2 * p.batch) as f64 / p.items as f64 * calm_window + 0.05;
+        let locked = p.fetch.s() + p.lock.s() + few + p.store.s();
+        let locks = if extent.smoke() { 2.0 } else { 6.0 };
+        let python = if extent.with_python {
+            2.0 * (1.0 + batches + window)
+        } else {
+            0.0
+        };
+        let round = batches
+            + window
+            + calm_batches
+            + calm_window
+            + calm_batches * last
+            + calm_window
+            + p.fetch.s() * last
+            + killed
+            + 2.0 * window
+            + locks * locked
+            + python;
+        Needs {
+            seconds: extent.times() * round,
+            memory: extent.times() * 11.0 * p.items as f64 * 600.0
+                + (p.batch as f64) * needs::CONNECTION_B,
+            disk: p.items as f64 * 2000.0,
+            less: "fewer --items or --kills, or shorter times: --fetch, --backoff, --store-timeout, --lock",
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {

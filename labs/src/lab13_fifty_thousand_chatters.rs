@@ -159,6 +159,9 @@ pub struct Params {
     pub far: bool,
 }
 
+/// Seconds until a process has started and the kernel has cleared up after the one before.
+const PROCESS_S: f64 = 0.12;
+
 fn many(text: &str) -> Result<usize, String> {
     whole(text, 10..=1_000_000)
 }
@@ -239,6 +242,28 @@ impl Lab for FiftyThousandChatters {
             return Err("more --steps than chatters: fewer steps, or more of everything".into());
         }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let steps = f64::from(p.steps);
+        let lines = Arm::LINES.into_iter().map(|arm| {
+            let most = arm.most(p);
+            // What the machine does not allow is not tried.
+            let allowed =
+                limits::least(arm.limits(most)).map_or(most, |l| most.min(l.left as usize));
+            steps * (PROCESS_S + allowed as f64 * (steps + 1.0) / (2.0 * steps) * arm.each_s(p))
+        });
+        let stacks = p.other_stacks().len() as f64;
+        let repeated = if stacks > 0.0 { stacks.max(3.0) } else { 0.0 };
+        let quarter = p.threads.div_ceil(4) as f64 * Arm::Thread.each_s(p);
+        let round = 0.2 + lines.sum::<f64>() + repeated * (PROCESS_S + quarter);
+        Needs {
+            seconds: extent.times() * round,
+            // How much of the memory it takes is the experiment: it looks before every step, and stops.
+            memory: 0.0,
+            less: "fewer --tasks, --threads, --sockets or --steps",
+            ..Needs::default()
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {

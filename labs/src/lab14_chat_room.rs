@@ -197,6 +197,16 @@ impl Params {
     }
 }
 
+/// How often in each trial the loop is blocked, the mathematics is done elsewhere, and a loss that is
+/// chance is tried: what is away for so long is not always so for exactly as long.
+fn often(scale: Scale) -> (usize, usize, usize) {
+    match scale {
+        Scale::Smoke => (1, 1, 1),
+        Scale::Quick => (5, 2, 5),
+        Scale::Full => (3, 1, 5),
+    }
+}
+
 /// lab14.
 pub struct ChatRoom;
 
@@ -315,13 +325,39 @@ impl Lab for ChatRoom {
                 p.outbox
             ));
         }
-        let whole = p.users.len() as f64 * 10.0 * 1.5 * block + blocks.iter().sum::<f64>() * 1.5;
-        if whole > 900.0 {
-            return Err(format!(
-                "that would take {whole:.0} s: a shorter --block, or fewer --users and --losses"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (blocked, elsewhere, between) = often(extent.scale);
+        // Who comes late in the conversation is still heard, and everybody comes and goes.
+        let visit = |users: usize, block: f64| {
+            let talk = (1.5 * block).max(1.25 * block + 1.3 * p.beat.s());
+            talk + 0.05 + 5e-4 * users as f64
+        };
+        let (mut round, block) = (0.0, p.block.s());
+        for (i, users) in p.users.iter().enumerate() {
+            let (blocked, elsewhere) = if i == 0 {
+                (blocked, elsewhere)
+            } else {
+                (blocked.min(3), elsewhere.min(1))
+            };
+            round += (1 + blocked + 3 * elsewhere) as f64 * visit(*users, block);
+        }
+        let first = p.users.first().copied().unwrap_or(0);
+        round += visit(first, block);
+        for long in p.long_blocks() {
+            let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
+            round += if certain { 1.0 } else { between as f64 } * visit(first, long);
+        }
+        let most = p.users.iter().copied().max().unwrap_or(0) as f64;
+        Needs {
+            seconds: extent.times() * (round + 0.2),
+            memory: most * 2.0 * needs::CONNECTION_B
+                + extent.times() * 10.0 * p.rate as f64 * block * 100.0,
+            less: "a shorter --block or --patience, or fewer --users and --losses",
+            ..Needs::default()
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {
@@ -338,12 +374,7 @@ impl Lab for ChatRoom {
         let pool = &Arc::new(pool.build()?);
         let (block, cost) = (p.block.s(), p.block.duration());
         let levels = session.levels_that_fit(&p.users);
-        // What is away for so long is not always so for exactly as long.
-        let (blocked, elsewhere, between) = match session.scale {
-            Scale::Smoke => (1, 1, 1),
-            Scale::Quick => (5, 2, 5),
-            Scale::Full => (3, 1, 5),
-        };
+        let (blocked, elsewhere, between) = often(session.scale);
 
         let mut plan = session.plan();
         for (i, users) in levels.iter().copied().enumerate() {

@@ -197,6 +197,14 @@ fn systems(text: &str) -> Result<usize, String> {
     within(text, 10.0, 2000.0).map(|n| n as usize)
 }
 
+/// Conditions are several trials side by side, each with services and random numbers of its own.
+fn parts(scale: Scale) -> usize {
+    match scale {
+        Scale::Quick => 3,
+        Scale::Smoke | Scale::Full => 1,
+    }
+}
+
 /// lab15.
 pub struct Backpressure;
 
@@ -282,14 +290,30 @@ impl Lab for Backpressure {
                 "this would be {rate:.0} requests a second: fewer --systems or --loads, or a longer --service"
             ));
         }
-        let lasts = p.lasts();
-        if lasts > 300.0 || rate * lasts > 2e7 {
-            return Err(format!(
-                "this would take {lasts:.0} s and {:.0} million requests: a shorter --window, --deadline or --surge-for, or fewer --systems",
-                rate * lasts / 1e6
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let extent = &Extent {
+            one_at_a_time: false,
+            ..*extent
+        };
+        let parts = parts(extent.scale);
+        let conditions =
+            Arm::ALL.len() * p.loads.len() * parts + 1 + parts * (2 + Remedy::ALL.len());
+        let requests = p.requests();
+        let lasts = systems::READY.as_secs_f64() + p.lasts();
+        let mut sweep = extent.sweep();
+        for _ in 0..conditions {
+            sweep.steady(1, lasts);
+        }
+        Needs {
+            // What cannot be sent in its time takes longer; and books are made of all of them.
+            seconds: sweep.seconds() + extent.times() * requests * 4e-6,
+            memory: requests * 400.0,
+            less: "a shorter --window, --deadline or --surge-for, or fewer --systems and --loads",
+            ..Needs::default()
+        }
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
@@ -298,11 +322,7 @@ impl Lab for Backpressure {
             .build()?;
         // Services that only sleep do not disturb each other, at any scale.
         session.one_at_a_time = false;
-        // Conditions are several trials side by side, each with services and random numbers of its own.
-        let parts = match session.scale {
-            Scale::Quick => 3,
-            Scale::Smoke | Scale::Full => 1,
-        };
+        let parts = parts(session.scale);
         let mut sweep = session.sweep();
         for arm in Arm::ALL {
             for rho in p.loads.iter().copied() {
@@ -342,6 +362,12 @@ impl Params {
     fn lasts(&self) -> f64 {
         let drained = 1.25 * self.window.s() + self.deadline.s() + 40.0 * self.service.s();
         drained.max(Storm::of(self, 1).lasts())
+    }
+
+    /// Requests of a round.
+    fn requests(&self) -> f64 {
+        let storm = Storm::of(self, 1);
+        self.arrivals_per_s() * 1.25 * self.window.s() + Remedy::ALL.len() as f64 * storm.requests()
     }
 
     /// Requests per second over everything that runs side by side.

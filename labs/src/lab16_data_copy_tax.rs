@@ -96,7 +96,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{anyhow, bail, ensure};
 use clap::ValueEnum;
-use lab_kit::{os, prelude::*};
+use lab_kit::{limits, prelude::*};
 
 use calibrate::Effort;
 use child::{Answer, Consumer, Ring, Spent, Wire};
@@ -262,14 +262,30 @@ impl Params {
         self.show.or(nearest).unwrap_or(Size::bytes(1))
     }
 
-    /// Seconds that a trial of everything takes, about, where a payload takes a second a gigabyte.
-    fn total_s(&self) -> f64 {
-        let each = |s: Size| {
-            let one = s.f() / 1e9 + 5e-5;
-            (self.window.s() + one).max((self.least + 2) as f64 * one) + 0.01
-        };
-        let sizes: f64 = self.sizes().into_iter().map(each).sum();
-        sizes * (self.ways.len() + 2) as f64
+    /// The largest take long, and most of the laws stand on the other sizes as well.
+    fn once(&self, way: Way, size: Size) -> bool {
+        size.b() > LONG && ![Way::Kept, Way::Pipe].contains(&way)
+    }
+
+    /// Seconds of a trial of one way, where a payload takes a second a gigabyte.
+    fn hand_over_s(&self, bytes: f64) -> f64 {
+        let one = bytes / 1e9 + 5e-5;
+        let window = (self.window.s() + one).max(self.least as f64 * one);
+        window + one + 0.01
+    }
+
+    /// Seconds of a trial of the passes that theory is fed with.
+    fn machine_s(&self, bytes: f64) -> f64 {
+        let passes = 4 * (self.effort().least + 1) + 2 * self.effort().least.min(5) + 12;
+        4.0 * self.effort().window.as_secs_f64() + 0.015 + passes as f64 * bytes / 1.5e9
+    }
+
+    /// There are four times as many passes as ways.
+    fn effort(&self) -> Effort {
+        Effort {
+            window: self.window.duration().min(Duration::from_millis(200)) / 4,
+            least: self.least.min(10),
+        }
     }
 }
 
@@ -337,14 +353,29 @@ impl Lab for DataCopyTax {
         },
     };
 
-    fn check(p: &Params) -> Result<(), String> {
-        let total = p.total_s();
-        if total > 300.0 {
-            return Err(format!(
-                "one trial would take {total:.0} s or so: fewer or smaller --sizes, fewer --ways, a shorter --window, or a smaller --least"
-            ));
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let repeats = repeats(extent.scale, extent.trials) as f64;
+        let sizes = p.sizes();
+        let (fit, _) = that_fit(&sizes);
+        // Where none fits, there is no room for the smallest.
+        let fit = if fit.is_empty() {
+            &sizes[..1]
+        } else {
+            &fit[..]
+        };
+        let each = |s: Size| {
+            let often = |way: &&Way| if p.once(**way, s) { 1.0 } else { repeats };
+            p.ways.iter().map(|way| often(&way)).sum::<f64>() * p.hand_over_s(s.f())
+                + repeats * p.machine_s(s.f())
+        };
+        let empty = p.ways.len() as f64 * repeats * p.hand_over_s(1.0);
+        let largest = fit.last().map_or(0.0, |s| s.f());
+        Needs {
+            seconds: extent.times() * (fit.iter().map(|s| each(*s)).sum::<f64>() + empty),
+            memory: largest * AT_A_TIME as f64,
+            less: "fewer or smaller --sizes, fewer --ways, a shorter --window, or a smaller --least",
+            ..Needs::default()
         }
-        Ok(())
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {
@@ -372,23 +403,14 @@ impl Lab for DataCopyTax {
             session.note("no wide pipe: the size of a pipe is fixed on this system");
             ways.retain(|way| *way != Way::Wide);
         }
-        // There are four times as many passes as ways.
-        let effort = Effort {
-            window: p.window.duration().min(Duration::from_millis(200)) / 4,
-            least: p.least.min(10),
-        };
-        let repeats = match session.scale {
-            Scale::Smoke => 1,
-            _ => 3_usize.div_ceil(session.trials),
-        };
+        let effort = p.effort();
+        let repeats = repeats(session.scale, session.trials);
         let mut plan = session.plan();
         for size in sizes {
             let machine = move |r: &Recorder| calibrate::passes(r, setting, size.b(), effort);
             (0..repeats).for_each(|_| plan.point("machine", size.f(), machine));
             for way in ways.clone() {
-                // The largest take long, and most of the laws stand on the other sizes as well.
-                let once = size.b() > LONG && ![Way::Kept, Way::Pipe].contains(&way);
-                for _ in 0..if once { 1 } else { repeats } {
+                for _ in 0..if p.once(way, size) { 1 } else { repeats } {
                     plan.point(way.series(), size.f(), move |r| {
                         hand_over(r, p, setting, way, size.b())
                     });
@@ -409,15 +431,28 @@ impl Lab for DataCopyTax {
     }
 }
 
-/// The sizes that fit into the memory there is; the others are left out, with a note.
-fn sizes_that_fit(p: &Params, session: &mut Session) -> Result<Vec<Size>> {
-    let room = os::available_bytes().unwrap_or(u64::MAX);
+/// How often each condition is measured in a trial.
+fn repeats(scale: Scale, trials: usize) -> usize {
+    match scale {
+        Scale::Smoke => 1,
+        _ => 3_usize.div_ceil(trials),
+    }
+}
+
+/// The sizes that fit into the memory there is, and the others.
+fn that_fit(sizes: &[Size]) -> (Vec<Size>, Vec<Size>) {
+    let room = limits::for_memory().map_or(u64::MAX, |limit| limit.left);
     let fits = |size: &Size| (size.b() as u64).saturating_mul(AT_A_TIME) <= room;
-    let (fit, too_large): (Vec<Size>, Vec<Size>) = p.sizes().into_iter().partition(fits);
-    let mb = room >> 20;
+    sizes.iter().copied().partition(fits)
+}
+
+/// The sizes that fit; the others are left out, with a note.
+fn sizes_that_fit(p: &Params, session: &mut Session) -> Result<Vec<Size>> {
+    let (fit, too_large) = that_fit(&p.sizes());
     if let Some(first) = too_large.first() {
+        let why = limits::for_memory().map_or_else(String::new, |limit| limit.what);
         let why = format!(
-            "{mb} MB of memory are available and {AT_A_TIME} payloads are in memory at a time, so payloads of {first} and more do not fit"
+            "{AT_A_TIME} payloads are in memory at a time, so payloads of {first} and more do not fit ({why})"
         );
         ensure!(!fit.is_empty(), "{why}: smaller --sizes");
         session.note(format!("{why} and were left out"));

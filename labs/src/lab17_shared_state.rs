@@ -197,6 +197,12 @@ impl Params {
         *enough.or(levels.last()).unwrap_or(&1)
     }
 
+    /// Updates that a trial with two threads or more makes at the least.
+    fn least(&self, trials: usize) -> u64 {
+        let several = self.levels().iter().filter(|n| **n > 1).count().max(1);
+        self.updates.div_ceil((trials.max(1) * several) as u64)
+    }
+
     /// Shares beside 0 and 1.
     fn between(&self) -> Vec<f64> {
         let mut all = self.shares.clone();
@@ -211,6 +217,14 @@ impl Params {
         let fit = 1.75 * self.window.s() * speed_up / self.item.s();
         let whole = speed_up.ceil();
         ((fit / whole).ceil().max(8.0) * whole) as usize
+    }
+}
+
+/// What claims to be near something is repeated often enough for a median.
+fn repeats(scale: Scale, trials: usize) -> usize {
+    match scale {
+        Scale::Smoke => 1,
+        _ => 12_usize.div_ceil(trials),
     }
 }
 
@@ -288,18 +302,43 @@ impl Lab for SharedState {
         if p.patience.s() < 4.0 * p.pause.s() || p.pause.s() < 1e-3 {
             return Err("--pause must be 1 ms or more and --patience four times as long: the watchdog must not end a program that only sleeps".into());
         }
-        let window = p.window.s();
-        let counting = 7.0 * window * (1.5 * p.levels().len() as f64 + f64::from(LONGEST) / 4.0);
-        // At the worst nothing runs in parallel.
-        let item = |n: &usize| window + 2.0 * p.item.s() * p.items(*n as f64) as f64;
-        let working = p.levels().iter().map(item).sum::<f64>() * (2.0 + p.between().len() as f64);
-        let total = counting + working + 8.0 * p.patience.s();
-        if total > 300.0 {
-            return Err(format!(
-                "one round of all conditions may take {total:.0} s: a shorter --window, --item or --patience, or fewer --threads"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let (window, item) = (p.window.s(), p.item.s());
+        let (levels, most) = (p.levels(), p.full(host::cores()));
+        let repeats = repeats(extent.scale, extent.trials) as f64;
+        let least = p.least(extent.trials) as f64;
+        let rush = |n: usize, per_s: f64| {
+            let updates = if n > 1 { least / per_s } else { 0.0 };
+            0.65 * window + 1.25 * window.max(updates.min(f64::from(LONGEST) * window))
+        };
+        // Seconds of items at a speed-up, beside those of one thread alone.
+        let work = |n: usize, share: f64| {
+            let width = needs::processors(n);
+            let speed_up = bound(width, share);
+            let alone = 2.0 * (window / 4.0 / item).ceil() * item;
+            alone + p.items(speed_up) as f64 * item / speed_up
+        };
+        let at = |n: usize| {
+            let counting =
+                rush(n, 5e7) + rush(n, 3e7) + 2.0 * rush(n, 1.5e7) + rush(n, 5e7) + rush(n, 6e6);
+            let padded = repeats * rush(n, 2e8);
+            let shares = if n == most { p.between() } else { Vec::new() };
+            let shared: f64 = shares.into_iter().map(|share| work(n, share)).sum();
+            counting + padded + work(n, 1.0) + repeats * (work(n, 0.0) + shared)
+        };
+        let mut sweep = extent.sweep();
+        for program in Program::value_variants() {
+            let hangs = if program.hangs() { p.patience.s() } else { 0.0 };
+            sweep.steady(1, 0.02 + 4.0 * p.pause.s() + hangs);
+        }
+        Needs {
+            seconds: extent.times() * levels.into_iter().map(at).sum::<f64>() + sweep.seconds(),
+            less: "a shorter --window, --item or --patience, fewer --updates or --threads",
+            ..Needs::default()
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {
@@ -313,13 +352,8 @@ impl Lab for SharedState {
         let kernel = Kernel::calibrate();
         let (host, window) = (session.host.clone(), p.window.duration());
         let most = p.full(host.cores);
-        // What claims to be near something is repeated often enough for a median.
-        let repeats = match session.scale {
-            Scale::Smoke => 1,
-            _ => 12_usize.div_ceil(session.trials),
-        };
-        let several = p.levels().iter().filter(|n| **n > 1).count().max(1);
-        let least = p.updates.div_ceil((session.trials * several) as u64);
+        let repeats = repeats(session.scale, session.trials);
+        let least = p.least(session.trials);
 
         let mut plan = session.plan();
         for n in p.levels() {

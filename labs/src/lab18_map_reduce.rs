@@ -204,6 +204,8 @@ pub struct Params {
     pub wire: Option<f64>,
 }
 
+/// Most different words.
+const MOST_WORDS: usize = 2_000_000;
 /// Most processes, and most threads.
 const MOST: usize = 64;
 /// Processes of the arms that are about what is sent, not about how many there are.
@@ -216,7 +218,7 @@ fn few(text: &str) -> Result<usize, String> {
 }
 
 fn level_of_words(text: &str) -> Result<usize, String> {
-    whole(text, 10..=2_000_000)
+    whole(text, 10..=MOST_WORDS)
 }
 
 fn exponent(text: &str) -> Result<f64, String> {
@@ -387,15 +389,59 @@ impl Lab for MapReduce {
         if p.network.b() < 1 << 20 {
             return Err("--network must be 1MB or more: a second".into());
         }
-        // Half of the text at the network's pace, and some 60 ns a word in the slowest arm.
-        let total = p.rounds as f64
-            * (p.bytes.f() / p.network.f() + 200e-9 * p.bytes.f() * p.numbers().len() as f64);
-        if total > 200.0 {
-            return Err(format!(
-                "one trial would take {total:.0} s: fewer --bytes or --rounds, or a faster --network"
-            ));
+        // Theory looks at every word again and again.
+        if p.vocabulary > MOST_WORDS {
+            return Err(format!("--vocabulary must be {MOST_WORDS} or less"));
         }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let bytes = p.bytes.f();
+        // Bytes a second of one thread that counts, and of one that sends each word: some 9 and 35 ns a
+        // byte here. Words that are seldom met miss the caches.
+        let far = 1.0 + (p.vocabulary as f64 / 20_000.0).log10().max(0.0);
+        let (count, raw) = (1e-8 * far, 3.5e-8 * far);
+        let jobs = p.rounds as f64 + 1.0;
+        let started = |n: usize| 0.04 + 0.025 * n as f64;
+        let group = |n: usize, per_byte: f64, size: f64| {
+            started(n) + jobs * (3e-4 * n as f64 + size * per_byte / needs::processors(n))
+        };
+        let sizes: f64 = p.all_sizes().iter().map(|s| s.f()).sum();
+        let (numbers, threads) = (p.numbers(), p.in_threads());
+        let inside = jobs * count * (sizes + bytes);
+        let paper = 2.0 * bytes * (raw / 2.0 + 2.0 * count) + bytes * 5e-9;
+        let alone: f64 = threads
+            .iter()
+            .map(|n| group(*n, count, bytes) - started(*n) + started(1))
+            .sum();
+        let processes: f64 = numbers
+            .iter()
+            .map(|n| group(*n, count, bytes) + group(*n, raw, bytes))
+            .sum();
+        let pairs: f64 = p
+            .sizes
+            .iter()
+            .filter(|s| **s < p.bytes)
+            .map(|s| group(PAIR, count, s.f()))
+            .sum();
+        let slow = jobs * bytes / 2.0 / p.network.f();
+        let text = 3.0 * group(PAIR, count, bytes) + 1.2 * slow;
+        let killed = 2.0 * group(PAIR, raw, bytes) + 0.2;
+        let python = if p.ray {
+            20.0 + jobs * 6.0 * bytes * 2e-7
+        } else {
+            0.0
+        };
+        let round = inside + paper + alone + processes + pairs + text + killed + python;
+        let words = p.vocabulary as f64;
+        Needs {
+            // The text is written, and counted at each of its sizes, before anything is measured.
+            seconds: extent.times() * round + bytes * 4e-8 + sizes * count + words * 5e-7,
+            memory: bytes * 14.0 + words * 200.0,
+            disk: bytes * 1.01 + words * 20.0,
+            less: "fewer --bytes, --rounds or --processes, or a faster --network",
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {

@@ -257,6 +257,14 @@ impl Params {
     }
 }
 
+/// What takes a moment is repeated for its interval.
+fn repeats(scale: Scale) -> usize {
+    match scale {
+        Scale::Smoke => 1,
+        _ => 5,
+    }
+}
+
 /// lab19.
 pub struct WebScraper;
 
@@ -392,13 +400,21 @@ impl Lab for WebScraper {
                 "--stall is shorter than four --beat: such a gap could be a late timer".into(),
             );
         }
-        let theory = findings::takes(p);
-        if theory > 120.0 {
-            return Err(format!(
-                "the crawls would take {theory:.0} s: fewer --products, a higher --limit or a shorter --fetch"
-            ));
-        }
         Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let most = |all: &[usize]| all.iter().copied().max().unwrap_or(0) as f64;
+        // What was fetched and not computed yet is in memory where there is no bound.
+        let waiting = most(&p.backlogs) * p.page.f();
+        let labelled = p.samples as f64 * p.page.f();
+        Needs {
+            seconds: extent.times() * findings::takes(p, repeats(extent.scale) as f64),
+            memory: 2.0 * waiting.max(labelled)
+                + p.limit as f64 * (2.0 * p.page.f() + needs::CONNECTION_B),
+            disk: most(&p.products).max(p.killed_products as f64) * 1000.0,
+            less: "fewer --products, --samples, --listed, --kills, --sessions or --backlogs, a higher --limit, or shorter times",
+        }
     }
 
     fn instead(p: &Params) -> Option<Result<()>> {
@@ -409,9 +425,7 @@ impl Lab for WebScraper {
         // Everything that waits is on one event loop; what computes, and what blocks, is elsewhere.
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (rt, kernel) = (&runtime, Kernel::calibrate());
-        let smoke = session.scale == Scale::Smoke;
-        // What takes a moment is repeated for its interval.
-        let repeats = if smoke { 1 } else { 5 };
+        let repeats = repeats(session.scale);
         let limits = session.levels_that_fit(&p.limits);
         let mut plan = session.plan();
         for products in &p.products {

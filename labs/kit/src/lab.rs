@@ -1,6 +1,6 @@
 //! What a lab is.
 
-use std::{cell::Cell, collections::BTreeMap, marker::PhantomData, sync::Once};
+use std::{cell::Cell, collections::BTreeMap, marker::PhantomData, rc::Rc, sync::Once};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -11,6 +11,7 @@ use crate::{
     claim::{Case, Claim, Law},
     disturbance::{self, Disturbed, Unfit},
     findings::{self, Findings},
+    needs::{Extent, Needs},
     prediction::{self, Sketch},
     record::{Record, Scale},
     session::Session,
@@ -36,6 +37,13 @@ pub trait Lab: 'static {
     fn check(_params: &Self::Params) -> Result<(), String> {
         Ok(())
     }
+
+    /// What [`Lab::measure`] needs with flags that [`Lab::check`] lets pass: its time, as the sum over its
+    /// plan, and what it holds in memory and on the disk at the worst. Theory has no part in it.
+    ///
+    /// The command line refuses what is too much, in one place for all labs. `check` refuses what makes no
+    /// sense, and what would make [`Lab::explain`] long or large: it sees records as well.
+    fn needs(params: &Self::Params, extent: &Extent) -> Needs;
 
     /// What the program does in place of a measured run, when its flags ask for it: a child process
     /// that a lab starts to have something to kill, or to have another process to talk to. See
@@ -294,6 +302,8 @@ pub trait Experiment: Sync {
 pub struct Prepared {
     /// The flags as stored in the record.
     pub params: serde_json::Value,
+    /// What running it needs.
+    pub needs: Box<dyn Fn(&Extent) -> Needs>,
     /// Runs the experiment.
     pub measure: Measure,
 }
@@ -345,8 +355,11 @@ impl<L: Lab> Experiment for Erased<L> {
         let params = L::Params::from_arg_matches(matches).map_err(|e| e.to_string())?;
         L::check(&params)?;
         let stored = serde_json::to_value(&params).map_err(|e| e.to_string())?;
+        let params = Rc::new(params);
+        let same = params.clone();
         Ok(Prepared {
             params: stored,
+            needs: Box::new(move |extent| L::needs(&same, extent)),
             measure: Box::new(move |session| L::measure(&params, session)),
         })
     }

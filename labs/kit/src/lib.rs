@@ -7,8 +7,10 @@
 //! experiment → record → summary → findings → chart, table, report
 //!
 //! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
-//!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`].
-//! - [`gate`] lets through what a lab can have written, and [`summary`] reads a record as estimates with intervals ([`stats`]).
+//!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`]. What it
+//!   [`needs`] is told before it begins.
+//! - [`gate`] lets through what a lab can have written, and [`summary`] reads it as estimates with
+//!   intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
 //!   ([`figure`]), tables, [`claim`]s, and an [`answer`] to each question. How a claim is judged is in
 //!   [`judge`]; what its prediction was made of ([`origin`]) says what it can prove, and what disturbed
@@ -37,6 +39,7 @@ pub mod lab;
 pub mod limits;
 pub mod load;
 mod more;
+pub mod needs;
 pub mod origin;
 pub mod os;
 pub mod prediction;
@@ -78,6 +81,7 @@ pub mod prelude {
         http,
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
+        needs::{self, Extent, Needs},
         origin::{Given, Origin},
         prediction::Sketch,
         python::{Python, Script},

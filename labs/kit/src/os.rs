@@ -153,6 +153,26 @@ pub fn available_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:")
 }
 
+/// Bytes that may still be written to files of this folder.
+pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let free = nix::sys::statvfs::statvfs(folder).ok()?;
+        // Their types differ between systems.
+        #[allow(clippy::useless_conversion)]
+        let (blocks, each) = (
+            u64::from(free.blocks_available()),
+            u64::from(free.fragment_size()),
+        );
+        Some(blocks.saturating_mul(each))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
 /// Whether the kernel gives programs huge pages without being asked: "always", "madvise", "never".
 pub fn huge_pages() -> Option<String> {
     let text = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
@@ -331,5 +351,7 @@ mod tests {
             .chain([super::slab_bytes(), super::available_bytes()]);
         assert!(parts.flatten().filter(|b| *b > 0).count() == 4);
         assert!(super::outgoing_ports().is_some_and(|(first, last)| first < last));
+        assert!(super::free_bytes(&std::env::temp_dir()).is_some());
+        assert_eq!(super::free_bytes(std::path::Path::new("/no/such")), None);
     }
 }

@@ -395,7 +395,7 @@ impl Added<'_> {
 
 /// What else may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Company {
+pub(crate) enum Company {
     /// Other small ones.
     Small(usize),
     /// Any steady load.
@@ -404,13 +404,32 @@ enum Company {
     Alone,
 }
 
-impl Sweep<'_> {
+impl Company {
     /// Up to this many requests in flight a condition is a small one.
     const SMALL: usize = 50;
-    /// Requests in flight over all small conditions that run at the same time.
-    const SMALL_TOGETHER: usize = 250;
-    /// What a condition takes of that besides its requests: a server has descriptors, too.
+    /// What a condition takes of the room besides its requests: a server has descriptors, too.
     const EACH: usize = 3;
+
+    /// Of a steady load with so many requests in flight.
+    pub(crate) fn of_steady(in_flight: usize) -> Company {
+        match in_flight.max(1) {
+            n @ ..=Self::SMALL => Company::Small(n + Self::EACH),
+            n => Company::Steady(n),
+        }
+    }
+
+    /// Of a burst of so many requests.
+    pub(crate) fn of_burst(requests: usize) -> Company {
+        match requests.max(1) {
+            n @ ..=Self::SMALL => Company::Small(n + Self::EACH),
+            _ => Company::Alone,
+        }
+    }
+}
+
+impl Sweep<'_> {
+    /// Requests in flight over all small conditions that run at the same time.
+    pub(crate) const SMALL_TOGETHER: usize = 250;
 
     /// Adds a steady load with the number of requests it keeps in flight.
     pub fn steady<F, Fut>(&mut self, series: &str, x: f64, in_flight: usize, run: F) -> Added<'_>
@@ -418,17 +437,7 @@ impl Sweep<'_> {
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let n = in_flight.max(1);
-        self.add(
-            series,
-            x,
-            if n <= Self::SMALL {
-                Company::Small(n + Self::EACH)
-            } else {
-                Company::Steady(n)
-            },
-            run,
-        )
+        self.add(series, x, Company::of_steady(in_flight), run)
     }
 
     /// Adds a burst: harmless to others only when it is small.
@@ -437,17 +446,7 @@ impl Sweep<'_> {
         F: Fn(Recorder) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let n = requests.max(1);
-        self.add(
-            series,
-            x,
-            if n <= Self::SMALL {
-                Company::Small(n + Self::EACH)
-            } else {
-                Company::Alone
-            },
-            run,
-        )
+        self.add(series, x, Company::of_burst(requests), run)
     }
 
     /// Adds a condition that computes as well as waits, another program for instance: nothing runs

@@ -26,6 +26,9 @@ pub(super) fn attempts_deviation(q: f64, n: Option<u32>) -> f64 {
     (squares - amplification(q, n).powi(2)).max(0.0).sqrt()
 }
 
+/// Shortest time between two attempts, in seconds: without a wait they still take theirs.
+pub(super) const SHORTEST: f64 = 1e-4;
+
 /// Calls and an outage; times in seconds from the outage's beginning.
 pub(super) struct Calls {
     /// When each call begins.
@@ -81,7 +84,7 @@ impl Calls {
                 sent += 1;
                 match delays.next() {
                     // Without any wait the deadline would never come: count the attempts' time.
-                    Some(delay) => at += delay.as_secs_f64().max(1e-4),
+                    Some(delay) => at += delay.as_secs_f64().max(SHORTEST),
                     None => break,
                 }
                 if at - start >= self.deadline {

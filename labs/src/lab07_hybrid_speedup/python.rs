@@ -6,7 +6,7 @@ use super::{Job, Params, Work, event_loop};
 
 const SCRIPT: Script = Script::new("lab07.py", include_str!("../../python/lab07.py"));
 
-/// Longer than anything that `check` lets pass, in a language that computes on one thread at a time.
+/// Longer than anything that runs without `--long`, in a language that computes on one thread at a time.
 const LIMIT: Duration = Duration::from_secs(1500);
 
 /// An arm in Python: its name there, its name for the reader, and the arm in Rust it stands beside.

@@ -83,9 +83,9 @@ fn play(p: &Params, items: &[Times], way: &str) -> Replay {
     replay(items, &[p.batch, p.workers, p.connections], admission)
 }
 
-/// Seconds that the items take in batches, roughly: for the bound on how long a run may be.
-pub(super) fn batches_take(p: &Params) -> f64 {
-    play(p, &Means::of_flags(p, 1.0).items(p), "batches").makespan
+/// Seconds that the items take, roughly: for what a run needs.
+pub(super) fn takes(p: &Params, way: &str) -> f64 {
+    play(p, &Means::of_flags(p, 1.0).items(p), way).makespan
 }
 
 /// One way of letting items in, under one kind of trouble.

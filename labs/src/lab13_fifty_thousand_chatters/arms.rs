@@ -20,6 +20,18 @@ pub enum Buffer {
     K32,
 }
 
+impl Buffer {
+    /// Its size.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Buffer::K1 => 1 << 10,
+            Buffer::K4 => 4 << 10,
+            Buffer::K8 => 8 << 10,
+            Buffer::K32 => 32 << 10,
+        }
+    }
+}
+
 /// A way to hold a chatter who says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Arm {
@@ -73,6 +85,20 @@ impl Arm {
             Arm::DeepThread => p.threads.div_ceil(4),
             Arm::Socket => p.sockets,
             _ => p.tasks,
+        }
+    }
+
+    /// Seconds that one takes, about, to be there, to be woken and to go.
+    pub(super) fn each_s(self, p: &Params) -> f64 {
+        let (buffer, depth) = (p.buffer.bytes() as f64, p.depth.f());
+        match self {
+            Arm::Task | Arm::Nobody => 6e-6,
+            Arm::Late => 6e-6 + buffer * 1e-10,
+            Arm::Inline => 6e-6 + buffer * 1e-9,
+            Arm::DeepTask => 6e-6 + depth * 1e-10,
+            Arm::Socket => 6e-5,
+            Arm::Thread => 8e-5,
+            Arm::DeepThread => 8e-5 + depth * 4e-10,
         }
     }
 

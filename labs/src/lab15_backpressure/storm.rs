@@ -101,6 +101,13 @@ impl Storm {
         self.end + (1 + self.p.retries) as f64 * self.p.deadline.s()
     }
 
+    /// Attempts over all of its services, at the most.
+    pub(super) fn requests(&self) -> f64 {
+        let capacity = self.p.workers as f64 / self.p.service.s();
+        let came = self.p.calm * self.end + self.p.surge * self.p.surge_for.s();
+        self.systems as f64 * capacity * came * (1 + self.p.retries) as f64
+    }
+
     /// Stretches of arrivals to compare: before, while it is down, and at the end.
     pub(super) fn stretches(&self) -> [(&'static str, (f64, f64)); 3] {
         let t = self.p.deadline.s();

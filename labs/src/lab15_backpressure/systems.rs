@@ -200,7 +200,7 @@ impl Crowd {
 }
 
 /// Until all have drawn who will come.
-const READY: Duration = Duration::from_millis(200);
+pub(super) const READY: Duration = Duration::from_millis(200);
 
 /// Runs one condition.
 pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {

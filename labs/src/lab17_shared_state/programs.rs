@@ -45,6 +45,14 @@ impl Program {
         format!("program/{}", self.name())
     }
 
+    /// Whether it falls silent before it has ended.
+    pub(super) fn hangs(self) -> bool {
+        matches!(
+            self,
+            Program::HeldCurrent | Program::HeldMulti | Program::TwoOrders
+        )
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Program::HeldCurrent => "held-current",

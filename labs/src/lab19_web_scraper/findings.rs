@@ -39,29 +39,52 @@ pub(super) fn wall(p: &Params, products: usize) -> f64 {
     products as f64 * each * p.fetch.s() / p.limit as f64 + fill
 }
 
-/// Seconds that the experiment takes, roughly: for the bound on how long a run may be.
-pub(super) fn takes(p: &Params) -> f64 {
-    let waits = |n: usize| (n as f64 * p.busy).min(3.0) * p.retry_after as f64;
-    let crawls = p.products.iter().map(|n| wall(p, *n) + waits(*n));
-    let killed = wall(p, p.killed_products) + waits(p.killed_products) + p.kills as f64;
-    let limits = p
-        .limits
-        .iter()
-        .map(|m| limited(p, *m, 1.0, Overhead::default()).makespan(p.listed));
-    let learnt = p.samples as f64 * p.fetch.s() / p.limit as f64;
-    let each = (p.products.len() + p.kills + 1) as f64;
-    let backlogs = p
-        .backlogs
-        .iter()
-        .map(|n| *n as f64 * (p.fetch.s() / p.limit as f64).max(p.compute.s()));
-    let sessions = 6.0 * p.sessions as f64 * (p.session_fetch.s() / p.limit as f64 + 3e-4);
-    crawls.sum::<f64>()
-        + killed
-        + limits.sum::<f64>()
-        + learnt * each
-        + 2.0 * backlogs.sum::<f64>()
-        + sessions
-        + 6.0 * (p.stall.s() + 3.0 * p.fetch.s())
+/// Processor seconds of a page: to make it and send it, to read it and classify it, to keep what it said.
+fn page_s(p: &Params) -> f64 {
+    4e-4 + p.page.f() * 2.5e-8
+}
+
+/// Seconds that the experiment takes, roughly, with what takes a moment repeated so often: for what a run
+/// needs.
+pub(super) fn takes(p: &Params, repeats: f64) -> f64 {
+    let page = page_s(p);
+    // Of so many requests the unluckiest is asked to come back so often in a row. A client has patience,
+    // and there are three of them for a page.
+    let waits = |n: usize| {
+        if p.busy <= 0.0 {
+            return 0.0;
+        }
+        let often = (n as f64 * p.busy).min(1.0) * ((n as f64).ln() / -p.busy.ln()).max(1.0);
+        often * (p.retry_after as f64).max(0.05)
+    };
+    let again = 1.0 / (1.0 - p.busy.min(0.99));
+    let learnt = p.samples as f64 * (again * p.fetch.s() / p.limit as f64).max(page);
+    let crawl = |n: usize| {
+        let slowest = p.fetch.s() * p.slow_factor;
+        again * wall(p, n).max(n as f64 * page) + waits(n) + slowest + learnt + waits(p.samples)
+    };
+    let crawls: f64 = p.products.iter().map(|n| 0.1 + crawl(*n)).sum();
+    let killed = crawl(p.killed_products)
+        + p.kills as f64 * (0.2 + learnt + waits(p.samples) + p.limit as f64 * page);
+    let listed = p.listed as f64;
+    let limits = p.limits.iter().map(|m| {
+        let each = (p.fetch.s() / *m as f64).max(p.burden.s() + page);
+        0.05 + listed * each + p.fetch.s() + p.burden.s()
+    });
+    let backlogs = p.backlogs.iter().map(|n| {
+        0.05 + *n as f64
+            * (p.fetch.s() / p.limit as f64)
+                .max(p.compute.s() + 1e-4)
+                .max(page / 2.0)
+            + p.fetch.s()
+    });
+    let sent = |each: f64| {
+        p.sessions as f64 * (p.session_fetch.s() / p.limit as f64).max(each + page / 4.0)
+    };
+    let stuck = 2.0 * (0.05 + p.stall.s() + 4.0 * p.fetch.s() + 2.0 * p.limit as f64 * page / 2.0);
+    let read = (1.0 + MORE as f64) * p.samples as f64 + 2.0 * super::HELD_OUT as f64;
+    let moments = stuck + sent(1e-4) + sent(5e-5) + read * page / 4.0;
+    crawls + killed + limits.sum::<f64>() + 2.0 * backlogs.sum::<f64>() + repeats * moments
 }
 
 /// What the apparatus adds to the stages.

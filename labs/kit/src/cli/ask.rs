@@ -185,6 +185,7 @@ mod tests {
     use crate::{
         findings::Findings,
         lab::{Lab, Question, Sizes, entry},
+        needs::{Extent, Needs},
         session::Session,
         summary::Summary,
     };
@@ -229,6 +230,9 @@ mod tests {
             panel: 0,
             line: "goodput",
         }];
+        fn needs(_: &Params, _: &Extent) -> Needs {
+            Needs::default()
+        }
         fn measure(_: &Params, _: &mut Session) -> Result<()> {
             Ok(())
         }

@@ -18,7 +18,9 @@ use crate::{
     host::Host,
     http,
     lab::{Card, Experiment, Measure, Prepared},
-    limits, more, os,
+    limits, more,
+    needs::{self, Extent, Needs},
+    os,
     prediction::YOUR_CURVE,
     progress::Progress,
     record::{Point, Record, SCHEMA, Scale},
@@ -81,6 +83,9 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
     result
 }
 
+/// A run that takes so many seconds or more says first how long it takes.
+const LONG_S: f64 = 15.0;
+
 /// One lab with its own flags.
 pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsString>) -> Outcome {
     let matches = match parse(lab, name, &options) {
@@ -101,6 +106,7 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
 /// Several labs with their defaults; goes on when one fails.
 fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     check_keys(common, labs)?;
+    in_time(labs, common)?;
     let mut bench = Bench::new(common)?;
     let (mut failed, mut refuted) = (Vec::new(), false);
     for lab in labs {
@@ -140,6 +146,27 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     } else {
         Ok(())
     }
+}
+
+/// Looks how long each lab takes, so that none is refused after others have taken minutes.
+fn in_time(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
+    let mut refused = Vec::new();
+    for lab in labs {
+        let name = format!("labs run {}", lab.card().number);
+        let matches = parse(*lab, &name, &common.flags()).map_err(|e| anyhow!("{name}: {e}"))?;
+        // What else speaks against a lab costs it alone, when it has its turn.
+        let Ok(prepared) = lab.prepare(&matches) else {
+            continue;
+        };
+        let needs = common.needs(lab.card(), &prepared);
+        if let Err(Failed::Usage(why)) = common.in_time(lab.card(), &needs) {
+            refused.push(why);
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::Usage(refused.join("\n  ")))
 }
 
 fn with_name(name: &str, options: &[OsString]) -> Vec<OsString> {
@@ -229,8 +256,8 @@ impl Common {
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
         }
-        if self.python {
-            words.push("--python".into());
+        for (given, word) in [(self.python, "--python"), (self.long, "--long")] {
+            words.extend(given.then(|| word.to_string()));
         }
         words.into_iter().map(OsString::from).collect()
     }
@@ -242,6 +269,27 @@ impl Common {
             return 0.0;
         }
         f64::from(self.more) / 100.0
+    }
+
+    fn trials(&self, card: &Card) -> usize {
+        self.trials.map_or(card.trials(self.scale), usize::from)
+    }
+
+    /// What a run of the lab needs.
+    fn needs(&self, card: &Card, prepared: &Prepared) -> Needs {
+        let needs = (prepared.needs)(&Extent {
+            scale: self.scale,
+            trials: self.trials(card),
+            one_at_a_time: self.scale == Scale::Full || self.one_at_a_time || self.target.is_some(),
+            with_python: self.python,
+        });
+        needs.of_a_run(self.scale, self.more())
+    }
+
+    /// Refuses a run that takes longer than its scale allows.
+    fn in_time(&self, card: &Card, needs: &Needs) -> Outcome {
+        let why = needs.too_long(card, self.scale).filter(|_| !self.long);
+        why.map_or(Ok(()), |why| Err(Failed::Usage(why)))
     }
 
     fn target(&self) -> Result<Option<ServerUrl>, Failed> {
@@ -294,9 +342,18 @@ impl Bench {
         let card = lab.card();
         let common = self.common.clone();
         let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
+        let needs = common.needs(card, &prepared);
+        common.in_time(card, &needs)?;
+        if let Some(why) = needs.too_large(card) {
+            return Err(Failed::Usage(why));
+        }
         if !common.json {
+            let length = match needs.seconds {
+                ..LONG_S => String::new(),
+                seconds => format!("\nAbout {}.", needs::words(seconds)),
+            };
             print(format!(
-                "\n{}: {}\n{}\n",
+                "\n{}: {}\n{}{length}\n",
                 card.id(),
                 card.title,
                 card.question
@@ -355,11 +412,10 @@ impl Bench {
         } else {
             Progress::shown(&card.id())
         };
-        let trials = common.trials.map_or(card.trials(common.scale), usize::from);
         let mut session = Session::new(
             common.scale,
             common.seed,
-            trials,
+            common.trials(card),
             host.clone(),
             self.stop.clone(),
             progress,
@@ -367,7 +423,9 @@ impl Bench {
         session.target = self.target.as_ref().map(|url| url.reveal().to_string());
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
-        let Prepared { params, measure } = prepared;
+        let Prepared {
+            params, measure, ..
+        } = prepared;
         let blank = Record {
             schema: SCHEMA,
             lab: card.id(),

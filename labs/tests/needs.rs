@@ -1,0 +1,242 @@
+//! What runs need is known before they begin: for every lab, at every scale, with whatever flags.
+
+use clap::{Arg, ArgAction, Command};
+use lab_kit::{
+    lab::Experiment,
+    needs::{Extent, Needs, limit_s},
+    record::Scale,
+};
+use labs::SYLLABUS;
+
+const SCALES: [Scale; 3] = [Scale::Smoke, Scale::Quick, Scale::Full];
+
+fn command(lab: &dyn Experiment) -> Command {
+    lab.flags(Command::new("lab").no_binary_name(true))
+        .args_override_self(true)
+}
+
+fn extent(lab: &dyn Experiment, scale: Scale) -> Extent {
+    Extent {
+        scale,
+        trials: lab.card().trials(scale),
+        one_at_a_time: scale == Scale::Full,
+        with_python: false,
+    }
+}
+
+/// What a run with these flags needs; what the parser or the lab says, if it says no.
+fn needs(lab: &dyn Experiment, extent: &Extent, words: &[String]) -> Result<Needs, String> {
+    let matches = command(lab).try_get_matches_from(words);
+    let matches = matches.map_err(|e| e.to_string())?;
+    let prepared = lab.prepare(&matches)?;
+    Ok((prepared.needs)(extent))
+}
+
+fn words(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(|word| word.to_string()).collect()
+}
+
+fn assert_sensible(what: &str, needs: &Needs) {
+    for (name, value) in [
+        ("seconds", needs.seconds),
+        ("memory", needs.memory),
+        ("disk", needs.disk),
+    ] {
+        assert!(value.is_finite() && value >= 0.0, "{what}: {name} {value}");
+    }
+    assert!(
+        needs.seconds > 0.0 && !needs.less.is_empty(),
+        "{what}: {needs:?}"
+    );
+}
+
+#[test]
+fn every_lab_runs_as_it_is_at_every_scale() {
+    for lab in SYLLABUS {
+        for scale in SCALES {
+            let extent = extent(*lab, scale);
+            let needs = needs(*lab, &extent, &words(lab.card().preset(scale))).unwrap();
+            let what = format!("{} at {scale} scale", lab.card().id());
+            println!("{what}: {needs:?}");
+            assert_sensible(&what, &needs);
+            // With what is measured on, on a slower machine, and some trials more.
+            assert!(
+                2.0 * needs.seconds < limit_s(scale),
+                "{what}: {} s",
+                needs.seconds
+            );
+            assert!(needs.memory < 1e9 && needs.disk < 1e9, "{what}: {needs:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_lab_tells_its_reader_to_try_may_be_run() {
+    for lab in SYLLABUS {
+        for (line, _) in lab.card().next {
+            let (program, flags) = line.split_once(" -- ").unwrap_or((line, ""));
+            if !program.contains(&format!("--bin {}", lab.card().id())) {
+                continue;
+            }
+            let flags = split(flags);
+            let mut extent = extent(*lab, Scale::Quick);
+            let mut own = Vec::new();
+            let mut flags = flags.into_iter();
+            while let Some(flag) = flags.next() {
+                match flag.as_str() {
+                    "--trials" => extent.trials = flags.next().unwrap().parse().unwrap(),
+                    "--python" => extent.with_python = true,
+                    "--state" => own.clear(),
+                    _ => own.push(flag),
+                }
+            }
+            if line.contains("--state") || line.contains("--program") {
+                continue;
+            }
+            let needs = needs(*lab, &extent, &own).unwrap_or_else(|e| panic!("{line}: {e}"));
+            println!("{line}: {needs:?}");
+            assert_sensible(line, &needs);
+            assert!(
+                1.33 * needs.seconds < limit_s(Scale::Quick),
+                "{line}: {} s",
+                needs.seconds
+            );
+        }
+    }
+}
+
+/// A command line in words; only quotes are special.
+fn split(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    let words = parts.flat_map(|(i, part)| match i % 2 {
+        0 => part.split_whitespace().map(str::to_string).collect(),
+        _ => vec![part.to_string()],
+    });
+    words.collect()
+}
+
+/// Values that one or another kind of flag takes, at the ends and in between.
+const VALUES: [&str; 40] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "7",
+    "10",
+    "16",
+    "50",
+    "64",
+    "100",
+    "256",
+    "500",
+    "1000",
+    "1024",
+    "5000",
+    "20000",
+    "65536",
+    "100000",
+    "1000000",
+    "1000000000",
+    "4294967295",
+    "18446744073709551615",
+    "0.001",
+    "0.01",
+    "0.1",
+    "0.5",
+    "0.9",
+    "0.95",
+    "1.02",
+    "5.0",
+    "1ns",
+    "1us",
+    "100us",
+    "1ms",
+    "1s1s",
+    "1h",
+    "1B",
+    "1KB",
+    "64MB",
+    "1024GB",
+];
+
+/// Values that this flag takes: of those above, lists of them, and what it lists itself.
+fn values(lab: &dyn Experiment, flag: &Arg) -> Vec<String> {
+    let parsed = |value: &String| {
+        let words = [format!("--{}={value}", flag.get_long().unwrap())];
+        let matches = command(lab).try_get_matches_from(&words);
+        matches.is_ok()
+    };
+    let mut tried: Vec<String> = VALUES.iter().map(|v| v.to_string()).collect();
+    if flag.get_value_delimiter().is_some() {
+        let lists = VALUES
+            .iter()
+            .flat_map(|v| [vec![*v; 3].join(","), vec![*v; 60].join(",")]);
+        tried.extend(lists.collect::<Vec<_>>());
+    }
+    let listed = flag.get_possible_values().into_iter();
+    tried.extend(listed.map(|v| v.get_name().to_string()));
+    tried.retain(parsed);
+    tried
+}
+
+/// Flags with a value that change an experiment: not those of processes that a lab starts itself.
+fn flags(lab: &dyn Experiment) -> Vec<Arg> {
+    let command = command(lab);
+    let all = command.get_arguments().filter(|flag| {
+        matches!(flag.get_action(), ArgAction::Set | ArgAction::Append) && !flag.is_hide_set()
+    });
+    all.cloned().collect()
+}
+
+#[test]
+fn no_value_of_a_flag_makes_a_run_of_unknown_length() {
+    let mut seen = 0;
+    for lab in SYLLABUS {
+        let (mut random, id) = (u64::from(lab.card().number), lab.card().id());
+        let mut dice = |sides: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % sides
+        };
+        let all: Vec<Vec<String>> = flags(*lab)
+            .iter()
+            .map(|flag| {
+                let name = flag.get_long().unwrap().to_string();
+                let values = values(*lab, flag);
+                values
+                    .into_iter()
+                    .map(|v| format!("--{name}={v}"))
+                    .collect()
+            })
+            .collect();
+        let singly = all.iter().flatten().map(|word| vec![word.clone()]);
+        let mut tried: Vec<Vec<String>> = singly.collect();
+        let some: Vec<&Vec<String>> = all.iter().filter(|words| !words.is_empty()).collect();
+        for _ in 0..200 {
+            let mut one = || {
+                let of = some[dice(some.len())];
+                of[dice(of.len())].clone()
+            };
+            tried.push(vec![one(), one()]);
+        }
+        for given in tried {
+            for scale in [Scale::Smoke, Scale::Quick] {
+                // What is given comes in place of the scale's own.
+                let preset = lab.card().preset(scale).chunks(2).filter(|pair| {
+                    !given
+                        .iter()
+                        .any(|word| word.starts_with(&format!("{}=", pair[0])))
+                });
+                let mut all: Vec<String> = preset.flatten().map(|word| word.to_string()).collect();
+                all.extend(given.iter().cloned());
+                if let Ok(needs) = needs(*lab, &extent(*lab, scale), &all) {
+                    assert_sensible(&format!("{id} {all:?}"), &needs);
+                    seen += 1;
+                }
+            }
+        }
+    }
+    println!("{seen} runs");
+    assert!(seen > 4000, "{seen}");
+}
