@@ -997,7 +997,7 @@ impl Recorder {
             self.gauge("process_cpu_share", ours / available);
         }
         if let (Some(ours), Some(all)) = (ours, all) {
-            self.gauge("others_cpu_share", (all - ours).max(0.0) / available);
+            self.gauge("others_cpu_share", ((all - ours) / available).clamp(0.0, 1.0));
         }
         if let Some(bytes) = os::resident_bytes() {
             self.gauge("resident_mb", bytes as f64 / 1e6);
