@@ -240,10 +240,11 @@ impl Common {
     }
 
     fn target(&self) -> Result<Option<ServerUrl>, Failed> {
-        let Some(text) = &self.target else {
+        let Some(given) = &self.target else {
             return Ok(None);
         };
-        let url = reqwest::Url::parse(text.reveal())
+        let text = address::shown(given.reveal());
+        let url = reqwest::Url::parse(given.reveal())
             .map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
         if url.scheme() != "http" {
             return Err(Failed::Usage(format!(
@@ -256,7 +257,7 @@ impl Common {
                 "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
             )));
         }
-        Ok(Some(text.reveal().trim_end_matches('/').into()))
+        Ok(Some(given.reveal().trim_end_matches('/').into()))
     }
 }
 
