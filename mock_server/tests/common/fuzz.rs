@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 /// What is tried when nobody asks for more.
-const CASES: u64 = 20_000;
+const CASES: u64 = 5_000;
 
 /// Calls `check` with samples in which bytes, parts and `words` have been changed, left out, repeated and put in. Its
 /// random numbers belong to the case.
