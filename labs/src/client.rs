@@ -59,7 +59,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use reqwest::{
@@ -78,6 +78,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     pool: reqwest::Client,
+    largest_body: usize,
     permits: Option<Semaphore>,
     attempt_timeout: Duration,
     deadline: Duration,
@@ -509,11 +510,13 @@ pub enum Kind {
     Broken,
     /// An answer that is no success.
     Status(u16),
+    /// A body longer than what is read.
+    TooLarge,
     /// The breaker is open: nothing was sent.
     BreakerOpen,
     /// The deadline passed before anything was sent: the wait for a permit took too long.
     NoPermit,
-    /// It can never be sent: a wrong URL, a redirect without end.
+    /// It can never be sent: a wrong URL.
     Invalid,
 }
 
@@ -556,7 +559,7 @@ pub fn judge(kind: Kind, retry_after: Option<Duration>, idempotent: bool) -> Ret
         Kind::Connect => Retry::Yes,
         Kind::BreakerOpen => Retry::No(GaveUp::Breaker),
         Kind::NoPermit => Retry::No(GaveUp::Deadline),
-        Kind::Invalid => Retry::No(GaveUp::Permanent),
+        Kind::Invalid | Kind::TooLarge => Retry::No(GaveUp::Permanent),
         Kind::Status(code) if !matches!(code, 408 | 429 | 500 | 502 | 503 | 504) => {
             Retry::No(GaveUp::Permanent)
         }
@@ -574,7 +577,7 @@ fn health(kind: Kind) -> Health {
     match kind {
         Kind::Timeout | Kind::Connect | Kind::Broken => Health::Bad,
         Kind::Status(500 | 502 | 503 | 504) => Health::Bad,
-        Kind::Status(_) => Health::Good,
+        Kind::Status(_) | Kind::TooLarge => Health::Good,
         Kind::BreakerOpen | Kind::NoPermit | Kind::Invalid => Health::Unknown,
     }
 }
@@ -613,6 +616,7 @@ impl fmt::Display for FetchError {
             Kind::Connect => write!(f, "no connection")?,
             Kind::Broken => write!(f, "the connection broke")?,
             Kind::Status(code) => write!(f, "status {code}")?,
+            Kind::TooLarge => write!(f, "the answer is too large")?,
             Kind::BreakerOpen => write!(f, "the breaker is open")?,
             Kind::NoPermit => write!(f, "no permit in time")?,
             Kind::Invalid => write!(f, "it cannot be sent")?,
@@ -626,6 +630,8 @@ impl fmt::Display for FetchError {
         f.write_str(match (self.gave_up, self.kind) {
             (_, Kind::NoPermit) => "raise the concurrency or the deadline, or send less",
             (_, Kind::Invalid) => "correct the URL",
+            (_, Kind::TooLarge) => "raise the largest body, or ask for less",
+            (_, Kind::Status(300..=399)) => "the service is elsewhere: correct the URL",
             (GaveUp::Permanent, _) => "correct the request: trying again cannot help",
             (GaveUp::NotIdempotent, _) => {
                 "it may have been carried out: find out before sending it again, or give it an idempotency key"
@@ -682,7 +688,7 @@ pub struct Stats {
     pub timeouts: u64,
     /// Attempts without a connection.
     pub no_connection: u64,
-    /// Attempts whose connection broke.
+    /// Attempts whose connection broke, or whose answer was too large.
     pub broken: u64,
     /// Attempts with an answer that was no success, by status.
     pub statuses: BTreeMap<u16, u64>,
@@ -715,6 +721,7 @@ impl Stats {
 /// How a [`Client`] is to be.
 pub struct Builder {
     pool: Option<reqwest::Client>,
+    largest_body: usize,
     concurrency: Option<usize>,
     attempt_timeout: Duration,
     deadline: Duration,
@@ -785,7 +792,16 @@ impl Builder {
         }
     }
 
-    /// Connections made elsewhere, with other roots, proxies or redirects. A pool with a limit of
+    /// Most bytes of a body (16 MB). A service that sends without end would else take all memory.
+    pub fn largest_body(self, bytes: usize) -> Builder {
+        Builder {
+            largest_body: bytes,
+            ..self
+        }
+    }
+
+    /// Connections made elsewhere, with other roots, proxies or redirects: without this there are no
+    /// proxies, not even those of the environment, and a redirect is an answer. A pool with a limit of
     /// its own is a second, hidden semaphore: requests wait in it while their timeout runs.
     pub fn pool(self, pool: reqwest::Client) -> Builder {
         Builder {
@@ -825,16 +841,12 @@ impl Builder {
         }
         let pool = match self.pool {
             Some(pool) => pool,
-            // reqwest's pool opens as many connections as are asked for and keeps them for the
-            // next request. It must not repeat requests by itself: attempts are counted here.
-            None => reqwest::Client::builder()
-                .retry(reqwest::retry::never())
-                .build()
-                .map_err(|e| BuildError(format!("the connection pool cannot be made: {e}")))?,
+            None => connections()?,
         };
         let budget = self.budget.map(Budget::build).transpose()?;
         Ok(Client(Arc::new(Inner {
             pool,
+            largest_body: self.largest_body,
             permits: self.concurrency.map(Semaphore::new),
             attempt_timeout: self.attempt_timeout,
             deadline: self.deadline,
@@ -850,11 +862,27 @@ impl Builder {
     }
 }
 
+/// reqwest's pool opens as many connections as are asked for and keeps them for the next request. It must
+/// not repeat requests by itself: attempts are counted here.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "made to be copied: it knows nothing of the kit"
+)]
+fn connections() -> Result<reqwest::Client, BuildError> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .map_err(|e| BuildError(format!("the connection pool cannot be made: {e}")))
+}
+
 impl Client {
     /// A client to be described.
     pub fn builder() -> Builder {
         Builder {
             pool: None,
+            largest_body: 16 << 20,
             concurrency: Some(64),
             attempt_timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(60),
@@ -1156,6 +1184,18 @@ impl Inner {
         }))
     }
 
+    /// The body, piece by piece, so that no service decides how much memory it takes.
+    async fn body(&self, mut response: reqwest::Response) -> Result<Bytes, Failure> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = response.chunk().await? {
+            if whole.len() + piece.len() > self.largest_body {
+                return Err(Kind::TooLarge.into());
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
     async fn send(&self, request: &Request) -> Result<Bytes, Failure> {
         let sent = self
             .pool
@@ -1165,7 +1205,7 @@ impl Inner {
         let response = sent.send().await?;
         let status = response.status();
         if status.is_success() {
-            return Ok(response.bytes().await?);
+            return self.body(response).await;
         }
         let retry_after = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -1175,7 +1215,7 @@ impl Inner {
         };
         // A short body read to its end leaves the connection fit for the next request.
         if response.content_length().is_some_and(|n| n <= 64 << 10) {
-            let _ = response.bytes().await;
+            let _ = self.body(response).await;
         }
         Err(Failure {
             retry_after,
@@ -1188,7 +1228,7 @@ impl Inner {
         match kind {
             Kind::Timeout => books.timeouts += 1,
             Kind::Connect => books.no_connection += 1,
-            Kind::Broken => books.broken += 1,
+            Kind::Broken | Kind::TooLarge => books.broken += 1,
             Kind::Status(code) => *books.statuses.entry(code).or_default() += 1,
             Kind::BreakerOpen | Kind::NoPermit | Kind::Invalid => {}
         }

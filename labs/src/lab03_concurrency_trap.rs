@@ -330,16 +330,7 @@ impl Lab for ConcurrencyTrap {
 
 /// One request. `send` takes what the timeout allows; a refusal is an error like any other status.
 async fn fetch(client: reqwest::Client, url: String) -> Outcome {
-    let answer = async {
-        client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .bytes()
-            .await
-    };
-    Outcome::of(answer.await)
+    Outcome::of(http::get(&client, url).await)
 }
 
 /// A client with open connections: a burst shall measure the service, not the handshakes.
@@ -349,7 +340,7 @@ async fn client(
     timeout: Duration,
     connections: usize,
 ) -> Result<reqwest::Client> {
-    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, service, connections).await?;
     Ok(client)
 }
@@ -407,7 +398,7 @@ async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usiz
 async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Result<()> {
     let service = r.upstream(spec).await?;
     let hasty = client(&r, &service, timeout, fall.burst).await?;
-    let patient = reqwest::Client::new();
+    let patient = http::client();
     let arrivals = Open {
         rate: fall.rate,
         poisson: false,

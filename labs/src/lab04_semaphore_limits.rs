@@ -271,22 +271,13 @@ impl Lab for SemaphoreLimits {
 
 /// One request. The clock of the client's timeout starts here.
 async fn fetch(client: reqwest::Client, url: String) -> Outcome {
-    let answer = async {
-        client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .bytes()
-            .await
-    };
-    Outcome::of(answer.await)
+    Outcome::of(http::get(&client, url).await)
 }
 
 /// No limit: lab03's burst.
 async fn unlimited(r: Recorder, spec: Spec, timeout: Duration, n: usize) -> Result<()> {
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, n).await?;
     let load = r
         .load()
@@ -305,7 +296,7 @@ async fn limited_inside(
     m: usize,
 ) -> Result<()> {
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, n).await?;
     let load = r.load();
     let burst = load.burst(n, |_| {
@@ -322,7 +313,7 @@ async fn limited_inside(
 /// The right way: one semaphore for all.
 async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize) -> Result<()> {
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, m).await?;
     let semaphore = Arc::new(Semaphore::new(m));
     let load = r.load();
@@ -397,7 +388,7 @@ async fn adaptive(
     late: f64,
 ) -> Result<()> {
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, start).await?;
     let limit = Arc::new(Adaptive::new(start, late));
     let load = r.load();

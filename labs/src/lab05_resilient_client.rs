@@ -592,7 +592,7 @@ async fn outage(r: Recorder, p: Arc<Params>, arm: &str, begin: Duration) -> Resu
         let origin = Instant::now();
         (origin + down.from, origin + down.until)
     };
-    let pool = reqwest::Client::new();
+    let pool = http::client();
     let arrivals = Arc::new(Mutex::new(Vec::new()));
     let seen = arrivals.clone();
     let client = p
@@ -711,9 +711,9 @@ fn call(client: &Client, url: String) -> impl Future<Output = Outcome> + Send + 
 
 fn fate(error: &FetchError) -> Outcome {
     match error.kind {
-        Kind::Status(429 | 503) => Outcome::Rejected,
+        Kind::Status(code) => Outcome::of_status(code),
         Kind::Timeout => Outcome::TimedOut,
-        Kind::Status(code) => Outcome::Failed(Failure::Status(code)),
+        Kind::TooLarge => Outcome::Failed(Failure::TooLarge),
         Kind::Connect => Outcome::Failed(Failure::Connect),
         Kind::Broken => Outcome::Failed(Failure::Broken),
         _ => Outcome::Failed(Failure::Other),

@@ -780,7 +780,7 @@ impl Pipeline {
         folder: &Path,
         sent: Option<&Sent>,
     ) -> Result<Pipeline> {
-        let pool = reqwest::Client::new();
+        let pool = http::client();
         r.connect(&pool, service, arm.width).await?;
         let client = Client::builder()
             .pool(pool)

@@ -475,8 +475,7 @@ impl Job {
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Bytes> {
-    let answer = client.get(url).send().await?.error_for_status()?;
-    Ok(answer.bytes().await?)
+    Ok(http::get(client, url).await?)
 }
 
 /// Calibration: fetches at so many a time, with nothing to process.
@@ -604,7 +603,7 @@ async fn connected(
     connections: usize,
 ) -> Result<(Service, reqwest::Client)> {
     let service = r.upstream(job.upstream(connections)).await?;
-    let client = reqwest::Client::new();
+    let client = http::client();
     r.connect(&client, &service, connections).await?;
     Ok((service, client))
 }
@@ -618,7 +617,7 @@ struct Desk {
 
 impl Desk {
     fn open(r: &Recorder, service: &Service) -> Result<Desk> {
-        let (runtime, client) = (event_loop()?, reqwest::Client::new());
+        let (runtime, client) = (event_loop()?, http::client());
         runtime.block_on(r.connect(&client, service, 1))?;
         let url = service.url();
         Ok(Desk {

@@ -575,7 +575,7 @@ impl Tools {
                 .post(format!("{}/store", self.url))
                 .body(item.to_string()),
         };
-        request.send().await?.error_for_status()?.bytes().await?;
+        http::success(request.send().await?).await?;
         let (lane, name) = (which.lane(worker), (item + 1).to_string());
         self.r.span(&lane, &name, start, Instant::now());
         if let Store = which {
@@ -635,7 +635,7 @@ where
     ];
     runtime.block_on(async {
         let service = r.upstream(spec).await?;
-        let client = reqwest::Client::new();
+        let client = http::client();
         r.connect(&client, &service, c + d).await?;
         let tools = Tools {
             r: r.clone(),

@@ -494,7 +494,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
         route("/store", &store.service),
     ];
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::new();
+    let client = http::client();
     r.connect(&client, &service, fetch.width + store.width)
         .await?;
 
@@ -580,7 +580,7 @@ async fn ask(request: &reqwest::RequestBuilder) -> Outcome {
     let Some(request) = request.try_clone() else {
         return Outcome::Aborted;
     };
-    let answer = async { request.send().await?.error_for_status()?.bytes().await };
+    let answer = async { http::success(request.send().await?).await };
     Outcome::of(answer.await)
 }
 
@@ -784,7 +784,7 @@ async fn one_by_one(r: &Recorder, requests: usize) -> Result<()> {
     let service = r
         .upstream(Spec::new(MAX_SLOTS, ServiceTime::Constant(REQUEST)))
         .await?;
-    let client = reqwest::Client::new();
+    let client = http::client();
     r.connect(&client, &service, 1).await?;
     for _ in 0..requests {
         let start = Instant::now();

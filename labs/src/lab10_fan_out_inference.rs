@@ -323,7 +323,7 @@ impl Lab for FanOutInference {
                 "--answers",
                 "2000",
             ],
-            trials: (6, 5),
+            trials: (3, 5),
         },
     };
 
@@ -591,7 +591,7 @@ fn answer(
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let service = runtime.block_on(r.upstream(p.services()))?;
-    let client = reqwest::Client::new();
+    let client = http::client();
     runtime.block_on(r.connect(&client, &service, sources.len()))?;
     let scene = Scene {
         r: r.clone(),
@@ -657,11 +657,7 @@ impl Drop for Ends<'_> {
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Outcome {
-    let answer = async {
-        let answer = client.get(url).send().await?;
-        answer.error_for_status()?.bytes().await
-    };
-    Outcome::of(answer.await)
+    Outcome::of(http::get(client, url).await)
 }
 
 /// A second request when the first one is late; the first answer counts, and the other request is
@@ -698,7 +694,7 @@ async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>) -> Result
         ..Spec::new(MAX_SLOTS, ServiceTime::Constant(asked.usual))
     };
     let service = r.upstream(spec).await?;
-    let client = reqwest::Client::new();
+    let client = http::client();
     r.connect(&client, &service, 3 * asked.clients).await?;
     let url = service.url();
     let (books, load) = (r.clone(), r.load());

@@ -446,7 +446,7 @@ fn two_limits(
         .build()?;
     let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(p.fetch.duration()));
     let service = Arc::new(runtime.block_on(r.upstream(spec))?);
-    let client = reqwest::Client::new();
+    let client = http::client();
     runtime.block_on(r.connect(&client, &service, io))?;
 
     let (fetched, to_compute) = async_channel::bounded::<Outcome>(CHANNEL);
@@ -496,11 +496,7 @@ fn two_limits(
 }
 
 async fn fetch(client: &reqwest::Client, url: String) -> Outcome {
-    let answer = async {
-        let answer = client.get(url).send().await?;
-        answer.error_for_status()?.bytes().await
-    };
-    Outcome::of(answer.await)
+    Outcome::of(http::get(client, url).await)
 }
 
 /// So many threads that begin together; each returns how many items it did. Notes what the

@@ -99,6 +99,7 @@ use std::{
 };
 
 use crate::client::{Backoff, Client, FetchError, Kind, Request, Retries};
+use anyhow::ensure;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use lab_kit::{host, prelude::*};
 use mock_server::{By, Every, Faults, Upstream};
@@ -393,6 +394,9 @@ impl Lab for ProductionPipeline {
     };
 
     fn check(p: &Params) -> Result<(), String> {
+        if let Some(url) = &p.upstream {
+            http::site("--upstream", &url.as_str().into())?;
+        }
         // A timeout close to what it guards would decide by chance.
         for (name, time, limit) in [
             ("fetch", p.fetch, p.fetch_timeout),
@@ -594,9 +598,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(p: &'a Params, tools: &'a Tools, url: String, store: Store, log: Log) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .retry(reqwest::retry::never())
-            .build()?;
+        let http = http::builder().build()?;
         let retries = p.attempts as u32 - 1;
         let client = Client::builder()
             .pool(http.clone())
@@ -875,6 +877,13 @@ fn by_itself(p: &Params, dir: &Path) -> Result<()> {
     println!(
         "{} items: {} in the database, {} in the fallback file, {} failed",
         p.items, books.in_database, books.in_fallback, books.failed
+    );
+    ensure!(
+        books.failed < p.items,
+        "every item failed, the last lines above say why: is {} the upstream of this lab?",
+        p.upstream
+            .as_deref()
+            .map_or("it".into(), lab_kit::address::shown)
     );
     Ok(())
 }

@@ -286,7 +286,7 @@ impl Lab for SharedState {
                 "100ms",
             ],
             full: &["--window", "150ms"],
-            trials: (3, 5),
+            trials: (2, 5),
         },
     };
 

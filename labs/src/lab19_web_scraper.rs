@@ -383,7 +383,7 @@ impl Lab for WebScraper {
             return Err("--page must be at most 1MB".into());
         }
         if let Some(site) = &p.upstream {
-            worker::permitted(site, false)?;
+            worker::permitted("--upstream", &site.as_str().into())?;
         }
         if p.state.is_some() {
             // No experiment: as long as it takes.
@@ -499,9 +499,7 @@ fn no_site(error: FetchError) -> anyhow::Error {
 
 /// One pool of connections for everybody, and the limit for the host.
 fn client(p: &Params, limit: usize, seed: u64) -> Result<(Client, reqwest::Client)> {
-    let http = reqwest::Client::builder()
-        .retry(reqwest::retry::never())
-        .build()?;
+    let http = http::builder().build()?;
     let patience = p.fetch.duration().mul_f64(10.0 * p.slow_factor) + Duration::from_secs(5);
     let client = Client::builder()
         .pool(http.clone())
@@ -717,19 +715,18 @@ async fn sessions(r: &Recorder, p: &Params, session: Sessions) -> Result<()> {
         ..p.spec(p.calm(r.seed(), p.sessions), p.limit)
     };
     let upstream = r.upstream(spec).await?;
-    let shared = &reqwest::Client::new();
+    let shared = &http::client();
     let urls = (0..p.sessions).map(|n| format!("{}/p/{n}", upstream.url()));
     let start = Instant::now();
     let bytes: usize = stream::iter(urls)
         .map(|url| async move {
             let client = match session {
                 // The wrong way: a new client has a new pool, and the pool no connection.
-                Sessions::Each => reqwest::Client::new(),
+                Sessions::Each => http::client(),
                 // The right way: whoever comes next finds the connection of whoever was there before.
                 Sessions::Shared => shared.clone(),
             };
-            let answer = client.get(url).send().await?.error_for_status()?;
-            anyhow::Ok(answer.bytes().await?.len())
+            anyhow::Ok(http::get(&client, url).await?.len())
         })
         .buffer_unordered(p.limit)
         .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })

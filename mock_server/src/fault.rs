@@ -196,6 +196,12 @@ impl FromStr for Chance {
     }
 }
 
+impl fmt::Display for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.probability, self.status)
+    }
+}
+
 impl FromStr for Every {
     type Err = ParseError;
 
@@ -215,6 +221,16 @@ impl FromStr for Every {
             ..Faults::default()
         };
         faults.check().map(|()| every)
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            By::Arrival => "",
+            By::Item => "item:",
+        };
+        write!(f, "{by}{}:{}", self.nth, self.status)
     }
 }
 
@@ -248,6 +264,12 @@ impl fmt::Display for Outage {
             Compact(self.until),
             self.status
         )
+    }
+}
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.probability, self.factor)
     }
 }
 

@@ -6,7 +6,7 @@
 //! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
 //! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own.
 //! - [`site`]: a shop of generated pages, to be crawled.
-//! - [`Upstream`]: one upstream, running on a thread and a port of its own.
+//! - [`Upstream`]: one upstream, running on a thread and a port of its own. [`room`]: whether there can be one more.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,6 +26,7 @@
 #![warn(missing_docs)]
 
 mod fault;
+mod limits;
 pub mod queue;
 mod service;
 pub mod site;
@@ -33,6 +34,7 @@ mod spec;
 mod upstream;
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
+pub use limits::room;
 pub use service::{ParseError, Sampler, Service};
 pub use site::Site;
 pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, MAX_TIME, Make, Route, Slots, Spec};

@@ -1,11 +1,14 @@
 //! The upstream as a program of its own, for any client.
 
+mod bodies;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use mock_server::site::MAX_PRODUCTS;
 use mock_server::{
     Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Site, Spec,
     Tail, Upstream,
@@ -16,6 +19,9 @@ use tokio::sync::mpsc;
 ///
 /// SLOTS requests are served at a time, each for SERVICE; QUEUE more may wait; the rest are refused with 503. Every
 /// path answers the same 256 bytes. Capacity is SLOTS/SERVICE: 1000 requests/s by default.
+///
+/// Bodies of requests are read into memory, up to 1 MB in any case. On Linux a connection that sends more than 16 MB
+/// ahead of its answers, or 1 MB when memory is short, is cut off.
 #[derive(Parser)]
 #[command(name = "mock_server", version)]
 struct Args {
@@ -32,7 +38,7 @@ struct Args {
     #[arg(long, default_value = "400", value_parser = queue, allow_negative_numbers = true)]
     queue: Places,
     /// Seed of service times and faults
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// What a refusal or a 429 asks the client to wait; sent in whole seconds, rounded up; 0s sends nothing
     #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
@@ -41,7 +47,7 @@ struct Args {
     #[arg(long = "route", value_name = "PATH=SERVICE[@SLOTS[:QUEUE]]")]
     routes: Vec<Route>,
     /// A shop to crawl, with so many products, in place of the same bytes for every path
-    #[arg(long, value_name = "PRODUCTS")]
+    #[arg(long, value_name = "PRODUCTS", value_parser = products, allow_negative_numbers = true)]
     site: Option<u64>,
     /// Fail by chance, e.g. 0.05:500
     #[arg(long = "fail", value_name = "PROBABILITY:STATUS")]
@@ -56,10 +62,10 @@ struct Args {
     #[arg(long, value_name = "PROBABILITY:FACTOR")]
     slow: Option<Tail>,
     /// Break answers off after half of what they promise
-    #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY")]
+    #[arg(long, default_value = "0", value_name = "PROBABILITY", value_parser = probability, allow_negative_numbers = true)]
     truncate: f64,
     /// Reset connections in place of an answer
-    #[arg(long, default_value_t = 0.0, value_name = "PROBABILITY")]
+    #[arg(long, default_value = "0", value_name = "PROBABILITY", value_parser = probability, allow_negative_numbers = true)]
     cut: f64,
     /// Print JSON lines
     #[arg(long)]
@@ -91,6 +97,25 @@ fn queue(text: &str) -> Result<Places, String> {
     }
 }
 
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("allowed is a whole number, 0 to {}", u64::MAX))
+}
+
+fn products(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(products) if (1..=MAX_PRODUCTS).contains(&products) => Ok(products),
+        _ => Err(format!("allowed is 1 to {MAX_PRODUCTS}")),
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(probability) if (0.0..=1.0).contains(&probability) => Ok(probability),
+        _ => Err("allowed is 0 to 1".into()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "allowed is a number and its unit, as in 100ms or 2s".into())
@@ -118,6 +143,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
+    quieten();
     match run(args.listen, spec, args.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -127,9 +153,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// wiremock panics at a request it cannot read: a client that left in mid-body, a target that is no URL. It costs
+/// that connection only, and is no news to whoever runs the server.
+fn quieten() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let file = panic.location().map_or("", |at| at.file());
+        if !(file.contains("wiremock") && file.ends_with("request.rs")) {
+            others(panic);
+        }
+    }));
+}
+
 fn run(listen: SocketAddr, spec: Spec, json: bool) -> io::Result<()> {
     // One file descriptor a connection; where the limit stays low, few connections still work.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+    mock_server::room()?;
     let (stop, mut stopped) = mpsc::unbounded_channel();
     ctrlc::set_handler(move || {
         // Nobody listens any more once the server is stopping.
@@ -156,6 +195,7 @@ fn run(listen: SocketAddr, spec: Spec, json: bool) -> io::Result<()> {
         let ended = tokio::select! {
             _ = stopped.recv() => false,
             () = upstream.ended() => true,
+            never = bodies::bound(upstream.address()) => match never {},
         };
         let counters = upstream.shutdown().await;
         say(&if json {
@@ -164,8 +204,7 @@ fn run(listen: SocketAddr, spec: Spec, json: bool) -> io::Result<()> {
             counters.to_string()
         });
         if ended {
-            let text =
-                "the server could not accept a connection; the limit on open files may be too low";
+            let text = "the server could not accept a connection: there were more than the limit on open files allows; raise it, as with `ulimit -n 20000`";
             return Err(io::Error::other(text));
         }
         Ok(())

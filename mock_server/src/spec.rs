@@ -131,6 +131,7 @@ fn places(places: Option<usize>) -> Result<(), ParseError> {
 #[derive(Debug, Clone)]
 pub struct Route {
     /// `/weather` means `/weather` and all below it, `/weather/oslo`, but not `/weatherman`.
+    /// It is compared with paths as they are sent: `%C3%A9`, not `é`.
     pub path_prefix: String,
     /// How long a request holds its slot.
     pub service: Service,
@@ -179,12 +180,41 @@ impl Route {
                 self.path_prefix
             )));
         }
+        if !is_sent(&self.path_prefix) {
+            return Err(ParseError::new(format!(
+                "no request would match the route `{}`: write the path as it is sent, without query, dots to go up by or characters that are sent as %20 and the like",
+                self.path_prefix
+            )));
+        }
         if let Slots::Own { slots: own, queue } = self.slots {
             slots(own)?;
             places(queue)?;
         }
         self.body.check()?;
         self.service.check()
+    }
+}
+
+/// True when a request can have this path: it arrives coded, and without dots to go up by.
+fn is_sent(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\"#<>?\\^`{}".contains(&b);
+    let goes_up = |part: &str| {
+        let part = part.to_ascii_lowercase().replace("%2e", ".");
+        part == "." || part == ".."
+    };
+    path.bytes().all(plain) && !path.split('/').any(goes_up)
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.path_prefix, self.service)?;
+        match self.slots {
+            Slots::Shared => Ok(()),
+            Slots::Own { slots, queue } => {
+                write!(f, "@{slots}")?;
+                queue.map_or(Ok(()), |places| write!(f, ":{places}"))
+            }
+        }
     }
 }
 

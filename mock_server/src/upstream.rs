@@ -18,7 +18,7 @@ use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::queue::{Admission, Queue};
 use crate::spec::{Asked, Body, Slots};
-use crate::{ParseError, Sampler, Spec};
+use crate::{ParseError, Sampler, Spec, limits};
 
 /// Connections the kernel holds until the server accepts them. With the usual 128 a burst loses SYNs, which the
 /// clients see as latencies of 1 s and more.
@@ -27,6 +27,9 @@ const BACKLOG: i32 = 8192;
 /// Requests after which wiremock's copies of them (about 4 KB each) are dropped. wiremock numbers its resets in
 /// 16 bits and checks the sum where overflow checks are on, so those builds spend theirs more slowly.
 const KEPT: u64 = if cfg!(debug_assertions) { 2048 } else { 256 };
+
+/// Bytes of bodies after which they are dropped sooner.
+const KEPT_BYTES: u64 = 16 << 20;
 
 /// The path of the handshake that ends [`Upstream::start`]; an ordinary path from then on.
 const READY: &str = "/.mock_server/ready";
@@ -116,20 +119,20 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// A spec that fails its [check](Spec::check) (`InvalidInput`); an address that is busy (`AddrInUse`), not
-    /// allowed or not this machine's; a server that does not answer, which is what running out of threads or file
-    /// descriptors looks like (`TimedOut` and others).
+    /// A spec that fails its [check](Spec::check) (`InvalidInput`); a limit on threads or open files that leaves no
+    /// [room](crate::room); an address that is busy (`AddrInUse`), not allowed or not this machine's; a server that does not
+    /// answer (`TimedOut` and others).
     pub async fn start_on(listen: SocketAddr, spec: Spec) -> io::Result<Self> {
         spec.check().map_err(invalid)?;
+        limits::room()?;
         let listener = bind(listen, spec.faults.cut > 0.0)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}")))?;
         let address = listener.local_addr()?;
-        let server = MockServer::builder()
+        let starting = MockServer::builder()
             .listener(listener)
             .disable_request_recording()
-            .start()
-            .await;
-        let server = Arc::new(server);
+            .start();
+        let server = Arc::new(limits::start(starting).await?);
         let (life, ended) = watch::channel(());
         let (mounted, unmounted) = watch::channel(());
         let mounted = Arc::new(mounted);
@@ -143,6 +146,7 @@ impl Upstream {
             life: Mutex::new(Some(life)),
             open: AtomicBool::new(false),
             kept: AtomicU64::new(0),
+            kept_bytes: AtomicU64::new(0),
             resets: AtomicU32::new(0),
         });
         for mock in mocks(&shared, mounted) {
@@ -150,10 +154,13 @@ impl Upstream {
         }
         let (reply, answered) = oneshot::channel();
         let target = reachable(address);
-        std::thread::Builder::new().spawn(move || {
+        let greeting = move || {
             // The receiver is gone when the caller has given up on the start.
             let _ = reply.send(handshake(target));
-        })?;
+        };
+        std::thread::Builder::new()
+            .spawn(greeting)
+            .map_err(|error| limits::no_threads(error.kind()))?;
         answered.await.unwrap_or_else(|_| {
             let ended = "the server's handshake ended before its answer";
             Err(io::Error::other(ended))
@@ -210,7 +217,7 @@ impl Upstream {
     /// Drops the copies wiremock keeps of the requests it has seen, about 4 KB each. It changes nothing else and
     /// no request notices.
     ///
-    /// The upstream does it by itself every few hundred requests, and every [`Upstream::reset`] does it too. Builds
+    /// The upstream does it by itself every few hundred requests or 16 MB of bodies, and every [`Upstream::reset`] does it too. Builds
     /// with debug assertions stop after 65,535 times, 134 million requests.
     ///
     /// # Errors
@@ -322,6 +329,7 @@ struct Shared {
     life: Mutex<Option<watch::Sender<()>>>,
     open: AtomicBool,
     kept: AtomicU64,
+    kept_bytes: AtomicU64,
     resets: AtomicU32,
 }
 
@@ -393,6 +401,7 @@ impl Shared {
     /// steps and no request can come between them.
     fn forget(self: &Arc<Self>, done: Option<oneshot::Sender<()>>) {
         self.kept.store(0, Relaxed);
+        self.kept_bytes.store(0, Relaxed);
         let Some(runtime) = self.runtime.get() else {
             return;
         };
@@ -522,11 +531,10 @@ impl Epoch {
         if let Some(slow) = faults.tail
             && tail < slow.probability
         {
-            service = Duration::try_from_secs_f64(service.as_secs_f64() * slow.factor)
-                .unwrap_or(Duration::MAX);
+            service = longer(service, slow.factor);
         }
         if let Some(reply) = reply.filter(|reply| reply.factor != 1.0) {
-            service = service.mul_f64(reply.factor);
+            service = longer(service, reply.factor);
         }
         let wait = self.spec.retry_after;
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -586,7 +594,10 @@ impl Match for Gate {
         if self.0.is_handshake(request) {
             return false;
         }
-        if self.0.kept.fetch_add(1, Relaxed) + 1 >= KEPT {
+        let body = request.body.len() as u64;
+        let kept = self.0.kept.fetch_add(1, Relaxed) + 1;
+        let bytes = self.0.kept_bytes.fetch_add(body, Relaxed) + body;
+        if kept >= KEPT || bytes >= KEPT_BYTES {
             self.0.forget(None);
         }
         let mut epoch = self.0.epoch();
@@ -737,6 +748,11 @@ impl Lateness {
         let next = (now + error / Self::WEIGHT).max(0).cast_unsigned();
         self.0.store(next.min(Self::MOST), Relaxed);
     }
+}
+
+/// `Duration::mul_f64` without its panic.
+fn longer(time: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,81 +1,11 @@
 //! The program itself.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+mod common;
 
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mock_server"));
-    command.args(args);
-    command
-}
+use std::io::Write;
+use std::net::TcpListener;
 
-fn output(args: &[&str]) -> Output {
-    command(args).output().unwrap()
-}
-
-struct Server {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
-    address: String,
-}
-
-impl Server {
-    fn start(args: &[&str]) -> Self {
-        let mut child = command(&["--listen", "127.0.0.1:0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("unexpected first line {line:?}"))
-            .to_owned();
-        Self {
-            child,
-            out,
-            address,
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// Sends `signal` and returns the exit code and the rest of its output.
-    #[cfg(unix)]
-    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-        let code = self.child.wait().unwrap().code();
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        (code, rest)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::{Server, output};
 
 #[test]
 fn it_serves_and_tells_where() {
@@ -85,7 +15,6 @@ fn it_serves_and_tells_where() {
     assert!(first.ends_with(std::str::from_utf8(mock_server::BODY).unwrap()));
     assert!(server.get("/any/path").starts_with("HTTP/1.1 500"));
     assert!(!server.address.ends_with(":0"), "{}", server.address);
-    let _ = &server.out;
 }
 
 #[cfg(unix)]
@@ -94,9 +23,10 @@ fn signals_end_it_with_zero_and_its_counters() {
     for signal in ["TERM", "INT"] {
         let server = Server::start(&["--service", "1ms"]);
         server.get("/");
-        let (code, rest) = server.stop(signal);
-        assert_eq!(code, Some(0), "{signal}");
-        assert!(rest.starts_with("arrived 1 admitted 1 "), "{rest}");
+        let ended = server.stop(signal);
+        assert_eq!(ended.code, Some(0), "{signal}");
+        assert!(ended.out.starts_with("arrived 1 admitted 1 "), "{ended:?}");
+        assert_eq!(ended.said, "", "nothing to warn of");
     }
 }
 
@@ -105,12 +35,20 @@ fn signals_end_it_with_zero_and_its_counters() {
 #[test]
 fn it_ends_while_answers_are_due() {
     let server = Server::start(&["--service", "1h"]);
-    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let mut stream = server.connect();
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
         .unwrap();
-    let (code, _) = server.stop("TERM");
-    assert_eq!(code, Some(0));
+    assert_eq!(server.stop("TERM").code, Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn it_warns_when_other_machines_may_reach_it() {
+    let server = Server::start_on("0.0.0.0:0", &["--service", "1ms"]);
+    assert!(server.get("/").starts_with("HTTP/1.1 200"));
+    let said = server.stop("TERM").said;
+    assert!(said.starts_with("warning: listening on 0.0.0.0:"), "{said}");
 }
 
 #[test]

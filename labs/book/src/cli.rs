@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
-    cli::{Failed, LOCAL, entries, pretty, print, whole},
+    cli::{Failed, LOCAL, entries, pretty, print, say, whole},
     compare::Comparison,
     lab::Experiment,
     store::write_whole,
@@ -82,7 +82,7 @@ pub fn book(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Resul
     let (entries, sound) = entries(syllabus, &book.dir)?;
     let site = site::site(syllabus, &entries)?;
     for error in &site.left_out {
-        eprintln!("left out: {error:#}");
+        say(format!("left out: {error:#}"));
     }
     for (name, page) in &site.pages {
         write_whole(&book.out.join(name), page.as_bytes())

@@ -38,7 +38,7 @@ pub fn page(comparison: &Comparison, a: &str, b: &str) -> anyhow::Result<String>
     let mut foot = Html::new();
     foot.element(
         "p",
-        "Made by labs compare from records alone. A ratio's interval joins those of its two values; it excludes 1 by chance once in twenty times.",
+        "Made by labs compare from records alone. A ratio's interval joins those of its two values and what disturbed them; it excludes 1 by chance once in twenty times.",
     );
     Page {
         lang: "en",
@@ -61,11 +61,12 @@ fn summary(comparison: &Comparison) -> Html {
         rows.collect::<Vec<_>>()
     };
     let changed = with("changed");
-    let (judged, chance) = comparison.by_chance();
+    let chance = comparison.chance();
     let mut out = Html::new();
     let flags = comparison.labs.iter().filter(|lab| !lab.flags.is_empty());
     let cells = [
         ("Changed beyond noise", changed.len()),
+        ("Could be chance", with("could be chance").len()),
         ("Within noise", with("within noise").len()),
         ("The same", with("same").len()),
         ("Not alike, not judged", with("not alike").len()),
@@ -78,30 +79,19 @@ fn summary(comparison: &Comparison) -> Html {
     out.push(&Html::trusted(format!(
         "<dl class=\"strip wide\">\n{cells}</dl>\n"
     )));
-    if judged > 0 {
-        out.element(
-            "p",
-            &format!(
-                "Of {judged} comparisons with an interval about {} would show a change by chance alone, if nothing had changed.",
-                number(chance.ceil())
-            ),
-        );
+    if !chance.is_empty() {
+        out.element("p", &format!("Note: {chance}."));
     }
     if !changed.is_empty() {
         out.element("h2", "What changed beyond noise");
         let items: String = changed
             .iter()
             .map(|row| {
-                let how = match row.ratio {
-                    Some(ratio) if ratio > 1.0 => "more",
-                    Some(_) => "less",
-                    None => "",
-                };
                 format!(
-                    "<li>{}: {}: B is {} times A: {how}</li>\n",
+                    "<li>{}: {}: {}</li>\n",
                     escaped(&row.lab),
                     escaped(&row.named()),
-                    escaped(&row.ratio_text())
+                    escaped(&row.change())
                 )
             })
             .collect();
@@ -123,6 +113,9 @@ fn section(lab: &Compared) -> Html {
             "p class=\"note\"",
             &format!("{why}. The ratios are shown and not judged."),
         );
+    }
+    for what in &lab.aside {
+        inside.element("p class=\"note\"", &format!("{what}."));
     }
     if !lab.rows.is_empty() {
         inside.push(&table(lab));

@@ -14,9 +14,9 @@ use lab_book::{
 use lab_kit::{
     answer::{Relation, Theory},
     cli,
-    compare::Comparison,
+    compare::{Comparison, Row},
     lab::{defaults, filled},
-    record::Record,
+    record::{Record, Trial},
     report::Entry,
     store,
 };
@@ -347,6 +347,46 @@ fn only_like_runs_are_judged() {
     is_sound("comparison", &page, &HashSet::new());
     assert!(page.contains("not judged"));
 
+    let target = |url: &str| of(&|r: &mut Record| r.target = Some(url.into()));
+    let against = compare(&target("http://127.0.0.1:8080"));
+    assert!(
+        against.all_notes()[0]
+            .contains("load on its own upstream against load on http://127.0.0.1:8080"),
+        "{:?}",
+        against.all_notes()
+    );
+    assert!(
+        against
+            .rows()
+            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
+    );
+    // Records from before it was a field have it in the command, and a password in there is not shown.
+    let one = target("http://127.0.0.1:8080/");
+    let words = [
+        "labs run 3 --target http://127.0.0.1:8080",
+        "labs run 3 --target=http://127.0.0.1:8080/",
+    ];
+    for command in words {
+        let older = of(&|r| r.command = command.into());
+        let comparison = Comparison::of(("A", &one), ("B", &older));
+        assert!(
+            comparison.all_notes().is_empty(),
+            "{:?}",
+            comparison.all_notes()
+        );
+    }
+    let secret = compare(&of(&|r| {
+        r.command = "labs run 3 --target http://anna:hunter2@h".into()
+    }));
+    let notes = secret.all_notes().join("\n");
+    assert!(
+        notes.contains("anna:***@h") && !notes.contains("hunter2"),
+        "{notes}"
+    );
+    let seed = compare(&of(&|r| r.seed = 7));
+    assert_eq!(seed.all_notes(), ["lab03: other seeds: 1 against 7"]);
+    assert!(seed.rows().all(|row| row.judgement != "not alike"));
+
     let other_flags = compare(&of(&|r| r.params["queue"] = 100.into()));
     assert_eq!(other_flags.rows().count(), 0);
     assert!(
@@ -354,6 +394,42 @@ fn only_like_runs_are_judged() {
         "{:?}",
         other_flags.all_notes()
     );
+}
+
+/// Every other round of a run is one by itself: two runs of one program on one machine.
+#[test]
+fn two_halves_of_a_run_show_no_change() {
+    let slow = ["lab03", "lab04", "lab15"];
+    let half = |first: usize| -> Vec<Entry> {
+        let quick = records()
+            .into_iter()
+            .filter(|r| !slow.contains(&r.lab.as_str()));
+        let halved = quick.map(|mut record| {
+            for point in &mut record.points {
+                let mine = |t: &Trial| t.round as usize % 2 == first;
+                if point.trials.iter().filter(|t| mine(t)).count() > 0 {
+                    point.trials.retain(mine);
+                }
+            }
+            record
+        });
+        halved.filter_map(entry).collect()
+    };
+    let comparison = Comparison::of(("A", &half(0)), ("B", &half(1)));
+    let rows = |word: &str| {
+        // What was measured in few rounds only may be in one half only.
+        let both = |row: &&Row| row.a.is_some() && row.b.is_some();
+        let rows = comparison.rows().filter(|row| row.judgement == word);
+        rows.filter(both)
+            .map(|row| (row.lab.as_str(), row.named(), row.change()))
+            .collect::<Vec<_>>()
+    };
+    assert!(rows("changed").is_empty(), "{:#?}", rows("changed"));
+    let (judged, chance) = comparison.by_chance();
+    let beyond = rows("could be chance");
+    assert!(judged > 50, "{judged}");
+    // Twice as many as are announced is more than chance makes of as few.
+    assert!(beyond.len() as f64 <= 2.0 * chance.ceil(), "{beyond:#?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::{
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
-    cli::Failed,
+    clean,
+    cli::{Failed, say},
     findings::number,
     lab::{Card, Experiment},
     prediction::{Point, Scored},
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{
-    brief, counted,
+    alone, brief, counted,
     digest::{Claimed, Digest, digest},
     end_of, factor,
     handin::{self, Found},
@@ -33,8 +34,9 @@ const TOLD: usize = 20;
 /// Puts many students' results together: what they predicted, what they measured, on which machines
 ///
 /// A FILE is a folder of records, a .zip, .tar.gz or .tar archive of one or of many such folders, or a
-/// folder that holds all of these. Nothing is unpacked to the disk. What is damaged is listed and left
-/// out.
+/// folder that holds all of these, however deep: a folder per student, as learning platforms give them.
+/// Nothing is unpacked to the disk and no link is followed. What is damaged, and what is nothing that can be
+/// read, is listed and left out.
 #[derive(Parser, Debug)]
 #[command(name = "class")]
 struct Flags {
@@ -62,7 +64,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
     let class = Class::read(syllabus, &flags.files);
     for left in &class.left_out {
-        eprintln!("left out: {}: {}", left.what, left.why);
+        say(format!("left out: {}: {}", left.what, left.why));
     }
     if class.sets.is_empty() {
         let why = "no result set could be read: a FILE is a folder with labNN.json, or a .zip or .tar.gz archive of one";
@@ -234,13 +236,21 @@ type Of = (String, Digest);
 impl Class {
     /// Reads everything that these paths lead to.
     pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
-        let sources = handin::expand(files);
+        let handin::Sources {
+            sets: sources,
+            left_out: others,
+        } = handin::expand(files);
         let folder = shared_folder(&sources);
         let parts: Vec<(Vec<Of>, Vec<LeftOut>)> = sources
             .par_iter()
             .map(|source| read_source(syllabus, source, &folder))
             .collect();
-        let (mut digests, mut left_out) = (Vec::new(), Vec::new());
+        let other = |(path, why): (PathBuf, String)| LeftOut {
+            what: end_of(&path),
+            why,
+        };
+        let mut left_out: Vec<LeftOut> = others.into_iter().map(other).collect();
+        let mut digests = Vec::new();
         for (good, bad) in parts {
             digests.extend(good);
             left_out.extend(bad);
@@ -421,7 +431,7 @@ fn read_source(
     let end = handin::read(source, &mut |found: Found| {
         let digested = found
             .text
-            .and_then(|text| digest(syllabus, &found.file, &text));
+            .and_then(|text| alone(|| digest(syllabus, &found.file, &text)));
         match digested {
             Ok(digest) => good.push((found.set, digest)),
             Err(why) => {
@@ -556,7 +566,7 @@ fn claims(digests: &[Of], class: &mut Class) {
 
 /// A claim's text may hold the flags of a record.
 fn brief_claim(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    clean::brief(text, 300)
 }
 
 fn far_off(

@@ -2,7 +2,9 @@
 //!
 //! Everything is read in memory and nothing is ever written, so that no path of an archive can lead
 //! anywhere. Only files called `labNN.json` are read, each with a limit; how much an archive may unpack
-//! to is limited as well, whatever it says about itself.
+//! to is limited as well, whatever it says about itself. Folders are searched like archives: as deep as
+//! people nest them, without following links. Whatever else is there is named, with the reason why it was
+//! not read; only what the program itself puts beside records is passed over.
 
 use std::{
     collections::HashSet,
@@ -19,8 +21,13 @@ const RECORD: u64 = 16 << 20;
 const INNER: u64 = 64 << 20;
 /// Most bytes that an archive may unpack to.
 const UNPACKED: u64 = 2 << 30;
-/// Most files in an archive.
+/// Most files in an archive, or in a folder with all its folders.
 const ENTRIES: usize = 100_000;
+/// Most folders inside each other.
+const DEPTH: usize = 16;
+/// So many files of an archive or a folder are named for not being read, and ten times as many of those that
+/// may have been meant to be.
+const NAMED: usize = 100;
 /// Longest path in a tar archive, in bytes.
 const PATH: u64 = 4096;
 
@@ -34,37 +41,171 @@ pub struct Found {
     pub text: Result<String>,
 }
 
-/// The result sets that these paths lead to: a folder of records, an archive or a record is one; a
-/// folder without records stands for what is in it.
-pub fn expand(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut sources = Vec::new();
-    for path in paths {
-        let inside = path.is_dir() && !holds_records(path);
-        let entries = if inside { listed(path) } else { Vec::new() };
-        let known =
-            |p: &PathBuf| p.is_dir() && holds_records(p) || is_archive_name(&p.to_string_lossy());
-        let hand_ins: Vec<PathBuf> = entries.into_iter().filter(known).collect();
-        if hand_ins.is_empty() {
-            sources.push(path.clone());
-        }
-        sources.extend(hand_ins);
-    }
-    sources
+/// What paths lead to.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Folders of records, archives, single records: each can be [`read`].
+    pub sets: Vec<PathBuf>,
+    /// What else there is, and why it is not read.
+    pub left_out: Vec<(PathBuf, String)>,
 }
 
-fn listed(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten();
+/// The result sets that these paths lead to: a file is one, and a folder stands for every folder of records
+/// and every archive in it, however deep.
+pub fn expand(paths: &[PathBuf]) -> Sources {
+    let mut all = Sources::default();
+    for path in paths {
+        let mut search = Search::default();
+        if path.is_dir() {
+            search.folder(path, 0);
+        }
+        let Search { found, named, .. } = search;
+        if found.sets.is_empty() && found.left_out.is_empty() {
+            // Reading it says what is wrong with it.
+            all.sets.push(path.clone());
+        }
+        all.sets.extend(found.sets);
+        all.left_out.extend(found.left_out);
+        let more = named.more().map(|more| (path.clone(), more));
+        all.left_out.extend(more);
+    }
+    all
+}
+
+/// A folder that is searched.
+#[derive(Default)]
+struct Search {
+    found: Sources,
+    entries: usize,
+    named: Named,
+}
+
+/// How many files were named for not being read, and how many more there are.
+#[derive(Default)]
+struct Named {
+    so_far: usize,
+    unnamed: usize,
+}
+
+impl Named {
+    /// True when one more, which is not read for this reason, is to be named.
+    fn one(&mut self, why: &str) -> bool {
+        let most = if why == NEITHER { NAMED } else { 10 * NAMED };
+        let named = self.so_far < most;
+        *if named {
+            &mut self.so_far
+        } else {
+            &mut self.unnamed
+        } += 1;
+        named
+    }
+
+    fn more(&self) -> Option<String> {
+        (self.unnamed > 0).then(|| format!("and {} more files that are not read", self.unnamed))
+    }
+}
+
+impl Search {
+    fn leave_out(&mut self, path: &Path, why: impl Into<String>) {
+        let why = why.into();
+        if self.named.one(&why) {
+            self.found.left_out.push((path.to_path_buf(), why));
+        }
+    }
+
+    fn folder(&mut self, dir: &Path, depth: usize) {
+        let paths = match listed(dir) {
+            Ok(paths) => paths,
+            Err(why) => return self.leave_out(dir, format!("it cannot be read: {why}")),
+        };
+        if paths.is_empty() && depth > 0 {
+            self.leave_out(dir, "it is empty");
+        }
+        let before = self.entries;
+        self.entries += paths.len();
+        if self.entries > ENTRIES {
+            let why =
+                format!("there are more than {ENTRIES} files up to here: give fewer at a time");
+            // Said once, not by every folder round it.
+            if before <= ENTRIES {
+                self.leave_out(dir, why);
+            }
+            return;
+        }
+        let mut any = false;
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if is_record_name(&name) {
+                // Read with its folder, which also says what is wrong with it.
+                any = true;
+            } else {
+                self.entry(&path, &name, depth);
+            }
+        }
+        if any {
+            self.found.sets.push(dir.to_path_buf());
+        }
+    }
+
+    fn entry(&mut self, path: &Path, name: &str, depth: usize) {
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        if is_aside(name) || is_ours(&folder.to_string_lossy(), name) {
+            return;
+        }
+        match fs::symlink_metadata(path).map(|about| about.file_type()) {
+            Err(why) => self.leave_out(path, format!("it cannot be read: {why}")),
+            Ok(kind) if kind.is_symlink() => self.leave_out(path, LINK),
+            Ok(kind) if kind.is_dir() && depth < DEPTH => self.folder(path, depth + 1),
+            Ok(kind) if kind.is_dir() => {
+                self.leave_out(path, format!("more than {DEPTH} folders are round it"));
+            }
+            Ok(kind) if !kind.is_file() => self.leave_out(path, NO_FILE),
+            Ok(_) if is_archive_name(name) => self.found.sets.push(path.to_path_buf()),
+            Ok(_) => self.leave_out(path, no_record(name)),
+        }
+    }
+}
+
+const LINK: &str = "it is a link, and none is followed";
+const NO_FILE: &str = "it is no plain file";
+const NO_NAME: &str = "the name of a file in it cannot be read";
+const NEITHER: &str = "it is neither a record (labNN.json) nor an archive of records";
+
+/// Why a file of this name is nothing that is read.
+fn no_record(name: &str) -> &'static str {
+    const PACKED: [&str; 14] = [
+        "7z", "rar", "xz", "bz2", "gz", "zst", "lz", "lz4", "lzma", "txz", "tbz", "tbz2", "tzst",
+        "z",
+    ];
+    let name = name.to_ascii_lowercase();
+    match name.rsplit_once('.').map(|(_, end)| end) {
+        Some(end) if PACKED.contains(&end) => {
+            "what is packed like this is not read: pack it as .zip or .tar.gz"
+        }
+        Some("json") => "it is not called labNN.json: rename it, if it is a record",
+        _ => NEITHER,
+    }
+}
+
+/// A folder or file with nothing that is handed in: earlier runs belong to the journal, and systems add
+/// things of their own.
+fn is_aside(name: &str) -> bool {
+    let of_systems = ["__MACOSX", "Thumbs.db", "desktop.ini"];
+    name == "history" || name.starts_with('.') || of_systems.contains(&name)
+}
+
+/// What this program puts beside records.
+fn is_ours(folder: &str, name: &str) -> bool {
+    let is_picture = name.ends_with(".svg") || name.ends_with(".png");
+    name == "report.md" || (folder == "charts" && is_picture)
+}
+
+/// What is in a folder, in the order of the names, up to what is too much.
+fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir)?.take(ENTRIES + 1);
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     paths.sort();
-    paths
-}
-
-fn holds_records(dir: &Path) -> bool {
-    let is_record = |path: PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        is_record_name(&name)
-    };
-    listed(dir).into_iter().any(is_record)
+    Ok(paths)
 }
 
 /// "lab03.json".
@@ -108,7 +249,9 @@ pub fn read(path: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
         return Ok(());
     }
     let mut seen = Seen::default();
-    archive(file, head, "", true, &mut seen, each)?;
+    let end = archive(file, head, "", true, &mut seen, each);
+    seen.rest(each);
+    end?;
     ensure!(seen.any, "it holds no labNN.json");
     Ok(())
 }
@@ -126,14 +269,17 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn folder(dir: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
     let mut any = false;
-    for path in listed(dir) {
+    for path in listed(dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !is_record_name(&name) {
             continue;
         }
         any = true;
         let open = || {
-            ensure!(path.is_file(), "it is not a plain file");
+            ensure!(
+                fs::symlink_metadata(&path)?.is_file(),
+                "it is not a plain file"
+            );
             text(File::open(&path)?)
         };
         each(Found {
@@ -173,9 +319,29 @@ struct Seen {
     files: HashSet<String>,
     entries: usize,
     unpacked: u64,
+    named: Named,
 }
 
 impl Seen {
+    /// Names something that is not read, unless too much of it is nothing of ours.
+    fn other(&mut self, set: String, file: String, why: &str, each: &mut dyn FnMut(Found)) {
+        if self.named.one(why) {
+            let text = Err(anyhow::anyhow!("{why}"));
+            each(Found { set, file, text });
+        }
+    }
+
+    /// How many were not named.
+    fn rest(&self, each: &mut dyn FnMut(Found)) {
+        if let Some(more) = self.named.more() {
+            each(Found {
+                set: String::new(),
+                file: String::new(),
+                text: Err(anyhow::anyhow!(more)),
+            });
+        }
+    }
+
     fn entry(&mut self) -> Result<()> {
         self.entries += 1;
         ensure!(self.entries <= ENTRIES, "it has more than {ENTRIES} files");
@@ -205,7 +371,12 @@ enum Kind {
         file: String,
         why: &'static str,
     },
-    Other,
+    Other {
+        set: String,
+        file: String,
+        why: &'static str,
+    },
+    Aside,
 }
 
 fn kind(path: &str, inside: &str, deeper: bool) -> Kind {
@@ -217,20 +388,48 @@ fn kind(path: &str, inside: &str, deeper: bool) -> Kind {
         ("", one) | (one, "") => one.to_string(),
         (a, b) => format!("{a}/{b}"),
     };
-    if deeper && is_archive_name(name) && !name.starts_with("._") {
-        return Kind::Archive(join(&join(inside, folder), name));
-    }
-    // Earlier runs belong to the journal; macOS adds a shadow of every file.
-    let aside = parts().any(|p| p == "history" || p == "__MACOSX");
-    if !is_record_name(name) || aside {
-        return Kind::Other;
+    let aside = |part: &str| is_aside(part) && part != "." && part != "..";
+    if parts().any(aside) || is_aside(name) || is_ours(parts().next_back().unwrap_or(""), name) {
+        return Kind::Aside;
     }
     let (set, file) = (join(inside, folder), name.to_string());
-    if parts().any(|p| p == "..") || path.starts_with('/') {
-        let why = "its path leads out of the archive";
-        return Kind::Refused { set, file, why };
+    match (is_archive_name(name), is_record_name(name)) {
+        (true, _) if deeper => Kind::Archive(join(&set, name)),
+        (true, _) => {
+            let why = "it is an archive in an archive in an archive: pack it less often";
+            Kind::Other { set, file, why }
+        }
+        (_, true) if parts().any(|p| p == "..") || path.starts_with('/') => {
+            let why = "its path leads out of the archive";
+            Kind::Refused { set, file, why }
+        }
+        (_, true) => Kind::Record { set, file },
+        _ => {
+            let why = no_record(name);
+            Kind::Other { set, file, why }
+        }
     }
-    Kind::Record { set, file }
+}
+
+/// Names an entry that holds nothing which could be read.
+fn pass(
+    path: &str,
+    inside: &str,
+    deeper: bool,
+    why: &str,
+    seen: &mut Seen,
+    each: &mut dyn FnMut(Found),
+) {
+    let (set, file) = match kind(path, inside, deeper) {
+        Kind::Aside => return,
+        Kind::Archive(name) => (name, String::new()),
+        Kind::Record { set, file } | Kind::Refused { set, file, .. } => {
+            seen.any = true;
+            (set, file)
+        }
+        Kind::Other { set, file, .. } => (set, file),
+    };
+    seen.other(set, file, why, each);
 }
 
 /// Hands on what one entry holds.
@@ -243,7 +442,8 @@ fn take(
     each: &mut dyn FnMut(Found),
 ) -> Result<()> {
     match kind(path, inside, deeper) {
-        Kind::Other => {}
+        Kind::Aside => {}
+        Kind::Other { set, file, why } => seen.other(set, file, why, each),
         Kind::Refused { set, file, why } => {
             seen.any = true;
             each(Found {
@@ -315,20 +515,16 @@ fn zipped<R: Read + Seek>(
         seen.entry()?;
         let name = zip.name_for_index(index).and_then(Result::ok);
         let Some(name) = name.map(|name| name.into_owned()) else {
+            seen.other(inside.into(), String::new(), NO_NAME, each);
             continue;
         };
         match zip.by_index(index) {
-            Ok(mut entry) if entry.is_file() && !entry.is_symlink() => {
+            Ok(entry) if entry.is_symlink() => pass(&name, inside, deeper, LINK, seen, each),
+            Ok(mut entry) if entry.is_file() => {
                 take(&name, inside, deeper, &mut entry, seen, each)?;
             }
             Ok(_) => {}
-            Err(why) => {
-                if let Kind::Record { set, file } = kind(&name, inside, deeper) {
-                    seen.any = true;
-                    let text = Err(anyhow::Error::from(why));
-                    each(Found { set, file, text });
-                }
-            }
+            Err(why) => pass(&name, inside, deeper, &why.to_string(), seen, each),
         }
     }
     Ok(())
@@ -389,9 +585,17 @@ fn tarred(
         } else {
             let name = long.take();
             let name = name.unwrap_or_else(|| entry.path_bytes().into_owned());
-            if kind.is_file() {
-                let name = String::from_utf8_lossy(&name).into_owned();
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let linked = kind.is_symlink() || kind.is_hard_link();
+            // Headers of other entries are no entries.
+            let about = kind.is_dir() || kind.is_pax_global_extensions() || kind.is_gnu_longlink();
+            if name.is_empty() {
+                seen.other(inside.into(), String::new(), NO_NAME, each);
+            } else if kind.is_file() {
                 take(&name, inside, deeper, &mut entry, seen, each)?;
+            } else if !about {
+                let why = if linked { LINK } else { NO_FILE };
+                pass(&name, inside, deeper, why, seen, each);
             }
         }
     }
@@ -456,11 +660,22 @@ mod tests {
             ("alice/charts/lab03-trap.svg", b"chart"),
             ("bob/results/local/lab03.json", b"b"),
             ("__MACOSX/alice/lab03.json", b"shadow"),
+            ("alice/report.md", b"report"),
+            ("alice/.DS_Store", b"system"),
             ("alice/lab3.json", b"other"),
+            ("carol.7z", b"7z"),
+            ("dave/labs.tar.xz", b"xz"),
         ];
+        let refused = |set: &str, file: &str| {
+            let why = format!("refused: {}", no_record(file));
+            three(set, file, &why)
+        };
         let expected = [
             three("alice", "lab03.json", "a"),
             three("bob/results/local", "lab03.json", "b"),
+            refused("alice", "lab3.json"),
+            refused("", "carol.7z"),
+            refused("dave", "labs.tar.xz"),
         ];
         assert_eq!(
             found("x.zip", &zipped(entries)),
@@ -483,11 +698,16 @@ mod tests {
         ]);
         let (all, end) = found("all.zip", &bytes);
         assert_eq!(all[0], three("Bob/local.zip", "lab01.json", "1"));
-        assert_eq!((all[1].0.as_str(), all.len()), ("Eve/evil.zip", 2));
+        assert_eq!((all[1].0.as_str(), all.len()), ("Eve/evil.zip", 3));
         assert!(
             all[1].2.starts_with("refused: it is a damaged .zip"),
             "{all:?}"
         );
+        assert_eq!(
+            (all[2].0.as_str(), all[2].1.as_str()),
+            ("Joe/deep.zip", "x.zip")
+        );
+        assert!(all[2].2.contains("in an archive in an archive"), "{all:?}");
         assert_eq!(end, "");
     }
 
@@ -542,7 +762,8 @@ mod tests {
             "x.tar.gz",
             &tarred(&[(&endless, b"1"), ("lab04.json", b"2")]),
         );
-        assert_eq!(all, [three("", "lab04.json", "2")]);
+        let unnamed = three("", "", &format!("refused: {NO_NAME}"));
+        assert_eq!(all, [unnamed, three("", "lab04.json", "2")]);
     }
 
     #[test]
@@ -568,21 +789,126 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_hand_ins_stands_for_them() {
+    fn links_and_much_that_is_nothing_are_named_in_archives() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, "a/lab03.json", "/etc/passwd")
+            .unwrap();
+        let (all, end) = found("x.tar", &tar.into_inner().unwrap());
+        assert_eq!(all, [three("a", "lab03.json", &format!("refused: {LINK}"))]);
+        assert_eq!(end, "");
+
+        let names: Vec<String> = (0..NAMED + 7).map(|i| format!("{i}.txt")).collect();
+        let mut entries: Vec<(&str, &[u8])> =
+            names.iter().map(|n| (n.as_str(), &b""[..])).collect();
+        entries.push(("lab03.json", b"1"));
+        let (all, end) = found("x.zip", &zipped(&entries));
+        assert_eq!((all.len(), end.as_str()), (NAMED + 2, ""));
+        assert_eq!(all[NAMED], three("", "lab03.json", "1"));
+        assert!(all[NAMED + 1].2.contains("7 more"), "{:?}", all.last());
+    }
+
+    /// What a learning platform gives: a folder for every student, with whatever they handed in.
+    #[test]
+    fn a_folder_of_hand_ins_stands_for_all_that_is_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for set in ["bob", "alice"] {
-            fs::create_dir(at(set)).unwrap();
-            fs::write(at(set).join("lab03.json"), "{}").unwrap();
+        let write = |name: &str| {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), "{}").unwrap();
+        };
+        for file in [
+            "Alice A_1_file/lab03.json",
+            "Alice A_1_file/report.md",
+            "Alice A_1_file/charts/lab03-trap.svg",
+            "Alice A_1_file/history/lab03-2026.json",
+            "Bob_2_file/work/results/local/lab01.json",
+            "Carol_3_file/local.ZIP",
+            "Dave_4_file/labs.7z",
+            "Eve_5_file/lab03 (1).json",
+            "readme.txt",
+        ] {
+            write(file);
         }
-        fs::write(at("carol.ZIP"), "").unwrap();
-        fs::write(at("readme.txt"), "").unwrap();
-        let expanded = expand(&[dir.path().to_path_buf(), at("missing")]);
+        fs::create_dir(at("Frank_6_file")).unwrap();
+        let found = expand(&[dir.path().to_path_buf(), at("missing")]);
+        let sets = [
+            "Alice A_1_file",
+            "Bob_2_file/work/results/local",
+            "Carol_3_file/local.ZIP",
+            "missing",
+        ];
+        assert_eq!(found.sets, sets.map(at));
+        let left: Vec<_> = found
+            .left_out
+            .iter()
+            .map(|(path, why)| (path.clone(), why.as_str()))
+            .collect();
         assert_eq!(
-            expanded,
-            [at("alice"), at("bob"), at("carol.ZIP"), at("missing")]
+            left,
+            [
+                (at("Dave_4_file/labs.7z"), no_record("labs.7z")),
+                (at("Eve_5_file/lab03 (1).json"), no_record("x.json")),
+                (at("Frank_6_file"), "it is empty"),
+                (at("readme.txt"), no_record("readme.txt")),
+            ]
         );
         assert!(read(&at("missing"), &mut |_| {}).is_err());
+        // One that holds nothing at all says so when it is read.
+        assert_eq!(expand(&[at("Frank_6_file")]).sets, [at("Frank_6_file")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_leads_out_of_a_folder_and_no_depth_is_endless() {
+        use std::os::unix::fs::symlink;
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        fs::write(outside.path().join("lab03.json"), "{}").unwrap();
+        symlink(outside.path(), at("elsewhere")).unwrap();
+        symlink(dir.path(), at("round")).unwrap();
+        fs::create_dir(at("mallory")).unwrap();
+        symlink(outside.path().join("lab03.json"), at("mallory/lab03.json")).unwrap();
+        let deep = (0..=DEPTH).fold(at("deep"), |path, _| path.join("x"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("lab03.json"), "{}").unwrap();
+        let found = expand(&[dir.path().to_path_buf()]);
+        assert_eq!(found.sets, [at("mallory")]);
+        let named = |name: &str| found.left_out.iter().find(|(path, _)| *path == at(name));
+        assert_eq!(named("elsewhere").unwrap().1, LINK);
+        assert_eq!(named("round").unwrap().1, LINK);
+        assert!(
+            found
+                .left_out
+                .iter()
+                .any(|(_, why)| why.contains("16 folders")),
+            "{found:?}"
+        );
+        let mut told = Vec::new();
+        read(&at("mallory"), &mut |found| {
+            told.push(found.text.unwrap_err().to_string())
+        })
+        .unwrap();
+        assert_eq!(told, ["it is not a plain file"]);
+    }
+
+    #[test]
+    fn of_much_that_is_nothing_the_number_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..NAMED + 5 {
+            fs::write(dir.path().join(format!("{i}.txt")), "").unwrap();
+        }
+        fs::write(dir.path().join("zoe.rar"), "").unwrap();
+        let found = expand(&[dir.path().to_path_buf()]);
+        assert_eq!(found.left_out.len(), NAMED + 2);
+        // What may have been meant to be read is always named.
+        assert!(found.left_out[NAMED].0.ends_with("zoe.rar"), "{found:?}");
+        assert!(
+            found.left_out[NAMED + 1].1.contains("and 5 more"),
+            "{found:?}"
+        );
     }
 
     proptest! {

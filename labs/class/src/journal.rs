@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_book::page::{self, Html};
 use lab_kit::{
-    cli::{Failed, LOCAL},
+    cli::{Failed, LOCAL, say},
     draw::draw,
     figure::{Axis, Body, Colour, Figure, Layer, Line, Panel, Panels, Style, Unit},
     findings::{Table, number},
@@ -22,7 +22,7 @@ use lab_kit::{
 use serde::Serialize;
 
 use crate::{
-    counted,
+    alone, counted,
     digest::{Digest, digest},
     end_of, factor,
     handin::is_record_name,
@@ -57,7 +57,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
     let journal = Journal::read(syllabus, &flags.dir)?;
     for why in &journal.left_out {
-        eprintln!("left out: {why}");
+        say(format!("left out: {why}"));
     }
     if let Some(out) = &flags.out {
         journal.write(out)?;
@@ -149,25 +149,35 @@ impl Journal {
                 is_record_name(&format!("{lab}.json")) && rest.ends_with(".json")
             })
         };
-        let now = files(dir).into_iter().filter(|p| is_record_name(&name(p)));
-        let old = files(&dir.join("history"))
+        let (now, beside): (Vec<_>, Vec<_>) = files(dir)
             .into_iter()
-            .filter(|p| is_old(&name(p)));
-        let mut paths: Vec<PathBuf> = now.chain(old).collect();
+            .partition(|p| is_record_name(&name(p)));
+        let (old, others): (Vec<_>, Vec<_>) = files(&dir.join("history"))
+            .into_iter()
+            .partition(|p| is_old(&name(p)));
+        let mut paths: Vec<PathBuf> = now.into_iter().chain(old).collect();
         paths.sort();
+        // A folder of results holds much else; what may have been meant as a record is named.
+        let beside = beside.into_iter().filter(|p| name(p).ends_with(".json"));
+        let mut unread: Vec<PathBuf> = beside.chain(others).collect();
+        unread.sort();
         anyhow::ensure!(
             !paths.is_empty(),
             "no results in {}: `labs run 3` makes some, and asks what you predict",
             dir.display()
         );
-        let (mut digests, mut left_out) = (Vec::new(), Vec::new());
+        let unread = unread.iter().map(|path| {
+            let why = "it is called neither labNN.json nor like a record of the history";
+            format!("{}: {why}", end_of(path))
+        });
+        let (mut digests, mut left_out) = (Vec::new(), unread.collect::<Vec<_>>());
         for path in &paths {
             let read = || {
                 anyhow::ensure!(path.is_file(), "it is not a plain file");
                 let size = fs::metadata(path)?.len();
                 anyhow::ensure!(size <= lab_kit::store::LARGEST, "it has {size} bytes");
                 let text = fs::read_to_string(path)?;
-                digest(syllabus, &name(path), &text)
+                alone(|| digest(syllabus, &name(path), &text))
             };
             match read() {
                 Ok(digest) => digests.push(digest),

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use lab_book::page::{Html, Link, Page};
 use lab_kit::{
+    clean,
     cli::{Failed, pretty, print},
     findings::number,
 };
@@ -26,37 +27,31 @@ const LONGEST: usize = 90;
 /// Longest reason for leaving something out.
 const LONGEST_REASON: usize = 300;
 
-/// A text of a record for a line of a terminal or a cell: no controls, which could rewrite what is on a
-/// screen, and not too long.
+/// A text of a record for a line or a cell.
 fn brief(text: &str) -> String {
-    cut(text, LONGEST)
+    clean::brief(text, LONGEST)
 }
 
 /// The same for a reason.
 fn reason(why: &anyhow::Error) -> String {
-    cut(&format!("{why:#}"), LONGEST_REASON)
+    clean::brief(&format!("{why:#}"), LONGEST_REASON)
 }
 
-fn cut(text: &str, most: usize) -> String {
-    let mut clean = text.chars().map(tame).filter(|c| !c.is_control());
-    let mut short: String = clean.by_ref().take(most).collect();
-    if clean.next().is_some() {
-        short.push('…');
-    }
-    short
-}
-
-fn tame(c: char) -> char {
-    if c.is_whitespace() { ' ' } else { c }
+/// What work on one record comes to, which costs no other record anything even where it fails as it must
+/// not.
+fn alone<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let failed = |_| anyhow::anyhow!("this program failed over it (see above), which it must not");
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|why| Err(failed(why)))
 }
 
 /// The same for a path, of which the end tells most.
 fn end_of(path: &Path) -> String {
-    let all: Vec<char> = path.to_string_lossy().chars().map(tame).collect();
+    let clean = clean::line(&path.to_string_lossy(), usize::MAX);
+    let all: Vec<char> = clean.chars().collect();
     let from = all.len().saturating_sub(LONGEST);
     let start = if from > 0 { "…" } else { "" };
-    let end = all[from..].iter().filter(|c| !c.is_control());
-    start.chars().chain(end.copied()).collect()
+    start.chars().chain(all[from..].iter().copied()).collect()
 }
 
 /// "3 runs", "1 run".
@@ -112,5 +107,12 @@ mod tests {
         let deep = format!("{}/alice\x1b.zip", "x".repeat(200));
         assert!(end_of(Path::new(&deep)).ends_with("x/alice.zip"));
         assert_eq!(end_of(Path::new("alice.zip")), "alice.zip");
+    }
+
+    #[test]
+    fn a_record_that_breaks_the_program_is_left_out_like_any_other() {
+        assert_eq!(alone(|| Ok(1)).unwrap(), 1);
+        let why = alone(|| -> Result<()> { panic!("over its numbers") }).unwrap_err();
+        assert!(reason(&why).contains("failed over it"));
     }
 }

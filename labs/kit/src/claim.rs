@@ -139,12 +139,16 @@ impl Case {
         }
     }
 
-    fn held(&self) -> Held {
+    /// True when what theory says was computed from the trials that were measured, and shares their chances.
+    pub(crate) fn is_replayed(&self) -> bool {
         let measured = self.measured.map_or(Origin::default(), |m| m.origin());
+        self.predicted.origin().meets(&measured)
+    }
+
+    fn held(&self) -> Held {
         Held {
             predicted: self.predicted.value,
-            // What is replayed shares its chances with what it is compared with.
-            blur: match self.predicted.origin().meets(&measured) {
+            blur: match self.is_replayed() {
                 true => 0.0,
                 false => self.predicted.blur(),
             },

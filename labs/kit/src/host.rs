@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    http,
     load::{Closed, Load, Outcome},
     os,
-    record::Scale,
+    record::{Scale, Trial},
     stats::quantile,
     work::{Kernel, effective_parallelism},
 };
@@ -131,15 +132,39 @@ fn spin_jitter(during: Duration) -> f64 {
     worst.as_secs_f64()
 }
 
+/// Why the mock server did not answer, as far as can be told: what is blamed has been looked at.
+fn silent(trial: &Trial) -> String {
+    let loopback = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| {
+        let wait = Duration::from_secs(1);
+        std::net::TcpStream::connect_timeout(&listener.local_addr()?, wait)
+    });
+    if let Err(error) = loopback {
+        return format!(
+            "nothing on this machine can be reached at 127.0.0.1 ({error}): is the loopback interface up (`ip link set lo up`), and does no firewall refuse it?"
+        );
+    }
+    let failures = trial.failures.iter();
+    let mut seen: Vec<String> = failures.map(|(kind, n)| format!("{n} × {kind}")).collect();
+    seen.push(format!(
+        "{} without an answer in time",
+        trial.timed_out + trial.aborted
+    ));
+    format!(
+        "the mock server on 127.0.0.1 gave none of {} requests an answer: {}",
+        trial.offered,
+        seen.join(", ")
+    )
+}
+
 /// The mock server's ceiling (requests/s with 32 clients and no service time) and the overhead of
 /// a single request in seconds.
 async fn upstream_speed(window: Duration) -> anyhow::Result<(f64, f64)> {
     let instant = Spec::new(mock_server::MAX_SLOTS, Service::Constant(Duration::ZERO));
     let upstream = Upstream::start(instant).await?;
-    let (client, url) = (reqwest::Client::new(), upstream.url());
+    let (client, url) = (http::client(), upstream.url());
     let get = move |_| {
-        let request = client.get(&url).send();
-        async move { Outcome::of(async { request.await?.error_for_status()?.bytes().await }.await) }
+        let (client, url) = (client.clone(), url.clone());
+        async move { Outcome::of(http::get(&client, url).await) }
     };
     let mut window = window;
     loop {
@@ -155,7 +180,7 @@ async fn upstream_speed(window: Duration) -> anyhow::Result<(f64, f64)> {
             Some(overhead) if many.trial.ok > 0 => return Ok((many.goodput_per_s, overhead)),
             // A crowded machine may keep a program off its processors for a whole short window.
             _ if window < Duration::from_secs(1) => window = window * 4 + Duration::from_millis(10),
-            _ => anyhow::bail!("the mock server did not answer: is the loopback interface up?"),
+            _ => anyhow::bail!(silent(&many.trial)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a lab is.
 
-use std::{cell::Cell, marker::PhantomData, rc::Rc, sync::Once};
+use std::{cell::Cell, collections::BTreeMap, marker::PhantomData, rc::Rc, sync::Once};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -448,12 +448,37 @@ fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<S
     if record.interrupted {
         return Some("the run was interrupted".into());
     }
+    if let Some(failures) = failed_elsewhere(record) {
+        return Some(failures);
+    }
     let needed = disturbed.resource()?;
     if record.scale == Scale::Smoke {
         return Some("too short to judge: smoke scale".into());
     }
     let why = unfit.iter().find(|unfit| unfit.takes.contains(&needed))?;
     Some(why.why.clone())
+}
+
+/// What a server that somebody else runs has failed to answer, which no experiment asked it to.
+fn failed_elsewhere(record: &Record) -> Option<String> {
+    record.target.as_ref()?;
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for trial in record.points.iter().flat_map(|point| &point.trials) {
+        for (kind, n) in &trial.failures {
+            *kinds.entry(kind).or_default() += n;
+        }
+    }
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{kind}: {n}"))
+        .collect();
+    let some = !kinds.is_empty();
+    some.then(|| {
+        format!(
+            "the target failed for reasons outside the experiment ({})",
+            kinds.join(", ")
+        )
+    })
 }
 
 /// A run that decides nothing about speeds says that first, and its charts say it as well.

@@ -9,7 +9,8 @@
 //! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`]. What it
 //!   [`needs`] is told before it begins.
-//! - [`summary`] reads a record as estimates with intervals ([`stats`]).
+//! - [`gate`] lets through what a lab can have written, and [`summary`] reads it as estimates with
+//!   intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data
 //!   ([`figure`]), tables, [`claim`]s, and an [`answer`] to each question. How a claim is judged is in
 //!   [`judge`]; what its prediction was made of ([`origin`]) says what it can prove, and what disturbed
@@ -18,17 +19,21 @@
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
+pub mod address;
 pub mod answer;
 pub mod args;
 pub mod claim;
+pub mod clean;
 pub mod cli;
 pub mod compare;
 pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
+pub mod gate;
 pub mod heap;
 pub mod host;
+pub mod http;
 pub mod judge;
 pub mod lab;
 pub mod limits;
@@ -43,6 +48,7 @@ pub mod prove;
 pub mod python;
 pub mod record;
 pub mod report;
+pub mod scratch;
 pub mod seats;
 pub mod session;
 pub mod stats;
@@ -72,6 +78,7 @@ pub mod prelude {
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
         findings::{Findings, Table, cell, number, percent, seconds},
+        http,
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},
         needs::{self, Extent, Needs},

@@ -8,7 +8,119 @@
 
 use std::{fs::read_to_string, path::Path};
 
+use anyhow::{Result, ensure};
+
 use crate::os;
+
+/// Files that any run opens: the mock server's and the clients' ends of the calibration, and some.
+const FEW_FILES: u64 = 128;
+/// Threads that any run starts, beside some for each processor.
+const FEW_THREADS: usize = 8;
+/// Address space that any run takes: threads reserve far more than they use.
+const FEW_ADDRESSES: u64 = 1 << 30;
+/// Bytes of the largest file that any run writes.
+const FEW_FILE_BYTES: u64 = 64 << 20;
+/// Stack that the first thread needs for the command line alone.
+const FEW_STACK_BYTES: u64 = 1 << 20;
+
+/// Looks at what the command line itself needs, before anything else.
+///
+/// # Errors
+/// The limit that is too low, and what to type.
+pub fn for_a_program() -> Result<()> {
+    enough(
+        "the stack",
+        os::stack_limit(),
+        FEW_STACK_BYTES,
+        "KB",
+        "ulimit -s 8192",
+    )
+}
+
+/// Looks at what every run of a lab needs, before anything is started: a limit is known before it is met, and is
+/// then named, not guessed at from a failure.
+///
+/// # Errors
+/// The limit that is too low, and what to type.
+pub fn for_a_run() -> Result<()> {
+    enough(
+        "open files",
+        os::open_file_limit(),
+        FEW_FILES,
+        "",
+        "ulimit -n 4096",
+    )?;
+    enough(
+        "address space",
+        os::address_limit(),
+        FEW_ADDRESSES,
+        "KB",
+        "ulimit -v unlimited",
+    )?;
+    enough(
+        "the size of files",
+        os::file_size_limit(),
+        FEW_FILE_BYTES,
+        "KB",
+        "ulimit -f unlimited",
+    )?;
+    let threads = FEW_THREADS + 2 * crate::host::cores();
+    let limit = os::user_thread_limit().map_or(String::new(), |n| format!(" of {n}"));
+    ensure!(
+        threads_start(threads),
+        "the limit on processes{limit} leaves no room for {threads} more threads: `ulimit -u unlimited` or `ulimit -u {}` raises it for this shell, if it may be raised; `ulimit -Hu` says how far",
+        os::threads_of_user().unwrap_or(0) + 1000
+    );
+    Ok(())
+}
+
+/// Whether a limit, in bytes or in files, leaves enough; `type_` is what raises it.
+fn enough(what: &str, limit: Option<u64>, least: u64, unit: &str, type_: &str) -> Result<()> {
+    let limit = limit.unwrap_or(u64::MAX);
+    let shown = |n: u64| {
+        if unit.is_empty() {
+            n.to_string()
+        } else {
+            format!("{} {unit}", n >> 10)
+        }
+    };
+    ensure!(
+        limit >= least,
+        "the limit on {what} is {}, and a run needs {}: `{type_}` raises it for this shell, as far as `{}` allows",
+        shown(limit),
+        shown(least),
+        type_
+            .replace(" -", " -H")
+            .split(' ')
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    );
+    Ok(())
+}
+
+/// Whether so many threads start, side by side. They end at once.
+fn threads_start(threads: usize) -> bool {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let started: Vec<_> = (0..threads)
+        .map_while(|_| {
+            let held = held.clone();
+            let wait = move || {
+                // Until the sender is gone.
+                let _ = held.lock().map(|held| held.recv());
+            };
+            std::thread::Builder::new()
+                .stack_size(64 << 10)
+                .spawn(wait)
+                .ok()
+        })
+        .collect();
+    drop(hold);
+    let all = started.len() == threads;
+    started.into_iter().for_each(|thread| drop(thread.join()));
+    all
+}
 
 /// Descriptors that are not connections: standard streams, the runtime's, pipes.
 const SPARE_FILES: u64 = 64;
@@ -56,10 +168,13 @@ pub fn for_threads(mappings: u64) -> Vec<Limit> {
     for (name, most) in [
         ("kernel.threads-max", os::sysctl("kernel/threads-max")),
         ("kernel.pid_max", os::sysctl("kernel/pid_max")),
-        ("the user's limit (ulimit -u)", os::user_thread_limit()),
     ] {
         limits.extend(most.map(|most| Limit::shared(name, most, taken)));
     }
+    // The threads of others do not count against this one.
+    let own = os::threads_of_user().unwrap_or(taken);
+    let most = os::user_thread_limit();
+    limits.extend(most.map(|most| Limit::shared("the user's limit (ulimit -u)", most, own)));
     if let Some((taken, most)) = group("pids") {
         limits.push(Limit::shared("pids.max of the control group", most, taken));
     }

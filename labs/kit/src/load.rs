@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tokio::{sync::oneshot, task::JoinSet};
 
-use crate::{record::Trial, stop::Stop};
+use crate::{http, record::Trial, stop::Stop};
 
 /// Looks at the number in flight during a window.
 const LOOKS: u32 = 400;
@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// Kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
     /// No connection: refused, or no descriptor left.
     Connect,
@@ -47,8 +47,12 @@ pub enum Failure {
     Broken,
     /// A status that is neither success nor refusal.
     Status(u16),
+    /// An answer that names another address. Load does not go there.
+    Redirected(u16),
     /// A body other than the one expected.
     Body,
+    /// More of a body than [`http::LARGEST`]; the rest was not read.
+    TooLarge,
     /// None of these.
     Other,
 }
@@ -59,7 +63,9 @@ impl Failure {
             Failure::Connect => "connect".into(),
             Failure::Broken => "broken".into(),
             Failure::Status(code) => format!("status {code}"),
+            Failure::Redirected(code) => format!("redirected, status {code}"),
             Failure::Body => "body".into(),
+            Failure::TooLarge => "too large".into(),
             Failure::Other => "other".into(),
         }
     }
@@ -67,7 +73,7 @@ impl Failure {
 
 impl Outcome {
     /// The outcome of a request to the mock server: the error's type decides, never its text.
-    pub fn of(answer: Result<Bytes, reqwest::Error>) -> Outcome {
+    pub fn of(answer: Result<Bytes, http::Error>) -> Outcome {
         match answer {
             Ok(body) if body == mock_server::BODY => Outcome::Ok,
             Ok(_) => Outcome::Failed(Failure::Body),
@@ -76,17 +82,30 @@ impl Outcome {
     }
 
     /// The outcome of a request that brought no answer, or one that is no success.
-    pub fn of_error(error: &reqwest::Error) -> Outcome {
-        match error.status().map(|s| s.as_u16()) {
-            Some(429 | 503) => Outcome::Rejected,
-            Some(code) => Outcome::Failed(Failure::Status(code)),
-            // A connect that runs into the timeout is a time-out: the client gave up.
-            None if error.is_timeout() => Outcome::TimedOut,
-            None if error.is_connect() => Outcome::Failed(Failure::Connect),
-            None if error.is_request() || error.is_body() || error.is_decode() => {
-                Outcome::Failed(Failure::Broken)
-            }
-            None => Outcome::Failed(Failure::Other),
+    pub fn of_error(error: &http::Error) -> Outcome {
+        let error = match error {
+            http::Error::Status(status) => return Outcome::of_status(status.as_u16()),
+            http::Error::TooLarge => return Outcome::Failed(Failure::TooLarge),
+            http::Error::Http(error) => error,
+        };
+        // A connect that runs into the timeout is a time-out: the client gave up.
+        if error.is_timeout() {
+            Outcome::TimedOut
+        } else if error.is_connect() {
+            Outcome::Failed(Failure::Connect)
+        } else if error.is_request() || error.is_body() || error.is_decode() {
+            Outcome::Failed(Failure::Broken)
+        } else {
+            Outcome::Failed(Failure::Other)
+        }
+    }
+
+    /// The outcome of an answer with this status, which is no success.
+    pub fn of_status(code: u16) -> Outcome {
+        match code {
+            429 | 503 => Outcome::Rejected,
+            300..=399 => Outcome::Failed(Failure::Redirected(code)),
+            _ => Outcome::Failed(Failure::Status(code)),
         }
     }
 }
@@ -639,37 +658,11 @@ struct Entries {
     area_s: f64,
     ended: Instant,
     trial: Trial,
-    failures: BTreeMap<Key, u64>,
+    failures: BTreeMap<Failure, u64>,
     sent: u64,
     refused: u64,
     timeline: Vec<(f64, f64)>,
     part: Part,
-}
-
-/// Failures ordered for the map without building their names on the hot path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(u8, u16);
-
-impl Failure {
-    fn key(self) -> Key {
-        match self {
-            Failure::Connect => Key(0, 0),
-            Failure::Broken => Key(1, 0),
-            Failure::Status(code) => Key(2, code),
-            Failure::Body => Key(3, 0),
-            Failure::Other => Key(4, 0),
-        }
-    }
-
-    fn from_key(key: Key) -> Failure {
-        match key.0 {
-            0 => Failure::Connect,
-            1 => Failure::Broken,
-            2 => Failure::Status(key.1),
-            3 => Failure::Body,
-            _ => Failure::Other,
-        }
-    }
 }
 
 impl Book {
@@ -738,7 +731,7 @@ impl Book {
             Outcome::TimedOut => e.trial.timed_out += 1,
             Outcome::Failed(kind) => {
                 e.trial.failed += 1;
-                *e.failures.entry(kind.key()).or_default() += 1;
+                *e.failures.entry(kind).or_default() += 1;
             }
             Outcome::Aborted => e.trial.aborted += 1,
         }
@@ -778,11 +771,7 @@ impl Book {
             .map_or(until - e.origin, |(from, to)| to - from)
             .as_secs_f64();
         let mut trial = std::mem::take(&mut e.trial);
-        trial.failures = e
-            .failures
-            .iter()
-            .map(|(k, n)| (Failure::from_key(*k).name(), *n))
-            .collect();
+        trial.failures = e.failures.iter().map(|(k, n)| (k.name(), *n)).collect();
         Tally {
             trial,
             mean_in_flight: if measured > 0.0 {

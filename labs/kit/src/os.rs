@@ -28,6 +28,15 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
         .map(|kb| kb * 1024)
 }
 
+/// The signals that this process ignores, a bit each, as whoever started it has said: `nohup` and shells do so.
+/// None where the system does not tell.
+pub fn ignored_signals() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
 /// Processor seconds (user and system, all threads) that this process has used, and those of its
 /// children that have ended.
 pub fn cpu_seconds() -> Option<f64> {
@@ -208,6 +217,54 @@ pub fn open_file_limit() -> Option<u64> {
 pub fn user_thread_limit() -> Option<u64> {
     #[cfg(unix)]
     return rlimit::Resource::NPROC.get_soft().ok();
+    #[cfg(not(unix))]
+    None
+}
+
+/// Threads of all processes of this user.
+pub fn threads_of_user() -> Option<u64> {
+    use std::fs::{metadata, read_dir, read_to_string};
+    #[cfg(unix)]
+    let owner = |path: &std::path::Path| {
+        use std::os::unix::fs::MetadataExt;
+        Some(metadata(path).ok()?.uid())
+    };
+    #[cfg(not(unix))]
+    let owner = |path: &std::path::Path| metadata(path).ok().map(|_| 0);
+    let user = owner("/proc/self".as_ref())?;
+    let threads = |path: std::path::PathBuf| {
+        let number = path.file_name()?.to_str()?;
+        let process = number.bytes().all(|b| b.is_ascii_digit()) && owner(&path)? == user;
+        let text = process.then(|| read_to_string(path.join("status")).ok())??;
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Threads:"))?;
+        count.trim().parse::<u64>().ok()
+    };
+    let processes = read_dir("/proc").ok()?.flatten();
+    Some(processes.filter_map(|entry| threads(entry.path())).sum())
+}
+
+/// Bytes that the stack of the first thread may take.
+pub fn stack_limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rlimit::Resource::STACK.get_soft().ok();
+    #[cfg(not(unix))]
+    None
+}
+
+/// Bytes of address space that this process may have.
+pub fn address_limit() -> Option<u64> {
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+    return rlimit::Resource::AS.get_soft().ok();
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+    None
+}
+
+/// Bytes that a file of this process may have.
+pub fn file_size_limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rlimit::Resource::FSIZE.get_soft().ok();
     #[cfg(not(unix))]
     None
 }

@@ -154,7 +154,7 @@ impl Python {
     ) -> anyhow::Result<Option<Books>> {
         let name = script.name;
         // Files and not `-c`: worker processes import the script, and tracebacks show its lines.
-        let folder = tempfile::tempdir().context("no temporary folder for a Python script")?;
+        let folder = crate::scratch::folder().context("no temporary folder for a Python script")?;
         for (file, source) in [("common.py", COMMON), (name, script.source)] {
             std::fs::write(folder.path().join(file), source)
                 .context("cannot write a Python script to the temporary folder")?;

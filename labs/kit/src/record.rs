@@ -1,6 +1,6 @@
 //! The record of one run of one lab: the only bridge between measuring and everything after it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
@@ -62,6 +62,9 @@ pub struct Record {
     pub started_at: String,
     /// True when the run was stopped early: what is here is complete, but not all of it.
     pub interrupted: bool,
+    /// The server that the load went to, without passwords; absent where the run had its own upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// What the reader predicted before the run, by question.
     #[serde(default)]
     pub predictions: BTreeMap<String, f64>,
@@ -180,35 +183,79 @@ pub struct Span {
 
 /// A latency histogram in microseconds, three significant digits, stored in the HDR V2
 /// interchange form in base64, so that other HDR tools can read it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+///
+/// One that was read stays as small as it is in the file and is unpacked while it is asked: a histogram
+/// of sixty bytes unpacks to two hundred thousand, and a record may hold tens of thousands of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct Latency(Option<Histogram<u64>>);
+pub struct Latency(Form);
+
+#[derive(Clone, Debug, Default)]
+enum Form {
+    #[default]
+    Empty,
+    Growing(Box<Histogram<u64>>),
+    /// The V2 form, found sound, and how many latencies are in it.
+    Packed(Box<[u8]>, u64),
+}
+
+/// First bytes of the V2 form that is not compressed.
+const COOKIE: u32 = 0x1c84_9313;
+/// Bytes before the counts.
+const HEADER: usize = 40;
+/// Most latencies in a histogram: sums of histograms then stay within 64 bits.
+const MOST_COUNTED: u64 = 1_000_000_000_000;
+/// Most bytes of a histogram: nine for every place of one that reaches to a day.
+const LARGEST_PAYLOAD: usize = 9 * 28 * 1024;
 
 impl Latency {
     /// An empty histogram that grows as needed.
     pub fn new() -> Latency {
-        Latency(None)
+        Latency::default()
     }
 
     fn empty() -> Histogram<u64> {
         Histogram::new(3).expect("three significant digits are within HDR's range")
     }
 
+    /// The histogram as it is, or unpacked; `None` when there is none.
+    fn histogram(&self) -> Option<Cow<'_, Histogram<u64>>> {
+        match &self.0 {
+            Form::Empty => None,
+            Form::Growing(histogram) => Some(Cow::Borrowed(histogram)),
+            Form::Packed(bytes, _) => {
+                let unpacked = Deserializer::new().deserialize(&mut &bytes[..]);
+                Some(Cow::Owned(unpacked.expect("it was unpacked before")))
+            }
+        }
+    }
+
+    fn grow(&mut self) -> &mut Histogram<u64> {
+        if !matches!(self.0, Form::Growing(_)) {
+            let held = self.histogram();
+            self.0 = Form::Growing(Box::new(held.map_or_else(Latency::empty, Cow::into_owned)));
+        }
+        let Form::Growing(histogram) = &mut self.0 else {
+            unreachable!("it was made to grow above")
+        };
+        histogram.auto(true);
+        histogram
+    }
+
     /// Adds one latency.
     pub fn record(&mut self, latency: std::time::Duration) {
         let micros = (latency.as_micros() as u64).clamp(1, DAY_MICROS);
-        let histogram = self.0.get_or_insert_with(Latency::empty);
-        histogram
+        self.grow()
             .record(micros)
             .expect("an auto-resizing histogram takes a day");
     }
 
     /// Adds all of another histogram.
     pub fn merge(&mut self, other: &Latency) {
-        if let Some(other) = &other.0 {
-            let mine = self.0.get_or_insert_with(Latency::empty);
-            mine.add(other)
+        if let Some(other) = other.histogram() {
+            self.grow()
+                .add(other.as_ref())
                 .expect("auto-resizing histograms of one precision add up");
         }
     }
@@ -216,10 +263,10 @@ impl Latency {
     /// All latencies multiplied by a factor: for those who alter records.
     pub(crate) fn scaled(&self, factor: f64) -> Latency {
         let mut scaled = Latency::new();
-        for step in self.0.iter().flat_map(|h| h.iter_recorded()) {
+        for step in self.histogram().iter().flat_map(|h| h.iter_recorded()) {
             let micros = (step.value_iterated_to() as f64 * factor) as u64;
-            let histogram = scaled.0.get_or_insert_with(Latency::empty);
-            histogram
+            scaled
+                .grow()
                 .record_n(micros.clamp(1, DAY_MICROS), step.count_at_value())
                 .expect("an auto-resizing histogram takes a day");
         }
@@ -228,18 +275,22 @@ impl Latency {
 
     /// How many latencies are in it.
     pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, Histogram::len)
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Growing(histogram) => histogram.len(),
+            Form::Packed(_, count) => *count,
+        }
     }
 
     /// Latency at quantile `q` in seconds; `None` when empty.
     pub fn quantile_s(&self, q: f64) -> Option<f64> {
-        let h = self.0.as_ref().filter(|h| !h.is_empty())?;
+        let h = self.histogram().filter(|h| !h.is_empty())?;
         Some(h.value_at_quantile(q) as f64 / 1e6)
     }
 
     /// Mean latency in seconds; `None` when empty.
     pub fn mean_s(&self) -> Option<f64> {
-        let h = self.0.as_ref().filter(|h| !h.is_empty())?;
+        let h = self.histogram().filter(|h| !h.is_empty())?;
         Some(h.mean() / 1e6)
     }
 
@@ -249,26 +300,62 @@ impl Latency {
     }
 }
 
+impl PartialEq for Latency {
+    fn eq(&self, other: &Latency) -> bool {
+        self.histogram() == other.histogram()
+    }
+}
+
+/// A histogram that this program may have written: nothing is allocated for what its head only says.
+fn sound(bytes: &[u8]) -> Result<(), &'static str> {
+    let head = bytes.get(..HEADER).ok_or("it is too short")?;
+    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let long = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
+    let ensure = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
+    let payload = &bytes[HEADER..];
+    ensure(word(0) == COOKIE, "it is not of version 2, or compressed")?;
+    ensure(word(4) as usize == payload.len(), "its length is wrong")?;
+    ensure(payload.len() <= LARGEST_PAYLOAD, "it is too long")?;
+    ensure(word(8) == 0, "its counts are shifted")?;
+    ensure(word(12) == 3, "it has not three significant digits")?;
+    ensure(long(16) == 1, "its lowest value is not 1")?;
+    let highest = long(24);
+    // One that grows to a value ends where that one's step ends: below the next power of two.
+    let day = DAY_MICROS.next_power_of_two();
+    ensure((2..day).contains(&highest), "it reaches beyond a day")?;
+    ensure(f64::from_bits(long(32)) == 1.0, "its values are scaled")?;
+    // A stretch of 2^63 empty places, which the library fails to negate.
+    let endless = payload.windows(9).any(|number| number == [0xff; 9]);
+    ensure(!endless, "its counts make no sense")
+}
+
 impl TryFrom<String> for Latency {
     type Error = String;
     fn try_from(text: String) -> Result<Latency, String> {
         if text.is_empty() {
-            return Ok(Latency(None));
+            return Ok(Latency::new());
         }
         let bytes = STANDARD
             .decode(&text)
             .map_err(|e| format!("latency is not base64: {e}"))?;
-        let histogram = Deserializer::new()
+        sound(&bytes).map_err(|why| format!("latency is no histogram of these labs: {why}"))?;
+        let histogram: Histogram<u64> = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|e| format!("latency is not an HDR V2 histogram: {e:?}"))?;
-        Ok(Latency(Some(histogram)))
+        let count = histogram.len();
+        if count > MOST_COUNTED {
+            return Err(format!("a histogram of {count} latencies: no run has that"));
+        }
+        Ok(Latency(Form::Packed(bytes.into(), count)))
     }
 }
 
 impl From<Latency> for String {
     fn from(latency: Latency) -> String {
-        let Some(histogram) = latency.0 else {
-            return String::new();
+        let histogram = match latency.0 {
+            Form::Empty => return String::new(),
+            Form::Packed(bytes, _) => return STANDARD.encode(bytes),
+            Form::Growing(histogram) => histogram,
         };
         let mut bytes = Vec::new();
         V2Serializer::new()
@@ -308,6 +395,101 @@ mod tests {
     fn garbage_is_refused() {
         assert!(Latency::try_from("not base64!".to_string()).is_err());
         assert!(Latency::try_from("AAAA".to_string()).is_err());
+    }
+
+    /// A histogram of these latencies as it is stored, before base64.
+    fn stored(micros: &[u64]) -> Vec<u8> {
+        let mut latency = Latency::new();
+        for m in micros {
+            latency.record(Duration::from_micros(*m));
+        }
+        STANDARD.decode(String::from(latency)).unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Latency, String> {
+        Latency::try_from(STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn a_day_is_the_longest_that_is_written_and_read() {
+        let day = Duration::from_secs(48 * 3600).as_micros() as u64;
+        let back = read(&stored(&[1, day])).unwrap();
+        assert_eq!(back.count(), 2);
+        assert!((back.max_s().unwrap() / 86_400.0 - 1.0).abs() < 1e-3);
+    }
+
+    /// What a head only says costs nothing: each of these is refused before anything is allocated for it.
+    #[test]
+    fn hostile_heads_are_refused() {
+        let good = stored(&[1000, 2000]);
+        assert!(read(&good).is_ok());
+        let with = |at: usize, bytes: &[u8]| {
+            let mut bad = good.clone();
+            bad[at..at + bytes.len()].copy_from_slice(bytes);
+            read(&bad).unwrap_err()
+        };
+        for (at, bytes, why) in [
+            (0, &0x1c84_9314_u32.to_be_bytes()[..], "compressed"),
+            (4, &u32::MAX.to_be_bytes(), "length"),
+            (8, &1_u32.to_be_bytes(), "shifted"),
+            (12, &5_u32.to_be_bytes(), "digits"),
+            (12, &2_u32.to_be_bytes(), "digits"),
+            (16, &2_u64.to_be_bytes(), "lowest"),
+            (24, &(1_u64 << 62).to_be_bytes(), "day"),
+            (24, &(1_u64 << 37).to_be_bytes(), "day"),
+            (24, &1_u64.to_be_bytes(), "day"),
+            (32, &2.0_f64.to_be_bytes(), "scaled"),
+            (32, &f64::NAN.to_be_bytes(), "scaled"),
+        ] {
+            let told = with(at, bytes);
+            assert!(told.contains(why), "{at}: {told}");
+        }
+        let longer = [&good[..], &[0]].concat();
+        assert!(read(&longer).unwrap_err().contains("length"));
+        assert!(read(&good[..20]).unwrap_err().contains("short"));
+        let filled = |payload: &[u8]| {
+            let mut bytes = good[..HEADER].to_vec();
+            bytes[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+            bytes.extend(payload);
+            read(&bytes)
+        };
+        // A count of 2^62 and a stretch of 2^63 empty places.
+        let many = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80];
+        assert!(filled(&many).unwrap_err().contains("latencies"));
+        assert!(filled(&[0xff; 9]).unwrap_err().contains("sense"));
+        assert!(filled(&vec![0; LARGEST_PAYLOAD + 1]).is_err());
+        // More places than the head has room for.
+        assert!(filled(&[2; 20_000]).is_err());
+    }
+
+    #[test]
+    fn what_was_read_is_written_as_it_was_and_grows_on() {
+        let good = STANDARD.encode(stored(&[5, 70_000]));
+        let mut latency = Latency::try_from(good.clone()).unwrap();
+        assert_eq!(String::from(latency.clone()), good);
+        assert!(matches!(latency.0, Form::Packed(..)));
+        latency.record(Duration::from_secs(3000));
+        assert_eq!(latency.count(), 3);
+        assert!((latency.max_s().unwrap() / 3000.0 - 1.0).abs() < 1e-3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_histogram_does_harm(at in 0usize..60, to: u8, payload in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut bytes = stored(&[3, 4, 5000]);
+            bytes.truncate(HEADER);
+            bytes[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+            bytes.extend(&payload);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = to;
+            }
+            if let Ok(latency) = read(&bytes) {
+                let _ = (latency.quantile_s(0.5), latency.mean_s(), latency.max_s());
+                let mut twice = latency.clone();
+                twice.merge(&latency);
+                prop_assert_eq!(twice.count(), 2 * latency.count());
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table as Grid, TableStyle, pres
 
 use crate::{
     claim::{Claim, Verdict},
-    disturbance,
+    clean, disturbance,
     findings::{Findings, Table, number},
     host::Host,
     lab::Card,
@@ -40,7 +40,7 @@ pub fn text_table(table: &Table) -> String {
 
 /// A table in Markdown.
 pub fn markdown_table(table: &Table) -> String {
-    let escaped = |s: &String| s.replace('|', "\\|");
+    let escaped = |s: &String| clean::markdown(s).replace('|', "\\|");
     let rows = table
         .rows
         .iter()
@@ -53,11 +53,11 @@ pub fn markdown_table(table: &Table) -> String {
     };
     let mut text = format!(
         "**{}**\n\n{}\n",
-        table.title,
+        clean::markdown(&table.title),
         grid(&table, presets::ASCII_MARKDOWN)
     );
     if !table.note.is_empty() {
-        let _ = write!(text, "\n{}\n", table.note);
+        let _ = write!(text, "\n{}\n", clean::markdown(&table.note));
     }
     text
 }
@@ -332,6 +332,11 @@ pub fn markdown(entries: &[Entry]) -> String {
     text
 }
 
+/// What stands for a picture where it cannot be seen, inside of the brackets of Markdown.
+pub fn picture_text(title: &str) -> String {
+    clean::markdown(&title.replace(['[', ']'], ""))
+}
+
 /// True when two records come from the same machine, as far as they tell.
 pub fn same_machine(a: &Host, b: &Host) -> bool {
     (&a.system, &a.cpu, a.cores, a.memory_bytes) == (&b.system, &b.cpu, b.cores, b.memory_bytes)
@@ -341,25 +346,27 @@ fn section(e: &Entry) -> String {
     let id = e.card.id();
     let mut text = format!(
         "\n---\n\n# {id}: {}\n\n*{}*\n\n{}\n",
-        e.card.title, e.card.question, e.findings.headline
+        e.card.title,
+        e.card.question,
+        clean::markdown(&e.findings.headline)
     );
     if e.record.interrupted {
         text += "\n> This run was interrupted; what is here is complete, but not all of it.\n";
     }
     for note in &e.record.notes {
-        let _ = write!(text, "\n> {note}\n");
+        let _ = write!(text, "\n> {}\n", clean::markdown(note));
     }
     for why in unfit_lines(&e.record) {
-        let _ = write!(text, "\n> {why}\n");
+        let _ = write!(text, "\n> {}\n", clean::markdown(&why));
     }
     for line in prediction_lines(e.card, &e.record, &e.findings) {
-        let _ = write!(text, "\n- {line}\n");
+        let _ = write!(text, "\n- {}\n", clean::markdown(&line));
     }
     for figure in &e.findings.figures {
         let _ = write!(
             text,
             "\n![{}](charts/{id}-{}.svg)\n",
-            figure.title.replace(['[', ']'], ""),
+            picture_text(&figure.title),
             figure.id
         );
     }
@@ -370,7 +377,8 @@ fn section(e: &Entry) -> String {
     );
     for claim in &e.findings.claims {
         if let Verdict::Inconclusive(why) = claim.verdict() {
-            let _ = write!(text, "\n- inconclusive: {}: {why}\n", claim.text);
+            let line = format!("inconclusive: {}: {why}", claim.text);
+            let _ = write!(text, "\n- {}\n", clean::markdown(&line));
         }
     }
     let tolerances = tolerance_table(&e.findings.claims);
@@ -393,7 +401,8 @@ fn section(e: &Entry) -> String {
         text += line;
         text.push('\n');
     }
-    let _ = write!(text, "\n**Run it again:** `{}`\n", e.record.command);
+    let command = clean::code(&e.record.command);
+    let _ = write!(text, "\n**Run it again:** `{command}`\n");
     for (command, shows) in e.card.next {
         let _ = write!(text, "\n**Next:** `{command}`: {shows}\n");
     }

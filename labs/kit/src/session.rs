@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,12 +18,15 @@ use rand_pcg::Pcg64Mcg;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    address,
     host::Host,
+    http,
     load::{Arrivals, Load, Tally},
     os,
     progress::Progress,
     python::{Python, Script},
     record::{Point, Scale, Span, Trial},
+    scratch,
     stop::Stop,
 };
 
@@ -56,14 +59,14 @@ pub struct Session {
     asked_for_python: bool,
     stop: Stop,
     progress: Progress,
-    points: Vec<Point>,
+    points: SoFar,
     notes: Vec<String>,
     /// Trials begun so far: each has a seed of its own.
     started: u64,
     /// Rounds of trials begun so far.
     rounds: u32,
     /// What the trials of each point took in all, warm-up included, and how many they are.
-    took: Vec<(Duration, u32)>,
+    took: Vec<(Cost, u32)>,
     /// When measuring on: how often each point is measured again; the others are left alone.
     again: Option<BTreeMap<usize, usize>>,
 }
@@ -89,7 +92,7 @@ impl Session {
             asked_for_python: false,
             stop,
             progress,
-            points: Vec::new(),
+            points: SoFar::default(),
             notes: Vec::new(),
             started: 0,
             rounds: 0,
@@ -104,14 +107,17 @@ impl Session {
     }
 
     /// What a trial of this point takes on average, warm-up included; `None` for one without trials.
-    pub(crate) fn took(&self, point: usize) -> Option<Duration> {
+    pub(crate) fn took(&self, point: usize) -> Option<Cost> {
         let (whole, trials) = self.took.get(point)?;
-        (*trials > 0).then(|| *whole / *trials)
+        (*trials > 0).then(|| Cost {
+            span: whole.span / *trials,
+            alone: whole.alone / *trials,
+        })
     }
 
     /// What was measured so far.
-    pub(crate) fn points(&self) -> &[Point] {
-        &self.points
+    pub(crate) fn so_far(&self) -> SoFar {
+        self.points.clone()
     }
 
     /// How often each condition is measured: as often as planned, or as what is uncertain asks for. One that
@@ -128,12 +134,14 @@ impl Session {
         times.collect()
     }
 
-    /// Keeps a trial.
-    fn keep(&mut self, series: &str, x: f64, (trial, took): (Trial, Duration)) {
+    /// Keeps a trial, which had this share of the room for trials.
+    fn keep(&mut self, series: &str, x: f64, (trial, span): (Trial, Duration), share: f64) {
         let at = self.place(series, x);
-        self.points[at].trials.push(trial);
-        self.took[at].0 += took;
-        self.took[at].1 += 1;
+        self.points.lock()[at].trials.push(trial);
+        let (whole, trials) = &mut self.took[at];
+        whole.span += span;
+        whole.alone += span.mul_f64(share);
+        *trials += 1;
     }
 
     /// Python, when the comparison is asked for and it can be made here; a note says which version
@@ -163,9 +171,7 @@ impl Session {
         if self.with_python && !self.asked_for_python {
             self.note("this lab has no Python version to compare with");
         }
-        let mut points = self.points;
-        points.retain(|p| !p.trials.is_empty());
-        (points, self.notes)
+        (self.points.complete(), self.notes)
     }
 
     /// The wish to stop.
@@ -259,18 +265,16 @@ impl Session {
     /// The place of a condition's point. Asked for when a condition is planned, so that the order of the
     /// points in the record is that of the plan, not of the ends.
     fn place(&mut self, series: &str, x: f64) -> usize {
-        let found = self
-            .points
-            .iter()
-            .position(|p| p.series == series && p.x == x);
+        let mut points = self.points.lock();
+        let found = points.iter().position(|p| p.series == series && p.x == x);
         found.unwrap_or_else(|| {
-            self.points.push(Point {
+            points.push(Point {
                 series: series.into(),
                 x,
                 trials: Vec::new(),
             });
-            self.took.push((Duration::ZERO, 0));
-            self.points.len() - 1
+            self.took.push((Cost::default(), 0));
+            points.len() - 1
         })
     }
 }
@@ -337,7 +341,8 @@ impl<'a> Plan<'_, 'a> {
             let trial = recorder.close(&meter);
             // A trial that was cut short is no trial.
             if !self.session.stop.is_set() {
-                self.session.keep(&condition.series, condition.x, trial);
+                self.session
+                    .keep(&condition.series, condition.x, trial, 1.0);
             }
         }
         self.session.progress.finish();
@@ -554,6 +559,7 @@ async fn side_by_side(
             () = session.stop.wait() => break,
             permit = budget.clone().acquire_many_owned((*share).min(room) as u32) => {
                 let permit = permit?;
+                let share = (*share).min(room) as f64 / room as f64;
                 let recorder = session.recorder();
                 session.progress.condition(&condition.series, condition.x);
                 let (run, meter, c) = (condition.run.clone(), meter.clone(), *c);
@@ -562,7 +568,7 @@ async fn side_by_side(
                     let whole = !recorder.0.stop.is_set();
                     recorder.settle().await;
                     drop(permit);
-                    (c, result.map(|()| (recorder.close(&meter), whole)))
+                    (c, share, result.map(|()| (recorder.close(&meter), whole)))
                 });
             }
         }
@@ -579,9 +585,9 @@ async fn side_by_side(
 fn finished(
     session: &mut Session,
     conditions: &[There],
-    done: Result<(usize, anyhow::Result<(Closed, bool)>), tokio::task::JoinError>,
+    done: Result<(usize, f64, anyhow::Result<(Closed, bool)>), tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
-    let (c, result) = match done {
+    let (c, share, result) = match done {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => bail!("a condition was cancelled: {error}"),
@@ -591,9 +597,37 @@ fn finished(
     session.progress.advance();
     // A load that was stopped in its warm-up has counted nothing, not even what was aborted.
     if whole {
-        session.keep(series, *x, trial);
+        session.keep(series, *x, trial, share);
     }
     Ok(())
+}
+
+/// The points of a run so far. Clones share them, so that whoever must end a run that does not end by itself
+/// can save what is complete.
+#[derive(Clone, Default)]
+pub(crate) struct SoFar(Arc<Mutex<Vec<Point>>>);
+
+impl SoFar {
+    /// The points themselves, in the order of the plan; some may have no trial yet.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Point>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those with trials.
+    pub(crate) fn complete(&self) -> Vec<Point> {
+        let mut points = self.lock().clone();
+        points.retain(|p| !p.trials.is_empty());
+        points
+    }
+}
+
+/// What a trial takes, warm-up included.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cost {
+    /// Of the time of the run, counting others that run beside it: their times of this kind add up.
+    pub(crate) alone: Duration,
+    /// From its beginning to its end.
+    pub(crate) span: Duration,
 }
 
 /// A trial that has ended, with what it took in all.
@@ -641,7 +675,7 @@ impl Recorder {
     /// # Errors
     /// When there is no room for temporary files.
     pub fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
-        tempfile::tempdir().context("cannot make a temporary folder")
+        scratch::folder().context("cannot make a temporary folder")
     }
 
     /// The load generator, which ends early when the run is stopped.
@@ -707,7 +741,8 @@ impl Recorder {
         let mut opened = JoinSet::new();
         for _ in 0..connections {
             let request = client.get(&door).timeout(Duration::from_secs(20)).send();
-            opened.spawn(async { request.await?.bytes().await });
+            // Whatever it answers: an upstream may be told to fail.
+            opened.spawn(async { http::body(request.await?).await });
         }
         while let Some(answer) = opened.join_next().await {
             answer?.context("cannot connect to the mock server")?;
@@ -793,11 +828,25 @@ impl Recorder {
 
     /// Refuses what a load did when the upstream was not there for most of its requests.
     fn found(&self, tally: &Tally, upstream: &Service) -> anyhow::Result<()> {
+        let trial = &tally.trial;
+        // Which failures are part of the experiment is known of its own upstream only.
+        if let Kind::Elsewhere(..) = upstream.kind
+            && 2 * trial.failed > trial.offered
+            && tally.unreachable() <= 0.5
+        {
+            bail!(
+                "{}: {} of {} requests failed for reasons outside the experiment ({:?})",
+                address::shown(&upstream.url()),
+                trial.failed,
+                trial.offered,
+                trial.failures
+            );
+        }
         if tally.unreachable() > 0.5 && !self.0.stop.is_set() {
             let failed = tally.trial.failures.clone();
             bail!(
                 "{}: {} of {} requests found no upstream ({failed:?}); is it still running, and is its address right?",
-                upstream.url(),
+                address::shown(&upstream.url()),
                 tally.trial.failed,
                 tally.trial.offered
             );

@@ -1,53 +1,231 @@
-//! Stopping early: Ctrl-C, SIGTERM, or a run that has failed elsewhere.
+//! Stopping early: Ctrl-C, SIGTERM, a hang-up, or a run that has failed elsewhere.
 
-use std::sync::Arc;
+use std::{
+    io::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
+};
 
+use anyhow::Context;
 use tokio::sync::watch;
 
 /// Exit code of a process that was interrupted.
 pub const EXIT_INTERRUPTED: i32 = 130;
 
+/// How long a run may take to end by itself once it is asked to. Not all waits listen, and a computation never
+/// does: after this it is ended from outside.
+const GRACE: Duration = Duration::from_millis(1500);
+
 /// A wish to stop that everything long-running looks at.
-#[derive(Clone, Debug)]
-pub struct Stop(Arc<watch::Sender<bool>>);
+#[derive(Clone)]
+pub struct Stop(Arc<Shared>);
+
+struct Shared {
+    wish: watch::Sender<bool>,
+    ending: Mutex<Ending>,
+}
+
+/// What a signal ends.
+enum Ending {
+    /// Something that ends by itself, however long it takes.
+    Gently,
+    /// Nothing that could be lost.
+    AtOnce,
+    /// A measurement, which ends by itself or is ended after [`GRACE`]; this saves what is complete.
+    Saving(Rescue),
+}
+
+type Rescue = Box<dyn FnOnce() + Send>;
 
 impl Default for Stop {
     fn default() -> Stop {
-        Stop(Arc::new(watch::Sender::new(false)))
+        Stop(Arc::new(Shared {
+            wish: watch::Sender::new(false),
+            ending: Mutex::new(Ending::Gently),
+        }))
     }
 }
 
 impl Stop {
-    /// A stop that Ctrl-C, SIGTERM and SIGHUP set. The second signal ends the process at once.
+    /// A stop that Ctrl-C, SIGTERM and SIGHUP set, for what ends by itself. The second signal ends the process
+    /// at once. A signal that was ignored when the process began (`nohup`) stays ignored.
     ///
     /// # Errors
-    /// When the process already has a handler.
+    /// When no thread or no signal can be had.
     pub fn on_signals() -> anyhow::Result<Stop> {
         let stop = Stop::default();
+        let (ready, started) = mpsc::channel();
         let handle = stop.clone();
-        ctrlc::set_handler(move || {
-            if handle.is_set() {
-                std::process::exit(EXIT_INTERRUPTED);
-            }
-            eprintln!("\nstopping: what is complete is kept (once more to stop at once)");
-            handle.set();
-        })?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || handle.listen(&ready))
+            .context("no thread can be started: the limit on processes (ulimit -u) is too low")?;
+        started
+            .recv()
+            .context("the thread for signals has ended")??;
         Ok(stop)
+    }
+
+    /// The same for a process that has nothing to lose unless it is [measuring](Stop::measuring): a signal ends
+    /// it at once.
+    ///
+    /// # Errors
+    /// As [`Stop::on_signals`].
+    pub fn at_once() -> anyhow::Result<Stop> {
+        let stop = Stop::on_signals()?;
+        *stop.ending() = Ending::AtOnce;
+        Ok(stop)
+    }
+
+    /// Measures: a signal from now on is a wish, and if the work has not ended soon after, `rescue` saves what
+    /// is complete and the process ends.
+    pub fn measuring<T>(
+        &self,
+        rescue: impl FnOnce() + Send + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        struct Done<'s>(&'s Stop);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                *self.0.ending() = Ending::AtOnce;
+            }
+        }
+        *self.ending() = Ending::Saving(Box::new(rescue));
+        let _done = Done(self);
+        work()
     }
 
     /// Asks everybody to stop.
     pub fn set(&self) {
-        self.0.send_replace(true);
+        self.0.wish.send_replace(true);
     }
 
     /// True once somebody asked.
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        *self.0.wish.borrow()
     }
 
     /// Waits until somebody asks.
     pub async fn wait(&self) {
         // The sender lives in `self`, so the channel cannot close while this waits.
-        let _ = self.0.subscribe().wait_for(|stop| *stop).await;
+        let _ = self.0.wish.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.0.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to signals for as long as the process lives.
+    fn listen(&self, ready: &mpsc::Sender<anyhow::Result<()>>) {
+        let mut signals = None;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let opened = runtime
+            .context("no event loop for signals")
+            .and_then(|runtime| {
+                signals = Some(runtime.block_on(async { Signals::open() })?);
+                Ok(runtime)
+            });
+        let (runtime, told) = match opened {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(why) => (None, Err(why.context("cannot watch for Ctrl-C"))),
+        };
+        let _ = ready.send(told);
+        if let (Some(runtime), Some(signals)) = (runtime, signals) {
+            runtime.block_on(self.obey(signals));
+        }
+    }
+
+    async fn obey(&self, mut signals: Signals) {
+        signals.next().await;
+        // The wish first: words may fail, where the terminal is gone.
+        let first = !self.is_set();
+        self.set();
+        if !first || matches!(*self.ending(), Ending::AtOnce) {
+            std::process::exit(EXIT_INTERRUPTED);
+        }
+        let words = "\nstopping: what is complete is kept (once more to stop at once)";
+        let _ = writeln!(std::io::stderr(), "{words}");
+        // What ends by itself is left to end, unless it is a measurement that does not.
+        let patience = async {
+            tokio::time::sleep(GRACE).await;
+            if !matches!(*self.ending(), Ending::Saving(_)) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = signals.next() => {}
+            () = patience => {
+                let ending = std::mem::replace(&mut *self.ending(), Ending::AtOnce);
+                if let Ending::Saving(rescue) = ending {
+                    rescue();
+                }
+            }
+        }
+        std::process::exit(EXIT_INTERRUPTED);
+    }
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stop").field(&self.is_set()).finish()
+    }
+}
+
+/// The signals that end a program from outside.
+#[cfg(unix)]
+struct Signals(Vec<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Signals {
+    fn open() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [
+            SignalKind::hangup(),
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+        ];
+        let ignored = crate::os::ignored_signals();
+        let heard = kinds
+            .into_iter()
+            .filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
+        Ok(Signals(heard.map(signal).collect::<Result<_, _>>()?))
+    }
+
+    async fn next(&mut self) {
+        let any = std::future::poll_fn(|cx| {
+            let ready = self.0.iter_mut().any(|s| s.poll_recv(cx).is_ready());
+            if ready {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        });
+        any.await;
+    }
+}
+
+/// The events of a console that end a program.
+#[cfg(windows)]
+struct Signals(
+    tokio::signal::windows::CtrlC,
+    tokio::signal::windows::CtrlBreak,
+    tokio::signal::windows::CtrlClose,
+);
+
+#[cfg(windows)]
+impl Signals {
+    fn open() -> std::io::Result<Signals> {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close};
+        Ok(Signals(ctrl_c()?, ctrl_break()?, ctrl_close()?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+            _ = self.2.recv() => {}
+        }
     }
 }

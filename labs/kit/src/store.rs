@@ -2,16 +2,20 @@
 
 use std::{
     fs,
-    io::Write,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::record::{Record, SCHEMA};
+use crate::{
+    os,
+    record::{Record, SCHEMA},
+};
 
 /// Largest record that is read: the largest lab at full scale writes a few megabytes.
-pub const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 16 << 20;
 
 /// Makes sure that results can be written to a folder, before anything is measured.
 ///
@@ -33,16 +37,26 @@ fn cannot_write(dir: &Path) -> String {
     )
 }
 
-/// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it.
+/// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it. A link to a file
+/// stays one, and a file that is there keeps who may read and write it.
 ///
 /// # Errors
 /// With the file's name; the file is then as it was before.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let there = fs::canonicalize(path).ok().filter(|there| there.is_file());
+    let path = there.as_deref().unwrap_or(path);
     let dir = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let write = || -> Result<()> {
+        // Beyond it the system ends the process instead of refusing.
+        let most = os::file_size_limit().unwrap_or(u64::MAX);
+        ensure!(
+            content.len() as u64 <= most,
+            "it has {} bytes, and the limit on file sizes (ulimit -f) is {most}",
+            content.len()
+        );
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
@@ -51,8 +65,10 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         {
             // Temporary files are private; results are meant to be read by others.
             use std::os::unix::fs::PermissionsExt;
+            let before = there.as_deref().and_then(|there| fs::metadata(there).ok());
+            let mode = before.map_or(0o644, |about| about.permissions().mode() & 0o7777);
             file.as_file()
-                .set_permissions(fs::Permissions::from_mode(0o644))?;
+                .set_permissions(fs::Permissions::from_mode(mode))?;
         }
         file.persist(path)?;
         Ok(())
@@ -60,7 +76,8 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Stores a record as `DIR/labNN.json`; an earlier one moves to `DIR/history/`.
+/// Stores a record as `DIR/labNN.json`; an earlier one moves to `DIR/history/`, where nothing is ever replaced.
+/// Runs that share a folder wait for each other here.
 ///
 /// # Errors
 /// With the file's name; an earlier record is then untouched.
@@ -68,20 +85,60 @@ pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
     let path = dir.join(format!("{}.json", record.lab));
     let mut json = serde_json::to_vec(record)?;
     json.push(b'\n');
+    let _turn = turn(dir);
     if path.exists() {
         let when = load(&path).map_or("unreadable".to_string(), |old| old.started_at);
         let when: String = when
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .take(40)
             .collect();
-        let kept = dir
-            .join("history")
-            .join(format!("{}-{when}.json", record.lab));
-        let old = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        write_whole(&kept, &old)?;
+        keep(
+            &path,
+            &dir.join("history"),
+            &format!("{}-{when}", record.lab),
+        )
+        .with_context(|| format!("cannot keep the earlier {}", path.display()))?;
     }
     write_whole(&path, &json)?;
     Ok(path)
+}
+
+/// The turn of whoever stores something in this folder, until it is dropped. Without a place for the lock there
+/// are no turns.
+fn turn(dir: &Path) -> Option<fs::File> {
+    let mut name = DefaultHasher::new();
+    fs::canonicalize(dir).ok()?.hash(&mut name);
+    let name = format!("concurrency-labs-{:016x}.lock", name.finish());
+    let mut options = fs::File::options();
+    let file = options.create(true).append(true);
+    let file = file.open(std::env::temp_dir().join(name)).ok()?;
+    file.lock().ok()?;
+    Some(file)
+}
+
+/// Copies a file into a folder under a name that nothing has yet: `NAME.json`, `NAME-2.json` and so on.
+fn keep(file: &Path, folder: &Path, name: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let old = fs::read(file)?;
+    for n in 1.. {
+        let name = if n == 1 {
+            format!("{name}.json")
+        } else {
+            format!("{name}-{n}.json")
+        };
+        let kept = fs::File::create_new(folder.join(name));
+        match kept {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            kept => {
+                let mut kept = kept?;
+                kept.write_all(&old)?;
+                kept.sync_all()?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads one record.
@@ -94,9 +151,18 @@ pub fn load(path: &Path) -> Result<Record> {
 }
 
 fn read(path: &Path) -> Result<Record> {
-    let size = fs::metadata(path)?.len();
-    ensure!(size <= LARGEST, "it has {size} bytes, more than any record");
-    let text = fs::read_to_string(path).context("it cannot be read as text")?;
+    // A device or a pipe would have no end.
+    ensure!(fs::metadata(path)?.is_file(), "it is not a plain file");
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    // A file may grow while it is read.
+    let read = file.take(LARGEST + 1).read_to_string(&mut text);
+    let size = read.context("it cannot be read as text")? as u64;
+    ensure!(
+        size <= LARGEST,
+        "it has more than {} MB, more than any record",
+        LARGEST >> 20
+    );
     parse(&text)
 }
 
@@ -126,6 +192,7 @@ pub fn parse(text: &str) -> Result<Record> {
         "it was written by a newer version (schema {schema}, this program knows {SCHEMA})"
     );
     let record: Record = serde_json::from_str(text).context("it is not a record of these labs")?;
+    bounded(&record)?;
     for point in &record.points {
         for trial in &point.trials {
             let sound = trial.wall_s.is_finite() && trial.wall_s >= 0.0;
@@ -138,6 +205,34 @@ pub fn parse(text: &str) -> Result<Record> {
         }
     }
     Ok(record)
+}
+
+/// Most trials of a record, in all of its conditions: a hundred times what the largest lab makes.
+const TRIALS: usize = 100_000;
+/// Most gauges of a trial, kinds of failures, and things traced.
+const NAMES: usize = 1000;
+/// Most spans of a trial, and points of all its traces.
+const MARKS: usize = 100_000;
+
+/// No run is so large, and whatever reads a record may take so many for granted.
+fn bounded(record: &Record) -> Result<()> {
+    let trials: usize = record.points.iter().map(|p| p.trials.len()).sum();
+    ensure!(trials <= TRIALS, "it has {trials} trials: no run does");
+    for point in &record.points {
+        for trial in &point.trials {
+            let traced: usize = trial.traces.values().map(Vec::len).sum();
+            for (what, count, most) in [
+                ("gauges", trial.gauges.len(), NAMES),
+                ("kinds of failures", trial.failures.len(), NAMES),
+                ("traces", trial.traces.len(), NAMES),
+                ("traced points", traced, MARKS),
+                ("spans", trial.spans.len(), MARKS),
+            ] {
+                ensure!(count <= most, "a trial has {count} {what}: none does");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a folder of results holds.
@@ -163,7 +258,7 @@ pub fn load_all(dir: &Path) -> Result<Results> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(hint)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_file() && is_record_name(path))
+        .filter(|path| is_record_name(path))
         .collect();
     paths.sort();
     ensure!(!paths.is_empty(), "{}", hint());
@@ -211,6 +306,7 @@ mod tests {
             seed: 1,
             started_at: started_at.into(),
             interrupted: false,
+            target: None,
             predictions: Default::default(),
             notes: vec![],
             host: Host {
@@ -247,9 +343,43 @@ mod tests {
         save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
         let kept = dir.path().join("history/lab03-2026-01-01T00-00-00Z.json");
         assert_eq!(load(&kept).unwrap().started_at, "2026-01-01T00:00:00Z");
+        // Runs of the same second do not replace each other, nor do those that no longer can be read.
+        for _ in 0..3 {
+            save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
+        }
+        fs::write(dir.path().join("lab03.json"), "half a rec").unwrap();
+        save(dir.path(), &record("2026-01-02T00:00:00Z")).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 5);
         let all = load_all(dir.path()).unwrap();
         assert_eq!((all.records.len(), all.refused.len()), (1, 0));
         assert_eq!(all.records[0].started_at, "2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn runs_that_share_a_folder_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| save(dir.path(), &record("2026-01-01T00:00:00Z")).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 7);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_plain_file_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &record("x")).unwrap();
+        for (n, what) in ["/dev/zero", "/dev/full", "/dev/null", "/nothing/there", "/"]
+            .iter()
+            .enumerate()
+        {
+            let link = dir.path().join(format!("lab{:02}.json", n + 10));
+            std::os::unix::fs::symlink(what, link).unwrap();
+        }
+        let all = load_all(dir.path()).unwrap();
+        assert_eq!((all.records.len(), all.refused.len()), (1, 5));
     }
 
     #[test]
@@ -284,6 +414,67 @@ mod tests {
                 .unwrap();
             assert!(told.contains(reason), "{told}");
         }
+    }
+
+    #[test]
+    fn what_no_run_has_is_refused() {
+        let with = |change: &dyn Fn(&mut Trial)| {
+            let mut record = record("x");
+            change(&mut record.points[0].trials[0]);
+            parse(&serde_json::to_string(&record).unwrap())
+                .map_or_else(|e| format!("{e:#}"), |_| String::new())
+        };
+        assert_eq!(with(&|_| {}), "");
+        let names = || (0..=NAMES).map(|i| i.to_string());
+        assert!(with(&|t| t.gauges = names().map(|n| (n, 1.0)).collect()).contains("gauges"));
+        assert!(with(&|t| t.traces = names().map(|n| (n, vec![])).collect()).contains("traces"));
+        let long = vec![(0.0, 0.0); MARKS / 2 + 1];
+        assert!(
+            with(&|t| t.traces = ["a", "b"].map(|n| (n.into(), long.clone())).into())
+                .contains("traced points")
+        );
+        let span = crate::record::Span {
+            lane: String::new(),
+            name: String::new(),
+            start_s: 0.0,
+            end_s: 1.0,
+        };
+        assert!(with(&|t| t.spans = vec![span.clone(); MARKS + 1]).contains("spans"));
+        assert!(
+            with(&|t| {
+                t.failures = names().map(|n| (n, 1)).collect();
+                (t.failed, t.offered) = (NAMES as u64 + 1, NAMES as u64 + 2);
+            })
+            .contains("failures")
+        );
+        // Ten conditions of more than ten thousand trials each.
+        let mut many = record("x");
+        many.points[0].trials = vec![many.points[0].trials[0].clone(); TRIALS / 10 + 1];
+        many.points = vec![many.points[0].clone(); 10];
+        let error = parse(&serde_json::to_string(&many).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("100010 trials"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_modes_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        fs::create_dir(at("real")).unwrap();
+        write_whole(&at("real/notes.md"), b"1").unwrap();
+        assert_eq!(mode(&at("real/notes.md")), 0o644);
+        fs::set_permissions(at("real/notes.md"), fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real/notes.md", at("link.md")).unwrap();
+        write_whole(&at("link.md"), b"2").unwrap();
+        assert!(fs::symlink_metadata(at("link.md")).unwrap().is_symlink());
+        assert_eq!(fs::read(at("real/notes.md")).unwrap(), b"2");
+        assert_eq!(mode(&at("real/notes.md")), 0o640);
+        // A link that leads nowhere gives way to the file.
+        symlink("missing/file", at("lost.md")).unwrap();
+        write_whole(&at("lost.md"), b"3").unwrap();
+        assert_eq!(fs::read(at("lost.md")).unwrap(), b"3");
     }
 
     #[test]

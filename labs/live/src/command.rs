@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
-use lab_kit::cli::{Extra, Failed};
+use lab_kit::cli::{Extra, Failed, say};
 use lab_kit::stop::Stop;
 use tokio::net::TcpListener;
 
@@ -46,8 +46,8 @@ async fn serve(port: u16, stop: Stop) -> Result<()> {
         .with_context(|| format!("port {port} cannot be used; choose another with --port, or --port 0 for any free one"))?;
     let address = listener.local_addr()?;
     lab_kit::cli::print(format!("http://{address}/\n"))?;
-    eprintln!("open it in a browser on this machine; Ctrl-C ends it");
+    say("open it in a browser on this machine; Ctrl-C ends it");
     web::serve(listener, stop).await?;
-    eprintln!("ended: nothing is left running");
+    say("ended: nothing is left running");
     Ok(())
 }

@@ -46,7 +46,7 @@ struct Worker {
     database: Option<ServerUrl>,
     /// The site, such as http://127.0.0.1:8080 [default: the one that the queue was filled with]
     #[arg(long, value_name = "URL")]
-    site: Option<String>,
+    site: Option<ServerUrl>,
     /// Name of this worker, different from all others [default: one that nobody has]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -91,7 +91,7 @@ enum Action {
         at: At,
         /// The site, such as http://127.0.0.1:8080
         #[arg(value_name = "SITE")]
-        site: String,
+        site: ServerUrl,
         /// Allow a site that is not on this machine: only where you may put load on it
         #[arg(long)]
         allow_remote_target: bool,
@@ -157,7 +157,8 @@ mod run {
     use anyhow::Context;
     use futures_util::future::BoxFuture;
     use lab_kit::{
-        cli::{pretty, print},
+        cli::{pretty, print, say},
+        http,
         stop::Stop,
     };
     use serde::Serialize;
@@ -209,6 +210,9 @@ mod run {
         database_url: &ServerUrl,
         stop: &Stop,
     ) -> Result<(), Failed> {
+        if worker.allow_remote_target {
+            http::allow_remote();
+        }
         let queue = Redis::open(queue_url, worker.name.as_deref()).await?;
         let database = open_database(database_url).await?;
         let first = match (&worker.site, queue.first().await?) {
@@ -216,10 +220,10 @@ mod run {
                 let say = format!("the queue at {queue_url} is empty; which site? Give --site URL");
                 return Err(Failed::Usage(say));
             }
-            (None, Some(first)) => site(&first, worker.allow_remote_target)?,
-            (Some(asked), None) => site(asked, worker.allow_remote_target)?,
+            (None, Some(first)) => site("the first page of the queue,", &first.as_str().into())?,
+            (Some(asked), None) => site("--site", asked)?,
             (Some(asked), Some(known)) => {
-                let first = site(asked, worker.allow_remote_target)?;
+                let first = site("--site", asked)?;
                 if first.url != known {
                     return Err(Failed::Usage(format!(
                         "the queue at {queue_url} is that of {known}; another site needs a queue of its own, such as …?prefix=another"
@@ -236,7 +240,8 @@ mod run {
             usize::from,
         );
         let limit = usize::from(worker.concurrency);
-        let client = Client::builder().concurrency(limit).build();
+        let client = Client::builder().pool(http::client()).concurrency(limit);
+        let client = client.build();
         let client = client.context("no client")?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let unreadable = || format!("the site at {} cannot be read", first.url);
@@ -295,20 +300,22 @@ mod run {
             before = stored;
             if std::io::stderr().is_terminal() {
                 let (failed, hand) = (meter.failed(), meter.under_way());
-                eprintln!("{name}: {stored} stored, {rate:.0}/s, {hand} in hand, {failed} failed");
+                say(format!(
+                    "{name}: {stored} stored, {rate:.0}/s, {hand} in hand, {failed} failed"
+                ));
             }
         }
     }
 
-    fn site(text: &str, remote: bool) -> Result<Task, Failed> {
-        permitted(text, remote).map_err(Failed::Usage)
+    fn site(flag: &str, url: &ServerUrl) -> Result<Task, Failed> {
+        permitted(flag, url).map_err(Failed::Usage)
     }
 
     async fn offer(queue: &Redis, first: &Task) -> Result<u64, Failed> {
         if queue.keeps_data().await? == Some(false) {
-            eprintln!(
+            say(format!(
                 "note: this Redis keeps its data in memory only; if it stops, the crawl has to begin again. `redis-server --appendonly yes` keeps it"
-            );
+            ));
         }
         Ok(queue.offer(std::slice::from_ref(first)).await?)
     }
@@ -374,7 +381,10 @@ mod run {
                     site: text,
                     allow_remote_target,
                 } => {
-                    let first = site(&text, allow_remote_target)?;
+                    if allow_remote_target {
+                        http::allow_remote();
+                    }
+                    let first = site("--site", &text)?;
                     let (url, queue) = open(at).await?;
                     let said = match offer(&queue, &first).await? {
                         0 => format!("{url} has seen {} before\n", first.url),

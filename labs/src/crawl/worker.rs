@@ -34,7 +34,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use lab_kit::args::on_this_machine;
+use lab_kit::{
+    address::{self, ServerUrl},
+    http,
+};
 use rayon::ThreadPool;
 use reqwest::{
     Url,
@@ -495,27 +498,30 @@ fn reason(error: &FetchError) -> String {
 /// The first page of a site on which load may be put: one on this machine, or any if that is allowed.
 ///
 /// # Errors
-/// Says what is wrong with the address, or why the site is refused.
-pub fn permitted(text: &str, remote: bool) -> Result<Task, String> {
-    let first = first_task(text)?;
-    let host = Url::parse(&first.url).ok();
-    let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-    if remote || on_this_machine(host) {
-        return Ok(first);
-    }
-    Err(format!(
-        "{}: load goes to this machine only, because crawling a site that is not yours at full speed is an attack. If you may: `labs worker --allow-remote-target`",
-        first.url
-    ))
+/// Says what is wrong with the address, or why the site is refused; `flag` is where it was written.
+pub fn permitted(flag: &str, site: &ServerUrl) -> Result<Task, String> {
+    http::site(flag, site)?;
+    first_task(site.reveal())
 }
 
 /// The first task of a crawl: the site's first page.
 ///
 /// # Errors
-/// When it is no address of a site; the sentence says what would be one.
+/// When it is no address of a site, or one with a password, which would be stored with every page. The
+/// sentence says what would be one, and repeats no password.
 pub fn first_task(site: &str) -> Result<Task, String> {
-    let wrong = || format!("{site} is no site: write it as http://127.0.0.1:8080");
+    let wrong = || {
+        let site = address::shown(site);
+        let site = if site.contains("://") { &site } else { "that" };
+        format!("{site} is no site: write it as http://127.0.0.1:8080")
+    };
     let url = Url::parse(site).map_err(|_| wrong())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!(
+            "{}: the address of every page is stored, and a user and a password would be with it: leave them out",
+            address::shown(site)
+        ));
+    }
     let url = normalised(&url, "/").ok_or_else(wrong)?;
     Ok(Task { url, depth: 0 })
 }
@@ -805,5 +811,15 @@ mod tests {
                 .unwrap_err()
                 .contains("http://127.0.0.1:8080")
         );
+        // Neither stored nor repeated.
+        for site in [
+            "http://anna:hunter2@shop",
+            "http://hunter2@127.0.0.1",
+            "anna:hunter2@shop",
+            "http://anna:hunter2@shop:port",
+        ] {
+            let told = first_task(site).unwrap_err();
+            assert!(!told.contains("hunter2"), "{told}");
+        }
     }
 }

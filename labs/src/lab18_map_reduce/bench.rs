@@ -29,7 +29,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub fn new(p: &Params, seed: u64) -> Result<Bench> {
-        let folder = tempfile::tempdir().context("no temporary folder for the text")?;
+        let folder = lab_kit::scratch::folder().context("no temporary folder for the text")?;
         let file = folder.path().join("text");
         let written = p.law().write(&file, p.bytes.b() as u64, seed);
         written.context("cannot write the text")?;

@@ -265,7 +265,7 @@ pub(super) fn member(p: &Params, me: usize) -> Result<()> {
     // Fail-stop: whatever goes wrong in any thread ends the process, whose connections then end, and
     // so the others do.
     std::panic::set_hook(Box::new(move |why| {
-        eprintln!("lab18, process {me}: the job is lost: {why}");
+        cli::say(format!("lab18, process {me}: the job is lost: {why}"));
         std::process::exit(1);
     }));
     if p.led { led(p, me) } else { by_hosts(p, me) }
@@ -383,7 +383,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
             me + 1
         )
     })?;
-    let folder = tempfile::tempdir()?;
+    let folder = lab_kit::scratch::folder()?;
     let source = p.source_of_a_host(folder.path())?;
     let job = Job {
         way: p.way,
@@ -394,7 +394,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
     };
     let meter = Meter::new(p.wire);
     let sockets = connect(&listener, &addresses, me, p.patience.duration())?;
-    eprintln!("process {me} of {}: connected", addresses.len());
+    cli::say(format!("process {me} of {}: connected", addresses.len()));
     let (threads, count) = (p.threads, meter.clone());
     at_work(sockets, me, threads, &meter, move |index, worker| {
         let (done, counts) = dataflow::run(worker, &job);
@@ -441,7 +441,9 @@ fn connect(
                 Ok(i) if i > me && i < addresses.len() && sockets[i].is_none() => {
                     sockets[i] = Some(socket);
                 }
-                _ => eprintln!("lab18, process {me}: {from} is none of us, and was sent away"),
+                _ => cli::say(format!(
+                    "lab18, process {me}: {from} is none of us, and was sent away"
+                )),
             },
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 ensure!(

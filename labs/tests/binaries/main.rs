@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 mod ended_early;
+mod faults;
 mod misuse;
 mod python;
 mod reference;

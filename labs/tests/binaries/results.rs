@@ -36,11 +36,22 @@ fn drawing_and_reporting_again_changes_no_byte() {
 fn charts_that_a_lab_no_longer_has_are_removed_and_nothing_else() {
     let dir = measured();
     let charts = dir.path().join("charts");
-    let (old, foreign) = (charts.join("lab03-old.svg"), charts.join("mine.svg"));
-    fs::write(&old, "old").unwrap();
-    fs::write(&foreign, "mine").unwrap();
+    // As an earlier version drew it, which had one more figure.
+    let drawn = fs::read_to_string(charts.join("lab03-trap.svg")).unwrap();
+    let old = charts.join("lab03-old.svg");
+    fs::write(&old, drawn.replace("lab03-trap-", "lab03-old-")).unwrap();
+    let own = [
+        "mine.svg",
+        "lab03-my-annotated.png",
+        "lab03-trap-annotated.svg",
+    ]
+    .map(|n| charts.join(n));
+    own.iter().for_each(|path| fs::write(path, &drawn).unwrap());
     labs_with(&["charts"], &[dir.path()]).expect(0);
-    assert!(!old.exists() && foreign.exists());
+    assert!(!old.exists());
+    for path in own {
+        assert!(path.exists(), "{} is gone", path.display());
+    }
 }
 
 #[test]
@@ -75,7 +86,7 @@ fn two_folders_are_compared_claim_by_claim() {
     assert!(!rows.is_empty());
     for row in rows {
         assert!(
-            row["judgement"] == "same" || row["judgement"] == "not in both",
+            row["judgement"] == "same" || row["judgement"] == "cannot tell",
             "{row}"
         );
         assert_eq!(row["a"], row["b"]);
@@ -108,6 +119,48 @@ fn two_folders_are_compared_claim_by_claim() {
     labs_with(&["compare"], &[a.path(), b.path()])
         .expect(1)
         .says(&["no results in", "labs run"]);
+}
+
+#[test]
+fn strings_of_a_record_neither_rewrite_a_screen_nor_become_markup() {
+    let dir = measured();
+    let evil = "\u{1b}[2J<script>alert(1)</script>\u{9b}`![x](http://192.0.2.1/y)\n# \0\u{202e}";
+    edit(dir.path(), |record| {
+        for field in ["command", "started_at"] {
+            record[field] = evil.into();
+        }
+        for field in ["cpu", "system", "build"] {
+            record["host"][field] = evil.into();
+        }
+        record["notes"] = serde_json::json!([evil]);
+    });
+    let foreign = dir.path().join("lab04.json");
+    let mut record = read_json(&dir.path().join("lab03.json"));
+    record["lab"] = evil.into();
+    fs::write(&foreign, record.to_string()).unwrap();
+    let clean = |text: &str, what: &str| {
+        let control = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(control), "{what}: {text:?}");
+    };
+    for words in [
+        &["verdicts"][..],
+        &["verdicts", "--json"],
+        &["report"],
+        &["charts"],
+    ] {
+        let ran = labs_with(words, &[dir.path()]).expect(1);
+        clean(&ran.stdout, words[0]);
+        clean(&ran.stderr, words[0]);
+    }
+    let both = [dir.path(), dir.path()];
+    clean(&labs_with(&["compare"], &both).expect(1).stdout, "compare");
+    let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
+    clean(&report, "report.md");
+    for markup in ["<script", "![x](http", "\n# \n"] {
+        assert!(!report.contains(markup), "{markup} in {report}");
+    }
+    let again = report.lines().find(|l| l.contains("Run it again")).unwrap();
+    assert_eq!(again.matches('`').count(), 2, "{again}");
 }
 
 #[test]

@@ -127,6 +127,46 @@ fn a_server_that_is_already_running_can_be_measured() {
 }
 
 #[test]
+fn a_password_in_the_address_of_a_target_is_told_to_nobody() {
+    let (dir, tiny) = (temporary(), Tiny::start(None));
+    let url = tiny.url.replace("http://", "http://anna:hunter2@");
+    let mut command = lab03();
+    command.args(["--scale", "smoke", "--levels", "1,4", "--target", &url]);
+    let ran = run(command.arg("--out").arg(dir.path())).expect(0);
+    let record = read_json(&dir.path().join("lab03.json"));
+    assert_fits_schema(&record);
+    let shown = tiny.url.replace("http://", "http://anna:***@");
+    assert_eq!(record["target"], shown.as_str());
+    assert!(
+        record["command"].as_str().unwrap().contains(&shown),
+        "{}",
+        record["command"]
+    );
+    labs_with(&["report"], &[dir.path()]).expect(0);
+    for (path, bytes) in content(dir.path()) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("hunter2"), "{path:?}");
+    }
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"));
+    drop(tiny);
+    // Nor when nobody is there any more, or when it is refused.
+    for (url, code) in [
+        (url.as_str(), 1),
+        ("http://anna:hunter2@192.0.2.1", 2),
+        ("anna:hunter2@h", 2),
+    ] {
+        let mut command = lab03();
+        command.args(["--scale", "smoke", "--levels", "1,4", "--target", url]);
+        let ran = run(command.arg("--out").arg(dir.path())).expect(code);
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_a_failure_that_names_it() {
     // tcpmux: nobody listens there, and no other test can be given it.
     let url = "http://127.0.0.1:1";

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use lab_kit::{
     args::Time,
-    cli::{self, Extra, Failed},
+    cli::{self, Extra, Failed, say},
     draw::{Theme, draw},
     host,
     load::{Book, Outcome, Part},
@@ -131,7 +131,7 @@ fn run(args: Args) -> Result<(), Failed> {
     store::prepare(&folder)?;
     let stop = Stop::on_signals()?;
     if cfg!(debug_assertions) {
-        eprintln!("note: this is a debug build; figures of the generator need --release");
+        say("note: this is a debug build; figures of the generator need --release");
     }
     os::raise_open_file_limit();
 
@@ -178,13 +178,13 @@ fn keep(folder: &Path, comparison: &Comparison) -> Result<()> {
     json.push(b'\n');
     let path = folder.join(RECORD);
     store::write_whole(&path, &json)?;
-    eprintln!("{} written", path.display());
+    say(format!("{} written", path.display()));
     if let Some(figure) = comparison.figure() {
         let drawing = draw(&figure, "instrument")?;
         let svg = folder.join("generator.svg");
         store::write_whole(&svg, drawing.svg.as_bytes())?;
         store::write_whole(&svg.with_extension("png"), &drawing.png(Theme::Light, 2.0)?)?;
-        eprintln!("{} and .png written", svg.display());
+        say(format!("{} and .png written", svg.display()));
     }
     Ok(())
 }
@@ -339,14 +339,14 @@ impl<'a> Bench<'a> {
             let mut turns = Vec::new();
             for i in order {
                 let tool = entries[i].tool;
-                eprintln!(
+                say(format!(
                     "{} on {}: round {} of {}, {}",
                     part.name(),
                     server.name(),
                     round + 1,
                     self.args.rounds,
                     tool.name()
-                );
+                ));
                 match self.turn(&entries[i], &running, self.args.duration.duration()) {
                     Ok(turn) => turns.push((i, turn)),
                     // A round that was cut short says nothing; those before it stand.
@@ -356,7 +356,7 @@ impl<'a> Bench<'a> {
                     Err(error) => {
                         let (name, server) = (tool.name(), server.name());
                         let why = format!("{name} on {server}: {error:#}");
-                        eprintln!("left out: {why}");
+                        say(format!("left out: {why}"));
                         self.record.missing.push(why);
                         gone.push(i);
                     }
@@ -424,11 +424,11 @@ impl<'a> Bench<'a> {
             })
             .collect();
         for entry in entries {
-            eprintln!(
+            say(format!(
                 "a server that stands still for 1 s: {}, {}",
                 entry.tool.name(),
                 entry.note
-            );
+            ));
             let running = self.start(ServerKind::Hyper, Some(Freeze { after, length }))?;
             let turn = self.turn(&entry, &running, whole);
             if self.stop.is_set() {

@@ -167,7 +167,7 @@ pub(super) fn nginx() -> Option<PathBuf> {
 
 fn nginx_server(kind: ServerKind, stop: &Stop) -> Result<Server> {
     let program = nginx().context("it is not installed")?;
-    let folder = tempfile::tempdir()?;
+    let folder = lab_kit::scratch::folder()?;
     let prefix = folder
         .path()
         .to_str()

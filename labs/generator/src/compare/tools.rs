@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use lab_kit::{
     cli::Ended,
+    http,
     load::{Closed, Failure, Load, Open, Outcome, Tally},
     os,
     python::Python,
@@ -315,7 +316,7 @@ fn reqwest(job: &Job) -> Result<Reading> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (client, load) = (reqwest::Client::new(), Load::new(job.stop.clone()));
+    let (client, load) = (http::client(), Load::new(job.stop.clone()));
     let url: reqwest::Url = job.url.parse()?;
     let send = move |_| fetch(client.clone(), url.clone());
     reading(match job.pace {
@@ -325,11 +326,7 @@ fn reqwest(job: &Job) -> Result<Reading> {
 }
 
 async fn fetch(client: reqwest::Client, url: reqwest::Url) -> Outcome {
-    let answer = async {
-        let response = client.get(url).send().await?;
-        response.error_for_status()?.bytes().await
-    };
-    match answer.await {
+    match http::get(&client, url).await {
         Ok(body) if body.len() == BODY.len() => Outcome::Ok,
         Ok(_) => Outcome::Failed(Failure::Body),
         Err(error) => Outcome::of_error(&error),

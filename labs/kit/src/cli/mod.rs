@@ -10,6 +10,7 @@ use std::{
     io::{ErrorKind, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -18,7 +19,10 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 pub use show::{entries, whole};
 
 use crate::{
+    address::ServerUrl,
+    clean,
     lab::{Card, Experiment},
+    limits,
     record::Scale,
     stop::EXIT_INTERRUPTED,
 };
@@ -171,7 +175,7 @@ pub(crate) struct Common {
     /// Send the load to a server that is already running, such as `mock_server`, instead of the
     /// built-in one
     #[arg(long, value_name = "URL")]
-    target: Option<String>,
+    target: Option<ServerUrl>,
     /// Allow a target that is not on this machine: only where you may put load on it
     #[arg(long)]
     allow_remote_target: bool,
@@ -218,6 +222,9 @@ type Outcome = Result<(), Failed>;
 
 /// The umbrella command, with commands of its own.
 pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode {
+    if let Err(limit) = limits::for_a_program() {
+        return exit(Err(limit.into()));
+    }
     let known = extras.iter().map(|extra| (extra.command)());
     let command = Cli::command().subcommands(known);
     // A `run` with help asked before any lab shows the general options.
@@ -251,8 +258,15 @@ pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode 
 /// A numbered binary: the same as `labs run N`.
 pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     let id = lab.card().id();
+    NUMBERED.store(true, Relaxed);
+    if let Err(limit) = limits::for_a_program() {
+        return exit(Err(limit.into()));
+    }
     exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
 }
+
+/// Set in a numbered binary, whatever its file is called.
+static NUMBERED: AtomicBool = AtomicBool::new(false);
 
 /// This program again, for a process of a lab's own: the lab's flags follow. Works from the umbrella
 /// command and from the numbered binary.
@@ -261,9 +275,8 @@ pub fn single(lab: &'static dyn Experiment) -> ExitCode {
 /// When the system does not tell where the program is.
 pub fn again(card: &Card) -> std::io::Result<std::process::Command> {
     let program = std::env::current_exe()?;
-    let numbered = program.file_stem().is_some_and(|name| name == &*card.id());
     let mut command = std::process::Command::new(program);
-    if !numbered {
+    if !NUMBERED.load(Relaxed) {
         command.args(["run", &card.number.to_string()]);
     }
     Ok(command)
@@ -288,13 +301,14 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn exit(outcome: Outcome) -> ExitCode {
     ExitCode::from(match outcome {
         Ok(()) => 0,
-        Err(Failed::Error(error)) if error.is::<NobodyReads>() => 0,
         Err(Failed::Error(error)) => {
-            eprintln!("error: {error:#}");
+            say(format!("error: {error:#}"));
             1
         }
         Err(Failed::Usage(text)) => {
-            eprintln!("error: {text}\n\nFor more information, try '--help'.");
+            say(format!(
+                "error: {text}\n\nFor more information, try '--help'."
+            ));
             2
         }
         Err(Failed::Refuted) => 3,
@@ -302,29 +316,24 @@ fn exit(outcome: Outcome) -> ExitCode {
     })
 }
 
-/// Nobody reads what is printed any more: `labs list | head` is no error.
-#[derive(Debug)]
-struct NobodyReads;
-
-impl std::fmt::Display for NobodyReads {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nobody reads the output any more")
-    }
+/// Says something on stderr. Where nobody listens (the terminal is closed, its pipe has no reader) the words
+/// are lost, and nothing else.
+pub fn say(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", clean::terminal(text.as_ref()));
 }
 
-impl std::error::Error for NobodyReads {}
-
-/// Writes to stdout.
+/// Writes to stdout, without what would rewrite a screen. A reader that is gone (`labs list | head`) changes what
+/// is printed, and nothing else: not what is measured, stored or decided.
 ///
 /// # Errors
-/// When that does not work; a reader that is gone is no error of the command's.
+/// When that does not work, as on a full disk.
 pub fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out
-        .write_all(text.as_ref().as_bytes())
+        .write_all(clean::terminal(text.as_ref()).as_bytes())
         .and_then(|()| out.flush())
     {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
 }
@@ -334,7 +343,9 @@ pub fn print(text: impl AsRef<str>) -> Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
-    Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
+    Ok(print(
+        clean::json(&serde_json::to_string_pretty(value)?) + "\n",
+    )?)
 }
 
 fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn Experiment> {

@@ -5,24 +5,27 @@ use std::{
     ffi::OsString,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
-use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, show};
+use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, print, say, show};
 use crate::{
-    args::on_this_machine,
+    address::{self, ServerUrl},
     claim::Verdict,
     host::Host,
-    lab::{Card, Experiment, Prepared},
-    more,
+    http,
+    lab::{Card, Experiment, Measure, Prepared},
+    limits, more,
     needs::{self, Extent, Needs},
+    os,
     prediction::YOUR_CURVE,
     progress::Progress,
     record::{Point, Record, SCHEMA, Scale},
     report::{self, Entry},
+    scratch,
     session::Session,
     stop::Stop,
     store,
@@ -73,7 +76,7 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
             Ok((report, _)) if !common.json => print(format!("\nReport: {}\n", report.display()))?,
             Ok(_) => {}
             // Why a lab failed matters more than that there is nothing to report on.
-            Err(error) if result.is_err() => eprintln!("no report: {error:#}"),
+            Err(error) if result.is_err() => say(format!("no report: {error:#}")),
             Err(error) => return Err(error.into()),
         }
     }
@@ -121,7 +124,7 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
             Err(_) => failed.push((lab.card().id(), "it panicked (see above)".to_string())),
         }
         if let Some((id, why)) = failed.last().filter(|(id, _)| *id == lab.card().id()) {
-            eprintln!("{id} failed: {why}");
+            say(format!("{id} failed: {why}"));
         }
     }
     bench.print_json()?;
@@ -173,7 +176,11 @@ fn with_name(name: &str, options: &[OsString]) -> Vec<OsString> {
 }
 
 fn common_of(matches: &ArgMatches) -> Result<Common, Failed> {
-    Common::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))
+    let common = Common::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
+    if common.allow_remote_target {
+        http::allow_remote();
+    }
+    Ok(common)
 }
 
 /// clap has said all there is to say.
@@ -285,45 +292,44 @@ impl Common {
         why.map_or(Ok(()), |why| Err(Failed::Usage(why)))
     }
 
-    fn target(&self) -> Result<Option<String>, Failed> {
+    fn target(&self) -> Result<Option<ServerUrl>, Failed> {
         let Some(text) = &self.target else {
             return Ok(None);
         };
-        let url = reqwest::Url::parse(text)
-            .map_err(|e| Failed::Usage(format!("--target {text}: {e}")))?;
-        if url.scheme() != "http" {
-            return Err(Failed::Usage(format!(
-                "--target {text}: only http:// is supported"
-            )));
-        }
-        let local = on_this_machine(url.host_str().unwrap_or_default());
-        if !local && !self.allow_remote_target {
-            return Err(Failed::Usage(format!(
-                "--target {text}: load goes to this machine only, because a load test of a machine that is not yours is an attack. If you may, add --allow-remote-target"
-            )));
-        }
-        Ok(Some(text.trim_end_matches('/').to_string()))
+        http::site("--target", text).map_err(Failed::Usage)?;
+        Ok(Some(text.reveal().trim_end_matches('/').into()))
     }
 }
 
 /// What the runs of one invocation share: the wish to stop, the results.
 struct Bench {
     common: Common,
-    target: Option<String>,
+    target: Option<ServerUrl>,
     stop: Stop,
     rows: Vec<crate::claim::VerdictRow>,
+    /// What measuring took as planned, and what it took beyond that, while something was uncertain.
+    as_planned: Duration,
+    measured_on: Duration,
 }
 
 impl Bench {
     fn new(common: &Common) -> Result<Bench, Failed> {
         let target = common.target()?;
+        if let Some(url) = &target {
+            answers(url)?;
+        }
+        os::raise_open_file_limit();
+        limits::for_a_run()?;
         store::prepare(&common.out)?;
-        let stop = Stop::on_signals().context("cannot watch for Ctrl-C")?;
+        scratch::sweep();
+        let stop = Stop::at_once()?;
         Ok(Bench {
             common: common.clone(),
             target,
             stop,
             rows: Vec::new(),
+            as_planned: Duration::ZERO,
+            measured_on: Duration::ZERO,
         })
     }
 
@@ -354,10 +360,7 @@ impl Bench {
             ))?;
         }
         let predictions = ask::predictions(&common, lab, &prepared.params)?;
-        let record = Record {
-            command: command(card, options),
-            ..self.measure(lab, prepared, predictions)?
-        };
+        let record = self.measure(lab, prepared, predictions, options)?;
         let path = save(&common.out, &record)?;
         // The fresh run goes through the file like any other.
         let record = store::load(&path)?;
@@ -378,7 +381,7 @@ impl Bench {
         }
         if common.check && claims.iter().any(|c| c.verdict() == Verdict::Refuted) {
             for claim in claims.iter().filter(|c| c.verdict() == Verdict::Refuted) {
-                eprintln!("refuted: {}: {}", card.id(), claim.text);
+                say(format!("refuted: {}: {}", card.id(), claim.text));
             }
             return Err(Failed::Refuted);
         }
@@ -399,6 +402,7 @@ impl Bench {
         lab: &'static dyn Experiment,
         prepared: Prepared,
         predictions: BTreeMap<String, f64>,
+        options: &[OsString],
     ) -> Result<Record, Failed> {
         let (card, common) = (lab.card(), self.common.clone());
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -416,34 +420,36 @@ impl Bench {
             self.stop.clone(),
             progress,
         );
-        session.target.clone_from(&self.target);
+        session.target = self.target.as_ref().map(|url| url.reveal().to_string());
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
         let Prepared {
             params, measure, ..
         } = prepared;
-        let record = |points: Vec<Point>| Record {
+        let blank = Record {
             schema: SCHEMA,
             lab: card.id(),
-            params: params.clone(),
-            command: String::new(),
+            params,
+            command: command(card, options),
             scale: common.scale,
             seed: common.seed,
-            started_at: started_at.clone(),
+            started_at,
             interrupted: false,
-            predictions: predictions.clone(),
+            target: self.target.as_ref().map(ServerUrl::to_string),
+            predictions,
             notes: Vec::new(),
-            host: host.clone(),
-            points,
+            host,
+            points: Vec::new(),
         };
-        let start = Instant::now();
-        measure(&mut session)?;
-        let explain = |session: &Session| lab.explain(&record(session.points().to_vec()));
-        let budget = start.elapsed().mul_f64(common.more());
-        if !budget.is_zero() && !self.stop.is_set() {
-            let said = more::measure_on(&mut session, budget, &measure, &explain)?;
-            said.into_iter().for_each(|said| session.note(said));
-        }
+        let so_far = session.so_far();
+        let rescue = {
+            let (blank, so_far, out) = (blank.clone(), so_far.clone(), common.out.clone());
+            move || rescue(&out, blank, so_far.complete())
+        };
+        let stop = self.stop.clone();
+        stop.measuring(rescue, || {
+            self.until_decided(lab, &mut session, &blank, &measure)
+        })?;
         let (points, notes) = session.finish();
         let interrupted = self.stop.is_set();
         if points.is_empty() {
@@ -455,22 +461,107 @@ impl Bench {
         Ok(Record {
             interrupted,
             notes,
-            ..record(points)
+            points,
+            ..blank
         })
     }
+
+    /// Measures as planned, and on while it is uncertain.
+    fn until_decided(
+        &mut self,
+        lab: &'static dyn Experiment,
+        session: &mut Session,
+        blank: &Record,
+        measure: &Measure,
+    ) -> Result<()> {
+        let start = Instant::now();
+        measure(session)?;
+        let explain = |session: &Session| {
+            let points = session.so_far().lock().clone();
+            lab.explain(&Record {
+                points,
+                ..blank.clone()
+            })
+        };
+        // What labs before this one did not need of their share is there for this one.
+        self.as_planned += start.elapsed();
+        let budget = self.as_planned.mul_f64(self.common.more());
+        let left = budget.saturating_sub(self.measured_on);
+        if !left.is_zero() && !self.stop.is_set() {
+            let (spent, said) = more::measure_on(session, left, measure, &explain)?;
+            self.measured_on += spent;
+            said.into_iter().for_each(|said| session.note(said));
+        }
+        Ok(())
+    }
+}
+
+/// Asks a target once, before a minute of load finds out what one request can tell. It may fail now and then,
+/// since an upstream may be told to.
+fn answers(url: &ServerUrl) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let client = http::builder().timeout(PATIENCE).build()?;
+    let mut last = String::new();
+    for _ in 0..3 {
+        last = match runtime.block_on(http::get(&client, url.reveal())) {
+            Ok(body) if body == mock_server::BODY => return Ok(()),
+            Ok(body) => format!(
+                "its answer of {} bytes is not that of mock_server",
+                body.len()
+            ),
+            Err(http::Error::Http(error)) if error.is_timeout() => {
+                format!("no answer within {} s", PATIENCE.as_secs())
+            }
+            Err(http::Error::Http(error)) if error.is_connect() => {
+                "found no upstream; is it still running, and is its address right?".into()
+            }
+            Err(http::Error::Http(_)) => "its answer broke off".into(),
+            Err(error) => error.to_string(),
+        };
+        if last.starts_with("no answer") {
+            break;
+        }
+    }
+    bail!(
+        "--target {url}: {last}. A target is a `mock_server`, or a server that answers every path as it does"
+    )
+}
+
+/// Saves what is complete of a run that did not end when it was asked to.
+fn rescue(out: &Path, blank: Record, points: Vec<Point>) {
+    let text = if points.is_empty() {
+        format!("{}: no trial was complete", blank.lab)
+    } else {
+        let lab = blank.lab.clone();
+        let record = Record {
+            interrupted: true,
+            points,
+            ..blank
+        };
+        match save(out, &record) {
+            Ok(path) => format!(
+                "{lab}: ended in the middle of a trial; the others are in {}",
+                path.display()
+            ),
+            Err(error) => format!("{lab}: {error:#}"),
+        }
+    };
+    say(text);
 }
 
 /// The machine, calibrated anew for each lab: what it gives changes within minutes where others share it.
 fn calibrated(scale: Scale) -> Result<Host> {
-    crate::os::raise_open_file_limit();
     let host = Host::calibrate(scale).context("cannot calibrate this machine")?;
     for complaint in host.complaints() {
-        eprintln!("note: {complaint}");
+        say(format!("note: {complaint}"));
     }
     Ok(host)
 }
 
-/// The command that repeats a run. Where results went and what was predicted is left out.
+/// The command that repeats a run. Where results went, what was predicted and passwords are left out.
 fn command(card: &Card, options: &[OsString]) -> String {
     let mut words = vec![format!("labs run {}", card.number)];
     let mut options = options.iter().map(|o| o.to_string_lossy());
@@ -482,7 +573,7 @@ fn command(card: &Card, options: &[OsString]) -> String {
                     options.next();
                 }
             }
-            _ => words.push(option.into_owned()),
+            _ => words.push(address::shown(&option)),
         }
     }
     words.join(" ")

@@ -2,17 +2,19 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Failed, LOCAL, Outcome, pretty, print};
+use super::{Failed, LOCAL, Outcome, pretty, print, say};
 use crate::{
     claim::Verdict,
-    draw::{Theme, draw},
+    draw::{Theme, draw, drew},
     findings::Table,
+    gate,
     host::Host,
     lab::Experiment,
     prove,
@@ -85,23 +87,26 @@ pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<
     let results = store::load_all(dir)?;
     let mut sound = results.refused.is_empty();
     for error in &results.refused {
-        eprintln!("left out: {error:#}");
+        say(format!("left out: {error:#}"));
     }
     let mut entries = Vec::new();
     for record in results.records {
         let Some(lab) = syllabus.iter().find(|l| l.card().id() == record.lab) else {
-            eprintln!("left out: {} is no lab of this version", record.lab);
+            say(format!(
+                "left out: {} is no lab of this version",
+                record.lab
+            ));
             sound = false;
             continue;
         };
-        match lab.explain(&record) {
-            Ok(findings) => entries.push(Entry {
+        match gate::explained(*lab, record) {
+            Ok((record, findings)) => entries.push(Entry {
                 card: lab.card(),
                 record,
                 findings,
             }),
             Err(error) => {
-                eprintln!("left out: {error:#}");
+                say(format!("left out: {error:#}"));
                 sound = false;
             }
         }
@@ -149,22 +154,40 @@ pub(super) fn write_charts(dir: &Path, entries: &[Entry]) -> Result<Vec<PathBuf>
     Ok(written)
 }
 
+/// Removes the charts that this program drew for a lab and that the lab no longer has. Whatever else lies
+/// beside them is somebody's own, also where it is called alike.
 fn remove_stale(folder: &Path, id: &str, written: &[PathBuf]) -> Result<()> {
     let Ok(files) = fs::read_dir(folder) else {
         return Ok(());
     };
-    for path in files.filter_map(|f| Some(f.ok()?.path())) {
-        let name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default();
-        let ours = name.starts_with(&format!("{id}-"))
-            && (name.ends_with(".svg") || name.ends_with(".png"));
-        if ours && !written.contains(&path) {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    for svg in files.filter_map(|f| Some(f.ok()?.path())) {
+        let png = svg.with_extension("png");
+        if written.contains(&svg) || !drawn_for(&svg, id) {
+            continue;
+        }
+        for path in [&svg, &png].into_iter().filter(|path| path.is_file()) {
+            fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(())
+}
+
+/// True for an SVG of this program's, under the name that it gave it.
+fn drawn_for(path: &Path, id: &str) -> bool {
+    let name = path.file_stem().and_then(|n| n.to_str());
+    let ours = |name: &&str| name.starts_with(&format!("{id}-"));
+    let Some(name) = name.filter(ours) else {
+        return false;
+    };
+    // Neither links nor what is no picture at all, and of a picture no more than its first line.
+    let plain = fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
+    let svg = path.extension().is_some_and(|e| e == "svg");
+    if !(plain && svg) {
+        return false;
+    }
+    let mut head = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
+    read.is_ok() && drew(&String::from_utf8_lossy(&head), name)
 }
 
 pub(super) fn report(syllabus: &[&'static dyn Experiment], dir: &Path) -> Outcome {
@@ -281,4 +304,64 @@ pub(super) fn doctor(json: bool) -> Outcome {
             .for_each(|c| text += &format!("  - {c}\n"));
     }
     Ok(print(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{Bars, Body, Figure};
+
+    fn drawing(id: &str) -> String {
+        let figure = Figure {
+            id: id.into(),
+            title: "T".into(),
+            subtitle: String::new(),
+            desc: "D".into(),
+            body: Body::Bars(Bars {
+                x: crate::figure::Axis::linear("x", crate::figure::Unit::Number),
+                groups: vec![],
+            }),
+        };
+        draw(&figure, "lab03").unwrap().svg
+    }
+
+    #[test]
+    fn only_what_the_program_drew_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
+        // Drawn by us, and gone from the lab; drawn by us, and still there; another lab's.
+        for name in ["lab03-old_one", "lab03-trap"] {
+            write(
+                &format!("{name}.svg"),
+                &drawing(name.strip_prefix("lab03-").unwrap()),
+            );
+            write(&format!("{name}.png"), "png");
+        }
+        write("lab04-sweep.svg", &drawing("sweep"));
+        let own = [
+            "lab03-my-annotated.png",
+            "lab03-notes.txt",
+            "lab03-trap-annotated.svg",
+            "lab03-foreign.svg",
+            "lab03-foreign.png",
+        ];
+        for name in own {
+            write(name, "mine");
+        }
+        write("lab03-trap-annotated.svg", &drawing("trap"));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("lab03-old_one.svg", at("lab03-link.svg")).unwrap();
+        let written = [at("lab03-trap.svg"), at("lab03-trap.png")];
+        remove_stale(dir.path(), "lab03", &written).unwrap();
+        assert!(!at("lab03-old_one.svg").exists() && !at("lab03-old_one.png").exists());
+        for name in own
+            .iter()
+            .chain(&["lab03-trap.svg", "lab03-trap.png", "lab04-sweep.svg"])
+        {
+            assert!(at(name).exists(), "{name} is gone");
+        }
+        #[cfg(unix)]
+        assert!(fs::symlink_metadata(at("lab03-link.svg")).is_ok());
+    }
 }

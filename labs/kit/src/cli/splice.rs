@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Outcome, print, show};
 use crate::{
+    clean,
     findings::Table,
     lab::Experiment,
     report::{self, Entry},
@@ -110,7 +111,7 @@ fn content(
                 .with_context(|| format!("{id} has no chart {name}"))?;
             format!(
                 "![{}]({}/charts/{id}-{name}.png)",
-                figure.title,
+                report::picture_text(&figure.title),
                 dir.display()
             )
         }
@@ -122,7 +123,7 @@ fn content(
                 .with_context(|| format!("{id} has no table {number}"))?;
             report::markdown_table(table)
         }
-        ("headline", None) => entry.findings.headline.clone(),
+        ("headline", None) => clean::markdown(&entry.findings.headline),
         ("host", None) => report::markdown_table(&report::host_table(&entry.record.host)),
         _ => bail!("unknown: {what}"),
     })

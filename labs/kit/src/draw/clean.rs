@@ -1,31 +1,20 @@
 //! Texts as XML allows them, on one line.
 
-use crate::figure::{Body, Figure, Layer};
+use crate::{
+    clean::line,
+    figure::{Body, Figure, Layer},
+};
 
 /// Longest text in the picture, in characters; no place has room for more.
 const LONGEST: usize = 1000;
 /// Longest text for readers who cannot see the picture.
 const LONGEST_DESC: usize = 4000;
 
-/// Neither controls, which XML forbids, nor marks that would turn the direction of writing.
-fn allowed(c: char) -> bool {
-    let bidi =
-        matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    !(c.is_control() || bidi || matches!(c, '\u{FFFE}' | '\u{FFFF}'))
-}
-
-fn text(text: &str, longest: usize) -> String {
-    let spaced = text
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c });
-    spaced.filter(|c| allowed(*c)).take(longest).collect()
-}
-
 /// Text as the content of an element of SVG or HTML: on one line, escaped, without characters that
 /// neither allows, cut where it is very long.
 pub fn escaped(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
-    for c in text(raw, LONGEST_DESC).chars() {
+    for c in line(raw, LONGEST_DESC).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -40,7 +29,7 @@ pub fn escaped(raw: &str) -> String {
 /// The figure with clean texts.
 pub(super) fn figure(figure: &Figure) -> Figure {
     let mut clean = figure.clone();
-    let wash = |s: &mut String| *s = text(s, LONGEST);
+    let wash = |s: &mut String| *s = line(s, LONGEST);
     wash(&mut clean.title);
     wash(&mut clean.subtitle);
     match &mut clean.body {

@@ -1,0 +1,199 @@
+//! The gate that every record passes before anything is made of it.
+//!
+//! A record is a file: it may be of somebody else, of another version, or altered. Nothing in it is believed:
+//! not its flags, not its counts, not that theory can be computed for it in a reasonable time. One that is
+//! refused costs nothing but itself.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    findings::Findings,
+    lab::Experiment,
+    record::{Point, Record, Trial},
+};
+
+/// How long theory may take over one record: fifty times as long as over any sound one.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 4 });
+/// Longest text of the flags of a run, in bytes.
+const FLAGS: usize = 1 << 16;
+/// Most conditions of a run.
+const POINTS: usize = 10_000;
+/// Most trials of a run, over all conditions.
+const TRIALS: usize = 100_000;
+/// Most processors of a machine.
+const CORES: usize = 65_536;
+/// Longest trial, in seconds: a flag takes an hour at most.
+const LONGEST_S: f64 = 1e6;
+/// Largest figure that a trial has: nanoseconds, bytes and seeds stay below.
+const LARGEST: f64 = 1e16;
+
+/// What a lab concludes from a record of its own, with the record.
+///
+/// # Errors
+/// The lab's name and the reason, when the record is none that the lab could have written, or when theory does
+/// not come to an end over it.
+pub fn explained(lab: &'static dyn Experiment, record: Record) -> Result<(Record, Findings)> {
+    let id = lab.card().id();
+    sane(&record).with_context(|| id.clone())?;
+    vet(lab, &record.params).with_context(|| id.clone())?;
+    let (done, waits) = mpsc::channel();
+    let work = move || {
+        let findings = lab.explain(&record);
+        // Whoever waited may have left.
+        let _ = done.send((record, findings));
+    };
+    let spawned = thread::Builder::new().spawn(work);
+    spawned.context("no thread for theory: the limit on processes (ulimit -u) may be too low")?;
+    let Ok((record, findings)) = waits.recv_timeout(PATIENCE) else {
+        bail!(
+            "{id}: theory takes more than {} s over this record",
+            PATIENCE.as_secs()
+        );
+    };
+    Ok((record, findings?))
+}
+
+/// Sizes that no run has, and that would make theory or a page useless.
+fn sane(record: &Record) -> Result<()> {
+    let host = &record.host;
+    let widths = &host.effective_parallelism;
+    ensure!(
+        (1..=CORES).contains(&host.cores) && (1..=CORES).contains(&widths.len()),
+        "its machine has {} processors and {} effective parallelisms",
+        host.cores,
+        widths.len()
+    );
+    for (what, value, most) in [
+        ("host.timer_late_ms", host.timer_late_ms, 1e6),
+        ("host.timer_late_p99_ms", host.timer_late_p99_ms, 1e6),
+        ("host.spin_jitter_ms", host.spin_jitter_ms, 1e6),
+        (
+            "host.upstream_ceiling_per_s",
+            host.upstream_ceiling_per_s,
+            1e9,
+        ),
+        ("host.request_overhead_ms", host.request_overhead_ms, 1e6),
+    ]
+    .into_iter()
+    .chain(
+        widths
+            .iter()
+            .map(|width| ("host.effective_parallelism", *width, 1e5)),
+    ) {
+        ensure!(
+            (0.0..=most).contains(&value),
+            "{what} is {value:e}: no machine has that"
+        );
+    }
+    ensure!(
+        record.points.len() <= POINTS,
+        "it has {} conditions",
+        record.points.len()
+    );
+    let trials: usize = record.points.iter().map(|point| point.trials.len()).sum();
+    ensure!(trials <= TRIALS, "it has {trials} trials");
+    record.points.iter().try_for_each(possible)
+}
+
+/// A condition as a run may have it.
+fn possible(point: &Point) -> Result<()> {
+    let Point { series, x, trials } = point;
+    let length = series.len();
+    ensure!(length <= 200, "a series has a name of {length} bytes");
+    ensure!((0.0..=2e12).contains(x), "{series} is measured at {x:e}");
+    ensure!(!trials.is_empty(), "{series} at {x} has no trial");
+    for trial in trials {
+        measured(trial).with_context(|| format!("{series} at {x}"))?;
+    }
+    Ok(())
+}
+
+/// A trial as it may come out.
+fn measured(trial: &Trial) -> Result<()> {
+    let time = |s: f64| (0.0..=LONGEST_S).contains(&s);
+    let figure = |v: f64| v.abs() <= LARGEST;
+    ensure!(time(trial.wall_s), "wall_s is {:e}", trial.wall_s);
+    ensure!(
+        trial.offered <= 1_000_000_000_000,
+        "offered is {}",
+        trial.offered
+    );
+    for (name, value) in &trial.gauges {
+        ensure!(figure(*value), "the gauge {name} is {value:e}");
+    }
+    for span in &trial.spans {
+        let (from, to) = (span.start_s, span.end_s);
+        ensure!(
+            time(from) && time(to) && from <= to,
+            "a span of {} is from {from:e} to {to:e}",
+            span.lane
+        );
+    }
+    for (name, values) in &trial.traces {
+        let odd = values
+            .iter()
+            .find(|(at, value)| !time(*at) || !figure(*value));
+        if let Some((at, value)) = odd {
+            bail!("the trace {name} has {value:e} at {at:e}");
+        }
+    }
+    Ok(())
+}
+
+/// The record's parameters are flags that the lab itself would accept: what a flag refuses, a record with it is
+/// refused for.
+fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
+    let length = params.to_string().len();
+    ensure!(length <= FLAGS, "its parameters have {length} bytes");
+    let command = lab.flags(clap::Command::new("record").no_binary_name(true));
+    // Names of alternatives are stored as Rust writes them, which has no digit in front: K4 is 4KB.
+    let letters = |text: &str| {
+        let text = text.to_lowercase();
+        let mut letters: Vec<char> = text.trim_end_matches('b').chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let word = |name: &str, value: &Value| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let mut flags = command.get_arguments();
+        let named = flags.find(|flag| flag.get_id().as_str() == name);
+        let known = named.map(clap::Arg::get_possible_values);
+        let mut known = known.into_iter().flatten();
+        let meant = known.find(|known| letters(known.get_name()) == letters(&text));
+        meant.map_or(text, |known| known.get_name().to_string())
+    };
+    let mut words = Vec::new();
+    for (name, value) in params.as_object().context("its parameters are no flags")? {
+        let flag = format!("--{}", name.replace('_', "-"));
+        match value {
+            Value::Null | Value::Bool(false) => {}
+            Value::Bool(true) => words.push(flag),
+            Value::Array(items) if items.is_empty() => {}
+            Value::Array(items) => {
+                let list: Vec<String> = items.iter().map(|item| word(name, item)).collect();
+                words.push(format!("{flag}={}", list.join(",")));
+            }
+            one => words.push(format!("{flag}={}", word(name, one))),
+        }
+    }
+    let refused = |why: &str| {
+        let line = why.lines().next().unwrap_or_default();
+        let line: String = line
+            .trim_start_matches("error: ")
+            .chars()
+            .take(300)
+            .collect();
+        anyhow!("its parameters are no flags of this lab: {line}")
+    };
+    let matches = command
+        .try_get_matches_from(words)
+        .map_err(|error| refused(&error.to_string()))?;
+    lab.prepare(&matches).map_err(|why| refused(&why))?;
+    Ok(())
+}
