@@ -211,9 +211,10 @@ impl Lab for ConcurrencyTrap {
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let (timeout, fall) = (p.timeout.s(), Fall::of(p));
+        let levels = extent.that_fit(&p.levels);
         let mut sweep = extent.sweep();
         let opened = |n: usize| needs::connected(n) + n as f64 * needs::REQUEST_S;
-        for n in p.levels.iter().copied() {
+        for n in levels.iter().copied() {
             let waves = n.div_ceil(p.slots) as f64 * p.service.s();
             for queue in [None, Some(p.queue)] {
                 // The last attempts are answered, or given up, after the window.
@@ -224,23 +225,26 @@ impl Lab for ConcurrencyTrap {
                     "answered"
                 };
                 let sustained = sweep.steady(n, opened(n) + lasts);
-                sustained.among(p.alike(&p.levels, n)).only_beside(group);
+                sustained.among(p.alike(&levels, n)).only_beside(group);
                 let burst = sweep.burst(n, opened(n) + waves.min(timeout));
-                burst.among(2 * p.levels.len());
+                burst.among(2 * levels.len());
             }
             if n > 3 * p.pool {
                 sweep.burst(n, opened(p.pool) + timeout);
             }
         }
-        sweep.burst(fall.burst, opened(fall.burst) + fall.watch.as_secs_f64());
-        for n in compared(p.slots, &p.levels)
+        let fallen = extent.that_fit(&[fall.burst]);
+        for n in &fallen {
+            sweep.burst(*n, opened(*n) + fall.watch.as_secs_f64());
+        }
+        for n in compared(p.slots, &levels)
             .into_iter()
             .filter(|_| extent.with_python)
         {
             let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
             sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
         }
-        let most = p.levels.iter().copied().max().unwrap_or(0).max(fall.burst);
+        let most = levels.iter().chain(&fallen).copied().max().unwrap_or(0);
         Needs {
             seconds: sweep.seconds(),
             memory: most as f64 * needs::CONNECTION_B,

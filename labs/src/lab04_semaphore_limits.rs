@@ -177,9 +177,10 @@ impl Lab for SemaphoreLimits {
         let sent = |n: usize| n as f64 * needs::REQUEST_S;
         let takes = |m: usize| burst.limited(m).map_or(f64::INFINITY, |l| l.makespan);
         let mut sweep = extent.sweep();
-        for m in &p.limits {
+        let limits = extent.that_fit(&p.limits);
+        for m in &limits {
             let seconds = needs::connected(*m) + takes(*m).max(sent(n));
-            sweep.steady(*m, seconds).among(p.limits.len());
+            sweep.steady(*m, seconds).among(limits.len());
         }
         for start in &p.starts {
             // It needs its time to rise from a small number, or to fall from one that is too large.
@@ -191,10 +192,11 @@ impl Lab for SemaphoreLimits {
             sweep.steady(in_flight, seconds).among(p.starts.len());
         }
         let at_once = needs::connected(n) + burst.makespan().max(sent(n));
-        sweep.burst(n, at_once);
-        sweep.burst(n, at_once);
+        for n in extent.that_fit(&[n, n]) {
+            sweep.burst(n, at_once);
+        }
         if extent.with_python {
-            let limited: f64 = compared(p.slots, &p.limits).into_iter().map(takes).sum();
+            let limited: f64 = compared(p.slots, &limits).into_iter().map(takes).sum();
             sweep.alone(5.0 * (1.0 + 10.0 * sent(n)) + limited + 2.0 * timeout);
         }
         Needs {

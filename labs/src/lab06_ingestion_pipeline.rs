@@ -250,9 +250,9 @@ impl Params {
             self.batches
                 .iter()
                 .for_each(|b| add(Some(*b), self.concurrency));
-            for m in &self.levels {
-                add(Some(self.batch), *m);
-                add(None, *m);
+            for m in extent.that_fit(&self.levels) {
+                add(Some(self.batch), m);
+                add(None, m);
             }
             if extent.with_python {
                 add(Some(self.batch), self.concurrency);
@@ -270,7 +270,7 @@ impl Params {
     }
 
     /// The arms in which memory is measured.
-    fn memory_arms(&self) -> Vec<Held> {
+    fn memory_arms(&self, extent: &Extent) -> Vec<Held> {
         let arm = |requests: f64, chunk: Size, batch: Option<usize>, width: usize| {
             let s = width as f64 / self.heap_rate as f64;
             let in_hand = batch.map_or(width, |b| b.max(width)) as f64;
@@ -288,8 +288,8 @@ impl Params {
             let requests = (size.f() / self.heap_chunk.f()).ceil();
             [None, whole].map(|b| arm(requests, self.heap_chunk, b, self.heap_concurrency))
         });
-        let levels = self
-            .heap_levels
+        let fit = extent.that_fit(&self.heap_levels);
+        let levels = fit
             .iter()
             .flat_map(|m| [None, Some(2 * m)].map(|b| arm((EACH * m) as f64, self.chunk, b, *m)));
         let chunks = self.heap_chunks.iter().flat_map(|chunk| {
@@ -414,7 +414,7 @@ impl Lab for IngestionPipeline {
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let sweep = p.speed(extent);
-        let memory: Vec<Held> = p.memory_arms();
+        let memory: Vec<Held> = p.memory_arms(extent);
         let widest = p.levels.iter().copied().fold(p.concurrency, usize::max) as f64 * 1.1 + 2.0;
         let pace = 5.0 * (0.05 + widest * (2.0 * needs::REQUEST_S + p.chunk.f() * BYTE_S));
         let heap: f64 = memory.iter().map(|arm| arm.seconds).sum();

@@ -241,14 +241,14 @@ impl Params {
             Work::Spin => needs::processors(threads),
             Work::Sleep => t,
         };
-        let calibration = 0.03;
-        calibration
-            + match arm {
-                "sequential" => n * (f + p),
-                "async" => n * (f / c + p),
-                "threads" => (n * (f + p) / t).max(n * p / computing),
-                _ => n * f64::max(f / c, p / computing) + f + p,
-            }
+        let opened = 0.01 + needs::connected(self.concurrency);
+        match arm {
+            "sequential" => 0.03 + n * (f + p),
+            "async" => opened + n * (f / c + p),
+            // Each thread opens a connection, one after another.
+            "threads" => 0.03 + 0.013 * t + (n * (f + p) / t).max(n * p / computing),
+            _ => opened + n * f64::max(f / c, p / computing) + f + p,
+        }
     }
 }
 

@@ -379,7 +379,9 @@ impl Lab for FanOutInference {
         let mean = p.usual.s() + (1.0 - (1.0 - p.slow_share).powi(3)) * (slow - p.usual.s());
         let turns = p.answers.div_ceil(p.clients) as f64;
         let mut sweep = extent.sweep();
-        for requests in [3.0, 3.0 * if p.hedge_after < p.usual { 2.0 } else { 1.2 }] {
+        let both = [3.0, 3.0 * if p.hedge_after < p.usual { 2.0 } else { 1.2 }];
+        let fit = !extent.that_fit(&[6 * p.clients]).is_empty();
+        for requests in both.into_iter().filter(|_| fit) {
             let sent = p.answers as f64 * requests * needs::REQUEST_S;
             let asked = (turns * mean + slow).max(sent);
             sweep.steady(3 * p.clients, asked + needs::connected(3 * p.clients));

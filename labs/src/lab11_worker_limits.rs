@@ -295,12 +295,19 @@ impl Lab for WorkerLimits {
             (2.0 * window).max(2.0 * io as f64 * each) + 2.0 * p.fetch.s() + needs::connected(io)
         };
         let levels = p.mixed_levels(host::cores());
+        // To start so many threads takes its time as well.
+        let all = p.workers.iter().chain(&levels).chain(&p.cpus);
+        let threads = all.sum::<usize>() + p.cpu * p.ios.len();
         let round = p.workers.iter().map(pure).sum::<f64>()
             + levels.into_iter().map(mixed).sum::<f64>()
-            + p.ios.iter().map(|io| both(*io, p.cpu)).sum::<f64>()
+            + extent
+                .that_fit(&p.ios)
+                .into_iter()
+                .map(|io| both(io, p.cpu))
+                .sum::<f64>()
             + p.cpus.iter().map(|cpu| both(p.io, *cpu)).sum::<f64>();
         Needs {
-            seconds: extent.times() * (round + 0.1),
+            seconds: extent.times() * (round + 1e-4 * threads as f64 + 0.1),
             less: "a shorter --window, --cost or --mixed-cost, or fewer --workers",
             ..Needs::default()
         }

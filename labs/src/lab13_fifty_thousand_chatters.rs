@@ -251,7 +251,12 @@ impl Lab for FiftyThousandChatters {
             // What the machine does not allow is not tried.
             let allowed =
                 limits::least(arm.limits(most)).map_or(most, |l| most.min(l.left as usize));
-            steps * (PROCESS_S + allowed as f64 * (steps + 1.0) / (2.0 * steps) * arm.each_s(p))
+            let process = if most >= 100 {
+                PROCESS_S
+            } else {
+                PROCESS_S / 4.0
+            };
+            steps * (process + allowed as f64 * (steps + 1.0) / (2.0 * steps) * arm.each_s(p))
         });
         let stacks = p.other_stacks().len() as f64;
         let repeated = if stacks > 0.0 { stacks.max(3.0) } else { 0.0 };

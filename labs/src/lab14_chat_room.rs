@@ -335,8 +335,8 @@ impl Lab for ChatRoom {
             let talk = (1.5 * block).max(1.25 * block + 1.3 * p.beat.s());
             talk + 0.05 + 5e-4 * users as f64
         };
-        let (mut round, block) = (0.0, p.block.s());
-        for (i, users) in p.users.iter().enumerate() {
+        let (mut round, block, crowds) = (0.0, p.block.s(), extent.that_fit(&p.users));
+        for (i, users) in crowds.iter().enumerate() {
             let (blocked, elsewhere) = if i == 0 {
                 (blocked, elsewhere)
             } else {
@@ -344,13 +344,13 @@ impl Lab for ChatRoom {
             };
             round += (1 + blocked + 3 * elsewhere) as f64 * visit(*users, block);
         }
-        let first = p.users.first().copied().unwrap_or(0);
+        let first = crowds.first().copied().unwrap_or(0);
         round += visit(first, block);
         for long in p.long_blocks() {
             let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
             round += if certain { 1.0 } else { between as f64 } * visit(first, long);
         }
-        let most = p.users.iter().copied().max().unwrap_or(0) as f64;
+        let most = crowds.iter().copied().max().unwrap_or(0) as f64;
         Needs {
             seconds: extent.times() * (round + 0.2),
             memory: most * 2.0 * needs::CONNECTION_B

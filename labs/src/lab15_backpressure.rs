@@ -302,7 +302,7 @@ impl Lab for Backpressure {
         let conditions =
             Arm::ALL.len() * p.loads.len() * parts + 1 + parts * (2 + Remedy::ALL.len());
         let requests = p.requests();
-        let lasts = systems::READY.as_secs_f64() + p.lasts();
+        let lasts = systems::READY.as_secs_f64() + p.lasts().max(p.full_line_lasts());
         let mut sweep = extent.sweep();
         for _ in 0..conditions {
             sweep.steady(1, lasts);
@@ -362,6 +362,26 @@ impl Params {
     fn lasts(&self) -> f64 {
         let drained = 1.25 * self.window.s() + self.deadline.s() + 40.0 * self.service.s();
         drained.max(Storm::of(self, 1).lasts())
+    }
+
+    /// Seconds until a full line of those who are let in is served, where refused clients come again.
+    fn full_line_lasts(&self) -> f64 {
+        let storm = Storm::of(self, 1);
+        let line = self.service.s() * (self.places + 1) as f64 / self.workers as f64;
+        let overloaded = self.loads.iter().any(|rho| *rho > 0.9);
+        let window = if overloaded {
+            1.25 * self.window.s() + line
+        } else {
+            0.0
+        };
+        let room = (self.places as f64) * self.service.s() / self.workers as f64;
+        let refuses = (self.surge.max(1.0) - 1.0) * self.surge_for.s() > 0.5 * room;
+        let come_again = if refuses {
+            1.5 * line * (1 + self.retries) as f64
+        } else {
+            0.0
+        };
+        window.max(storm.end + come_again)
     }
 
     /// Requests of a round.

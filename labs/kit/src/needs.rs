@@ -9,7 +9,7 @@ use crate::{
     lab::Card,
     limits, os,
     record::Scale,
-    session::{Company, Sweep},
+    session::{Company, SPARE_FILES, Sweep},
 };
 
 /// Processor seconds of a request over loopback, both ends together.
@@ -40,6 +40,16 @@ impl Extent {
     /// Whether it is a run at smoke scale, which repeats nothing for an interval.
     pub fn smoke(&self) -> bool {
         self.scale == Scale::Smoke
+    }
+
+    /// The levels whose connections the open-file limit allows: the others are left out, see
+    /// [`crate::session::Session::levels_that_fit`].
+    pub fn that_fit(&self, levels: &[usize]) -> Vec<usize> {
+        let limit = os::raise_open_file_limit();
+        let room = limit.map_or(usize::MAX, |limit| {
+            (limit.saturating_sub(SPARE_FILES) / 2) as usize
+        });
+        levels.iter().copied().filter(|n| *n <= room).collect()
     }
 
     /// Conditions that run on a runtime, side by side where there is room: as [`crate::session::Sweep`]

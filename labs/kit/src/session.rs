@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Descriptors that are not connections: standard streams, the runtime's, listeners, files.
-const SPARE_FILES: u64 = 96;
+pub(crate) const SPARE_FILES: u64 = 96;
 
 /// Path of the mock server at which connections are opened before a load, and the milliseconds
 /// that a request is held at each door: longer than it takes to send all the others, at a

@@ -5,7 +5,8 @@ use std::{fs, thread, time::Duration};
 use crate::{support::*, upstreams::Tiny};
 
 /// Many short conditions, one at a time: minutes of them.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
+    "--long",
     "--scale",
     "smoke",
     "--levels",

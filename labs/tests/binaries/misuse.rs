@@ -74,6 +74,130 @@ fn refused(command: &mut std::process::Command, words: &[&str], why: &str) {
 }
 
 #[test]
+fn plans_that_would_take_long_are_refused_with_how_long() {
+    let cases: &[(&str, &[&str])] = &[
+        ("1", &["--unit", "1s1s"]),
+        ("1", &["--cost", "1h"]),
+        ("2", &["--watch", "1h"]),
+        (
+            "5",
+            &[
+                "--outage",
+                "20s",
+                "--deadline",
+                "21s",
+                "--base",
+                "1s",
+                "--cap",
+                "8s",
+            ],
+        ),
+        ("10", &["--answers", "65536", "--clients", "100"]),
+        ("12", &["--lock", "1h"]),
+        ("12", &["--backoff", "1h"]),
+        (
+            "14",
+            &["--block", "1m", "--patience", "20s", "--rate", "10"],
+        ),
+        ("16", &["--window", "1m"]),
+        ("17", &["--patience", "1h"]),
+        ("19", &["--samples", "20000"]),
+        ("19", &["--backlogs", "20000"]),
+        ("19", &["--stall", "1h"]),
+        ("3", &["--trials", "1000"]),
+    ];
+    let dir = temporary();
+    for (lab, words) in cases {
+        let mut command = labs();
+        command.args(["run", *lab, "--scale", "smoke", "--out"]);
+        refused(command.arg(dir.path()), words, "would take about");
+    }
+    // Several labs are looked at before the first of them runs.
+    let mut command = labs();
+    command.args(["run", "1", "2", "--scale", "quick", "--out"]);
+    refused(
+        command.arg(dir.path()),
+        &["--trials", "1000"],
+        "lab02 with these flags would take about",
+    );
+    assert_eq!(content(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_long_run_may_be_had_by_saying_so() {
+    let dir = temporary();
+    let mut command = labs();
+    command.args([
+        "run", "1", "--scale", "smoke", "--trials", "300", "--long", "--out",
+    ]);
+    let running = Running::start(command.arg(dir.path()));
+    wait_for("it says how long it takes", || {
+        running.stdout().contains("About ").then_some(())
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn plans_without_room_are_refused_with_how_much_there_is() {
+    let cases: &[(&str, &[&str])] = &[
+        ("6", &["--chunk", "1024GB"]),
+        ("6", &["--heap-chunk", "1024GB"]),
+        ("6", &["--heap-chunks", "1KB,900GB"]),
+        ("6", &["--chunk", "300GB", "--size", "300GB"]),
+        (
+            "19",
+            &[
+                "--page",
+                "1MB",
+                "--backlogs",
+                "20000",
+                "--samples",
+                "1000000",
+            ],
+        ),
+    ];
+    for (lab, words) in cases {
+        let mut command = labs();
+        // It is no matter of time.
+        command.args(["run", *lab, "--scale", "smoke", "--long"]);
+        refused(&mut command, words, "in memory, and this machine can give");
+    }
+}
+
+#[test]
+fn flags_that_would_give_theory_no_end_are_refused() {
+    let cases: &[(&str, &[&str], &str)] = &[
+        ("5", &["--cap", "1ns"], "more than this machine can send"),
+        (
+            "5",
+            &["--base", "1ns", "--cap", "2ns"],
+            "more than this machine can send",
+        ),
+        ("5", &["--base", "1h", "--cap", "1h"], "a shorter --cap"),
+        ("1", &["--unit", "100us"], "1 ms or more"),
+        (
+            "7",
+            &[
+                "--window",
+                "1h",
+                "--fetch",
+                "1ms",
+                "--ratios",
+                "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08",
+            ],
+            "than theory can play",
+        ),
+    ];
+    for (lab, words, why) in cases {
+        refused(
+            labs().args(["run", *lab, "--scale", "smoke", "--long"]),
+            words,
+            why,
+        );
+    }
+}
+
+#[test]
 fn wrong_words_of_the_umbrella_command_are_refused_with_a_sentence() {
     let cases: &[(&[&str], &str)] = &[
         (&["run"], "labs run <LAB>"),
