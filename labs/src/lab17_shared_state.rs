@@ -310,16 +310,21 @@ impl Lab for SharedState {
         let (levels, most) = (p.levels(), p.full(host::cores()));
         let repeats = repeats(extent.scale, extent.trials) as f64;
         let least = p.least(extent.trials) as f64;
+        // More threads than processors take turns: each has to begin, and to see that it is over.
+        let turn = |n: usize| match n.saturating_sub(host::cores()) {
+            0 => 0.0,
+            _ => 3e-3 * n as f64 / host::cores() as f64,
+        };
         let rush = |n: usize, per_s: f64| {
             let updates = if n > 1 { least / per_s } else { 0.0 };
-            0.65 * window + 1.25 * window.max(updates.min(f64::from(LONGEST) * window))
+            turn(n) + 0.65 * window + 1.25 * window.max(updates.min(f64::from(LONGEST) * window))
         };
         // Seconds of items at a speed-up, beside those of one thread alone.
         let work = |n: usize, share: f64| {
             let width = needs::processors(n);
             let speed_up = bound(width, share);
             let alone = 2.0 * (window / 4.0 / item).ceil() * item;
-            alone + p.items(speed_up) as f64 * item / speed_up
+            turn(n) + alone + p.items(speed_up) as f64 * item / speed_up
         };
         let at = |n: usize| {
             let counting =

@@ -403,7 +403,7 @@ impl Lab for MapReduce {
         let far = 1.0 + (p.vocabulary as f64 / 20_000.0).log10().max(0.0);
         let (count, raw) = (1e-8 * far, 3.5e-8 * far);
         let jobs = p.rounds as f64 + 1.0;
-        let started = |n: usize| 0.04 + 0.025 * n as f64;
+        let started = |n: usize| 0.03 + 0.015 * n as f64;
         let group = |n: usize, per_byte: f64, size: f64| {
             started(n) + jobs * (3e-4 * n as f64 + size * per_byte / needs::processors(n))
         };
@@ -429,7 +429,7 @@ impl Lab for MapReduce {
         let text = 3.0 * group(PAIR, count, bytes) + 1.2 * slow;
         let killed = 2.0 * group(PAIR, raw, bytes) + 0.2;
         let python = if p.ray {
-            20.0 + jobs * 6.0 * bytes * 2e-7
+            6.0 + jobs * 6.0 * bytes * 2e-7
         } else {
             0.0
         };

@@ -164,7 +164,7 @@ fn values(lab: &dyn Experiment, flag: &Arg) -> Vec<String> {
     if flag.get_value_delimiter().is_some() {
         let lists = VALUES
             .iter()
-            .flat_map(|v| [[*v; 3].join(","), vec![*v; 60].join(",")]);
+            .flat_map(|v| [[*v; 3].join(","), [*v; 60].join(",")]);
         tried.extend(lists.collect::<Vec<_>>());
     }
     let listed = flag.get_possible_values().into_iter();

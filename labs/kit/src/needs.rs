@@ -207,7 +207,7 @@ fn packed(conditions: &[(usize, f64)], room: usize) -> f64 {
 pub fn limit_s(scale: Scale) -> f64 {
     match scale {
         Scale::Smoke => 20.0,
-        Scale::Quick => 180.0,
+        Scale::Quick => 300.0,
         Scale::Full => 600.0,
     }
 }

@@ -165,7 +165,7 @@ pub(crate) struct Common {
     /// Run conditions one at a time, as full scale does
     #[arg(long)]
     one_at_a_time: bool,
-    /// Run even if it takes longer than the scale allows: 20 s (smoke), 3 minutes (quick), 10 minutes (full)
+    /// Run even if it takes longer than the scale allows: 20 s (smoke), 5 minutes (quick), 10 minutes (full)
     #[arg(long)]
     long: bool,
     /// Run the experiment in Python as well (asyncio, aiohttp), where the lab has such a version and
