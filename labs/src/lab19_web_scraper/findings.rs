@@ -1046,7 +1046,6 @@ mod tests {
         for (flags, part) in [
             (&["--limit", "11"][..], "--places"),
             (&["--stall", "20ms"], "--beat"),
-            (&["--products", "1000000"], "fewer --products"),
             (&["--slow-factor", "0"], "--slow-factor"),
             (&["--retry-after", "100"], "--retry-after"),
             (&["--page", "2MB"], "--page"),

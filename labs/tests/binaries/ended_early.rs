@@ -173,7 +173,7 @@ fn a_full_disk_leaves_the_earlier_record_as_it_was() {
     command.args(["--scale", "smoke", "--out"]);
     run(command.arg(dir.path()))
         .expect(1)
-        .says(&["error: cannot write", "lab03"]);
+        .says(&["error: the limit on the size of files"]);
     assert_same(&before, &content(dir.path()));
     assert_eq!(content(scratch.path()).len(), 0, "half a record was left");
 

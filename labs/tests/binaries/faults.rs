@@ -170,7 +170,7 @@ fn a_record_that_no_flag_could_have_made_is_left_out_by_name() {
         ("lab04", "/params/slots", json!(0)),
         ("lab05", "/params/rate", json!(-100)),
         ("lab05", "/params/cap", json!("1ns")),
-        ("lab06", "/points/0/trials/0/gauges/lines", json!(1e300)),
+        ("lab06", "/points/1/trials/0/gauges/lines", json!(1e300)),
         ("lab07", "/host/cores", json!(0)),
         ("lab11", "/host/effective_parallelism", json!([])),
         ("lab08", "/params/batch", json!(0)),
@@ -293,7 +293,9 @@ mod unix {
     /// A run that would take minutes, against a server of the test's own, which tells when it is under way.
     fn long(tiny: &Tiny, out: &Path, shell: &str) -> Command {
         let mut command = limited(shell, env!("CARGO_BIN_EXE_lab03"));
-        command.args(["--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50"]);
+        command.args([
+            "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
+        ]);
         command.args(["--target", &tiny.url, "--out"]).arg(out);
         command
     }
