@@ -26,11 +26,16 @@
 #![warn(missing_docs)]
 
 mod fault;
+#[cfg(test)]
+#[path = "../tests/common/fuzz.rs"]
+mod fuzz;
 mod limits;
 pub mod queue;
 mod service;
 pub mod site;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};

@@ -425,7 +425,7 @@ impl Shared {
 }
 
 /// What one spec has led to.
-struct Epoch {
+pub(crate) struct Epoch {
     spec: Spec,
     began: Instant,
     /// The queue of the spec, then those of the routes with slots of their own.
@@ -434,7 +434,7 @@ struct Epoch {
     lanes: Vec<(Sampler, usize)>,
     chance: Pcg64,
     /// Without `served`, `abandoned` and `backlog`, which are found elsewhere.
-    counters: Counters,
+    pub(crate) counters: Counters,
     tally: Arc<Tally>,
     /// Arrivals at the first queue.
     first: Option<u64>,
@@ -444,13 +444,13 @@ struct Epoch {
 }
 
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     served: AtomicU64,
     abandoned: AtomicU64,
 }
 
 /// What becomes of a request.
-enum Verdict {
+pub(crate) enum Verdict {
     Cut,
     Refuse {
         status: u16,
@@ -469,7 +469,7 @@ enum Verdict {
 }
 
 impl Epoch {
-    fn new(spec: Spec) -> Self {
+    pub(crate) fn new(spec: Spec) -> Self {
         let mut queues = vec![Queue::new(spec.slots, spec.queue)];
         let mut lanes = vec![(spec.service.sampler(spec.seed), 0)];
         for (i, route) in spec.routes.iter().enumerate() {
@@ -497,7 +497,7 @@ impl Epoch {
         }
     }
 
-    fn decide(&mut self, now: u64, path: &str) -> Verdict {
+    pub(crate) fn decide(&mut self, now: u64, path: &str) -> Verdict {
         self.counters.arrived += 1;
         let number = self.counters.arrived;
         let [cut, failure, truncate, tail]: [f64; 4] = self.chance.random();

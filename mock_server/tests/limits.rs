@@ -80,3 +80,18 @@ fn too_few_threads_are_named() {
         assert_eq!(served > 0, as_nobody, "{served}");
     }
 }
+
+/// wiremock gives up when it cannot accept a connection: the end has its reason.
+#[test]
+fn more_connections_than_open_files_end_it_with_the_reason() {
+    if !is_there("prlimit") {
+        return;
+    }
+    let server = Server::run(limited("nofile", 64, false)).unwrap();
+    let connections: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    let ended = server.wait();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said.contains("`ulimit -n "), "{ended:?}");
+    assert!(ended.out.starts_with("arrived 0 "), "{ended:?}");
+    drop(connections);
+}

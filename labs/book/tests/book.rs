@@ -16,7 +16,7 @@ use lab_kit::{
     cli,
     compare::{Comparison, Row},
     lab::{defaults, filled},
-    record::{Record, Trial},
+    record::{Record, Scale, Trial},
     report::Entry,
     store,
 };
@@ -382,6 +382,24 @@ fn only_like_runs_are_judged() {
     assert!(
         notes.contains("anna:***@h") && !notes.contains("hunter2"),
         "{notes}"
+    );
+    let quick = |command: &str| {
+        of(&|r| {
+            r.scale = Scale::Quick;
+            r.command = command.into();
+        })
+    };
+    let (several, one) = (quick("labs run 3"), quick("labs run 3 --one-at-a-time"));
+    let apart = Comparison::of(("A", &several), ("B", &one));
+    assert!(
+        apart.all_notes()[0].contains("one at a time"),
+        "{:?}",
+        apart.all_notes()
+    );
+    assert!(
+        Comparison::of(("A", &one), ("B", &one))
+            .all_notes()
+            .is_empty()
     );
     let seed = compare(&of(&|r| r.seed = 7));
     assert_eq!(seed.all_notes(), ["lab03: other seeds: 1 against 7"]);

@@ -518,6 +518,33 @@ mod tests {
     }
 
     #[test]
+    fn whatever_may_have_been_a_record_is_read_or_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("history")).unwrap();
+        let named = [
+            "lab03.json",
+            "lab3.json",
+            "history/lab03-x.json",
+            "history/lab03-x.bak",
+        ];
+        for name in named.iter().chain(&["report.md"]) {
+            fs::write(dir.path().join(name), "{").unwrap();
+        }
+        let journal = Journal::read(&[], dir.path()).unwrap();
+        for name in named {
+            assert!(
+                journal
+                    .left_out
+                    .iter()
+                    .any(|left| left.contains(&format!("{name}: "))),
+                "{name}: {:?}",
+                journal.left_out
+            );
+        }
+        assert_eq!(journal.left_out.len(), named.len());
+    }
+
+    #[test]
     fn a_page_is_written_even_for_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("journal.html");

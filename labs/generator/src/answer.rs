@@ -216,9 +216,10 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
+    use rand::RngExt;
 
     use super::*;
-    use crate::target::Expect;
+    use crate::{fuzz::fuzz, target::Expect};
 
     /// What became of an answer that came in parts of these lengths and then, perhaps, ended: how many
     /// bytes were left, whether it is complete, keeps the connection, and its outcome.
@@ -379,6 +380,53 @@ mod tests {
         ] {
             assert_eq!(whole(text), Err(Broken), "{text}");
         }
+    }
+
+    const WORDS: &[&str] = &[
+        "HTTP/1.1 ",
+        "HTTP/1.0 ",
+        "100 Continue\r\n\r\n",
+        "HTTP/1.1 103 Early\r\n\r\n",
+        "101",
+        "200",
+        "204",
+        "999",
+        "\r\n",
+        "\r\n\r\n",
+        "\n",
+        "\0",
+        ": ",
+        " ",
+        ",",
+        ";",
+        "content-length: ",
+        "Content-Length: 4\r\n",
+        "transfer-encoding: chunked\r\n",
+        "connection: close\r\n",
+        "gzip",
+        "0",
+        "4",
+        "-1",
+        "18446744073709551615",
+        "18446744073709551616",
+        "0\r\n\r\n",
+        "ffffffffffffffff\r\n",
+        "10000000000000000\r\n",
+        "a: b\r\n",
+    ];
+
+    /// However it is changed, what comes is read to the same end in one piece and in many.
+    #[test]
+    fn what_is_changed_is_the_same_in_any_parts() {
+        let samples: Vec<_> = samples().into_iter().map(|(text, ..)| text).collect();
+        fuzz(&samples, WORDS, |bytes, rng| {
+            let parts: Vec<usize> = (0..4).map(|_| rng.random_range(1..40)).collect();
+            for ends in [false, true] {
+                let whole = read(bytes, &[], ends);
+                assert_eq!(read(bytes, &parts, ends), whole, "in parts of {parts:?}");
+                assert_eq!(read(bytes, &[1], ends), whole, "byte by byte");
+            }
+        });
     }
 
     proptest! {

@@ -16,6 +16,9 @@
 
 mod answer;
 pub mod compare;
+#[cfg(test)]
+#[path = "../../../mock_server/tests/common/fuzz.rs"]
+mod fuzz;
 mod link;
 mod pace;
 pub mod target;

@@ -40,8 +40,10 @@ enum Deed {
     WriteAndClose(&'static [u8]),
     /// Reads and never answers.
     Hang,
+    /// Writes the first and then the second again and again.
+    NoEnd(&'static [u8], &'static [u8]),
 }
-use Deed::{Hang, Write as W, WriteAndClose};
+use Deed::{Hang, NoEnd, Write as W, WriteAndClose};
 
 /// A server that does these deeds one after another, over and over; also how many requests it got.
 fn server(deeds: &'static [Deed]) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -71,6 +73,11 @@ fn serve(mut stream: TcpStream, deeds: &[Deed], count: &AtomicUsize) -> Option<(
                 return None;
             }
             Hang => {}
+            NoEnd(first, part) => {
+                stream.write_all(first).ok()?;
+                let parts = part.repeat(1 + 65_536 / part.len());
+                while stream.write_all(&parts).is_ok() {}
+            }
         }
     }
 }
@@ -205,6 +212,74 @@ fn a_closed_loop_counts_what_it_sent_on_any_number_of_threads() {
         assert!(t.ok.abs_diff(t.failed) <= 5, "{} {}", t.ok, t.failed);
         assert!(tally.max_in_flight <= 5 && tally.goodput_per_s > 0.0);
     }
+}
+
+/// The most memory this process has had, in MB; 0 where nobody says.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kb = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kb.unwrap_or(0) / 1024
+}
+
+#[test]
+fn what_never_ends_takes_neither_memory_nor_more_than_its_time() {
+    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let before = peak();
+    // Whether it can still be an answer, or is none.
+    for (can_be, deeds) in [
+        (true, &[NoEnd(b"HTTP/1.1 200 OK\r\n\r\n", b"x")]),
+        (
+            true,
+            &[NoEnd(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n",
+                b"x",
+            )],
+        ),
+        (true, &[NoEnd(CHUNKS, b"1\r\nx\r\n")]),
+        (
+            true,
+            &[NoEnd(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+                b"x",
+            )],
+        ),
+        (
+            true,
+            &[NoEnd(b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")],
+        ),
+        (false, &[NoEnd(b"HTTP/1.1 200 ", b"x")]),
+        (false, &[NoEnd(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n")]),
+        (false, &[NoEnd(b"HTTP/1.1 200 OK\r\na: ", b"x")]),
+        (
+            false,
+            &[NoEnd(b"HTTP/1.1 200 OK\r\ncontent-length: ", b"1")],
+        ),
+        (false, &[NoEnd(CHUNKS, b"1;x=")]),
+        (false, &[NoEnd(CHUNKS, b"f")]),
+        (
+            false,
+            &[NoEnd(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+                b"a: b\r\n",
+            )],
+        ),
+        (false, &[NoEnd(b"", b"\0")]),
+        (false, &[NoEnd(b"", b"HTTP/1.1 101 Switching\r\n\r\n")]),
+    ] as [(bool, &'static [Deed]); 14]
+    {
+        let (address, _) = server(deeds);
+        let paced = wire(address, &Stop::default())
+            .timeout(Duration::from_millis(100))
+            .open(arrivals(2), 2)
+            .unwrap();
+        let t = &paced.tally.trial;
+        assert!(t.books_close());
+        let expected = if can_be { (2, 0) } else { (0, 2) };
+        assert_eq!((t.timed_out, t.failed), expected, "{:?}", t.failures);
+    }
+    let grown = peak().saturating_sub(before);
+    assert!(grown < 64, "{grown} MB");
 }
 
 #[test]

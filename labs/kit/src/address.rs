@@ -128,10 +128,11 @@ impl<'de> Deserialize<'de> for ServerUrl {
     }
 }
 
-/// A word of a command line as it may be shown: an address in it without its password.
+/// A word of a command line as it may be shown: an address in it without its password, and nothing of what
+/// may have been meant as one.
 pub fn shown(word: &str) -> String {
     let Some(scheme) = word.find("://") else {
-        return word.to_string();
+        return if word.contains('@') { HIDDEN } else { word }.to_string();
     };
     let start = word[..scheme].rfind('=').map_or(0, |at| at + 1);
     let (flag, url) = word.split_at(start);
@@ -214,6 +215,8 @@ mod tests {
             ("http://hunter2@h", "http://***@h"),
             ("http://h/?key=hunter2", "http://h/?key=***"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("anna:hunter2@h", "***"),
+            ("nonsense", "nonsense"),
             ("--slots=37", "--slots=37"),
             ("note=a=b", "note=a=b"),
         ] {

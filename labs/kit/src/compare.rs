@@ -330,7 +330,8 @@ fn target(record: &Record) -> Option<String> {
 
 fn one_at_a_time(record: &Record) -> bool {
     let asked = |word: &str| word == "--one-at-a-time";
-    record.scale == Scale::Full || record.command.split_whitespace().any(asked)
+    let alone = record.scale == Scale::Full || target(record).is_some();
+    alone || record.command.split_whitespace().any(asked)
 }
 
 fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {

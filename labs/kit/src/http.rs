@@ -19,7 +19,10 @@ use reqwest::{
     redirect::Policy,
 };
 
-use crate::{address::ServerUrl, args::on_this_machine};
+use crate::{
+    address::{self, ServerUrl},
+    args::on_this_machine,
+};
 
 /// Most bytes of an answer that are read. What the mock server answers is a few kilobytes.
 pub const LARGEST: usize = 16 << 20;
@@ -85,8 +88,9 @@ fn is_local_name(host: &str) -> bool {
 ///
 /// # Errors
 /// The sentence for the user; `flag` is where the address was written.
-pub fn site(flag: &str, text: &ServerUrl) -> Result<Url, String> {
-    let url = Url::parse(text.reveal())
+pub fn site(flag: &str, given: &ServerUrl) -> Result<Url, String> {
+    let text = address::shown(given.reveal());
+    let url = Url::parse(given.reveal())
         .map_err(|e| format!("{flag} {text}: {e}; write it as http://127.0.0.1:8080"))?;
     if url.scheme() != "http" || !url.has_host() {
         return Err(format!(

@@ -59,20 +59,32 @@ fn seconds_in(stat: &str, fields: std::ops::RangeInclusive<usize>) -> Option<f64
     Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
-/// Processor seconds that the whole machine has been busy since it started, over all processors,
+/// Processor seconds that the processors which this process may use have been busy since the machine started,
 /// with those that a hypervisor gave to others.
 pub fn busy_seconds() -> Option<f64> {
-    // The first line of proc_stat(5): user nice system idle iowait irq softirq steal, in ticks.
-    let text = std::fs::read_to_string("/proc/stat").ok()?;
-    let line = text.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<f64> = line
-        .split_whitespace()
-        .filter_map(|t| t.parse().ok())
-        .collect();
-    let busy = [0, 1, 2, 5, 6, 7]
-        .iter()
-        .map(|i| ticks.get(*i).copied().unwrap_or(0.0));
-    Some(busy.sum::<f64>() / 100.0)
+    // Threads that take a seat later see fewer.
+    static OURS: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    let ours = OURS.get_or_init(crate::seats::seats);
+    busy_in(&std::fs::read_to_string("/proc/stat").ok()?, ours)
+}
+
+/// The same from the text of proc_stat(5): "cpu3" and then user nice system idle iowait irq softirq steal, in
+/// ticks.
+fn busy_in(text: &str, processors: &[usize]) -> Option<f64> {
+    let mut busy = None;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let number = words.next().and_then(|name| name.strip_prefix("cpu"));
+        let Some(number) = number.and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        if processors.contains(&number) {
+            let ticks: Vec<f64> = words.filter_map(|t| t.parse().ok()).collect();
+            let counted = [0, 1, 2, 5, 6, 7].iter().filter_map(|i| ticks.get(*i));
+            busy = Some(busy.unwrap_or(0.0) + counted.sum::<f64>() / 100.0);
+        }
+    }
+    busy
 }
 
 /// Number of threads of this process now.
@@ -332,6 +344,15 @@ mod tests {
         assert_eq!(super::seconds_in(stat, 14..=17), Some(2.18));
         assert_eq!(super::seconds_in("7 (a", 14..=15), None);
         assert_eq!(super::seconds_in("7 (a) S 1", 14..=15), None);
+    }
+
+    #[test]
+    fn others_are_those_on_the_same_processors() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 0 50 7 7 0 0 50 0 0\ncpu1 1 1 1 1 1 1 1 1\ncpu10 300\nintr 5";
+        assert_eq!(super::busy_in(stat, &[0]), Some(2.0));
+        assert_eq!(super::busy_in(stat, &[0, 10]), Some(5.0));
+        assert_eq!(super::busy_in(stat, &[]), None);
+        assert_eq!(super::busy_in("", &[0]), None);
     }
 
     #[test]

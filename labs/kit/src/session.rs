@@ -568,7 +568,11 @@ async fn side_by_side(
                     let whole = !recorder.0.stop.is_set();
                     recorder.settle().await;
                     drop(permit);
-                    (c, share, result.map(|()| (recorder.close(&meter), whole)))
+                    Ended {
+                        condition: c,
+                        share,
+                        trial: result.map(|()| (recorder.close(&meter), whole)),
+                    }
                 });
             }
         }
@@ -585,15 +589,19 @@ async fn side_by_side(
 fn finished(
     session: &mut Session,
     conditions: &[There],
-    done: Result<(usize, f64, anyhow::Result<(Closed, bool)>), tokio::task::JoinError>,
+    done: Result<Ended, tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
-    let (c, share, result) = match done {
+    let Ended {
+        condition,
+        share,
+        trial,
+    } = match done {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => bail!("a condition was cancelled: {error}"),
     };
-    let There { series, x, .. } = &conditions[c];
-    let (trial, whole) = result.with_context(|| format!("{series} at {x}"))?;
+    let There { series, x, .. } = &conditions[condition];
+    let (trial, whole) = trial.with_context(|| format!("{series} at {x}"))?;
     session.progress.advance();
     // A load that was stopped in its warm-up has counted nothing, not even what was aborted.
     if whole {
@@ -628,6 +636,16 @@ pub(crate) struct Cost {
     pub(crate) alone: Duration,
     /// From its beginning to its end.
     pub(crate) span: Duration,
+}
+
+/// What became of a trial that ran beside others.
+struct Ended {
+    /// Which condition it was of.
+    condition: usize,
+    /// Its share of the room.
+    share: f64,
+    /// The trial, and whether it was not cut short.
+    trial: anyhow::Result<(Closed, bool)>,
 }
 
 /// A trial that has ended, with what it took in all.
@@ -997,7 +1015,10 @@ impl Recorder {
             self.gauge("process_cpu_share", ours / available);
         }
         if let (Some(ours), Some(all)) = (ours, all) {
-            self.gauge("others_cpu_share", (all - ours).max(0.0) / available);
+            self.gauge(
+                "others_cpu_share",
+                ((all - ours) / available).clamp(0.0, 1.0),
+            );
         }
         if let Some(bytes) = os::resident_bytes() {
             self.gauge("resident_mb", bytes as f64 / 1e6);

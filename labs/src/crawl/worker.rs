@@ -512,7 +512,6 @@ pub fn permitted(flag: &str, site: &ServerUrl) -> Result<Task, String> {
 pub fn first_task(site: &str) -> Result<Task, String> {
     let wrong = || {
         let site = address::shown(site);
-        let site = if site.contains("://") { &site } else { "that" };
         format!("{site} is no site: write it as http://127.0.0.1:8080")
     };
     let url = Url::parse(site).map_err(|_| wrong())?;

@@ -107,6 +107,11 @@ impl Server {
         self.ended()
     }
 
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ended {
+        self.ended()
+    }
+
     fn ended(&mut self) -> Ended {
         let mut out = String::new();
         self.out.read_to_string(&mut out).unwrap();

@@ -293,11 +293,11 @@ impl Common {
     }
 
     fn target(&self) -> Result<Option<ServerUrl>, Failed> {
-        let Some(text) = &self.target else {
+        let Some(given) = &self.target else {
             return Ok(None);
         };
-        http::site("--target", text).map_err(Failed::Usage)?;
-        Ok(Some(text.reveal().trim_end_matches('/').into()))
+        http::site("--target", given).map_err(Failed::Usage)?;
+        Ok(Some(given.reveal().trim_end_matches('/').into()))
     }
 }
 

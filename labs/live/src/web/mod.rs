@@ -3,6 +3,7 @@
 mod doors;
 mod events;
 mod guard;
+mod patience;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::control::Demo;
 use crate::hall::{Ended, Hall};
 use crate::page;
 use doors::{Doors, Place};
+use patience::Patient;
 
 /// Largest form that is read, in bytes.
 const LARGEST: usize = 512;
@@ -97,7 +99,7 @@ impl App {
         let stop = self.stop.clone();
         let ended = async move { stop.wait().await };
         let server = tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(ended);
+            let served = axum::serve(Patient::new(listener), router).with_graceful_shutdown(ended);
             let _ = served.await;
         });
         self.doors.add(port, server);
@@ -212,7 +214,9 @@ fn elsewhere(headers: &HeaderMap, port: u16, uri: &Uri) -> Response {
         Some((name, port)) if port.parse::<u16>().is_ok() => name,
         _ => name,
     };
-    Redirect::temporary(&format!("http://{name}:{port}{uri}")).into_response()
+    // A target may name a host before its path.
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Redirect::temporary(&format!("http://{name}:{port}{path}")).into_response()
 }
 
 async fn start(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answer {

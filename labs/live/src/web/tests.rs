@@ -1,5 +1,7 @@
 //! The server's answers, without a socket but for the last test.
 
+mod hostile;
+
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
