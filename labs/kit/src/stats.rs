@@ -200,12 +200,7 @@ impl Estimate {
                 let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
                 let half =
                     z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-                let scale = self.value / p;
-                let scale = if scale.is_finite() {
-                    scale
-                } else {
-                    self.second
-                };
+                let scale = self.unit_of_share(p);
                 Some((
                     (middle - half).clamp(0.0, p) * scale,
                     (middle + half).clamp(p, 1.0) * scale,
@@ -221,6 +216,23 @@ impl Estimate {
                 Some((self.value - half, self.value + half))
             }
         }
+    }
+
+    /// What a share of 1 is in the unit of this estimate of a share, which is `p` as a number.
+    fn unit_of_share(&self, p: f64) -> f64 {
+        let unit = self.value / p;
+        // None of many is 0 in any unit.
+        if unit.is_finite() { unit } else { self.second }
+    }
+
+    /// Standard error, in the unit of the estimate, and degrees of freedom, where there are any.
+    fn error(&self) -> Option<(f64, f64)> {
+        let (error, freedom) = self.spread.error()?;
+        let unit = match self.spread {
+            Spread::Share(hits, of) => self.unit_of_share(hits / of).abs(),
+            _ => 1.0,
+        };
+        Some((error * unit, freedom))
     }
 
     pub(crate) fn spread(&self) -> Spread {
@@ -290,7 +302,7 @@ impl Estimate {
     /// A figure made of two independent estimates, of which a small change of either changes it by these
     /// factors (delta method).
     fn made_of(self, other: Estimate, value: f64, mine: f64, theirs: f64) -> Estimate {
-        let spread = match (self.spread.error(), other.spread.error()) {
+        let spread = match (self.error(), other.error()) {
             (Some((a, _)), Some((b, _))) if a == 0.0 && b == 0.0 => Spread::Exact,
             (Some((a, of_a)), Some((b, of_b))) => {
                 let (a, b) = ((a * mine).powi(2), (b * theirs).powi(2));
@@ -331,13 +343,10 @@ impl Estimate {
     /// The exponential of an estimate of a logarithm.
     pub fn exp(self) -> Estimate {
         let value = self.value.exp();
-        let spread = self
-            .spread
-            .error()
-            .map_or(Spread::Unknown, |(error, freedom)| {
-                let error = error * value;
-                Spread::Derived { error, freedom }
-            });
+        let spread = self.error().map_or(Spread::Unknown, |(error, freedom)| {
+            let error = error * value;
+            Spread::Derived { error, freedom }
+        });
         Estimate {
             value,
             ci95: self.ci95.map(|(lo, hi)| (lo.exp(), hi.exp())),
@@ -351,13 +360,13 @@ impl Estimate {
         let ends = |(a, b): (f64, f64)| (a + by, b + by);
         let spread = match self.spread {
             Spread::Every(least, most) => Spread::Every(least + by, most + by),
-            Spread::Share(..) => self
-                .spread
-                .error()
-                .map_or(Spread::Unknown, |(error, freedom)| Spread::Derived {
-                    error,
-                    freedom,
-                }),
+            Spread::Share(..) => {
+                self.error()
+                    .map_or(Spread::Unknown, |(error, freedom)| Spread::Derived {
+                        error,
+                        freedom,
+                    })
+            }
             other => other,
         };
         Estimate {
@@ -646,6 +655,12 @@ mod tests {
             .ci95
             .unwrap();
         assert!((scaled.0 - 5.52).abs() < 0.01 && (scaled.1 - 17.44).abs() < 0.01);
+        // A share in percent goes on as one: ten of a hundred, less none of a hundred, is 10 % and 3 % wide.
+        let percent = |hits| Estimate::share(hits, 100).unwrap().scaled(100.0);
+        for made in [percent(10).minus(percent(0)), percent(10).shifted(5.0)] {
+            let (least, most) = made.ci95.unwrap();
+            assert!((10.0..16.0).contains(&(most - least)), "{made:?}");
+        }
         let none = Estimate::share(0, 50).unwrap().scaled(100.0).ci95.unwrap();
         assert!(none.0 == 0.0 && (none.1 - 7.14).abs() < 0.1);
     }

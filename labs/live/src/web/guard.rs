@@ -1,7 +1,7 @@
 //! Who may ask: pages that this server itself has sent, on this machine.
 //!
 //! Every page in a browser can send requests to loopback. A foreign name that resolves to it (DNS
-//! rebinding) shows in `Host`, a foreign page in `Origin`. What changes something needs the right
+//! rebinding) shows in `Host`, a foreign page in `Origin` or `Sec-Fetch-Site`. What changes something needs the right
 //! `Origin`, which browsers send with every POST.
 
 use axum::extract::{Request, State};
@@ -48,6 +48,9 @@ fn refused(port: u16, method: &Method, headers: &HeaderMap) -> Option<&'static s
     if !one(header::HOST).is_some_and(|host| is_ours(host, port)) {
         return Some("This server answers only to 127.0.0.1, localhost and [::1].\n");
     }
+    if is_part_of_another_page(headers) {
+        return Some("This server is no part of other pages.\n");
+    }
     if headers.contains_key(header::ORIGIN) {
         let origin = one(header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
         if !origin.is_some_and(|host| is_ours(host, port)) {
@@ -57,6 +60,16 @@ fn refused(port: u16, method: &Method, headers: &HeaderMap) -> Option<&'static s
         return Some("What changes something needs the Origin of one of this server's pages.\n");
     }
     None
+}
+
+/// True for what a foreign page loads as a picture or a script: that has no `Origin`, but would take a seat. Browsers
+/// say so; other clients say nothing.
+fn is_part_of_another_page(headers: &HeaderMap) -> bool {
+    let says = |name, what| headers.get_all(name).iter().any(|value| value == what);
+    let foreign = ["cross-site", "same-site"]
+        .iter()
+        .any(|site| says("sec-fetch-site", *site));
+    foreign && !says("sec-fetch-mode", "navigate")
 }
 
 /// True for a loopback name with the port of this door.

@@ -262,6 +262,35 @@ const BAD: &[Bad] = &[
     ),
 ];
 
+/// A link on another page leads here, but nothing of this server is loaded into that page.
+#[tokio::test]
+async fn other_pages_may_only_lead_here() {
+    let site = Site::new();
+    for path in ["/trap", "/trap/events?page=1", "/assets/live.css"] {
+        for from in ["cross-site", "same-site"] {
+            for (mode, status) in [("no-cors", 403), ("cors", 403), ("navigate", 200)] {
+                let headers = [
+                    ("host", HOST),
+                    ("sec-fetch-site", from),
+                    ("sec-fetch-mode", mode),
+                ];
+                let answer = site.ask("GET", path, &headers, "").await;
+                assert_eq!(answer.status(), status, "{path} {from} {mode}");
+            }
+        }
+        let own = [
+            ("host", HOST),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "cors"),
+        ];
+        assert_eq!(
+            site.ask("GET", path, &own, "").await.status(),
+            200,
+            "{path}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_no_page_sends_is_refused_and_changes_nothing() {
     assert!(BAD.len() >= 60);
