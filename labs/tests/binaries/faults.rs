@@ -293,7 +293,9 @@ mod unix {
     /// A run that would take minutes, against a server of the test's own, which tells when it is under way.
     fn long(tiny: &Tiny, out: &Path, shell: &str) -> Command {
         let mut command = limited(shell, env!("CARGO_BIN_EXE_lab03"));
-        command.args(["--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50"]);
+        command.args([
+            "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
+        ]);
         command.args(["--target", &tiny.url, "--out"]).arg(out);
         command
     }

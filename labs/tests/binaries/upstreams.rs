@@ -188,7 +188,9 @@ fn an_upstream_that_dies_ends_the_run_with_a_sentence() {
     let (dir, tiny) = (measured(), Tiny::start(Some(60)));
     let before = content(dir.path());
     let mut command = lab03();
-    command.args(["--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50"]);
+    command.args([
+        "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
+    ]);
     command.args(["--target", &tiny.url]);
     run(command.arg("--out").arg(dir.path())).expect(1).says(&[
         &tiny.url,
