@@ -26,45 +26,60 @@ pub struct Law {
 }
 
 impl Law {
-    /// Probability of each rank, the most frequent first.
-    fn probabilities(&self) -> Vec<f64> {
-        let weight = |rank: usize| (rank as f64).powf(-self.exponent);
-        let weights: Vec<f64> = (1..=self.vocabulary).map(weight).collect();
-        let sum: f64 = weights.iter().sum();
-        weights.into_iter().map(|w| w / sum).collect()
+    /// The ranks, the most frequent first, with their probabilities. Far down, where neighbours are as likely
+    /// as each other, a thousandth of them is taken together: theory asks for them again and again.
+    fn ranks(&self) -> Vec<Ranks> {
+        let (mut ranks, mut at) = (Vec::new(), 0);
+        // Where words become longer.
+        let (mut longer, mut words) = (100, 100);
+        while at < self.vocabulary {
+            if at == longer {
+                words *= 100;
+                longer += words;
+            }
+            let size = if at < EACH_RANK { 1 } else { at / 1000 };
+            let end = (at + size).min(self.vocabulary).min(longer);
+            let middle = (at + 1 + end) as f64 / 2.0;
+            ranks.push(Ranks {
+                count: (end - at) as f64,
+                probability: middle.powf(-self.exponent),
+                bytes: word(at).len() as f64 + 1.0,
+            });
+            at = end;
+        }
+        let sum: f64 = ranks.iter().map(|r| r.count * r.probability).sum();
+        ranks.iter_mut().for_each(|r| r.probability /= sum);
+        ranks
     }
 
     /// How many different words are expected among so many: each word is missing with probability
     /// `(1 - p)^words`.
     pub fn distinct(&self, words: f64) -> f64 {
-        let there = |p: f64| -(words * (-p).ln_1p()).exp_m1();
-        self.probabilities().into_iter().map(there).sum()
+        self.ranks().iter().map(|r| r.count * r.there(words)).sum()
     }
 
     /// Standard deviation of how many different words there are among so many.
     pub fn distinct_deviation(&self, words: f64) -> f64 {
-        let there = |p: f64| -(words * (-p).ln_1p()).exp_m1();
-        let each = self.probabilities().into_iter().map(there);
         // Words crowd each other out, which only makes the sum vary less.
-        each.map(|there| there * (1.0 - there)).sum::<f64>().sqrt()
+        let variance = |r: &Ranks| r.count * r.there(words) * (1.0 - r.there(words));
+        self.ranks().iter().map(variance).sum::<f64>().sqrt()
     }
 
     /// How many words a text of so many bytes is expected to have, each with the blank after it.
     pub fn words(&self, bytes: f64) -> f64 {
-        let each = self.probabilities().into_iter().enumerate();
-        let length = each.map(|(i, p)| p * (word(i).len() as f64 + 1.0));
-        bytes / length.sum::<f64>()
+        let length = |r: &Ranks| r.count * r.probability * r.bytes;
+        bytes / self.ranks().iter().map(length).sum::<f64>()
     }
 
     /// Bytes of a word with the blank after it: of one of the text, and of one of its different
     /// words, for a text of so many words.
     pub fn word_bytes(&self, words: f64) -> (f64, f64) {
         let (mut each, mut different, mut count) = (0.0, 0.0, 0.0);
-        for (i, p) in self.probabilities().into_iter().enumerate() {
-            let length = word(i).len() as f64 + 1.0;
-            let there = -(words * (-p).ln_1p()).exp_m1();
-            (each, different, count) =
-                (each + p * length, different + there * length, count + there);
+        for r in self.ranks() {
+            let there = r.count * r.there(words);
+            each += r.count * r.probability * r.bytes;
+            different += there * r.bytes;
+            count += there;
         }
         (each, different / count)
     }
@@ -89,6 +104,26 @@ impl Law {
             }
         }
         file.flush()
+    }
+}
+
+/// Up to so many ranks, theory looks at each by itself.
+const EACH_RANK: usize = 50_000;
+
+/// Ranks that are as likely as each other, or nearly.
+struct Ranks {
+    /// How many.
+    count: f64,
+    /// Of each of them.
+    probability: f64,
+    /// Bytes of a word with the blank after it.
+    bytes: f64,
+}
+
+impl Ranks {
+    /// The probability that one of them is among so many words.
+    fn there(&self, words: f64) -> f64 {
+        -(words * (-self.probability).ln_1p()).exp_m1()
     }
 }
 
@@ -178,6 +213,24 @@ mod tests {
             (word(0).len(), word(100).len(), word(10_100).len()),
             (2, 4, 6)
         );
+    }
+
+    #[test]
+    fn ranks_that_are_taken_together_count_as_each_by_itself() {
+        let law = Law {
+            vocabulary: 1_200_000,
+            exponent: 0.7,
+        };
+        let ranks = law.ranks();
+        assert!(ranks.len() < EACH_RANK + 10_000);
+        let count: f64 = ranks.iter().map(|r| r.count).sum();
+        assert_eq!(count, law.vocabulary as f64);
+        let weight = |rank: usize| (rank as f64).powf(-law.exponent);
+        let sum: f64 = (1..=law.vocabulary).map(weight).sum();
+        let each = (1..=law.vocabulary).map(|rank| weight(rank) / sum);
+        let words = 1e6;
+        let distinct: f64 = each.map(|p| -(words * (-p).ln_1p()).exp_m1()).sum();
+        assert!((law.distinct(words) / distinct - 1.0).abs() < 1e-6);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Theory beside measurement for lab19.
 
 use lab_kit::{
+    host,
     prelude::*,
     theory::{Pipeline, Stage, little},
 };
@@ -59,7 +60,10 @@ pub(super) fn takes(p: &Params, repeats: f64) -> f64 {
     };
     let again = 1.0 / (1.0 - p.busy.min(0.99));
     let learnt = p.samples as f64 * (again * p.fetch.s() / p.limit as f64).max(page);
+    // Threads that find nothing to do wake all the same.
+    let idle = p.workers.saturating_sub(4 * host::cores()) as f64 * 3e-5;
     let crawl = |n: usize| {
+        let page = page + idle;
         let slowest = p.fetch.s() * p.slow_factor;
         again * wall(p, n).max(n as f64 * page) + waits(n) + slowest + learnt + waits(p.samples)
     };
