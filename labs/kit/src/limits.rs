@@ -28,13 +28,7 @@ const FEW_STACK_BYTES: u64 = 1 << 20;
 /// # Errors
 /// The limit that is too low, and what to type.
 pub fn for_a_program() -> Result<()> {
-    enough(
-        "the stack",
-        os::stack_limit(),
-        FEW_STACK_BYTES,
-        "KB",
-        "ulimit -s 8192",
-    )
+    enough("the stack", 's', os::stack_limit(), FEW_STACK_BYTES, "8192")
 }
 
 /// Looks at what every run of a lab needs, before anything is started: a limit is known before it is met, and is
@@ -43,58 +37,34 @@ pub fn for_a_program() -> Result<()> {
 /// # Errors
 /// The limit that is too low, and what to type.
 pub fn for_a_run() -> Result<()> {
-    enough(
-        "open files",
-        os::open_file_limit(),
-        FEW_FILES,
-        "",
-        "ulimit -n 4096",
-    )?;
-    enough(
-        "address space",
-        os::address_limit(),
-        FEW_ADDRESSES,
-        "KB",
-        "ulimit -v unlimited",
-    )?;
-    enough(
-        "the size of files",
-        os::file_size_limit(),
-        FEW_FILE_BYTES,
-        "KB",
-        "ulimit -f unlimited",
-    )?;
+    let (files, addresses) = (os::open_file_limit(), os::address_limit());
+    enough("open files", 'n', files, FEW_FILES, "4096")?;
+    enough("address space", 'v', addresses, FEW_ADDRESSES, "unlimited")?;
+    let size = os::file_size_limit();
+    enough("the size of files", 'f', size, FEW_FILE_BYTES, "unlimited")?;
     let threads = FEW_THREADS + 2 * crate::host::cores();
     let limit = os::user_thread_limit().map_or(String::new(), |n| format!(" of {n}"));
     ensure!(
         threads_start(threads),
-        "the limit on processes{limit} leaves no room for {threads} more threads: `ulimit -u unlimited` or `ulimit -u {}` raises it for this shell, if it may be raised; `ulimit -Hu` says how far",
+        "the limit on processes{limit} leaves no room for {threads} more threads: `ulimit -u {}` raises it for this shell, as far as `ulimit -Hu` allows",
         os::threads_of_user().unwrap_or(0) + 1000
     );
     Ok(())
 }
 
-/// Whether a limit, in bytes or in files, leaves enough; `type_` is what raises it.
-fn enough(what: &str, limit: Option<u64>, least: u64, unit: &str, type_: &str) -> Result<()> {
+/// Whether a limit leaves enough: of files a number, of all else bytes. `flag` is that of the shell's `ulimit`,
+/// and `raised` what to raise it to.
+fn enough(what: &str, flag: char, limit: Option<u64>, least: u64, raised: &str) -> Result<()> {
     let limit = limit.unwrap_or(u64::MAX);
-    let shown = |n: u64| {
-        if unit.is_empty() {
-            n.to_string()
-        } else {
-            format!("{} {unit}", n >> 10)
-        }
+    let shown = |n: u64| match flag {
+        'n' => n.to_string(),
+        _ => format!("{} KB", n >> 10),
     };
     ensure!(
         limit >= least,
-        "the limit on {what} is {}, and a run needs {}: `{type_}` raises it for this shell, as far as `{}` allows",
+        "the limit on {what} is {}, and a run needs {}: `ulimit -{flag} {raised}` raises it for this shell, as far as `ulimit -H{flag}` allows",
         shown(limit),
-        shown(least),
-        type_
-            .replace(" -", " -H")
-            .split(' ')
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(" ")
+        shown(least)
     );
     Ok(())
 }

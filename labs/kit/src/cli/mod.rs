@@ -144,7 +144,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=1000))]
     trials: Option<u16>,
     /// Measure on what is uncertain, for at most so many percent of the time that the run took; 0 leaves it
-    /// open. Not at smoke scale, nor with --trials
+    /// open. What one lab of several does not use is there for the next. Not at smoke scale, nor with --trials
     #[arg(long, value_name = "PERCENT", default_value_t = MORE, value_parser = clap::value_parser!(u16).range(0..=1000))]
     more: u16,
     /// Seed of all randomness
