@@ -4,7 +4,14 @@
 //! not its flags, not its counts, not that theory can be computed for it in a reasonable time. One that is
 //! refused costs nothing but itself.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
@@ -12,11 +19,17 @@ use serde_json::Value;
 use crate::{
     findings::Findings,
     lab::Experiment,
+    os,
     record::{Point, Record, Trial},
 };
 
-/// How long theory may take over one record: fifty times as long as over any sound one.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 4 });
+/// Processor time that theory may take over one record: ten times as much as over any sound one. Not time by the
+/// clock, of which a busy machine takes as much as it likes.
+const PATIENCE_S: f64 = if cfg!(debug_assertions) { 20.0 } else { 4.0 };
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// Theories at work, those included that nobody waits for any more: they share the processor time.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 /// Longest text of the flags of a run, in bytes.
 const FLAGS: usize = 1 << 16;
 /// Most conditions of a run.
@@ -42,18 +55,38 @@ pub fn explained(lab: &'static dyn Experiment, record: Record) -> Result<(Record
     let (done, waits) = mpsc::channel();
     let work = move || {
         let findings = lab.explain(&record);
+        AT_WORK.fetch_sub(1, Relaxed);
         // Whoever waited may have left.
         let _ = done.send((record, findings));
     };
-    let spawned = thread::Builder::new().spawn(work);
-    spawned.context("no thread for theory: the limit on processes (ulimit -u) may be too low")?;
-    let Ok((record, findings)) = waits.recv_timeout(PATIENCE) else {
-        bail!(
-            "{id}: theory takes more than {} s over this record",
-            PATIENCE.as_secs()
+    AT_WORK.fetch_add(1, Relaxed);
+    if let Err(why) = thread::Builder::new().spawn(work) {
+        AT_WORK.fetch_sub(1, Relaxed);
+        return Err(why)
+            .context("no thread for theory: the limit on processes (ulimit -u) may be too low");
+    }
+    let (began, spent) = (Instant::now(), processor_s());
+    loop {
+        match waits.recv_timeout(LOOK) {
+            Ok((record, findings)) => return Ok((record, findings?)),
+            Err(RecvTimeoutError::Disconnected) => bail!("{id}: theory ended without a result"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let mine = match (processor_s(), spent) {
+            (Some(now), Some(before)) => (now - before) / AT_WORK.load(Relaxed).max(1) as f64,
+            // By the clock where the system does not tell, and with more patience.
+            _ => began.elapsed().as_secs_f64() / 5.0,
+        };
+        ensure!(
+            mine <= PATIENCE_S,
+            "{id}: theory takes more than {PATIENCE_S} s of processor time over this record"
         );
-    };
-    Ok((record, findings?))
+    }
+}
+
+/// Processor seconds of this process.
+fn processor_s() -> Option<f64> {
+    os::usage().map(|used| used.cpu_s)
 }
 
 /// Sizes that no run has, and that would make theory or a page useless.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 /// No program of these tests may take longer. It only keeps a hang from lasting for ever, and is
 /// far above what anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How a program ended and what it wrote.
 #[derive(Debug)]
