@@ -254,9 +254,7 @@ impl Lab for ConcurrencyTrap {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = lab_kit::host::runtime()?;
         let levels = session.levels_that_fit(&p.levels);
         let (timeout, pool, fall) = (p.timeout.duration(), p.pool, Fall::of(p));
         let fall_fits = !session.levels_that_fit(&[fall.burst]).is_empty();

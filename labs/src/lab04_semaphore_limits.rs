@@ -208,9 +208,7 @@ impl Lab for SemaphoreLimits {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = lab_kit::host::runtime()?;
         let (timeout, late) = (p.timeout.duration(), p.late);
         let limits = session.levels_that_fit(&p.limits);
         let requests = session.levels_that_fit(&[p.requests]);

@@ -482,9 +482,7 @@ impl Lab for ResilientClient {
                 "lab05 needs failures and outages at will, so it only runs against its own upstream: leave out --target"
             );
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = lab_kit::host::runtime()?;
         let (p, scale, stop) = (Arc::new(p.clone()), session.scale, session.stop().clone());
         let mut sweep = session.sweep();
         for (arm, _) in ARMS {

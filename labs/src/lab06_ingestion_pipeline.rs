@@ -468,17 +468,13 @@ impl Lab for IngestionPipeline {
         let widest = levels.iter().copied().fold(p.concurrency, usize::max);
         let mut plan = session.plan();
         plan.point("pace", widest as f64, |r| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?;
+            let runtime = lab_kit::host::runtime()?;
             runtime.block_on(pace(r, &job.chunks(widest), widest))
         });
         plan.run()?;
 
         // How fast?
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = lab_kit::host::runtime()?;
         let constant = ServiceTime::Constant(p.service.duration());
         let mut sweep = session.sweep();
         for (kind, service) in [

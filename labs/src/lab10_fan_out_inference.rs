@@ -437,7 +437,7 @@ impl Lab for FanOutInference {
         if session.levels_that_fit(&[6 * p.clients]).is_empty() {
             return Ok(());
         }
-        let runtime = Builder::new_multi_thread().enable_all().build()?;
+        let runtime = lab_kit::host::runtime()?;
         let (in_flight, after) = (3 * p.clients, p.hedge_after.duration());
         let mut sweep = session.sweep();
         sweep.steady("tail/plain", 0.0, in_flight, move |r| ask(r, asked, None));

@@ -317,9 +317,7 @@ impl Lab for Backpressure {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = lab_kit::host::runtime()?;
         // Services that only sleep do not disturb each other, at any scale.
         session.one_at_a_time = false;
         let parts = parts(session.scale);

@@ -56,9 +56,7 @@ impl Host {
         let kernel = Kernel::calibrate();
         let (cost, repeats) = if smoke { (5, 1) } else { (20, 4) };
         let parallel = effective_parallelism(kernel, cores, Duration::from_millis(cost), repeats);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let late = runtime.block_on(timer_lateness(if smoke { 10 } else { 60 }));
         let window = Duration::from_millis(if smoke { 20 } else { 150 });
         let (ceiling, overhead) = runtime.block_on(upstream_speed(window))?;
@@ -100,6 +98,18 @@ impl Host {
         let found = crate::disturbance::of_host(self);
         found.into_iter().map(|unfit| unfit.why).collect()
     }
+}
+
+/// A runtime with an event loop for each processor that this process may use. tokio's own default would listen to
+/// an environment variable, and panic over a wrong one.
+///
+/// # Errors
+/// When its threads cannot be had.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores())
+        .enable_all()
+        .build()
 }
 
 /// Processors this process may use.

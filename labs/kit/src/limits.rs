@@ -13,11 +13,13 @@ use anyhow::{Result, ensure};
 use crate::os;
 
 /// Files that any run opens: the mock server's and the clients' ends of the calibration, and some.
-const FEW_FILES: u64 = 128;
+const FEW_FILES: u64 = 256;
 /// Threads that any run starts, beside some for each processor.
 const FEW_THREADS: usize = 8;
-/// Address space that any run takes: threads reserve far more than they use.
-const FEW_ADDRESSES: u64 = 1 << 30;
+/// Address space that any run takes, and that each processor adds: threads and their heaps reserve far more than
+/// they use, and what does not get it ends the process.
+const FEW_ADDRESSES: u64 = 4 << 30;
+const ADDRESSES_EACH: u64 = 1 << 29;
 /// Bytes of the largest file that any run writes.
 const FEW_FILE_BYTES: u64 = 64 << 20;
 /// Stack that the first thread needs for the command line alone.
@@ -38,8 +40,9 @@ pub fn for_a_program() -> Result<()> {
 /// The limit that is too low, and what to type.
 pub fn for_a_run() -> Result<()> {
     let (files, addresses) = (os::open_file_limit(), os::address_limit());
+    let least = FEW_ADDRESSES + ADDRESSES_EACH * crate::host::cores() as u64;
     enough("open files", 'n', files, FEW_FILES, "4096")?;
-    enough("address space", 'v', addresses, FEW_ADDRESSES, "unlimited")?;
+    enough("address space", 'v', addresses, least, "unlimited")?;
     let size = os::file_size_limit();
     enough("the size of files", 'f', size, FEW_FILE_BYTES, "unlimited")?;
     let threads = FEW_THREADS + 2 * crate::host::cores();
@@ -50,6 +53,34 @@ pub fn for_a_run() -> Result<()> {
         os::threads_of_user().unwrap_or(0) + 1000
     );
     Ok(())
+}
+
+/// What to type against an error of the system that is about a limit, where the sentence itself does not say.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    let codes = error.chain().filter_map(|why| {
+        let code = why.downcast_ref::<std::io::Error>()?.raw_os_error();
+        code.or_else(|| code_in(&why.to_string()))
+    });
+    let code = codes.last().or_else(|| code_in(&format!("{error:#}")))?;
+    let files = os::open_file_limit().map_or(String::new(), |n| format!(" of {n}"));
+    // By their numbers on Linux; others differ for the first.
+    match code {
+        11 | 35 | 12 => Some(
+            "a limit on threads or memory was met: `ulimit -u` and `ulimit -v` show those of this shell; fewer threads in the flags need less"
+                .into(),
+        ),
+        23 | 24 => Some(format!(
+            "the limit on open files{files} was met: `ulimit -n 16384` raises it for this shell, as far as `ulimit -Hn` allows; smaller levels need fewer"
+        )),
+        28 => Some("the disk is full: free some room, or choose another folder with --out or TMPDIR".into()),
+        _ => None,
+    }
+}
+
+/// The code in "Too many open files (os error 24)", which libraries often leave of an error.
+fn code_in(text: &str) -> Option<i32> {
+    let (_, rest) = text.rsplit_once("(os error ")?;
+    rest.split_once(')')?.0.parse().ok()
 }
 
 /// Whether a limit leaves enough: of files a number, of all else bytes. `flag` is that of the shell's `ulimit`,
@@ -307,6 +338,23 @@ mod tests {
         let root = group_with(&[("pids.max", "many"), ("pids.current", "3")]);
         for groups in ["", "0::/", "0::/../..", "::::", "x", "1:pids"] {
             assert_eq!(tightest(root.path(), groups, "pids"), None, "{groups}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_a_limit_says_what_to_type() {
+        let typed = |error: anyhow::Error| hint(&error).unwrap_or_default();
+        let files = std::io::Error::from_raw_os_error(24);
+        assert!(typed(anyhow::Error::from(files).context("x")).contains("ulimit -n"));
+        assert!(
+            typed(anyhow::anyhow!(
+                "no child: Too many open files (os error 24)"
+            ))
+            .contains("ulimit -n")
+        );
+        assert!(typed(anyhow::anyhow!("no thread: (os error 11)")).contains("ulimit -u"));
+        for other in ["refused (os error 111)", "(os error x)", "none"] {
+            assert_eq!(typed(anyhow::anyhow!(other)), "", "{other}");
         }
     }
 

@@ -276,6 +276,7 @@ pub(crate) fn words(seconds: f64) -> String {
 /// Bytes in words: "12 GB".
 fn bytes(bytes: f64) -> String {
     match bytes {
+        ..1e6 => format!("{:.0} KB", bytes / 1e3),
         ..1e9 => format!("{:.0} MB", bytes / 1e6),
         ..1e13 => format!("{:.1} GB", bytes / 1e9),
         _ => format!("{:.0} TB", bytes / 1e12),

@@ -159,7 +159,9 @@ impl Python {
             std::fs::write(folder.path().join(file), source)
                 .context("cannot write a Python script to the temporary folder")?;
         }
-        let mut child = AsyncCommand::new(&self.executable)
+        let mut command = std::process::Command::new(&self.executable);
+        crate::cli::by_itself(&mut command);
+        let mut child = AsyncCommand::from(command)
             .arg(folder.path().join(name))
             .args(&words)
             // Held open until the script has ended: when this process goes, so does the script.

@@ -175,7 +175,11 @@ impl std::fmt::Debug for Stop {
 
 /// The signals that end a program from outside.
 #[cfg(unix)]
-struct Signals(Vec<tokio::signal::unix::Signal>);
+struct Signals {
+    heard: Vec<tokio::signal::unix::Signal>,
+    /// A file larger than the limit would end the process; heard and left alone, it is an error of the write.
+    _too_large: Option<tokio::signal::unix::Signal>,
+}
 
 #[cfg(unix)]
 impl Signals {
@@ -190,12 +194,15 @@ impl Signals {
         let heard = kinds
             .into_iter()
             .filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
-        Ok(Signals(heard.map(signal).collect::<Result<_, _>>()?))
+        Ok(Signals {
+            heard: heard.map(signal).collect::<Result<_, _>>()?,
+            _too_large: signal(SignalKind::from_raw(nix::sys::signal::SIGXFSZ as i32)).ok(),
+        })
     }
 
     async fn next(&mut self) {
         let any = std::future::poll_fn(|cx| {
-            let ready = self.0.iter_mut().any(|s| s.poll_recv(cx).is_ready());
+            let ready = self.heard.iter_mut().any(|s| s.poll_recv(cx).is_ready());
             if ready {
                 std::task::Poll::Ready(())
             } else {

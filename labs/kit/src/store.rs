@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
@@ -22,6 +21,12 @@ pub const LARGEST: u64 = 16 << 20;
 /// # Errors
 /// When the folder cannot be made or written to.
 pub fn prepare(dir: &Path) -> Result<()> {
+    let other = dir.exists() && !dir.is_dir();
+    ensure!(
+        !other,
+        "{} is no folder (choose one with --out)",
+        dir.display()
+    );
     fs::create_dir_all(dir).with_context(|| cannot_write(dir))?;
     let mut probe = tempfile::NamedTempFile::new_in(dir).with_context(|| cannot_write(dir))?;
     probe
@@ -104,17 +109,12 @@ pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The turn of whoever stores something in this folder, until it is dropped. Without a place for the lock there
-/// are no turns.
+/// The turn of whoever stores something in this folder, until it is dropped. Where folders cannot be locked
+/// (Windows), there are no turns.
 fn turn(dir: &Path) -> Option<fs::File> {
-    let mut name = DefaultHasher::new();
-    fs::canonicalize(dir).ok()?.hash(&mut name);
-    let name = format!("concurrency-labs-{:016x}.lock", name.finish());
-    let mut options = fs::File::options();
-    let file = options.create(true).append(true);
-    let file = file.open(std::env::temp_dir().join(name)).ok()?;
-    file.lock().ok()?;
-    Some(file)
+    let folder = fs::File::open(dir).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// Copies a file into a folder under a name that nothing has yet: `NAME.json`, `NAME-2.json` and so on.

@@ -279,7 +279,17 @@ pub fn again(card: &Card) -> std::io::Result<std::process::Command> {
     if !NUMBERED.load(Relaxed) {
         command.args(["run", &card.number.to_string()]);
     }
+    by_itself(&mut command);
     Ok(command)
+}
+
+/// Lets a child be ended by its parent alone: Ctrl-C on a terminal goes to the whole group of processes, and a
+/// child that dies of it would take the trials of its parent with it.
+pub fn by_itself(command: &mut std::process::Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(not(unix))]
+    let _ = command;
 }
 
 /// A child process that does not outlive an error of its parent's: it is killed when this is dropped.
@@ -303,6 +313,9 @@ fn exit(outcome: Outcome) -> ExitCode {
         Ok(()) => 0,
         Err(Failed::Error(error)) => {
             say(format!("error: {error:#}"));
+            if let Some(hint) = limits::hint(&error) {
+                say(hint);
+            }
             1
         }
         Err(Failed::Usage(text)) => {

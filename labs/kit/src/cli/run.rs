@@ -322,6 +322,12 @@ impl Bench {
         limits::for_a_run()?;
         store::prepare(&common.out)?;
         scratch::sweep();
+        scratch::folder().with_context(|| {
+            format!(
+                "no temporary folder can be made in {}: set TMPDIR to a folder that may be written to",
+                std::env::temp_dir().display()
+            )
+        })?;
         let stop = Stop::at_once()?;
         Ok(Bench {
             common: common.clone(),
@@ -370,7 +376,13 @@ impl Bench {
             record,
             findings,
         };
-        let charts = show::write_charts(&common.out, std::slice::from_ref(&entry))?;
+        let charts = show::write_charts(&common.out, std::slice::from_ref(&entry)).with_context(|| {
+            format!(
+                "the record is in {}, but its charts are not drawn; `labs charts {}` draws them once they can be",
+                path.display(),
+                common.out.display()
+            )
+        })?;
         let claims = &entry.findings.claims;
         self.rows.extend(claims.iter().map(|c| c.row(&card.id())));
         if !common.json {
