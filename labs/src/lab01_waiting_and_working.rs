@@ -122,6 +122,8 @@ pub struct WaitingAndWorking;
 impl Lab for WaitingAndWorking {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 1,
         name: "waiting_and_working",

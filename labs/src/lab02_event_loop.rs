@@ -163,6 +163,8 @@ pub struct EventLoop;
 impl Lab for EventLoop {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 2,
         name: "event_loop",

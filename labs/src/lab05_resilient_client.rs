@@ -84,7 +84,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::bail;
 use lab_kit::{load::Failure, prelude::*, stop::Stop};
 use mock_server::{By, Chance, Every, Faults, Outage};
 use tokio::sync::Semaphore;
@@ -330,6 +329,8 @@ impl Params {
 impl Lab for ResilientClient {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 5,
         name: "resilient_client",
@@ -477,11 +478,6 @@ impl Lab for ResilientClient {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        if session.target.is_some() {
-            bail!(
-                "lab05 needs failures and outages at will, so it only runs against its own upstream: leave out --target"
-            );
-        }
         let runtime = lab_kit::host::runtime()?;
         let (p, scale, stop) = (Arc::new(p.clone()), session.scale, session.stop().clone());
         let mut sweep = session.sweep();

@@ -475,7 +475,7 @@ impl Job {
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Bytes> {
-    Ok(http::get(client, url).await?)
+    Ok(http::expected(client.get(url).send().await?).await?)
 }
 
 /// Calibration: fetches at so many a time, with nothing to process.

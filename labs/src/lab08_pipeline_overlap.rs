@@ -575,7 +575,7 @@ impl Tools {
                 .post(format!("{}/store", self.url))
                 .body(item.to_string()),
         };
-        http::success(request.send().await?).await?;
+        http::expected(request.send().await?).await?;
         let (lane, name) = (which.lane(worker), (item + 1).to_string());
         self.r.span(&lane, &name, start, Instant::now());
         if let Store = which {

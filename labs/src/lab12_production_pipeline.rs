@@ -652,7 +652,11 @@ impl<'a> Line<'a> {
         let url = format!("{}/items/{item}", self.url);
         let answer = self.client.fetch(Request::get(url)).await;
         self.log.span("fetch", item, begun, Instant::now());
-        answer.map_err(|error| reason(&error))
+        let body = answer.map_err(|error| reason(&error))?;
+        if body != mock_server::BODY {
+            return Err("the answer is not that of this lab's upstream".into());
+        }
+        Ok(body)
     }
 
     /// Computing: on a pool of threads. Nobody can stop a computation from outside, so it looks at

@@ -180,6 +180,8 @@ pub struct FiftyThousandChatters;
 impl Lab for FiftyThousandChatters {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 13,
         name: "fifty_thousand_chatters",

@@ -213,6 +213,8 @@ pub struct ChatRoom;
 impl Lab for ChatRoom {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 14,
         name: "chat_room",

@@ -211,6 +211,8 @@ pub struct Backpressure;
 impl Lab for Backpressure {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 15,
         name: "backpressure",

@@ -295,6 +295,8 @@ pub struct DataCopyTax;
 impl Lab for DataCopyTax {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 16,
         name: "data_copy_tax",

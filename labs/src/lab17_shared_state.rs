@@ -234,6 +234,8 @@ pub struct SharedState;
 impl Lab for SharedState {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 17,
         name: "shared_state",

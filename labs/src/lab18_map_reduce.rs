@@ -304,6 +304,8 @@ pub struct MapReduce;
 impl Lab for MapReduce {
     type Params = Params;
 
+    const TAKES_TARGET: bool = false;
+
     const CARD: Card = Card {
         number: 18,
         name: "map_reduce",

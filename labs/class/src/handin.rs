@@ -511,6 +511,7 @@ fn zipped<R: Read + Seek>(
 ) -> Result<()> {
     let mut zip = zip::ZipArchive::new(from).context("it is a damaged .zip archive")?;
     ensure!(zip.len() <= ENTRIES, "it has more than {ENTRIES} files");
+    let mut places = HashSet::new();
     for index in 0..zip.len() {
         seen.entry()?;
         let name = zip.name_for_index(index).and_then(Result::ok);
@@ -519,6 +520,17 @@ fn zipped<R: Read + Seek>(
             continue;
         };
         match zip.by_index(index) {
+            // Thousands of names for one file would cost as much as thousands of files.
+            Ok(entry) if !places.insert(entry.header_start()) => {
+                pass(
+                    &name,
+                    inside,
+                    deeper,
+                    "it shares its place with another",
+                    seen,
+                    each,
+                );
+            }
             Ok(entry) if entry.is_symlink() => pass(&name, inside, deeper, LINK, seen, each),
             Ok(mut entry) if entry.is_file() => {
                 take(&name, inside, deeper, &mut entry, seen, each)?;

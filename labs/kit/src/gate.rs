@@ -136,7 +136,8 @@ fn possible(point: &Point) -> Result<()> {
     let Point { series, x, trials } = point;
     let length = series.len();
     ensure!(length <= 200, "a series has a name of {length} bytes");
-    ensure!((0.0..=2e12).contains(x), "{series} is measured at {x:e}");
+    let place = *x == 0.0 || (1e-6..=2e12).contains(x);
+    ensure!(place, "{series} is measured at {x:e}");
     ensure!(!trials.is_empty(), "{series} at {x} has no trial");
     for trial in trials {
         measured(trial).with_context(|| format!("{series} at {x}"))?;
@@ -207,7 +208,17 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
         match value {
             Value::Null | Value::Bool(false) => {}
             Value::Bool(true) => words.push(flag),
-            Value::Array(items) if items.is_empty() => {}
+            Value::Array(items) if items.is_empty() => {
+                // Where nothing given means something, it does not mean nothing.
+                let mut named = command
+                    .get_arguments()
+                    .filter(|a| a.get_id().as_str() == name);
+                let usual = named.next().map(clap::Arg::get_default_values);
+                ensure!(
+                    usual.is_none_or(<[_]>::is_empty),
+                    "its parameters are no flags of this lab: {flag} is empty"
+                );
+            }
             Value::Array(items) => {
                 let list: Vec<String> = items.iter().map(|item| word(name, item)).collect();
                 words.push(format!("{flag}={}", list.join(",")));

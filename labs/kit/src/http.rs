@@ -31,12 +31,23 @@ pub const LARGEST: usize = 16 << 20;
 /// never answers would make endless.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The same where the server is somebody else's, which may stop answering at any time.
+const PATIENCE_ELSEWHERE: Duration = Duration::from_secs(10);
+
+/// Set when the load goes to a server of somebody else's.
+static ELSEWHERE: AtomicBool = AtomicBool::new(false);
+
 /// Set when the user has allowed addresses beyond this machine.
 static ANYWHERE: AtomicBool = AtomicBool::new(false);
 
 /// Allows addresses that are not on this machine, for the rest of this process: the user has said so.
 pub fn allow_remote() {
     ANYWHERE.store(true, Relaxed);
+}
+
+/// Waits for no answer longer than ten seconds, for the rest of this process: the server is somebody else's.
+pub fn wait_less() {
+    ELSEWHERE.store(true, Relaxed);
 }
 
 /// A client that keeps to itself: no proxy, no redirect, no repeated request, names of this machine only.
@@ -47,7 +58,11 @@ pub fn builder() -> ClientBuilder {
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .timeout(PATIENCE)
+        .timeout(if ELSEWHERE.load(Relaxed) {
+            PATIENCE_ELSEWHERE
+        } else {
+            PATIENCE
+        })
         .dns_resolver(Names)
 }
 
@@ -114,6 +129,8 @@ pub enum Error {
     Status(StatusCode),
     /// More than [`LARGEST`] bytes.
     TooLarge,
+    /// A body that is not the mock server's.
+    Body,
 }
 
 impl From<reqwest::Error> for Error {
@@ -130,6 +147,7 @@ impl fmt::Display for Error {
                 write!(f, "the server answers with a redirect ({status})")
             }
             Error::Status(status) => write!(f, "the server answers {status}"),
+            Error::Body => write!(f, "the answer is not that of mock_server"),
             Error::TooLarge => write!(f, "the answer is larger than {} MB", LARGEST >> 20),
         }
     }
@@ -150,6 +168,19 @@ impl std::error::Error for Error {
 /// When there is no answer, it is no success, or too large.
 pub async fn get(client: &Client, url: impl IntoUrl) -> Result<Bytes, Error> {
     success(client.get(url).send().await?).await
+}
+
+/// The body of a successful answer of the mock server, which is the same for every path.
+///
+/// # Errors
+/// As [`success`], or when it is another body.
+pub async fn expected(answer: Response) -> Result<Bytes, Error> {
+    let body = success(answer).await?;
+    if body == mock_server::BODY {
+        Ok(body)
+    } else {
+        Err(Error::Body)
+    }
 }
 
 /// The body of a successful answer.

@@ -27,6 +27,9 @@ pub trait Lab: 'static {
     /// What the lab is about.
     const CARD: Card;
 
+    /// Whether its load may go to a server that somebody else runs (`--target`).
+    const TAKES_TARGET: bool = true;
+
     /// Curves that the reader may predict, drawn over the measured ones.
     const SKETCHES: &'static [Sketch] = &[];
 
@@ -277,6 +280,8 @@ impl Card {
 pub trait Experiment: Sync {
     /// What the lab is about.
     fn card(&self) -> &'static Card;
+    /// Whether its load may go to a server that somebody else runs.
+    fn takes_target(&self) -> bool;
     /// Curves that the reader may predict.
     fn sketches(&self) -> &'static [Sketch];
     /// Adds the lab's flags to a command.
@@ -341,6 +346,10 @@ pub const fn entry<L: Lab>() -> &'static dyn Experiment {
 impl<L: Lab> Experiment for Erased<L> {
     fn card(&self) -> &'static Card {
         const { &L::CARD }
+    }
+
+    fn takes_target(&self) -> bool {
+        L::TAKES_TARGET
     }
 
     fn sketches(&self) -> &'static [Sketch] {

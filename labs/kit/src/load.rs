@@ -86,6 +86,7 @@ impl Outcome {
         let error = match error {
             http::Error::Status(status) => return Outcome::of_status(status.as_u16()),
             http::Error::TooLarge => return Outcome::Failed(Failure::TooLarge),
+            http::Error::Body => return Outcome::Failed(Failure::Body),
             http::Error::Http(error) => error,
         };
         // A connect that runs into the timeout is a time-out: the client gave up.

@@ -648,6 +648,12 @@ struct Ended {
     trial: anyhow::Result<(Closed, bool)>,
 }
 
+/// How long a server that somebody else runs may still work on requests that nobody waits for any more.
+fn unanswered(trial: &Trial, sent: u64, capacity_per_s: f64) -> Duration {
+    let share = (trial.timed_out + trial.aborted) as f64 / trial.offered.max(1) as f64;
+    Duration::from_secs_f64((share * sent as f64 / capacity_per_s).min(60.0))
+}
+
 /// A trial that has ended, with what it took in all.
 type Closed = (Trial, Duration);
 
@@ -906,7 +912,7 @@ impl Recorder {
         let mut state = self.state();
         state.wall = Some(Duration::from_secs_f64(tally.trial.wall_s.max(0.0)));
         if let Kind::Elsewhere(_, capacity) = upstream.kind {
-            state.settle = Duration::from_secs_f64((tally.sent as f64 / capacity).min(60.0));
+            state.settle = unanswered(&tally.trial, tally.sent, capacity);
         }
         let trial = &mut state.trial;
         let (gauges, spans, traces) = (
@@ -979,7 +985,7 @@ impl Recorder {
         let mut state = self.state();
         state.wall = Some(Duration::from_secs_f64(trial.wall_s));
         if let Kind::Elsewhere(_, capacity) = upstream.kind {
-            state.settle = Duration::from_secs_f64((trial.offered as f64 / capacity).min(60.0));
+            state.settle = unanswered(&trial, trial.offered, capacity);
         }
         let mut gauges = std::mem::take(&mut state.trial.gauges);
         gauges.extend(trial.gauges);

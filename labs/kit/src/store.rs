@@ -151,8 +151,10 @@ pub fn load(path: &Path) -> Result<Record> {
 }
 
 fn read(path: &Path) -> Result<Record> {
-    // A device or a pipe would have no end.
-    ensure!(fs::metadata(path)?.is_file(), "it is not a plain file");
+    // A device or a pipe would have no end, and what the kernel shows as an empty file may never answer.
+    let about = fs::metadata(path)?;
+    ensure!(about.is_file(), "it is not a plain file");
+    ensure!(about.len() > 0, "it is empty");
     let mut text = String::new();
     let file = fs::File::open(path)?;
     // A file may grow while it is read.

@@ -158,10 +158,11 @@ impl<'a> Condition<'a> {
         Some(self.own(estimate, Disturbance::worst(&disturbed)))
     }
 
-    /// The sum of a count over the trials.
+    /// The sum of a count over the trials. What is too many in one does not make up for what is missing in
+    /// another: it is the sizes of the counts that add up.
     pub fn total(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
         let (values, _) = self.figures(figure);
-        let sum = (!values.is_empty()).then(|| values.iter().sum());
+        let sum = (!values.is_empty()).then(|| values.iter().map(|n| n.abs()).sum());
         sum.map(|sum| Estimate::exact(sum).from(self.origin()))
     }
 

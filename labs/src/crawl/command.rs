@@ -313,9 +313,9 @@ mod run {
 
     async fn offer(queue: &Redis, first: &Task) -> Result<u64, Failed> {
         if queue.keeps_data().await? == Some(false) {
-            say(format!(
-                "note: this Redis keeps its data in memory only; if it stops, the crawl has to begin again. `redis-server --appendonly yes` keeps it"
-            ));
+            say(
+                "note: this Redis keeps its data in memory only; if it stops, the crawl has to begin again. `redis-server --appendonly yes` keeps it",
+            );
         }
         Ok(queue.offer(std::slice::from_ref(first)).await?)
     }

@@ -305,7 +305,7 @@ fn claims_of_sweep(all: &[Point], late: Option<Given>) -> Vec<Claim> {
         exact_waits(
             all,
             late,
-            "every service's requests wait as long as its very own arrivals and service times prescribe, event by event in virtual time",
+            "served in their order, every service's requests wait as long as its very own arrivals and service times prescribe, event by event in virtual time (newest first is another order)",
             |k| k.is_ordered() && k.theory.arm != Arm::Waits,
         ),
         exact_waits(

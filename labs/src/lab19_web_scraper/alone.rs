@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use lab_kit::{heap::Heap, prelude::*};
 use mock_server::Upstream;
 use tokio::runtime::Builder;
@@ -76,6 +76,13 @@ pub(super) fn run(p: &Params, dir: &Path) -> Result<()> {
     println!(
         "{} pages stored, {} of them products; {} dead letters {:?}; {} lost",
         books.pages, books.products, books.tasks.dead, books.reasons, books.lost
+    );
+    ensure!(
+        books.products > 0,
+        "not one product was found: is {} the shop of `mock_server --site`?",
+        p.upstream
+            .as_deref()
+            .map_or("it".into(), lab_kit::address::shown)
     );
     if p.upstream.is_none() {
         let census = site.census();

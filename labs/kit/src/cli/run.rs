@@ -97,6 +97,12 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
         return Ok(done?);
     }
     check_keys(&common, &[lab])?;
+    if common.target.is_some() && !lab.takes_target() {
+        return Err(Failed::Usage(format!(
+            "{} runs against servers of its own only, or against none: leave out --target",
+            lab.card().id()
+        )));
+    }
     let mut bench = Bench::new(&common)?;
     let result = bench.run(lab, &matches, &options);
     bench.print_json()?;
@@ -316,6 +322,7 @@ impl Bench {
     fn new(common: &Common) -> Result<Bench, Failed> {
         let target = common.target()?;
         if let Some(url) = &target {
+            http::wait_less();
             answers(url)?;
         }
         os::raise_open_file_limit();
@@ -432,9 +439,11 @@ impl Bench {
             self.stop.clone(),
             progress,
         );
-        session.target = self.target.as_ref().map(|url| url.reveal().to_string());
+        // Of several labs, some have no use for it.
+        let target = self.target.as_ref().filter(|_| lab.takes_target());
+        session.target = target.map(|url| url.reveal().to_string());
         session.with_python = common.python;
-        session.one_at_a_time |= common.one_at_a_time || self.target.is_some();
+        session.one_at_a_time |= common.one_at_a_time || target.is_some();
         let Prepared {
             params, measure, ..
         } = prepared;
@@ -447,7 +456,7 @@ impl Bench {
             seed: common.seed,
             started_at,
             interrupted: false,
-            target: self.target.as_ref().map(ServerUrl::to_string),
+            target: target.map(ServerUrl::to_string),
             predictions,
             notes: Vec::new(),
             host,
