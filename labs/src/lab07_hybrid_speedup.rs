@@ -336,7 +336,7 @@ impl Lab for HybridSpeedup {
             .into_iter()
             .flat_map(|ratio| ARMS.map(|arm| p.items(arm, ratio) as f64))
             .sum();
-        if items > 2e7 {
+        if items > 5e6 {
             return Err(format!(
                 "{items:.0} items over all arms are more than theory can play: fewer --items or --ratios, a shorter --window or a longer --fetch"
             ));

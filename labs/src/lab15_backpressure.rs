@@ -175,6 +175,9 @@ pub struct Params {
     pub budget: f64,
 }
 
+/// Most waiting places of a bounded queue.
+const MOST_PLACES: usize = 2000;
+
 fn within(text: &str, from: f64, to: f64) -> Result<f64, String> {
     let value = text.trim().parse().ok();
     let value = value.filter(|v| (from..=to).contains(v));
@@ -279,6 +282,11 @@ impl Lab for Backpressure {
         }
         if p.deadline.s() < p.service.s() {
             return Err("--deadline is shorter than --service: most requests would be late at any load; lengthen it".into());
+        }
+        if p.places > MOST_PLACES {
+            return Err(format!(
+                "--places is more than {MOST_PLACES}: no window is long enough to fill them, and theory goes through all of them; fewer"
+            ));
         }
         if p.loads.is_empty() {
             return Err("--loads is empty: which loads are to be tried?".into());
