@@ -22,11 +22,7 @@ pub const LARGEST: u64 = 16 << 20;
 /// When the folder cannot be made or written to.
 pub fn prepare(dir: &Path) -> Result<()> {
     let other = dir.exists() && !dir.is_dir();
-    ensure!(
-        !other,
-        "{} is no folder (choose one with --out)",
-        dir.display()
-    );
+    ensure!(!other, "{}: it is no folder", cannot_write(dir));
     fs::create_dir_all(dir).with_context(|| cannot_write(dir))?;
     let mut probe = tempfile::NamedTempFile::new_in(dir).with_context(|| cannot_write(dir))?;
     probe
@@ -154,7 +150,10 @@ fn read(path: &Path) -> Result<Record> {
     // A device or a pipe would have no end, and what the kernel shows as an empty file may never answer.
     let about = fs::metadata(path)?;
     ensure!(about.is_file(), "it is not a plain file");
-    ensure!(about.len() > 0, "it is empty");
+    ensure!(
+        about.len() > 0,
+        "it is empty: a truncated file? `labs run` writes it anew"
+    );
     let mut text = String::new();
     let file = fs::File::open(path)?;
     // A file may grow while it is read.

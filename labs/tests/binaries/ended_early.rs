@@ -110,7 +110,7 @@ fn ctrl_c_stops_all_labs_not_just_one() {
 #[test]
 fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     let dir = temporary();
-    let mut command = limited("ulimit -n 128", env!("CARGO_BIN_EXE_lab03"));
+    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_lab03"));
     command.args([
         "--scale",
         "smoke",
@@ -121,14 +121,14 @@ fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
         "--out",
     ]);
     run(command.arg(dir.path())).expect(0).says(&[
-        "open-file limit of 128",
+        "open-file limit of 256",
         "400, 2000",
         "ulimit -n",
     ]);
     let record = read_json(&dir.path().join("lab03.json"));
     assert_books_close(&record);
     let note = record["notes"][0].as_str().unwrap();
-    assert!(note.contains("open-file limit of 128"), "{note}");
+    assert!(note.contains("open-file limit of 256"), "{note}");
     let mut levels: Vec<f64> = Vec::new();
     for point in record["points"].as_array().unwrap() {
         levels.push(point["x"].as_f64().unwrap());
@@ -141,10 +141,10 @@ fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     // Readers of the report learn it, too.
     labs_with(&["report"], &[dir.path()]).expect(0);
     let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
-    assert!(report.contains("open-file limit of 128"));
+    assert!(report.contains("open-file limit of 256"));
 
     // Room for nothing at all is a failure that says so.
-    let mut command = limited("ulimit -n 128", env!("CARGO_BIN_EXE_lab03"));
+    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_lab03"));
     command.args([
         "--scale",
         "smoke",

@@ -468,9 +468,15 @@ impl Bench {
             move || rescue(&out, blank, so_far.complete())
         };
         let stop = self.stop.clone();
-        stop.measuring(rescue, || {
+        let done = stop.measuring(rescue, || {
             self.until_decided(lab, &mut session, &blank, &measure)
-        })?;
+        });
+        // What fails while everything stops is part of the end, and takes nothing with it.
+        if let Err(error) = done
+            && !self.stop.is_set()
+        {
+            return Err(error.into());
+        }
         let (points, notes) = session.finish();
         let interrupted = self.stop.is_set();
         if points.is_empty() {
