@@ -188,7 +188,7 @@ fn hostile_records_are_refused_by_name_with_the_reason() {
             json!("x".repeat(10_000_000)),
             "name of 10000000 bytes",
         ),
-        ("untried", "/points/0/trials", json!([]), "0 trials"),
+        ("untried", "/points/0/trials", json!([]), "no trial"),
         ("no cores", "/host/cores", json!(0), "0 processors"),
         (
             "no widths",
