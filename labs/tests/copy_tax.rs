@@ -97,7 +97,7 @@ mod killed {
     /// A lab that hands over for long, and its consumer, which has a segment open if it needs one.
     fn running(out: &Path, folder: &Path, way: &str) -> (Child, u32) {
         let flags = [
-            "--sizes", "2MB", "--ways", way, "--window", "30s", "--folder",
+            "--sizes", "2MB", "--ways", way, "--window", "30s", "--long", "--folder",
         ];
         let mut command = lab(out, &flags);
         command.arg(folder);
