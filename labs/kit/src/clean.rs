@@ -27,7 +27,7 @@ fn characters(text: &str) -> impl Iterator<Item = char> {
     spaced.filter(|c| allowed(*c))
 }
 
-/// [`line`] with a sign where it was cut.
+/// [`line()`] with a sign where it was cut.
 pub fn brief(text: &str, longest: usize) -> String {
     let mut all = characters(text);
     let mut short: String = all.by_ref().take(longest).collect();
