@@ -231,6 +231,13 @@ impl Latency {
         }
     }
 
+    /// Unpacks it for good: for those who ask a few records thousands of times.
+    pub(crate) fn unpack(&mut self) {
+        if matches!(self.0, Form::Packed(..)) {
+            self.grow();
+        }
+    }
+
     fn grow(&mut self) -> &mut Histogram<u64> {
         if !matches!(self.0, Form::Growing(_)) {
             let held = self.histogram();
