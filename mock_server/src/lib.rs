@@ -39,7 +39,7 @@ mod tests;
 mod upstream;
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
-pub use limits::room;
+pub use limits::{room, threads_start};
 pub use service::{ParseError, Sampler, Service};
 pub use site::Site;
 pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, MAX_TIME, Make, Route, Slots, Spec};

@@ -25,13 +25,18 @@ pub fn room() -> io::Result<()> {
         Err(error) if is_out_of_files(&error) => return Err(no_files(error.kind())),
         _ => {}
     }
-    threads()
+    threads_start(THREADS).map_err(|error| no_threads(error.kind()))
 }
 
-fn threads() -> io::Result<()> {
+/// Starts so many threads side by side and ends them at once: whether they can be had.
+///
+/// # Errors
+///
+/// The system's, for the first that does not start.
+pub fn threads_start(count: usize) -> io::Result<()> {
     let before = alive();
     let started = thread::scope(|scope| {
-        let ends: io::Result<Vec<_>> = (0..THREADS)
+        let ends: io::Result<Vec<_>> = (0..count)
             .map(|_| {
                 let (end, ended) = mpsc::channel::<()>();
                 let wait = move || ended.recv();
@@ -49,7 +54,7 @@ fn threads() -> io::Result<()> {
         }
         thread::sleep(Duration::from_micros(200));
     }
-    started.map_err(|error| no_threads(error.kind()))
+    started
 }
 
 /// Threads of this process; 0 where it cannot be known.

@@ -58,7 +58,7 @@ pub struct Claimed {
 pub fn digest(syllabus: &[&'static dyn Experiment], file: &str, text: &str) -> Result<Digest> {
     let record = store::parse(text)?;
     let expected = file.strip_suffix(".json");
-    let named = expected.filter(|_| crate::handin::is_record_name(file));
+    let named = expected.filter(|_| store::is_record_name(file));
     if let Some(name) = named.filter(|name| *name != record.lab) {
         bail!("it is a record of {}, not of {name}", brief(&record.lab));
     }

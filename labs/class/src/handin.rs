@@ -14,9 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use lab_kit::store::{self, is_record_name};
 
 /// Largest record that is read, in bytes: the largest lab at full scale writes four megabytes.
-const RECORD: u64 = 16 << 20;
+const RECORD: u64 = store::LARGEST;
 /// Largest archive inside an archive, in bytes.
 const INNER: u64 = 64 << 20;
 /// Most bytes that an archive may unpack to.
@@ -206,14 +207,6 @@ fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     paths.sort();
     Ok(paths)
-}
-
-/// "lab03.json".
-pub fn is_record_name(name: &str) -> bool {
-    let number = name
-        .strip_prefix("lab")
-        .and_then(|n| n.strip_suffix(".json"));
-    number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_archive_name(name: &str) -> bool {

@@ -18,15 +18,14 @@ use lab_kit::{
     prediction::Point,
     report::judgement,
     stats::median,
+    store::{self, is_record_name},
 };
 use serde::Serialize;
 
 use crate::{
     alone, counted,
     digest::{Digest, digest},
-    end_of, factor,
-    handin::is_record_name,
-    reason, show, write_page,
+    end_of, factor, reason, show, write_page,
 };
 
 /// Shows how your predictions got better, from the records of a folder and its history
@@ -173,10 +172,7 @@ impl Journal {
         let (mut digests, mut left_out) = (Vec::new(), unread.collect::<Vec<_>>());
         for path in &paths {
             let read = || {
-                anyhow::ensure!(path.is_file(), "it is not a plain file");
-                let size = fs::metadata(path)?.len();
-                anyhow::ensure!(size <= lab_kit::store::LARGEST, "it has {size} bytes");
-                let text = fs::read_to_string(path)?;
+                let text = store::text(path)?;
                 alone(|| digest(syllabus, &name(path), &text))
             };
             match read() {

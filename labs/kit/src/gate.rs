@@ -34,8 +34,6 @@ static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 const FLAGS: usize = 1 << 16;
 /// Most conditions of a run.
 const POINTS: usize = 10_000;
-/// Most trials of a run, over all conditions.
-const TRIALS: usize = 100_000;
 /// Most processors of a machine.
 const CORES: usize = 65_536;
 /// Longest trial, in seconds: a flag takes an hour at most.
@@ -126,8 +124,6 @@ fn sane(record: &Record) -> Result<()> {
         "it has {} conditions",
         record.points.len()
     );
-    let trials: usize = record.points.iter().map(|point| point.trials.len()).sum();
-    ensure!(trials <= TRIALS, "it has {trials} trials");
     record.points.iter().try_for_each(possible)
 }
 

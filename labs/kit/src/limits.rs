@@ -48,7 +48,7 @@ pub fn for_a_run() -> Result<()> {
     let threads = FEW_THREADS + 2 * crate::host::cores();
     let limit = os::user_thread_limit().map_or(String::new(), |n| format!(" of {n}"));
     ensure!(
-        threads_start(threads),
+        mock_server::threads_start(threads).is_ok(),
         "the limit on processes{limit} leaves no room for {threads} more threads: `ulimit -u {}` raises it for this shell, as far as `ulimit -Hu` allows",
         os::threads_of_user().unwrap_or(0) + 1000
     );
@@ -98,29 +98,6 @@ fn enough(what: &str, flag: char, limit: Option<u64>, least: u64, raised: &str) 
         shown(least)
     );
     Ok(())
-}
-
-/// Whether so many threads start, side by side. They end at once.
-fn threads_start(threads: usize) -> bool {
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
-    let started: Vec<_> = (0..threads)
-        .map_while(|_| {
-            let held = held.clone();
-            let wait = move || {
-                // Until the sender is gone.
-                let _ = held.lock().map(|held| held.recv());
-            };
-            std::thread::Builder::new()
-                .stack_size(64 << 10)
-                .spawn(wait)
-                .ok()
-        })
-        .collect();
-    drop(hold);
-    let all = started.len() == threads;
-    started.into_iter().for_each(|thread| drop(thread.join()));
-    all
 }
 
 /// Descriptors that are not connections: standard streams, the runtime's, pipes.

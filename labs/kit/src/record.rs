@@ -184,8 +184,8 @@ pub struct Span {
 /// A latency histogram in microseconds, three significant digits, stored in the HDR V2
 /// interchange form in base64, so that other HDR tools can read it.
 ///
-/// One that was read stays as small as it is in the file and is unpacked while it is asked: a histogram
-/// of sixty bytes unpacks to two hundred thousand, and a record may hold tens of thousands of them.
+/// One that was read is kept as the steps that hold something, which answer every question: as a histogram, sixty
+/// bytes of a file would take two hundred thousand, and a record may hold tens of thousands of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -196,8 +196,45 @@ enum Form {
     #[default]
     Empty,
     Growing(Box<Histogram<u64>>),
-    /// The V2 form, found sound, and how many latencies are in it.
-    Packed(Box<[u8]>, u64),
+    Read(Box<Steps>),
+}
+
+/// A histogram as it was read.
+#[derive(Clone, Debug)]
+struct Steps {
+    /// The V2 form, found sound: what is written again.
+    packed: Box<[u8]>,
+    /// Each step that holds something: its highest value in microseconds, and how many latencies it holds.
+    held: Box<[(u64, u64)]>,
+    /// How many there are in all.
+    count: u64,
+    /// Their mean in microseconds.
+    mean: f64,
+}
+
+impl Steps {
+    fn of(histogram: &Histogram<u64>, packed: Vec<u8>) -> Steps {
+        let held = histogram.iter_recorded();
+        Steps {
+            packed: packed.into(),
+            held: held
+                .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                .collect(),
+            count: histogram.len(),
+            mean: histogram.mean(),
+        }
+    }
+
+    /// The value that a share `q` is not above, as HDR has it: the highest of the first step that reaches it.
+    fn quantile(&self, q: f64) -> u64 {
+        let wanted = ((q.min(1.0) * self.count as f64).ceil() as u64).max(1);
+        let mut so_far = 0;
+        let reached = self.held.iter().find(|(_, count)| {
+            so_far += count;
+            so_far >= wanted
+        });
+        reached.map_or(0, |(value, _)| *value)
+    }
 }
 
 /// First bytes of the V2 form that is not compressed.
@@ -224,29 +261,24 @@ impl Latency {
         match &self.0 {
             Form::Empty => None,
             Form::Growing(histogram) => Some(Cow::Borrowed(histogram)),
-            Form::Packed(bytes, _) => {
-                let unpacked = Deserializer::new().deserialize(&mut &bytes[..]);
+            Form::Read(steps) => {
+                let unpacked = Deserializer::new().deserialize(&mut &steps.packed[..]);
                 Some(Cow::Owned(unpacked.expect("it was unpacked before")))
             }
-        }
-    }
-
-    /// Unpacks it for good: for those who ask a few records thousands of times.
-    pub(crate) fn unpack(&mut self) {
-        if matches!(self.0, Form::Packed(..)) {
-            self.grow();
         }
     }
 
     fn grow(&mut self) -> &mut Histogram<u64> {
         if !matches!(self.0, Form::Growing(_)) {
             let held = self.histogram();
-            self.0 = Form::Growing(Box::new(held.map_or_else(Latency::empty, Cow::into_owned)));
+            let mut histogram = held.map_or_else(Latency::empty, Cow::into_owned);
+            // One that was unpacked has the size that it had.
+            histogram.auto(true);
+            self.0 = Form::Growing(Box::new(histogram));
         }
         let Form::Growing(histogram) = &mut self.0 else {
             unreachable!("it was made to grow above")
         };
-        histogram.auto(true);
         histogram
     }
 
@@ -270,12 +302,19 @@ impl Latency {
     /// All latencies multiplied by a factor: for those who alter records.
     pub(crate) fn scaled(&self, factor: f64) -> Latency {
         let mut scaled = Latency::new();
-        for step in self.histogram().iter().flat_map(|h| h.iter_recorded()) {
-            let micros = (step.value_iterated_to() as f64 * factor) as u64;
+        let mut add = |value: u64, count: u64| {
+            let micros = (value as f64 * factor) as u64;
             scaled
                 .grow()
-                .record_n(micros.clamp(1, DAY_MICROS), step.count_at_value())
+                .record_n(micros.clamp(1, DAY_MICROS), count)
                 .expect("an auto-resizing histogram takes a day");
+        };
+        match &self.0 {
+            Form::Empty => {}
+            Form::Read(steps) => steps.held.iter().for_each(|(v, n)| add(*v, *n)),
+            Form::Growing(histogram) => histogram
+                .iter_recorded()
+                .for_each(|step| add(step.value_iterated_to(), step.count_at_value())),
         }
         scaled
     }
@@ -285,20 +324,28 @@ impl Latency {
         match &self.0 {
             Form::Empty => 0,
             Form::Growing(histogram) => histogram.len(),
-            Form::Packed(_, count) => *count,
+            Form::Read(steps) => steps.count,
         }
     }
 
     /// Latency at quantile `q` in seconds; `None` when empty.
     pub fn quantile_s(&self, q: f64) -> Option<f64> {
-        let h = self.histogram().filter(|h| !h.is_empty())?;
-        Some(h.value_at_quantile(q) as f64 / 1e6)
+        let micros = match &self.0 {
+            Form::Growing(histogram) if !histogram.is_empty() => histogram.value_at_quantile(q),
+            Form::Read(steps) if steps.count > 0 => steps.quantile(q),
+            _ => return None,
+        };
+        Some(micros as f64 / 1e6)
     }
 
     /// Mean latency in seconds; `None` when empty.
     pub fn mean_s(&self) -> Option<f64> {
-        let h = self.histogram().filter(|h| !h.is_empty())?;
-        Some(h.mean() / 1e6)
+        let micros = match &self.0 {
+            Form::Growing(histogram) if !histogram.is_empty() => histogram.mean(),
+            Form::Read(steps) if steps.count > 0 => steps.mean,
+            _ => return None,
+        };
+        Some(micros / 1e6)
     }
 
     /// Longest latency in seconds; `None` when empty.
@@ -353,7 +400,7 @@ impl TryFrom<String> for Latency {
         if count > MOST_COUNTED {
             return Err(format!("a histogram of {count} latencies: no run has that"));
         }
-        Ok(Latency(Form::Packed(bytes.into(), count)))
+        Ok(Latency(Form::Read(Box::new(Steps::of(&histogram, bytes)))))
     }
 }
 
@@ -361,7 +408,7 @@ impl From<Latency> for String {
     fn from(latency: Latency) -> String {
         let histogram = match latency.0 {
             Form::Empty => return String::new(),
-            Form::Packed(bytes, _) => return STANDARD.encode(bytes),
+            Form::Read(steps) => return STANDARD.encode(&steps.packed),
             Form::Growing(histogram) => histogram,
         };
         let mut bytes = Vec::new();
@@ -387,6 +434,11 @@ mod tests {
             prop_assert_eq!(back.count(), micros.len() as u64);
             prop_assert_eq!(back.quantile_s(0.5), latency.quantile_s(0.5));
             prop_assert_eq!(back.max_s(), latency.max_s());
+            prop_assert_eq!(back.mean_s(), latency.mean_s());
+            for q in [0.001, 0.1, 0.25, 0.75, 0.9, 0.99, 0.999] {
+                prop_assert_eq!(back.quantile_s(q), latency.quantile_s(q));
+            }
+            prop_assert_eq!(back.scaled(1.5), latency.scaled(1.5));
         }
 
         #[test]
@@ -474,7 +526,7 @@ mod tests {
         let good = STANDARD.encode(stored(&[5, 70_000]));
         let mut latency = Latency::try_from(good.clone()).unwrap();
         assert_eq!(String::from(latency.clone()), good);
-        assert!(matches!(latency.0, Form::Packed(..)));
+        assert!(matches!(latency.0, Form::Read(..)));
         latency.record(Duration::from_secs(3000));
         assert_eq!(latency.count(), 3);
         assert!((latency.max_s().unwrap() / 3000.0 - 1.0).abs() < 1e-3);

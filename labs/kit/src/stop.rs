@@ -1,13 +1,14 @@
 //! Stopping early: Ctrl-C, SIGTERM, a hang-up, or a run that has failed elsewhere.
 
 use std::{
-    io::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
 use anyhow::Context;
 use tokio::sync::watch;
+
+use crate::cli::say;
 
 /// Exit code of a process that was interrupted.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -117,23 +118,15 @@ impl Stop {
 
     /// Listens to signals for as long as the process lives.
     fn listen(&self, ready: &mpsc::Sender<anyhow::Result<()>>) {
-        let mut signals = None;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let opened = runtime
-            .context("no event loop for signals")
-            .and_then(|runtime| {
-                signals = Some(runtime.block_on(async { Signals::open() })?);
-                Ok(runtime)
-            });
-        let (runtime, told) = match opened {
-            Ok(runtime) => (Some(runtime), Ok(())),
-            Err(why) => (None, Err(why.context("cannot watch for Ctrl-C"))),
-        };
-        let _ = ready.send(told);
-        if let (Some(runtime), Some(signals)) = (runtime, signals) {
-            runtime.block_on(self.obey(signals));
+        // Whoever waits for the answer is there until it has come.
+        match heard() {
+            Ok((runtime, signals)) => {
+                let _ = ready.send(Ok(()));
+                runtime.block_on(self.obey(signals));
+            }
+            Err(why) => {
+                let _ = ready.send(Err(why.context("cannot watch for Ctrl-C")));
+            }
         }
     }
 
@@ -145,8 +138,7 @@ impl Stop {
         if !first || matches!(*self.ending(), Ending::AtOnce) {
             std::process::exit(EXIT_INTERRUPTED);
         }
-        let words = "\nstopping: what is complete is kept (once more to stop at once)";
-        let _ = writeln!(std::io::stderr(), "{words}");
+        say("\nstopping: what is complete is kept (once more to stop at once)");
         // What ends by itself is left to end, unless it is a measurement that does not.
         let patience = async {
             tokio::time::sleep(GRACE).await;
@@ -165,6 +157,15 @@ impl Stop {
         }
         std::process::exit(EXIT_INTERRUPTED);
     }
+}
+
+/// An event loop, and the signals that come to it.
+fn heard() -> anyhow::Result<(tokio::runtime::Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let signals = runtime.block_on(async { Signals::open() })?;
+    Ok((runtime, signals))
 }
 
 impl std::fmt::Debug for Stop {

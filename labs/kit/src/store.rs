@@ -147,6 +147,14 @@ pub fn load(path: &Path) -> Result<Record> {
 }
 
 fn read(path: &Path) -> Result<Record> {
+    parse(&text(path)?)
+}
+
+/// The text of a file that may be a record, of bounded size.
+///
+/// # Errors
+/// When it is no plain file, empty, too large, or no text.
+pub fn text(path: &Path) -> Result<String> {
     // A device or a pipe would have no end, and what the kernel shows as an empty file may never answer.
     let about = fs::metadata(path)?;
     ensure!(about.is_file(), "it is not a plain file");
@@ -164,7 +172,7 @@ fn read(path: &Path) -> Result<Record> {
         "it has more than {} MB, more than any record",
         LARGEST >> 20
     );
-    parse(&text)
+    Ok(text)
 }
 
 /// What every record has, of whatever version.
@@ -259,7 +267,10 @@ pub fn load_all(dir: &Path) -> Result<Results> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(hint)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_record_name(path))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(is_record_name)
+        })
         .collect();
     paths.sort();
     ensure!(!paths.is_empty(), "{}", hint());
@@ -273,11 +284,8 @@ pub fn load_all(dir: &Path) -> Result<Results> {
     Ok(results)
 }
 
-fn is_record_name(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
+/// "lab03.json": the name of a record in a folder of results.
+pub fn is_record_name(name: &str) -> bool {
     let number = name
         .strip_prefix("lab")
         .and_then(|n| n.strip_suffix(".json"));

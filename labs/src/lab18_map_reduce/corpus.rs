@@ -30,12 +30,15 @@ impl Law {
     /// as each other, a thousandth of them is taken together: theory asks for them again and again.
     fn ranks(&self) -> Vec<Ranks> {
         let (mut ranks, mut at) = (Vec::new(), 0);
-        // Where words become longer.
+        // Where words become longer, and how long they are up to there.
         let (mut longer, mut words) = (100, 100);
+        let length = |rank: usize| word(rank).len() as f64 + 1.0;
+        let mut bytes = length(0);
         while at < self.vocabulary {
             if at == longer {
                 words *= 100;
                 longer += words;
+                bytes = length(at);
             }
             let size = if at < EACH_RANK { 1 } else { at / 1000 };
             let end = (at + size).min(self.vocabulary).min(longer);
@@ -43,7 +46,7 @@ impl Law {
             ranks.push(Ranks {
                 count: (end - at) as f64,
                 probability: middle.powf(-self.exponent),
-                bytes: word(at).len() as f64 + 1.0,
+                bytes,
             });
             at = end;
         }
@@ -225,6 +228,13 @@ mod tests {
         assert!(ranks.len() < EACH_RANK + 10_000);
         let count: f64 = ranks.iter().map(|r| r.count).sum();
         assert_eq!(count, law.vocabulary as f64);
+        let mut at = 0;
+        for r in &ranks {
+            for rank in [at, at + r.count as usize - 1] {
+                assert_eq!(r.bytes, word(rank).len() as f64 + 1.0, "{rank}");
+            }
+            at += r.count as usize;
+        }
         let weight = |rank: usize| (rank as f64).powf(-law.exponent);
         let sum: f64 = (1..=law.vocabulary).map(weight).sum();
         let each = (1..=law.vocabulary).map(|rank| weight(rank) / sum);
