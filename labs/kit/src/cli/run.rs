@@ -530,7 +530,11 @@ fn answers(url: &ServerUrl) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let client = http::builder().timeout(PATIENCE).build()?;
+    // Each time on a connection of its own: one that the server closed after its answer says nothing of the next.
+    let client = http::builder()
+        .timeout(PATIENCE)
+        .pool_max_idle_per_host(0)
+        .build()?;
     let mut last = String::new();
     for _ in 0..3 {
         last = match runtime.block_on(http::get(&client, url.reveal())) {
