@@ -657,6 +657,62 @@ mod tests {
         (set.into(), file.into(), text.into())
     }
 
+    /// Archives changed at random: whatever they promise, they end, within the limits, and unpack nothing.
+    #[test]
+    fn an_archive_of_any_bytes_ends_in_records_or_a_reason() {
+        let entries: &[(&str, &[u8])] = &[
+            ("alice/lab03.json", b"{\"lab\": \"lab03\"}"),
+            ("bob/history/lab04.json", b"{}"),
+            ("readme.txt", &[b'x'; 700]),
+        ];
+        let plain = |bytes: Vec<u8>| {
+            let mut out = Vec::new();
+            let mut gz = flate2::read::GzDecoder::new(&bytes[..]);
+            gz.read_to_end(&mut out).unwrap();
+            out
+        };
+        let mut stored = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let as_it_is =
+            SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (name, content) in entries {
+            stored.start_file(*name, as_it_is).unwrap();
+            stored.write_all(content).unwrap();
+        }
+        let inner = zipped(entries);
+        let samples = [
+            tarred(entries),
+            plain(tarred(entries)),
+            stored.finish().unwrap().into_inner(),
+            tarred(&[("class/carol.zip", &inner)]),
+            zipped(&[("class/carol.zip", &inner), ("dan/lab01.json", b"{}")]),
+            inner,
+        ];
+        let words = [
+            "PK\x01\x02",
+            "PK\x03\x04",
+            "PK\x05\x06",
+            "PK\x06\x06",
+            "\x1f",
+            "ustar\x00",
+            "../",
+            "/lab05.json",
+            ".zip",
+            ".tar.gz",
+            "\x7f\x7f\x7f\x7f",
+            "\0\0\0\0",
+            "77777777777",
+            "{",
+        ];
+        let names = ["x.zip", "x.tar.gz", "x.tar", "lab03.json", "x"];
+        crate::fuzz::fuzz(&samples, &words, |bytes, rng| {
+            let name = names[rand::RngExt::random_range(rng, 0..names.len())];
+            let (all, end) = found(name, bytes);
+            let length: usize = all.iter().map(|(_, _, text)| text.len()).sum();
+            assert!(length as u64 <= UNPACKED && all.len() <= ENTRIES);
+            assert!(!all.is_empty() || !end.is_empty(), "nothing, and no reason");
+        });
+    }
+
     #[test]
     fn records_are_told_by_their_names_and_sets_by_their_folders() {
         let entries: &[(&str, &[u8])] = &[

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     path::Path,
     process::Command,
     sync::{
@@ -39,6 +39,9 @@ fn server(answer: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> (String, A
                 if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
                     count.fetch_add(1, SeqCst);
                     answer(&mut stream);
+                    // What is closed with something unread takes back what it has said.
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = io::copy(&mut stream, &mut io::sink());
                 }
             });
         }

@@ -13,7 +13,11 @@ const CASES: u64 = 5_000;
 
 /// Calls `check` with samples in which bytes, parts and `words` have been changed, left out, repeated and put in. Its
 /// random numbers belong to the case.
-pub fn fuzz(samples: &[&str], words: &[&str], mut check: impl FnMut(&[u8], &mut Pcg64)) {
+pub fn fuzz(
+    samples: &[impl AsRef<[u8]>],
+    words: &[&str],
+    mut check: impl FnMut(&[u8], &mut Pcg64),
+) {
     let mut try_case = |number| {
         let mut rng = Pcg64::seed_from_u64(number);
         let bytes = changed(samples, words, &mut rng);
@@ -58,9 +62,11 @@ fn from_environment(name: &str) -> Option<u64> {
     )
 }
 
-fn changed(samples: &[&str], words: &[&str], rng: &mut Pcg64) -> Vec<u8> {
-    let one =
-        |from: &[&str], rng: &mut Pcg64| from[rng.random_range(0..from.len())].as_bytes().to_vec();
+fn one(from: &[impl AsRef<[u8]>], rng: &mut Pcg64) -> Vec<u8> {
+    from[rng.random_range(0..from.len())].as_ref().to_vec()
+}
+
+fn changed(samples: &[impl AsRef<[u8]>], words: &[&str], rng: &mut Pcg64) -> Vec<u8> {
     let mut bytes = one(samples, rng);
     for _ in 0..rng.random_range(0..6) {
         let at = rng.random_range(0..=bytes.len());

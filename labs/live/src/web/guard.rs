@@ -14,8 +14,10 @@ const POLICY: &str =
 
 /// Refuses what comes from elsewhere, and adds to every answer what it may do.
 pub(super) async fn guard(State(port): State<u16>, request: Request, next: Next) -> Response {
-    let mut answer = match refused(port, request.method(), request.headers()) {
+    let mut answer = match refused(port, &request) {
         Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+        // Not only once so much has come.
+        None if promises_too_much(&request) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         None => next.run(request).await,
     };
     let headers = answer.headers_mut();
@@ -39,13 +41,17 @@ pub(super) async fn guard(State(port): State<u16>, request: Request, next: Next)
 }
 
 /// Why a request is refused, if it is.
-fn refused(port: u16, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+fn refused(port: u16, request: &Request) -> Option<&'static str> {
+    let (method, headers) = (request.method(), request.headers());
+    // A target may name a host before its path, and that is then the one that is meant (RFC 9112, 3.2.2).
+    let named = request.uri().authority();
     let one = |name| {
         let mut values = headers.get_all(name).iter();
         let first = values.next().and_then(|value| value.to_str().ok());
         first.filter(|_| values.next().is_none())
     };
-    if !one(header::HOST).is_some_and(|host| is_ours(host, port)) {
+    let ours = |host: &str| is_ours(host, port);
+    if !one(header::HOST).is_some_and(ours) || !named.is_none_or(|host| ours(host.as_str())) {
         return Some("This server answers only to 127.0.0.1, localhost and [::1].\n");
     }
     if is_part_of_another_page(headers) {
@@ -53,13 +59,19 @@ fn refused(port: u16, method: &Method, headers: &HeaderMap) -> Option<&'static s
     }
     if headers.contains_key(header::ORIGIN) {
         let origin = one(header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
-        if !origin.is_some_and(|host| is_ours(host, port)) {
+        if !origin.is_some_and(ours) {
             return Some("This server answers only its own pages.\n");
         }
     } else if !matches!(*method, Method::GET | Method::HEAD) {
         return Some("What changes something needs the Origin of one of this server's pages.\n");
     }
     None
+}
+
+fn promises_too_much(request: &Request) -> bool {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > super::LARGEST as u64)
 }
 
 /// True for what a foreign page loads as a picture or a script: that has no `Origin`, but would take a seat. Browsers
@@ -75,13 +87,14 @@ fn is_part_of_another_page(headers: &HeaderMap) -> bool {
 /// True for a loopback name with the port of this door.
 fn is_ours(host: &str, port: u16) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| {
-        let Some(rest) = host.strip_prefix(name) else {
+        let (Some(start), Some(rest)) = (host.get(..name.len()), host.get(name.len()..)) else {
             return false;
         };
-        rest.strip_prefix(':')
-            .map_or(rest.is_empty() && port == 80, |digits| {
-                digits == port.to_string()
-            })
+        let port_is_ours = match rest.strip_prefix(':') {
+            Some(digits) => digits == port.to_string(),
+            None => rest.is_empty() && port == 80,
+        };
+        start.eq_ignore_ascii_case(name) && port_is_ours
     })
 }
 
@@ -91,7 +104,12 @@ mod tests {
 
     #[test]
     fn only_loopback_names_with_the_right_port() {
-        for host in ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"] {
+        for host in [
+            "127.0.0.1:8000",
+            "localhost:8000",
+            "LocalHost:8000",
+            "[::1]:8000",
+        ] {
             assert!(is_ours(host, 8000), "{host}");
             assert!(!is_ours(host, 8001), "{host}");
         }

@@ -19,12 +19,15 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// The longest time without a word to the client.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time until the first word: a request is a few hundred bytes, and who says nothing keeps others out.
+const FIRST: Duration = Duration::from_secs(5);
 /// The most connections of one port; further ones wait in the kernel.
 const MOST: usize = 64;
 
 /// A listener with so much patience for its connections.
 pub(super) struct Patient {
     listener: TcpListener,
+    first: Duration,
     patience: Duration,
     places: Arc<Semaphore>,
 }
@@ -33,6 +36,7 @@ impl Patient {
     pub(super) fn new(listener: TcpListener) -> Patient {
         Patient {
             listener,
+            first: FIRST,
             patience: PATIENCE,
             places: Arc::new(Semaphore::new(MOST)),
         }
@@ -50,7 +54,7 @@ impl Listener for Patient {
         let connection = Connection {
             stream,
             patience: self.patience,
-            end: Box::pin(sleep(self.patience)),
+            end: Box::pin(sleep(self.first)),
             _place: place,
         };
         (connection, from)
@@ -137,11 +141,16 @@ mod tests {
 
     /// A server with so many places: it takes forms, talks for a while and talks without end.
     async fn server(places: usize) -> SocketAddr {
+        patient(places, SHORT, SHORT).await
+    }
+
+    async fn patient(places: usize, first: Duration, patience: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let patient = Patient {
             listener,
-            patience: SHORT,
+            first,
+            patience,
             places: Arc::new(Semaphore::new(places)),
         };
         let word = |i: u32| async move {
@@ -187,6 +196,18 @@ mod tests {
             let answer = heard(&mut stream).await;
             assert!(!answer.starts_with("HTTP/1.1 2"), "{begun:?}: {answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_others_out_for_a_moment_only() {
+        let address = patient(2, SHORT, Duration::from_secs(3600)).await;
+        let silent = [TcpStream::connect(address), TcpStream::connect(address)];
+        let [one, other] = silent;
+        let _silent = (one.await.unwrap(), other.await.unwrap());
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(WORDS).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(60), heard(&mut next)).await;
+        assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
     }
 
     /// However long it goes on with it.
