@@ -45,7 +45,7 @@ pub struct Claimed {
     /// As `labs verdicts --json` has it.
     pub row: VerdictRow,
     /// What is compared between runs: what was measured, or for a law over several conditions the
-    /// geometric mean of measured over predicted.
+    /// median of measured over predicted.
     pub value: Option<f64>,
     /// Unit of that.
     pub unit: &'static str,
@@ -91,13 +91,12 @@ fn claimed(claim: &Claim, record: &Record) -> Claimed {
         .cases
         .iter()
         .filter_map(|case| Some(case.measured?.value / case.predicted.value))
-        .filter(|ratio| *ratio > 0.0 && ratio.is_finite())
-        .map(f64::ln)
+        .filter(|ratio| ratio.is_finite())
         .collect();
     let (value, unit) = match claim.cases.len() {
         0 | 1 => (row.measured, claim.unit),
         _ if ratios.is_empty() => (None, ""),
-        _ => (Some(lab_kit::stats::mean(&ratios).exp()), "× theory"),
+        _ => (Some(lab_kit::stats::median(&ratios)), "× theory"),
     };
     Claimed { row, value, unit }
 }
