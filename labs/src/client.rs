@@ -1184,16 +1184,23 @@ impl Inner {
         }))
     }
 
-    /// The body, piece by piece, so that no service decides how much memory it takes.
+    /// The body, piece by piece, so that no service decides how much memory it takes. One that came in one piece
+    /// stays where it was read, and is not copied.
     async fn body(&self, mut response: reqwest::Response) -> Result<Bytes, Failure> {
-        let mut whole = BytesMut::new();
+        let mut whole = Bytes::new();
         while let Some(piece) = response.chunk().await? {
             if whole.len() + piece.len() > self.largest_body {
                 return Err(Kind::TooLarge.into());
             }
-            whole.extend_from_slice(&piece);
+            whole = if whole.is_empty() {
+                piece
+            } else {
+                let mut longer = BytesMut::from(whole);
+                longer.extend_from_slice(&piece);
+                longer.freeze()
+            };
         }
-        Ok(whole.freeze())
+        Ok(whole)
     }
 
     async fn send(&self, request: &Request) -> Result<Bytes, Failure> {

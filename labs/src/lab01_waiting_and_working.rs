@@ -77,6 +77,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -224,6 +225,10 @@ impl Lab for WaitingAndWorking {
             work_on_threads(r, &sleepers, jobs, || std::thread::sleep(cost))
         });
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

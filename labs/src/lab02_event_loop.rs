@@ -103,6 +103,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_metrics::TaskMonitor;
 
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -316,6 +317,10 @@ impl Lab for EventLoop {
             beside(r, many()?, p, p.workers, |_| sleep_on_the_loop(busy))
         });
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

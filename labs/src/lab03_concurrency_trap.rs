@@ -71,11 +71,13 @@
 
 use std::sync::Arc;
 
-use lab_kit::prelude::*;
+use anyhow::bail;
 use lab_kit::theory::little;
+use lab_kit::{accounts::Fate, address, prelude::*};
 use tokio::sync::Semaphore;
 
 mod findings;
+pub(crate) mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -321,6 +323,14 @@ impl Lab for ConcurrencyTrap {
         runtime.block_on(sweep.run())
     }
 
+    fn may(p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(p, at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
@@ -343,6 +353,16 @@ async fn client(
     Ok(client)
 }
 
+/// Writes down what a load did. Of another's server that refuses everything there is nothing to learn.
+pub(crate) fn tally(r: &Recorder, load: Tally, service: &Service) -> Result<()> {
+    let (all, refused) = (load.trial.offered, load.trial.rejected);
+    if service.counters().is_none() && refused > 0 && refused == all {
+        let url = address::shown(&service.url());
+        bail!("{url}: all of {all} requests were refused (503 or 429), so nothing was measured");
+    }
+    r.tally(load, service)
+}
+
 /// N requests at once, and that is all.
 async fn burst(r: Recorder, spec: Spec, n: usize, timeout: Duration) -> Result<()> {
     let service = r.upstream(spec).await?;
@@ -351,7 +371,7 @@ async fn burst(r: Recorder, spec: Spec, n: usize, timeout: Duration) -> Result<(
         .load()
         .burst(n, |_| fetch(client.clone(), service.url()))
         .await;
-    r.tally(load, &service)
+    tally(&r, load, &service)
 }
 
 /// N clients that send again after each answer.
@@ -364,7 +384,7 @@ async fn sustained(r: Recorder, spec: Spec, plan: Closed, timeout: Duration) -> 
         .watching(service.arrivals())
         .closed(plan, move |_| fetch(client.clone(), url.clone()))
         .await;
-    r.tally(load, &service)
+    tally(&r, load, &service)
 }
 
 /// The burst again, through a client that keeps at most `pool` connections: a semaphore nobody
@@ -386,7 +406,7 @@ async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usiz
                 .unwrap_or(Outcome::TimedOut)
         }
     });
-    r.tally(burst.await, &service)
+    tally(&r, burst.await, &service)
 }
 
 /// A burst, and then a load well below capacity: how long until the service is itself again?
@@ -397,12 +417,7 @@ async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Res
     let service = r.upstream(spec).await?;
     let hasty = client(&r, &service, timeout, fall.burst).await?;
     let patient = http::client();
-    let arrivals = Open {
-        rate: fall.rate,
-        poisson: false,
-        window: fall.watch,
-        seed: 1,
-    };
+    let arrivals = steady_after(&fall);
     let load = r.load();
     let start = Instant::now();
     let (_, steady) = tokio::join!(
@@ -413,7 +428,7 @@ async fn recovery(r: Recorder, spec: Spec, fall: Fall, timeout: Duration) -> Res
         r.trace("latency_s", start + Duration::from_secs_f64(*at), *latency);
     }
     r.gauge("started_s", (start - r.origin()).as_secs_f64());
-    r.tally(steady, &service)
+    tally(&r, steady, &service)
 }
 
 /// The same load from Python: series, arm of the script, connections in the pool (0: no limit).
@@ -495,6 +510,16 @@ impl Fall {
             drain,
             watch,
         }
+    }
+}
+
+/// The load that follows the burst.
+fn steady_after(fall: &Fall) -> Open {
+    Open {
+        rate: fall.rate,
+        poisson: false,
+        window: fall.watch,
+        seed: 1,
     }
 }
 

@@ -60,10 +60,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use lab_kit::{prelude::*, theory::burst::Burst};
+use lab_kit::{accounts::Fate, prelude::*, theory::burst::Burst};
 use tokio::sync::Semaphore;
 
+use crate::lab03_concurrency_trap::tally;
+
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -262,6 +265,14 @@ impl Lab for SemaphoreLimits {
         runtime.block_on(sweep.run())
     }
 
+    fn may(p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(p, at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
@@ -282,7 +293,7 @@ async fn unlimited(r: Recorder, spec: Spec, timeout: Duration, n: usize) -> Resu
         .burst(n, |_| fetch(client.clone(), service.url()))
         .await;
     r.answers(&load);
-    r.tally(load, &service)
+    tally(&r, load, &service)
 }
 
 /// The wrong way: every call makes a semaphore of its own, and each has all permits free.
@@ -305,7 +316,7 @@ async fn limited_inside(
             request.await
         }
     });
-    r.tally(burst.await, &service)
+    tally(&r, burst.await, &service)
 }
 
 /// The right way: one semaphore for all.
@@ -332,7 +343,7 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
     });
     let load = burst.await;
     r.answers(&load);
-    r.tally(load, &service)
+    tally(&r, load, &service)
 }
 
 /// The smallest limit, the first that is enough, and the largest.
@@ -402,7 +413,7 @@ async fn adaptive(
     });
     let load = burst.await;
     r.gauge("started_s", (begin - r.origin()).as_secs_f64());
-    r.tally(load, &service)
+    tally(&r, load, &service)
 }
 
 /// A semaphore whose number of permits follows the latencies it sees.

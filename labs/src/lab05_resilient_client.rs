@@ -84,7 +84,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lab_kit::{load::Failure, prelude::*, stop::Stop};
+use lab_kit::{accounts::Fate, load::Failure, prelude::*, stop::Stop};
 use mock_server::{By, Chance, Every, Faults, Outage};
 use tokio::sync::Semaphore;
 
@@ -93,6 +93,7 @@ use crate::client::{
 };
 
 mod findings;
+mod premise;
 mod schedule;
 
 /// The constants of the experiment.
@@ -515,6 +516,14 @@ impl Lab for ResilientClient {
             });
         }
         runtime.block_on(sweep.run())
+    }
+
+    fn may(p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(p, at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

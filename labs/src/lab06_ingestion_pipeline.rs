@@ -89,13 +89,14 @@ use futures_util::{TryStreamExt, future::join_all, stream};
 use lab_kit::{heap::Heap, prelude::*};
 use tokio::fs::File;
 
-use crate::client::{Client, FetchError, Request};
+use crate::client::{Breaker, Client, FetchError, Request, Retries};
 use output::{Done, Line, Output};
 use text::{Chunk, Chunks};
 
 mod embeddings;
 mod findings;
 mod output;
+mod premise;
 mod python;
 mod text;
 
@@ -609,10 +610,29 @@ impl Lab for IngestionPipeline {
         Ok(())
     }
 
+    fn ready(p: &Params) -> Result<(), String> {
+        let Some(path) = &p.file else { return Ok(()) };
+        let shown = path.display();
+        let found = std::fs::metadata(path).map_err(|e| format!("--file {shown}: {e}"))?;
+        match found.is_dir() {
+            true => Err(format!(
+                "--file {shown}: it is a folder: expected a text file"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
 }
+
+/// Deadline of a request: none of a sound run comes near it.
+const PATIENT: Duration = Duration::from_secs(1200);
 
 /// What is to be ingested.
 #[derive(Clone)]
@@ -782,7 +802,17 @@ impl Pipeline {
             .pool(pool)
             .concurrency(arm.width)
             // The deadlines of a batch begin together, and one batch may be the whole text.
-            .deadline(Duration::from_secs(1200));
+            .deadline(PATIENT);
+        // Somebody else's server that stops answering ends the run with its first failure: the others of a
+        // batch are not sent, and nothing is tried again.
+        let client = match service.counters() {
+            Some(_) => client,
+            None => client.retries(Retries::none()).breaker(Breaker {
+                failures: 1,
+                open_for: PATIENT,
+                probes: 1,
+            }),
+        };
         let client = match sent.cloned() {
             Some(sent) => client.on_attempt(move |_| locked(&sent).push(Instant::now())),
             None => client,

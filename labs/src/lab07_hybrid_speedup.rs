@@ -91,9 +91,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use lab_kit::{host, prelude::*};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::bridge::{Bridge, Limits};
+use crate::bridge::{Bridge, ItemError, Limits};
 
 mod findings;
+mod premise;
 mod python;
 
 /// The constants of the experiment.
@@ -433,6 +434,10 @@ impl Lab for HybridSpeedup {
         plan.run()
     }
 
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
@@ -575,7 +580,13 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
             },
             |()| async { Ok(()) },
         );
-        let results = results.map(|(_, result)| result.map_err(|e| anyhow!("{e}")));
+        // With its causes: a server that does not answer is one.
+        let results = results.map(|(_, result)| {
+            result.map_err(|e| match e {
+                ItemError::Fetch(e) => e.context("fetch"),
+                e => anyhow!("{e}"),
+            })
+        });
         runtime.block_on(results.try_collect())
     })
 }

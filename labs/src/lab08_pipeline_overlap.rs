@@ -94,6 +94,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -247,6 +248,16 @@ impl Lab for PipelineOverlap {
         Ok(())
     }
 
+    fn ready(p: &Params) -> Result<(), String> {
+        let (w, cores) = (p.transformers, host::cores());
+        if p.work == Work::Spin && w > cores {
+            return Err(format!(
+                "--transformers {w}: there are {cores} processors to compute on; let another machine compute (--work sleep), or see lab11"
+            ));
+        }
+        Ok(())
+    }
+
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let (n, capacities) = (p.items as f64, p.capacities.len() as f64);
         let workers = match p.work {
@@ -292,12 +303,6 @@ impl Lab for PipelineOverlap {
     }
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let cores = session.host.cores;
-        anyhow::ensure!(
-            p.work == Work::Sleep || p.transformers <= cores,
-            "--transformers {}: there are {cores} processors to compute on; let another machine compute (--work sleep), or see lab11",
-            p.transformers
-        );
         let kernel = (p.work == Work::Spin).then(Kernel::calibrate);
         let seed = session.seed;
         let (steady, varying) = (&Job::steady(p), &Job::varying(p, seed));
@@ -330,6 +335,10 @@ impl Lab for PipelineOverlap {
             });
         }
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -96,6 +96,7 @@ use tokio::{runtime, sync::oneshot, task::JoinSet};
 
 mod diagnosis;
 mod findings;
+mod premise;
 mod stages;
 
 use stages::{Stages, Step};
@@ -449,6 +450,10 @@ impl Lab for Bottleneck {
             }
         }
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -89,16 +89,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use anyhow::ensure;
 use clap::ValueEnum;
 use futures_util::future::{join_all, try_join_all};
+use lab_kit::accounts::Fate;
 use lab_kit::load::Failure;
-use lab_kit::{host, prelude::*};
+use lab_kit::{address, host, prelude::*};
 use mock_server::{By, Every, Faults, MAX_SLOTS, Route, Slots, Tail};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -339,6 +342,9 @@ impl Lab for FanOutInference {
             );
         }
         let (usual, after) = (p.usual.s(), p.hedge_after.s());
+        if usual < 1e-3 {
+            return Err("--usual must be 1 ms or more: timers tick in milliseconds".into());
+        }
         let slow = usual * p.slow_factor;
         if slow < usual + after + 5e-3 {
             return Err(format!(
@@ -399,6 +405,10 @@ impl Lab for FanOutInference {
         let workers = &Workers::new(p.workers, p.work, kernel)?;
         let sleepers = &Workers::new(3, Work::Sleep, kernel)?;
         let (sources, one_fails) = (p.sources(), p.with_one_failing());
+        let can_fail = session.target.is_none();
+        if !can_fail {
+            session.note("a target cannot be asked to fail: no arms with a failing source");
+        }
 
         let mut plan = session.plan();
         plan.point("one_after_another", 0.0, |r| {
@@ -413,12 +423,14 @@ impl Lab for FanOutInference {
         plan.point("as_it_arrives", 0.0, |r| {
             answer(r, p, workers, sources, infer_each_as_it_arrives)
         });
-        plan.point("all_or_nothing", 0.0, |r| {
-            answer(r, p, workers, one_fails, all_or_nothing)
-        });
-        plan.point("degraded", 0.0, |r| {
-            answer(r, p, workers, one_fails, infer_each_as_it_arrives)
-        });
+        if can_fail {
+            plan.point("all_or_nothing", 0.0, |r| {
+                answer(r, p, workers, one_fails, all_or_nothing)
+            });
+            plan.point("degraded", 0.0, |r| {
+                answer(r, p, workers, one_fails, infer_each_as_it_arrives)
+            });
+        }
         plan.point("slept/phases", 0.0, |r| {
             answer(r, p, sleepers, sources, fetch_all_then_infer_all)
         });
@@ -447,6 +459,14 @@ impl Lab for FanOutInference {
         runtime.block_on(sweep.run())
     }
 
+    fn may(_p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
@@ -459,6 +479,10 @@ async fn one_after_another(scene: &Scene) -> Vec<Part> {
     let mut parts = Vec::new();
     for source in &scene.sources {
         parts.push(scene.part(source).await);
+        // Whoever does not answer is not asked again.
+        if parts.last() == Some(&Err(Outcome::TimedOut)) {
+            break;
+        }
     }
     parts
 }
@@ -605,6 +629,8 @@ fn answer(
         let start = Instant::now();
         (start, runtime.block_on(arm(&scene)))
     });
+    let silent = parts.contains(&Err(Outcome::TimedOut));
+    ensure!(!silent, no_answer(&service));
     let delivered = parts.iter().filter(|part| part.is_ok()).count();
     r.gauge("parts", delivered as f64);
     let fates = parts
@@ -619,6 +645,14 @@ fn answer(
         }
     });
     r.tally(tally, &service)
+}
+
+/// No request of this lab gives up early: a server that lets one wait that long has stopped answering.
+fn no_answer(service: &Service) -> String {
+    format!(
+        "{}: a request got no answer: does it still run, and is it held up by something?",
+        address::shown(&service.url())
+    )
 }
 
 /// Looks, from a thread of its own, how many answers the service has sent: an event loop that computes
@@ -697,9 +731,11 @@ async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>) -> Result
     let client = http::client();
     r.connect(&client, &service, 3 * asked.clients).await?;
     let url = service.url();
-    let (books, load) = (r.clone(), r.load());
+    let (books, load, silent) = (r.clone(), r.load(), Arc::new(AtomicBool::new(false)));
+    let heard_nothing = silent.clone();
     let one_answer = move |_| {
         let (r, client, url) = (books.clone(), client.clone(), url.clone());
+        let silent = heard_nothing.clone();
         let source = async move || {
             let start = Instant::now();
             let outcome = match hedge_after {
@@ -709,7 +745,12 @@ async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>) -> Result
             (outcome, start.elapsed() >= asked.slow_from)
         };
         async move {
+            if silent.load(Relaxed) {
+                return Outcome::TimedOut;
+            }
             let parts = join_all([source(), source(), source()]).await;
+            let nothing = |(outcome, _): &(Outcome, bool)| *outcome == Outcome::TimedOut;
+            silent.fetch_or(parts.iter().any(nothing), Relaxed);
             let slow = parts.iter().filter(|(_, slow)| *slow).count();
             r.sample("slow_fetches", slow as f64 / 3.0);
             r.sample("slow_answers", f64::from(slow > 0));
@@ -718,5 +759,7 @@ async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>) -> Result
         }
     };
     let load = load.shared(asked.clients, asked.answers, asked.usual, one_answer);
-    r.tally(load.await, &service)
+    let tally = load.await;
+    ensure!(!silent.load(Relaxed), no_answer(&service));
+    r.tally(tally, &service)
 }

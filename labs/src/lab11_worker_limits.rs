@@ -81,6 +81,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 mod findings;
+mod premise;
 
 /// The constants of the experiment.
 #[derive(Args, Debug, Serialize, Deserialize)]
@@ -346,6 +347,10 @@ impl Lab for WorkerLimits {
             });
         }
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -101,7 +101,7 @@ use std::{
 use crate::client::{Backoff, Client, FetchError, Kind, Request, Retries};
 use anyhow::ensure;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use lab_kit::{host, prelude::*};
+use lab_kit::{accounts::Fate, host, prelude::*};
 use mock_server::{By, Every, Faults, Upstream};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rusqlite::Connection;
@@ -113,6 +113,7 @@ use tokio::{
 
 mod findings;
 mod kill;
+mod premise;
 mod python;
 mod replay;
 pub mod store;
@@ -141,7 +142,7 @@ pub struct Params {
     #[arg(long, default_value = "5ms")]
     pub backoff: Time,
     /// The upstream answers 500 for every so many-th item, always (0: for none)
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = every)]
     pub fail_every: usize,
     /// Cost of processing an item on a processor of its own
     #[arg(long, default_value = "3ms")]
@@ -159,7 +160,7 @@ pub struct Params {
     #[arg(long, default_value = "150ms")]
     pub store_timeout: Time,
     /// The write of every so many-th item gets no answer (0: every write does)
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = every)]
     pub hang_every: usize,
     /// Connections to the database: writes on their way at the same time
     #[arg(long, default_value_t = 4, value_parser = few)]
@@ -177,7 +178,7 @@ pub struct Params {
     #[arg(long, value_enum, default_value_t)]
     pub synchronous: Synchronous,
     /// Largest size of the database, in pages of 4 KiB [default: as large as the disk]
-    #[arg(long)]
+    #[arg(long, value_parser = pages)]
     #[serde(default)]
     pub db_pages: Option<u32>,
     /// How long to wait for a database that another program has locked
@@ -195,6 +196,15 @@ pub struct Params {
 
 fn few(text: &str) -> Result<usize, String> {
     whole(text, 1..=256)
+}
+
+fn every(text: &str) -> Result<usize, String> {
+    whole(text, 0..=1_000_000)
+}
+
+/// As many as SQLite knows.
+fn pages(text: &str) -> Result<u32, String> {
+    whole(text, 1..=u32::MAX - 1)
 }
 
 /// What the flags say will become of the items: exact.
@@ -533,6 +543,14 @@ impl Lab for ProductionPipeline {
             python::add(&mut plan, python, p, rt);
         }
         plan.run()
+    }
+
+    fn may(p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(p, at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

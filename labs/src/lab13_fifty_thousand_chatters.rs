@@ -115,6 +115,7 @@ mod cell;
 mod far;
 mod findings;
 mod holder;
+mod premise;
 
 pub use arms::{Arm, Buffer};
 
@@ -131,7 +132,7 @@ pub struct Params {
     #[arg(long, default_value_t = 20_000, value_parser = many)]
     pub sockets: usize,
     /// How many numbers of each to try, in equal steps up to the most: a line needs three
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=50))]
+    #[arg(long, default_value_t = 5, value_parser = steps)]
     pub steps: u8,
     /// Stack asked for for each thread
     #[arg(long, default_value = "2MB", value_parser = stack)]
@@ -164,6 +165,10 @@ const PROCESS_S: f64 = 0.12;
 
 fn many(text: &str) -> Result<usize, String> {
     whole(text, 10..=1_000_000)
+}
+
+fn steps(text: &str) -> Result<u8, String> {
+    whole(text, 2..=50)
 }
 
 fn stack(text: &str) -> Result<Size, String> {
@@ -334,6 +339,10 @@ impl Lab for FiftyThousandChatters {
             session.note(text);
         }
         Ok(())
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -106,13 +106,14 @@
 use std::{process::Command, sync::Arc, thread};
 
 use anyhow::anyhow;
-use lab_kit::{cli, host, prelude::*};
+use lab_kit::{accounts::Fate, cli, host, prelude::*};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 mod findings;
 pub mod frame;
 pub mod laws;
+mod premise;
 pub mod protocol;
 pub mod rooms;
 pub mod server;
@@ -176,7 +177,7 @@ impl Params {
         }
     }
 
-    fn crowd(&self, r: &Recorder, users: usize, block: f64, asks: Vec<Duration>) -> Crowd {
+    fn crowd(&self, origin: Instant, users: usize, block: f64, asks: Vec<Duration>) -> Crowd {
         let away = self.away(block);
         Crowd {
             users,
@@ -187,7 +188,7 @@ impl Params {
             patience: self.patience.duration(),
             ask_at: Duration::from_secs_f64(away.at),
             asks,
-            origin: r.origin(),
+            origin,
         }
     }
 
@@ -385,9 +386,13 @@ impl Lab for ChatRoom {
             let often =
                 |times: usize, later: usize| 0..if i == 0 { times } else { later.min(times) };
             let visit = move |r: &Recorder, asks: &[Duration], solve: Solve| {
-                visit(r, p, p.crowd(r, users, block, asks.to_vec()), solve, |_| {
-                    Ok(())
-                })
+                visit(
+                    r,
+                    p,
+                    p.crowd(r.origin(), users, block, asks.to_vec()),
+                    solve,
+                    |_| Ok(()),
+                )
             };
             plan.point("quiet", x, move |r| {
                 visit(r, &[], solver(r, move |cost| on_the_loop(kernel, cost)))
@@ -422,14 +427,26 @@ impl Lab for ChatRoom {
                     plan.point("losses", long, move |r| {
                         let asks = vec![Duration::from_secs_f64(long)];
                         let way = move |cost| on_the_loop(kernel, cost);
-                        visit(r, p, p.crowd(r, users, long, asks), solver(r, way), |_| {
-                            Ok(())
-                        })
+                        visit(
+                            r,
+                            p,
+                            p.crowd(r.origin(), users, long, asks),
+                            solver(r, way),
+                            |_| Ok(()),
+                        )
                     });
                 }
             }
         }
         plan.run()
+    }
+
+    fn may(_p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {
@@ -487,7 +504,7 @@ fn worker_process() -> Result<Command> {
 fn killed(r: &Recorder, p: &Params, users: usize) -> Result<()> {
     let worker = Arc::new(Worker::start(worker_process()?)?);
     let (cost, hand) = (p.block.duration(), worker.clone());
-    let crowd = p.crowd(r, users, p.block.s(), vec![cost, cost / 3]);
+    let crowd = p.crowd(r.origin(), users, p.block.s(), vec![cost, cost / 3]);
     let middle = crowd.ask_at + cost / 2;
     let way = move |cost| in_another_process(worker.clone(), cost);
     visit(r, p, crowd, solver(r, way), |start| {

@@ -111,13 +111,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_channel::{Receiver, Sender};
-use lab_kit::prelude::*;
+use lab_kit::{accounts::Fate, prelude::*};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 mod findings;
 mod omission;
+mod premise;
 mod storm;
 mod systems;
 
@@ -193,11 +194,11 @@ fn part(text: &str) -> Result<f64, String> {
 }
 
 fn retries(text: &str) -> Result<usize, String> {
-    within(text, 0.0, 10.0).map(|n| n as usize)
+    whole(text, 0..=10)
 }
 
 fn systems(text: &str) -> Result<usize, String> {
-    within(text, 10.0, 2000.0).map(|n| n as usize)
+    whole(text, 10..=2000)
 }
 
 /// Conditions are several trials side by side, each with services and random numbers of its own.
@@ -358,6 +359,14 @@ impl Lab for Backpressure {
             }
         }
         runtime.block_on(sweep.run())
+    }
+
+    fn may(_p: &Params, at: &Condition) -> &'static [Fate] {
+        premise::may(at)
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

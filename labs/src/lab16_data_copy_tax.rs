@@ -110,6 +110,7 @@ mod calibrate;
 mod child;
 mod findings;
 mod payload;
+mod premise;
 mod room;
 mod rounds;
 mod segment;
@@ -267,17 +268,25 @@ impl Params {
         size.b() > LONG && ![Way::Kept, Way::Pipe].contains(&way)
     }
 
-    /// Seconds of a trial of one way, where a payload takes a second a gigabyte.
-    fn hand_over_s(&self, bytes: f64) -> f64 {
-        let one = bytes / 1e9 + 5e-5;
+    /// Seconds of a trial of one way, its buffers included. A payload that is larger than the caches takes so
+    /// many nanoseconds a byte, from its first to the answer.
+    fn hand_over_s(&self, way: Way, bytes: f64) -> f64 {
+        let ns = match way {
+            Way::Arc | Way::Kept => 0.4,
+            Way::Copied => 0.6,
+            Way::Clone | Way::Unix | Way::Tcp => 1.5,
+            Way::Wide => 2.0,
+            Way::Pipe | Way::Fresh => 3.0,
+        };
+        let one = 1e-9 * ns * bytes + 5e-5;
         let window = (self.window.s() + one).max(self.least as f64 * one);
-        window + one + 0.01
+        window + one + 1e-9 * bytes + 0.01
     }
 
     /// Seconds of a trial of the passes that theory is fed with.
     fn machine_s(&self, bytes: f64) -> f64 {
         let passes = 4 * (self.effort().least + 1) + 2 * self.effort().least.min(5) + 12;
-        4.0 * self.effort().window.as_secs_f64() + 0.015 + passes as f64 * bytes / 1.5e9
+        4.0 * self.effort().window.as_secs_f64() + 0.015 + passes as f64 * bytes / 1e9
     }
 
     /// There are four times as many passes as ways.
@@ -366,11 +375,12 @@ impl Lab for DataCopyTax {
             &fit[..]
         };
         let each = |s: Size| {
-            let often = |way: &&Way| if p.once(**way, s) { 1.0 } else { repeats };
-            p.ways.iter().map(|way| often(&way)).sum::<f64>() * p.hand_over_s(s.f())
-                + repeats * p.machine_s(s.f())
+            let often = |way: Way| if p.once(way, s) { 1.0 } else { repeats };
+            let ways = p.ways.iter();
+            let ways = ways.map(|way| often(*way) * p.hand_over_s(*way, s.f()));
+            ways.sum::<f64>() + repeats * p.machine_s(s.f())
         };
-        let empty = p.ways.len() as f64 * repeats * p.hand_over_s(1.0);
+        let empty = p.ways.len() as f64 * repeats * p.hand_over_s(Way::Arc, 1.0);
         let largest = fit.last().map_or(0.0, |s| s.f());
         Needs {
             seconds: extent.times() * (fit.iter().map(|s| each(*s)).sum::<f64>() + empty),
@@ -426,6 +436,20 @@ impl Lab for DataCopyTax {
             }
         }
         plan.run()
+    }
+
+    fn ready(p: &Params) -> Result<(), String> {
+        match p.folder.as_deref().filter(|folder| !folder.is_dir()) {
+            Some(folder) => Err(format!(
+                "--folder {}: expected a folder that exists, for shared segments",
+                folder.display()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

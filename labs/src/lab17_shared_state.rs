@@ -106,6 +106,7 @@ pub mod counters;
 mod findings;
 #[cfg(test)]
 mod model;
+mod premise;
 pub mod programs;
 mod watchdog;
 
@@ -428,6 +429,10 @@ impl Lab for SharedState {
             session.note(text);
         }
         Ok(())
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

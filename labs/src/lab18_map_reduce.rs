@@ -123,6 +123,7 @@ pub mod count;
 pub mod dataflow;
 mod findings;
 mod model;
+mod premise;
 mod processes;
 mod ray;
 pub mod wire;
@@ -171,7 +172,7 @@ pub struct Params {
     #[serde(default)]
     pub ray: bool,
     /// Do no experiment: be this process, counted from 0, of those in --hosts, for one job
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
     #[serde(skip)]
     pub process: Option<usize>,
     /// With --process: file with the addresses (host:port) of all processes, one a line
@@ -199,7 +200,7 @@ pub struct Params {
     #[serde(skip)]
     pub led: bool,
     /// Bytes a second that this process can send
-    #[arg(long, hide = true, requires = "process")]
+    #[arg(long, hide = true, requires = "process", value_parser = bandwidth)]
     #[serde(skip)]
     pub wire: Option<f64>,
 }
@@ -215,6 +216,15 @@ const TEXT_SEED: u64 = 18;
 
 fn few(text: &str) -> Result<usize, String> {
     whole(text, 1..=MOST)
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    whole(text, 0..=9_999)
+}
+
+/// Bytes a second, as the lab writes them.
+fn bandwidth(text: &str) -> Result<f64, String> {
+    within(text, 1.0..=1e15, "bytes a second")
 }
 
 fn level_of_words(text: &str) -> Result<usize, String> {
@@ -512,6 +522,10 @@ impl Lab for MapReduce {
             ray::add(&mut plan, python, p, bench);
         }
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -126,6 +126,7 @@ use crate::{
 mod alone;
 mod findings;
 mod kill;
+mod premise;
 mod watch;
 
 /// The constants of the experiment.
@@ -201,7 +202,7 @@ pub struct Params {
     #[arg(long, default_value = "1ms")]
     pub compute: Time,
     /// Do no experiment: crawl the last of --products, with the state in this folder, from where it is
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder)]
     #[serde(skip)]
     pub state: Option<PathBuf>,
     /// With --state: crawl this site instead of one of its own
@@ -212,6 +213,17 @@ pub struct Params {
     #[arg(long, default_value = "500ms")]
     #[serde(skip, default = "Params::every")]
     pub every: Time,
+}
+
+/// A folder, or a place where there is nothing yet.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    let mut all = folder.ancestors();
+    let there = all.find(|part| part.symlink_metadata().is_ok());
+    match there.is_none_or(|part| part.is_dir()) {
+        true => Ok(folder),
+        false => Err("expected a folder, or the name of a new one: that is something else".into()),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -465,6 +477,10 @@ impl Lab for WebScraper {
             });
         }
         plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
     }
 
     fn explain(p: &Params, summary: &Summary) -> Findings {

@@ -20,11 +20,6 @@ fn lab(out: &Path, flags: &[&str]) -> Command {
     command
 }
 
-#[track_caller]
-fn fails(command: &mut Command) -> String {
-    ends(command, 1).1
-}
-
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let out = tempfile::tempdir().unwrap();
@@ -36,7 +31,7 @@ fn a_folder_that_is_not_there_is_named() {
         "--folder",
         "/no/such/folder",
     ];
-    let why = fails(&mut lab(out.path(), &flags));
+    let why = ends(&mut lab(out.path(), &flags), 2).1;
     for part in ["shared segment", "/no/such/folder"] {
         assert!(why.contains(part), "{why}");
     }

@@ -88,7 +88,9 @@ fn more_connections_than_open_files_end_it_with_the_reason() {
         return;
     }
     let server = Server::run(limited("nofile", 64, false)).unwrap();
-    let connections: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    // It may end before the last of them comes.
+    let connect = |_| std::net::TcpStream::connect(&server.address).ok();
+    let connections: Vec<_> = (0..64).filter_map(connect).collect();
     let ended = server.wait();
     assert_eq!(ended.code, Some(1));
     assert!(ended.said.contains("`ulimit -n "), "{ended:?}");

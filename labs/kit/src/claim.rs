@@ -239,6 +239,7 @@ impl Law {
             relation,
             cases,
             undecidable: None,
+            withheld: None,
             judged: Vec::new(),
         };
         claim.judged = claim.judge();
@@ -278,6 +279,7 @@ pub struct Claim {
     pub cases: Vec<Case>,
     relation: Relation,
     undecidable: Option<String>,
+    withheld: Option<String>,
     judged: Vec<Judged>,
 }
 
@@ -293,6 +295,23 @@ impl Claim {
             undecidable: self.undecidable.or(reason),
             ..self
         }
+    }
+
+    /// The same claim, not confirmed for this reason (if there is one): a trial that it rests on is none of its
+    /// condition, or contradicts itself. What is refuted stays refuted.
+    pub(crate) fn withheld(self, reason: Option<String>) -> Claim {
+        Claim {
+            withheld: self.withheld.or(reason),
+            ..self
+        }
+    }
+
+    /// True when something measured at this place of the record went into it, on either side.
+    pub(crate) fn touches(&self, point: usize) -> bool {
+        self.cases.iter().any(|case| {
+            let measured = case.measured.map_or(Origin::default(), |m| m.origin());
+            case.predicted.origin().and(measured).has(point)
+        })
     }
 
     /// Why the run cannot decide it, whatever was measured.
@@ -411,6 +430,8 @@ impl Claim {
             )
         } else if with(Stand::Single) {
             format!("one trial has no interval{}: --trials 3", at(Stand::Single))
+        } else if let Some(why) = &self.withheld {
+            why.clone()
         } else {
             return Verdict::Confirmed;
         };

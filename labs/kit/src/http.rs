@@ -248,6 +248,68 @@ mod tests {
         url
     }
 
+    /// Addresses changed at random: what passes is on this machine, by another rule than the one that let it pass.
+    #[test]
+    fn an_address_of_any_bytes_leads_to_this_machine_or_nowhere() {
+        let samples = [
+            "http://127.0.0.1:8080",
+            "http://localhost:8080/path?query#fragment",
+            "http://[::1]:9000/",
+            "http://anna:hunter2@127.0.0.1:80",
+            "http://[::ffff:127.0.0.1]:1",
+            "https://example.com",
+            "http://10.0.0.1@127.0.0.1",
+            "redis://:hunter2@h:6379/0",
+        ];
+        let words = [
+            "@",
+            "127.1",
+            "0x7f.1",
+            "2130706433",
+            "0177.0.0.1",
+            "localhost.",
+            "%31",
+            "\\",
+            "//",
+            "\t",
+            "。",
+            "１２７",
+            "::",
+            "[",
+            "]",
+            ":",
+            "#",
+            "?",
+            ".nip.io",
+            "0.0.0.0",
+            "http:",
+            "\0",
+            "\n",
+            "LOCALHOST",
+        ];
+        let mut passed = 0;
+        crate::fuzz::fuzz(&samples, &words, |bytes, _| {
+            let text = String::from_utf8_lossy(bytes);
+            let Ok(url) = site("--target", &ServerUrl::from(&*text)) else {
+                return;
+            };
+            passed += 1;
+            let host = url.host_str().unwrap_or_default();
+            let here = match host.trim_matches(['[', ']']).parse() {
+                Ok(std::net::IpAddr::V4(ip)) => ip.octets()[0] == 127,
+                Ok(std::net::IpAddr::V6(ip)) => {
+                    ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+                }
+                Err(_) => ["localhost", "localhost."].contains(&host),
+            };
+            assert!(here && url.scheme() == "http", "{text:?} passed as {url}");
+            // What is asked is what was looked at.
+            let again = Url::parse(url.as_str()).unwrap();
+            assert_eq!(again.host_str(), url.host_str(), "{text:?}");
+        });
+        assert!(passed > 0, "nothing passed");
+    }
+
     #[tokio::test]
     async fn bodies_are_bounded_whether_their_length_is_told_or_not() {
         static PIECE: [u8; 65536] = [b'x'; 65536];

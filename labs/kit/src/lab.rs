@@ -1,6 +1,6 @@
 //! What a lab is.
 
-use std::{cell::Cell, collections::BTreeMap, marker::PhantomData, rc::Rc, sync::Once};
+use std::{any::Any, cell::Cell, collections::BTreeMap, marker::PhantomData, rc::Rc, sync::Once};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -8,14 +8,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    accounts::{self, Fate},
     claim::{Case, Claim, Law},
     disturbance::{self, Disturbed, Unfit},
     findings::{self, Findings},
     needs::{Extent, Needs},
     prediction::{self, Sketch},
-    record::{Record, Scale},
+    record::{Record, Scale, Trial},
     session::Session,
-    summary::Summary,
+    stats::Estimate,
+    summary::{Condition, Summary},
 };
 
 /// A lab: a question, an experiment that answers it and the theory it is held against.
@@ -41,6 +43,15 @@ pub trait Lab: 'static {
         Ok(())
     }
 
+    /// Refuses what cannot be measured on this machine: a file that is not there, more computing threads than
+    /// processors. A record, which may be of another machine, is not held to it.
+    ///
+    /// # Errors
+    /// The sentence.
+    fn ready(_params: &Self::Params) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What [`Lab::measure`] needs with flags that [`Lab::check`] lets pass: its time, as the sum over its
     /// plan, and what it holds in memory and on the disk at the worst. Theory has no part in it.
     ///
@@ -62,6 +73,21 @@ pub trait Lab: 'static {
     /// When the experiment cannot be carried out; nothing of this run is stored then, and earlier
     /// records stay as they are.
     fn measure(params: &Self::Params, session: &mut Session) -> anyhow::Result<()>;
+
+    /// What else than success may become of what a condition offers. Where something else does, nothing that
+    /// rests on the condition is confirmed.
+    fn may(_params: &Self::Params, _at: &Condition) -> &'static [Fate] {
+        &[]
+    }
+
+    /// Whether a trial is what its condition says, beyond [`Lab::may`]: the load came, the process was killed, the
+    /// parts of a sum make the sum. A trial of which that is not so confirms nothing.
+    ///
+    /// # Errors
+    /// What is missing or contradicts itself, as the rest of "killed at 3: …".
+    fn premise(_params: &Self::Params, _at: &Condition, _trial: &Trial) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Holds the summary against theory: a pure function of the record.
     fn explain(params: &Self::Params, summary: &Summary) -> Findings;
@@ -307,6 +333,8 @@ pub trait Experiment: Sync {
 pub struct Prepared {
     /// The flags as stored in the record.
     pub params: serde_json::Value,
+    /// Whether this machine has what it takes; the sentence for the user.
+    pub ready: Result<(), String>,
     /// What running it needs.
     pub needs: Box<dyn Fn(&Extent) -> Needs>,
     /// Runs the experiment.
@@ -368,6 +396,7 @@ impl<L: Lab> Experiment for Erased<L> {
         let same = params.clone();
         Ok(Prepared {
             params: stored,
+            ready: L::ready(&params),
             needs: Box::new(move |extent| L::needs(&same, extent)),
             measure: Box::new(move |session| L::measure(&params, session)),
         })
@@ -396,7 +425,11 @@ impl<L: Lab> Experiment for Erased<L> {
 fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
     let summary = Summary::of(record);
     let mut findings = L::explain(params, &summary);
-    findings.claims.insert(0, books(&summary));
+    let unsound = unsound::<L>(params, &summary);
+    // What the server of somebody else does is not this run's.
+    let elsewhere = unsound.first().filter(|_| record.target.is_some());
+    let books = books(&summary, &unsound).unless(elsewhere.map(|u| u.why.clone()));
+    findings.claims.insert(0, books);
     // A law that this run has no condition for says nothing of it.
     findings.claims.retain(|claim| !claim.cases.is_empty());
     prediction::draw_over(L::SKETCHES, record, &mut findings);
@@ -406,7 +439,8 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
     findings.claims = claims
         .map(|claim| {
             let why = open(&claim);
-            claim.unless(why)
+            let touched = unsound.iter().find(|u| claim.touches(u.point));
+            claim.unless(why).withheld(touched.map(|u| u.why.clone()))
         })
         .collect();
     let speeds = findings.claims.iter().filter(|c| c.is_of_speed());
@@ -425,6 +459,11 @@ thread_local! {
     static EXPLAINING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// True while this thread explains a record.
+pub(crate) fn is_explaining() -> bool {
+    EXPLAINING.get()
+}
+
 /// What a record does that no lab expects, it does to itself: a panic over it is an error with its name, and
 /// whoever goes through several records goes on.
 fn contained(lab: &str, explain: impl FnOnce() -> Findings) -> anyhow::Result<Findings> {
@@ -441,13 +480,16 @@ fn contained(lab: &str, explain: impl FnOnce() -> Findings) -> anyhow::Result<Fi
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(explain));
     EXPLAINING.set(before);
     result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let why = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        anyhow::anyhow!(
-            "{lab}: theory fails over this record: {}",
-            why.unwrap_or("it gives no reason")
-        )
+        let why = reason(&*panic);
+        anyhow::anyhow!("{lab}: theory fails over this record: {why}")
     })
+}
+
+/// What a panic says.
+pub(crate) fn reason(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it gives no reason")
 }
 
 /// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole
@@ -499,15 +541,44 @@ fn warn(findings: &mut Findings, why: &str) {
     }
 }
 
-/// The claim every lab makes: nothing was lost between the loads and the record.
-fn books(summary: &Summary) -> Claim {
+/// A condition with trials that are none of it.
+struct Unsound {
+    /// Its place in the record.
+    point: usize,
+    /// How many of its trials.
+    trials: usize,
+    /// What is wrong with the first of them.
+    why: String,
+}
+
+fn unsound<L: Lab>(params: &L::Params, summary: &Summary) -> Vec<Unsound> {
+    let of = |(point, at): (usize, Condition)| {
+        let may = L::may(params, &at);
+        let wrong = |trial: &Trial| {
+            let contradiction = accounts::contradiction(trial, may);
+            contradiction.or_else(|| L::premise(params, &at, trial).err())
+        };
+        let found: Vec<String> = at.trials().iter().filter_map(wrong).collect();
+        let why = format!("{at}: {}", found.first()?);
+        let trials = found.len();
+        Some(Unsound { point, trials, why })
+    };
+    summary.conditions().enumerate().filter_map(of).collect()
+}
+
+/// The claim that every lab makes: nothing was lost between the loads and the record, and its trials are what
+/// their conditions say.
+fn books(summary: &Summary, unsound: &[Unsound]) -> Claim {
     let open = summary.total(|trial| Some(f64::from(u8::from(!trial.books_close()))));
+    let none = unsound.iter().map(|u| u.trials).sum::<usize>() as f64;
+    let wrong = open.map(|open| open.plus(Estimate::exact(none)));
+    let name = unsound.first().map_or("", |first| first.why.as_str());
     Law::counted(
-        "every request has exactly one fate: the books close in every trial",
+        "the books close in every trial: each request has exactly one fate, one that its condition may have, and what is said twice says the same",
         "trials with open books",
     )
     .books()
-    .near([Case::exact("", 0.0, open)])
+    .near([Case::exact(name, 0.0, wrong)])
 }
 
 #[cfg(test)]

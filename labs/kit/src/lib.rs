@@ -19,6 +19,7 @@
 //! - [`draw`] draws figures, [`report`] writes text, [`compare`] holds two sets of results against each
 //!   other, [`cli`] is the terminal.
 
+pub mod accounts;
 pub mod address;
 pub mod answer;
 pub mod args;
@@ -30,6 +31,9 @@ pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
+#[cfg(test)]
+#[path = "../../../mock_server/tests/common/fuzz.rs"]
+mod fuzz;
 pub mod gate;
 pub mod heap;
 pub mod host;

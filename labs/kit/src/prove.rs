@@ -139,6 +139,46 @@ pub fn of(lab: &dyn Experiment, record: &Record) -> Vec<Proof> {
     trial.proofs
 }
 
+/// What a record says that no claim asks for, by series: whether it is true is nobody's concern, or somebody
+/// forgot to ask.
+pub fn unread(lab: &dyn Experiment, record: &Record) -> Vec<(String, Vec<String>)> {
+    let Ok(before) = lab.explain(record) else {
+        return Vec::new();
+    };
+    let verdicts = |findings: &Findings| -> Vec<_> {
+        let claims = findings.claims.iter();
+        claims.map(|c| (said(c), c.verdict())).collect()
+    };
+    let before = verdicts(&before);
+    let series: BTreeSet<&String> = record.points.iter().map(|p| &p.series).collect();
+    let of = |series: &String| {
+        let of_series = || record.points.iter().filter(|p| p.series == *series);
+        let trials: Vec<Trial> = of_series().flat_map(|p| p.trials.clone()).collect();
+        let ignored = |quantity: &Quantity| {
+            // All conditions alike, and one of them otherwise: a ratio of two tells only that.
+            let mut any = false;
+            let read = [0, 1, 2].iter().any(|pattern| {
+                let mut altered = record.clone();
+                let points = altered.points.iter_mut().filter(|p| p.series == *series);
+                for (at, point) in points.enumerate() {
+                    let step = [0, 1, at % 2][*pattern];
+                    any |= point
+                        .trials
+                        .iter_mut()
+                        .fold(false, |any, t| quantity.alter(t, step) | any);
+                }
+                lab.explain(&altered)
+                    .map_or(true, |after| verdicts(&after) != before)
+            });
+            any && !read
+        };
+        let names = quantities(&trials).into_iter().filter(ignored);
+        let names: Vec<String> = names.map(|quantity| quantity.name()).collect();
+        (!names.is_empty()).then(|| (series.clone(), names))
+    };
+    series.into_iter().filter_map(of).collect()
+}
+
 fn proof(record: &Record, claim: &Claim, conditions: usize) -> Proof {
     Proof {
         lab: record.lab.clone(),

@@ -1,14 +1,15 @@
 //! Stopping early: Ctrl-C, SIGTERM, a hang-up, or a run that has failed elsewhere.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    panic,
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, mpsc},
     time::Duration,
 };
 
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::cli::say;
+use crate::{cli::say, lab};
 
 /// Exit code of a process that was interrupted.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -23,6 +24,8 @@ pub struct Stop(Arc<Shared>);
 
 struct Shared {
     wish: watch::Sender<bool>,
+    /// True once a thread has panicked.
+    broken: watch::Sender<bool>,
     ending: Mutex<Ending>,
 }
 
@@ -42,6 +45,7 @@ impl Default for Stop {
     fn default() -> Stop {
         Stop(Arc::new(Shared {
             wish: watch::Sender::new(false),
+            broken: watch::Sender::new(false),
             ending: Mutex::new(Ending::Gently),
         }))
     }
@@ -79,7 +83,8 @@ impl Stop {
     }
 
     /// Measures: a signal from now on is a wish, and if the work has not ended soon after, `rescue` saves what
-    /// is complete and the process ends.
+    /// is complete and the process ends. So it is when a thread panics, for which others may wait for ever: no
+    /// experiment panics on purpose.
     pub fn measuring<T>(
         &self,
         rescue: impl FnOnce() + Send + 'static,
@@ -92,8 +97,23 @@ impl Stop {
             }
         }
         *self.ending() = Ending::Saving(Box::new(rescue));
+        self.watch_panics();
         let _done = Done(self);
         work()
+    }
+
+    fn watch_panics(&self) {
+        static WATCHED: Once = Once::new();
+        WATCHED.call_once(|| {
+            let (usual, shared) = (panic::take_hook(), self.0.clone());
+            panic::set_hook(Box::new(move |why| {
+                usual(why);
+                // Theory over an odd record is contained.
+                if !lab::is_explaining() {
+                    shared.broken.send_replace(true);
+                }
+            }));
+        });
     }
 
     /// Asks everybody to stop.
@@ -131,7 +151,14 @@ impl Stop {
     }
 
     async fn obey(&self, mut signals: Signals) {
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            () = self.hang_after_a_panic() => {
+                say("error: a thread has panicked, and the others do not come to an end without it");
+                self.rescue();
+                std::process::exit(1);
+            }
+        }
         // The wish first: words may fail, where the terminal is gone.
         let first = !self.is_set();
         self.set();
@@ -148,14 +175,29 @@ impl Stop {
         };
         tokio::select! {
             () = signals.next() => {}
-            () = patience => {
-                let ending = std::mem::replace(&mut *self.ending(), Ending::AtOnce);
-                if let Ending::Saving(rescue) = ending {
-                    rescue();
-                }
-            }
+            () = patience => self.rescue(),
         }
         std::process::exit(EXIT_INTERRUPTED);
+    }
+
+    /// Waits for a panic after which a measurement does not end by itself.
+    async fn hang_after_a_panic(&self) {
+        let mut broken = self.0.broken.subscribe();
+        loop {
+            let _ = broken.wait_for(|broken| *broken).await;
+            self.0.broken.send_replace(false);
+            tokio::time::sleep(2 * GRACE).await;
+            if matches!(*self.ending(), Ending::Saving(_)) {
+                return;
+            }
+        }
+    }
+
+    fn rescue(&self) {
+        let ending = std::mem::replace(&mut *self.ending(), Ending::AtOnce);
+        if let Ending::Saving(rescue) = ending {
+            rescue();
+        }
     }
 }
 

@@ -79,9 +79,14 @@ impl<'a> Summary<'a> {
     /// The sum of a count over every trial of every condition that has it: a matter for books. `None` where
     /// none has it.
     pub fn total(&self, figure: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
-        let conditions = (0..self.record.points.len()).map(|at| self.condition(at));
-        let totals = conditions.filter_map(|k| k.total(&figure));
+        let totals = self.conditions().filter_map(|k| k.total(&figure));
         totals.reduce(Estimate::plus)
+    }
+
+    /// Every condition, in the order of the record.
+    pub fn conditions(&self) -> impl Iterator<Item = Condition<'a>> + use<'a> {
+        let summary = *self;
+        (0..self.record.points.len()).map(move |at| summary.condition(at))
     }
 
     fn condition(&self, at: usize) -> Condition<'a> {
@@ -106,6 +111,17 @@ pub struct Condition<'a> {
     at: usize,
     /// Processors of the machine.
     cores: usize,
+}
+
+impl std::fmt::Display for Condition<'_> {
+    /// "sustained/bounded at 200"; the series alone where it has no x axis.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.series())?;
+        match self.x() {
+            0.0 => Ok(()),
+            x => write!(f, " at {}", crate::findings::number(x)),
+        }
+    }
 }
 
 impl<'a> Condition<'a> {

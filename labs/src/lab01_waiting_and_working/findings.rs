@@ -64,6 +64,15 @@ impl<'a> Arm<'a> {
         self.condition?;
         Some(Case::new("", self.predicted, self.wall(), tolerance))
     }
+
+    /// The same where each of so many has a thread of its own: a trial in which two had to share one measures
+    /// something else.
+    fn time_apart(&self, many: usize, tolerance: f64) -> Option<Case> {
+        let apart = self.condition?.trials().iter();
+        let apart = apart.map(lanes).all(|lanes| lanes.len() == many);
+        let measured = self.wall().filter(|_| apart);
+        Some(Case::new("", self.predicted, measured, tolerance))
+    }
 }
 
 /// The spans of a trial by thread.
@@ -209,32 +218,29 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 fn waiting(view: &View) -> Vec<Claim> {
     let [in_turn, together, wide] = &view.wait;
     let [.., slept] = &view.work;
-    let many = view.waits.len() as f64;
-    let time = |text: &str, arm: &Arm, tolerance: f64| {
+    let (threads, jobs) = (view.waits.len(), view.p.jobs);
+    let many = threads as f64;
+    let time = |text: &str, case: Option<Case>| {
         Law::new(text, "s", Disturbed::Longer(Resource::Timers))
             .within(TIMERS)
-            .near(arm.time(tolerance))
+            .near(case)
     };
     vec![
         time(
             "waits one after another take their sum",
-            in_turn,
-            many * LATE,
+            in_turn.time(many * LATE),
         ),
         time(
             "concurrent waits on one event loop take as long as the longest",
-            together,
-            LATE + many * WAKE,
+            together.time(LATE + many * WAKE),
         ),
         time(
             "waits with a thread for each take as long as the longest, too",
-            wide,
-            LATE + many * WAKE,
+            wide.time_apart(threads, LATE + many * WAKE),
         ),
         time(
             "jobs that only sleep take p on a pool as large as they are many, on any machine",
-            slept,
-            LATE + view.p.jobs as f64 * WAKE,
+            slept.time_apart(jobs, LATE + jobs as f64 * WAKE),
         ),
     ]
 }
@@ -281,19 +287,24 @@ fn computing(view: &View) -> Vec<Claim> {
 /// What tells waiting from working. Not every system counts it.
 fn processor_time(view: &View) -> Claim {
     let [in_turn, together, pooled, _] = &view.work;
+    let arms = [in_turn, together, pooled];
+    let counted = arms.iter().any(|arm| arm.processor_s(view.cores).is_some());
     let case = |arm: &Arm| {
         let within = 0.1 * in_turn.predicted.value + 0.02 * arm.predicted.value + 0.02;
-        let measured = arm.processor_s(view.cores)?;
+        let measured = arm.processor_s(view.cores);
         let name = arm.name.to_lowercase();
-        Some(Case::new(name, in_turn.predicted, Some(measured), within))
+        Case::new(name, in_turn.predicted, measured, within)
     };
+    let counted = arms
+        .into_iter()
+        .filter(|arm| counted && arm.condition.is_some());
     Law::new(
         "computations take n·p of processor time, however they are run",
         "s",
         Disturbed::Longer(Resource::Processors),
     )
     .within("a tenth for the clock, 2 % of the time for the meters of this suite, and two ticks of 10 ms, in which the system counts")
-    .near([in_turn, together, pooled].into_iter().filter_map(case))
+    .near(counted.map(case))
 }
 
 fn figures(view: &View) -> Vec<Figure> {

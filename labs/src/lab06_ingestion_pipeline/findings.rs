@@ -341,6 +341,7 @@ fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
         Law::new(text, "chunks/s", Disturbed::Fewer(Resource::Timers))
             .within("answers come up to a tick late or early and half of one is assumed: 1.5 ms for each service, and 2 %")
             .near(arms.iter().filter(of).map(Measured::case))
+            .unless(sends(arms))
     };
     let mut claims = vec![
         law(
@@ -352,7 +353,7 @@ fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
             &|a| a.random,
         ),
     ];
-    claims.extend(on_average(arms));
+    claims.extend(on_average(arms).map(|claim| claim.unless(sends(arms))));
     let counted = arms.iter().flat_map(|a| {
         [("lines", "lines"), ("upstream_arrived", "requests")].map(|(gauge, what)| {
             let seen = a.condition.every(|t| t.gauges.get(gauge).copied());
@@ -361,6 +362,19 @@ fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
     });
     claims.push(Law::counted("every chunk is sent once and has one line", "chunks").near(counted));
     claims
+}
+
+/// Why what was calibrated, not the service, would be what these laws speak of: sending all that are in flight
+/// takes a good part of a service time.
+fn sends(arms: &[Measured]) -> Option<String> {
+    let takes = |a: &Measured| a.pace.trip + a.width as f64 * a.pace.each;
+    let slow = arms.iter().find(|a| takes(a) > a.mean / 3.0)?;
+    Some(format!(
+        "sending {} requests takes {}, too much beside a service of {}",
+        slow.width,
+        seconds(takes(slow)),
+        seconds(slow.mean)
+    ))
 }
 
 /// All batches of random service together against the mean of the law, not against the times that
@@ -395,13 +409,13 @@ fn crash_claims(summary: &Summary) -> Vec<Claim> {
     let Some(crash) = summary.only("crash") else {
         return Vec::new();
     };
-    // Only of runs that really were killed on their way.
-    let of = |name: &'static str| {
-        crash.every(move |t| {
-            let killed = t.gauges.get("killed").is_some_and(|killed| *killed == 1.0);
-            t.gauges.get(name).copied().filter(|_| killed)
-        })
+    // Only if all of its runs really were killed on their way: with something written, and something left.
+    let on_its_way = |t: &Trial| {
+        let (killed, left) = (t.gauge("killed")?, t.gauge("lines_left")?);
+        Some(killed == 1.0 && (1.0..t.gauge("chunks")?).contains(&left))
     };
+    let killed = crash.trials().iter().all(|t| on_its_way(t) == Some(true));
+    let of = |name: &'static str| crash.every(|t| t.gauge(name)).filter(|_| killed);
     // What is on the disk is not sent again: counted by the service beside what the file holds.
     let missing = crash.estimate(|t| Some(t.gauges.get("chunks")? - t.gauges.get("lines_left")?));
     let missing = missing.map_or(f64::NAN.into(), Given::from);
@@ -531,9 +545,16 @@ fn straight(of: &[Condition], share: f64, way: &str) -> Vec<Case> {
         return Vec::new();
     };
     let per_x = (Given::from(high) - Given::from(low)) / (last.x() - first.x());
+    // One that takes less than the buffers of its connection has not been measured.
+    let takes = per_x.value >= 2.0 * BUFFER;
     let name = |m: f64| format!("{m} in flight, {way}");
     let inner = &of[..of.len() - 1];
-    growing(inner, per_x, share, name)
+    let cases = growing(inner, per_x, share, name).into_iter();
+    let measured = |case: Case| Case {
+        measured: case.measured.filter(|_| takes),
+        ..case
+    };
+    cases.map(measured).collect()
 }
 
 fn heap_claims(p: &Params, heaps: &Heaps) -> Vec<Claim> {
@@ -628,7 +649,11 @@ fn kept(p: &Params, heaps: &Heaps) -> Claim {
     });
     let long = super::embeddings::longest(p.dimensions) > BUFFER / 2.0;
     let below = p.heap_batches.iter().any(|b| *b < p.concurrency);
-    let why = if long {
+    let besides = |k: &Condition| k.gauge("besides_line_bytes");
+    let line = heaps.kept_lines.first().and_then(besides);
+    let why = if line.is_some_and(|line| line.value > BUFFER / 2.0) {
+        Some("what waits for a permit holds as much as a good part of the buffer".to_string())
+    } else if long {
         Some("an answer of this length does not fit into the first buffer".to_string())
     } else {
         below.then(|| "batches smaller than the concurrency leave connections idle".into())

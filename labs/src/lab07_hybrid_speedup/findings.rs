@@ -126,6 +126,23 @@ impl<'a> Theory<'a> {
         }
     }
 
+    /// Why f and p are not those of the flags, by which items and ratios were chosen: what was calibrated is
+    /// not half of them, or more than twice as much and what a tick and a turn of the processor add.
+    fn astray(&self) -> Option<String> {
+        let (p, c) = (self.p, self.p.concurrency as f64);
+        let among = p.fetch.s() + c * needs::REQUEST_S;
+        let parts = [
+            ("a fetch by itself", self.alone, p.fetch.s()),
+            ("a fetch among others", self.among, among),
+            ("processing an item", self.pace * p.cost.s(), p.cost.s()),
+        ];
+        let far =
+            |&(_, is, due): &(&str, f64, f64)| !(due / 2.0..=2.0 * due + TICK + TURN).contains(&is);
+        let (what, is, due) = parts.into_iter().find(far)?;
+        let (is, due) = (seconds(is), seconds(due));
+        Some(format!("{what} takes {is}, and {due} by the flags"))
+    }
+
     /// A figure of this theory.
     fn given(&self, value: f64) -> Given {
         Given::new(value, self.origin)
@@ -461,7 +478,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ),
         figures: vec![bars(view), sweep(view), processors(view)],
         tables,
-        claims: [simple(view), hybrids(view)].concat(),
+        claims: [simple(view), hybrids(view)]
+            .into_iter()
+            .flatten()
+            .map(|claim| claim.unless(theory.astray()))
+            .collect(),
         answers: vec![answer("async", Arm::Async), answer("hybrid", Arm::Hybrid)],
     }
 }

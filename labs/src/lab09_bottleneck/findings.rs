@@ -15,6 +15,8 @@ const APART: f64 = 0.01;
 /// A pipeline with its runs: as it is, and with each stage doubled in turn.
 struct Study<'a> {
     scenario: Scenario,
+    /// As it is by the flags and the processors alone: nothing measured decides what a claim is about.
+    flags: Stages,
     runs: Vec<Variant<'a>>,
 }
 
@@ -44,7 +46,31 @@ impl Study<'_> {
 
     /// The law's bottleneck.
     fn slowest(&self) -> usize {
-        self.runs[0].slowest()
+        self.flags.pipeline().bottleneck().unwrap_or(0)
+    }
+
+    /// Is one stage clearly the slowest? Random times blur the question.
+    fn clear(&self) -> bool {
+        let luck = if self.flags.constant() {
+            0.0
+        } else {
+            5.0 / (self.scenario.items as f64).sqrt()
+        };
+        self.flags.margin() > CLEAR.max(luck)
+    }
+
+    /// What the simulator sees of the stages by the flags; times that are measured are constant.
+    fn simulated_seen(&self) -> Option<Vec<Seen>> {
+        let queue = self.base().queue;
+        let run = simulate(&self.flags.stations(queue), self.scenario.items, 1)?;
+        let steps = self.flags.0.iter().zip(&run.stations).enumerate();
+        let of = |(i, (step, usage)): (usize, (&Step, &Usage))| Seen {
+            width: step.width,
+            service_s: step.mean_s(),
+            utilisation: usage.utilisation,
+            filling: (i > 0).then(|| usage.mean_queue / queue as f64),
+        };
+        Some(steps.map(of).collect())
     }
 
     fn gain(&self, i: usize) -> Option<Estimate> {
@@ -88,10 +114,6 @@ impl Expected {
 }
 
 impl Variant<'_> {
-    fn slowest(&self) -> usize {
-        self.plain.stages.pipeline().bottleneck().unwrap_or(0)
-    }
-
     /// The makespan of the law, fill included.
     fn law(&self) -> Given {
         self.expected.makespan(self.items)
@@ -109,16 +131,6 @@ impl Variant<'_> {
     fn throughput(&self) -> Option<Estimate> {
         let n = self.items as f64;
         self.condition?.estimate(|t| Some(n / makespan(t)?))
-    }
-
-    /// Is one stage clearly the slowest? Random times blur the question.
-    fn clear(&self) -> bool {
-        let luck = if self.stages.constant() {
-            0.0
-        } else {
-            5.0 / (self.items as f64).sqrt()
-        };
-        self.plain.stages.margin() > CLEAR.max(luck)
     }
 
     /// What was seen of the stages: means over the trials.
@@ -146,19 +158,6 @@ impl Variant<'_> {
         diagnose(&self.seen()?)
     }
 
-    /// The same of the simulated run.
-    fn simulated_seen(&self) -> Option<Vec<Seen>> {
-        let run = self.simulated.as_ref()?;
-        let steps = self.expected.stages.0.iter().zip(&run.stations).enumerate();
-        let of = |(i, (step, usage)): (usize, (&Step, &Usage))| Seen {
-            width: step.width,
-            service_s: step.mean_s(),
-            utilisation: usage.utilisation,
-            filling: (i > 0).then(|| usage.mean_queue / self.queue as f64),
-        };
-        Some(steps.map(of).collect())
-    }
-
     /// The share of its time that a worker of this stage stood still with a finished item.
     fn blocked(&self, step: &Step) -> Option<Estimate> {
         let gauge = format!("{}_blocked_s", step.name);
@@ -171,9 +170,12 @@ impl Variant<'_> {
 /// Mean length of the queue before a stage over the run: a simulator says it, a measured run has
 /// written the lengths down.
 fn mean_queue(trial: &Trial, stage: &str) -> Option<f64> {
-    if let Some(mean) = trial.gauges.get(&format!("{stage}_queue_mean")) {
-        return Some(*mean);
-    }
+    let seen = trial.gauge(&format!("{stage}_queue_mean"));
+    seen.or_else(|| written_queue(trial, stage))
+}
+
+/// The same by the lengths that were written down.
+fn written_queue(trial: &Trial, stage: &str) -> Option<f64> {
     let (lengths, took) = (lengths(trial, stage), makespan(trial)?);
     let until = lengths.iter().skip(1).map(|(at, _)| *at).chain([took]);
     let area: f64 = lengths
@@ -197,6 +199,11 @@ fn lengths(trial: &Trial, stage: &str) -> Vec<(f64, f64)> {
     points
 }
 
+/// How many times as long a computation takes when so many share the processors.
+fn shared(width: usize, summary: &Summary) -> f64 {
+    (width as f64 / summary.host().width(width)).max(1.0)
+}
+
 /// What an item takes here.
 ///
 /// A request costs a little besides its service, and its answer leaves the upstream's one thread
@@ -215,7 +222,7 @@ fn expected(
         None => summary.calibrated(|host| host.request_overhead_ms / 1e3),
     };
     let mut origin = Origin::host().and(besides.origin());
-    let share = |width: usize| (width as f64 / host.width(width)).max(1.0);
+    let share = |width: usize| shared(width, summary);
     let mut expected = stages.clone();
     for step in &mut expected.0 {
         let (mean, width) = (step.mean_s(), step.width as f64);
@@ -317,7 +324,15 @@ fn study<'a>(p: &Params, scenario: Scenario, summary: &Summary<'a>) -> Study<'a>
         }
     };
     let runs = scenario.stages.what_if().into_iter().enumerate();
+    let mut flags = scenario.stages.clone();
+    if scenario.work == Work::Spin && !scenario.simulated {
+        for step in flags.0.iter_mut().filter(|s| s.name == "process") {
+            let takes = step.mean_s() * shared(step.width, summary);
+            step.service = ServiceTime::Constant(Duration::from_secs_f64(takes));
+        }
+    }
     Study {
+        flags,
         runs: runs.map(variant).collect(),
         scenario,
     }
@@ -385,12 +400,12 @@ impl Study<'_> {
     /// than the waves of a wide stage may be half full on average, and names nothing.
     fn readable(&self) -> bool {
         let (base, slowest) = (self.base(), self.slowest());
-        let named = base.simulated_seen().is_some_and(|seen| {
+        let named = self.simulated_seen().is_some_and(|seen| {
             let from = seen.iter().skip(slowest).filter_map(|s| s.filling);
             let mut clear = from.map(|f| (f - 0.5).abs() > 0.15);
             clear.all(|c| c) && diagnose(&seen).is_some_and(|d| d.by_queues == slowest)
         });
-        base.clear() && base.condition.is_some() && named
+        self.clear() && base.condition.is_some() && named
     }
 }
 
@@ -428,20 +443,21 @@ fn seen_of_stages(measured: &[&Study]) -> Vec<Claim> {
     let waiting = bases().flat_map(|(s, _, v)| {
         let run = v.simulated.iter().flat_map(|run| &run.stations);
         let steps = v.stages.0.iter().zip(run).skip(1);
-        let case = |(step, usage): (&Step, &Usage)| {
-            let length = v
-                .condition
-                .and_then(|k| k.estimate(|t| mean_queue(t, &step.name)));
+        let cases = |(step, usage): (&Step, &Usage)| {
             let told = Given::new(usage.mean_queue, v.expected.origin);
             let within = (0.05 * usage.mean_queue).max(0.05);
-            Case::new(
-                format!("{}, before {}", s.scenario.title, step.name),
-                told,
-                length,
-                within,
-            )
+            let before = format!("{}, before {}", s.scenario.title, step.name);
+            // As somebody saw it who looked now and then, and as those wrote down who put in and took out.
+            let of = |name, length: fn(&Trial, &str) -> Option<f64>| {
+                let length = v
+                    .condition
+                    .and_then(|k| k.estimate(|t| length(t, &step.name)));
+                Case::new(name, told, length, within)
+            };
+            let written = format!("{before}, as written down");
+            [of(before, mean_queue), of(written, written_queue)]
         };
-        steps.map(case).collect::<Vec<_>>()
+        steps.flat_map(cases).collect::<Vec<_>>()
     });
     // What should never stand still has no share to be told from none.
     let still = bases().flat_map(|(s, _, v)| {
@@ -596,7 +612,7 @@ fn misled(studies: &[Study]) -> usize {
 
 fn answer(study: &Study, name: &str, best: Option<Estimate>) -> String {
     let base = study.base();
-    let tied = if base.clear() { "" } else { ", by a hair" };
+    let tied = if study.clear() { "" } else { ", by a hair" };
     format!(
         "{} items take {} ({}/s): {name} holds them back{tied}, and doubling it gives {} times the throughput.",
         base.items,
@@ -824,6 +840,33 @@ fn staircase(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// How many times the jobs many threads do; none where some trial computed that should wait, or waited that
+/// should compute.
+fn pool_gain(
+    few: Condition,
+    many: Condition,
+    cost: f64,
+    spins: bool,
+    cores: usize,
+) -> Option<Estimate> {
+    // The operating system counts in ticks of a hundredth of a second.
+    let so = |t: &Trial| {
+        let had = t.gauge("process_cpu_share")? * cores as f64 * t.wall_s;
+        let half = t.gauge("jobs")? * cost / 2.0;
+        Some(if spins {
+            had + 0.02 > half
+        } else {
+            had - 0.02 < half
+        })
+    };
+    let mut trials = few.trials().iter().chain(many.trials());
+    let all = trials.all(|t| so(t).unwrap_or(true));
+    // Of the same round: how fast the processors were falls out.
+    let per_s = |t: &Trial| Some(t.gauge("jobs")? / t.wall_s);
+    let gain = many.paired(&few, |many, few| Some(per_s(many)? / per_s(few)?));
+    gain.filter(|_| all)
+}
+
 /// The process stage by itself: threads beyond the processors.
 fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
     let (cost, each) = p.pools();
@@ -850,8 +893,7 @@ fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
         } else {
             told
         };
-        // Of the same round: how fast the processors were falls out.
-        let gain = many.paired(&few, |many, few| Some(few.wall_s / many.wall_s));
+        let gain = pool_gain(few, many, cost, spins, host.cores);
         let bar = |k: &Condition| {
             let done = k.gauge("jobs").map_or(f64::NAN, |e| e.value);
             let rate = k.estimate(|t| Some(done / t.wall_s));

@@ -47,6 +47,13 @@ impl Course {
     }
 }
 
+/// When the first of these ends, the second one and so on: which is whose is left open.
+fn ends(stretches: &[(f64, f64)]) -> Vec<f64> {
+    let mut ends: Vec<f64> = stretches.iter().map(|(_, end)| *end).collect();
+    ends.sort_by(f64::total_cmp);
+    ends
+}
+
 /// The stretches in which at least one of these is under way.
 fn union(stretches: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut sorted = stretches.to_vec();
@@ -86,6 +93,10 @@ struct Arm<'a> {
     note: String,
     law: &'static str,
     course: Course,
+    /// Whether inferences are alike, or their texts arrive one after another: else their order is a coin toss.
+    in_order: bool,
+    /// Whether the event loop sees the end of each fetch: not while it computes, nor when it has given up.
+    sees_fetches: bool,
     /// When theory says that it ends.
     predicted: Given,
     condition: Option<Condition<'a>>,
@@ -101,8 +112,25 @@ impl<'a> Arm<'a> {
         LATE + SLICE + DRIFT * self.course.computing()
     }
 
-    fn ends(&self) -> Case {
-        Case::new(self.name, self.predicted, self.wall(), self.tolerance())
+    /// When it ends, and when each of its fetches and inferences does.
+    fn ends(&self, tolerance: f64) -> Vec<Case> {
+        let whole = Case::new(self.name, self.predicted, self.wall(), tolerance);
+        let mut cases = vec![whole];
+        type Part = fn(&Course) -> &[(f64, f64)];
+        let parts: [(&str, bool, Part); 2] = [
+            ("fetch", self.sees_fetches, |course| &course.fetches),
+            ("inference", self.in_order, |course| &course.inferences),
+        ];
+        for (what, _, part) in parts.into_iter().filter(|(_, told, _)| *told) {
+            for (k, end) in ends(part(&self.course)).into_iter().enumerate() {
+                let seen = |t: &Trial| ends(part(&course(t))).get(k).copied();
+                let measured = self.condition.and_then(|k| k.estimate(seen));
+                let name = format!("{}, {what} {}", self.name, k + 1);
+                let end = Given::new(end, self.predicted.origin());
+                cases.push(Case::new(name, end, measured, tolerance));
+            }
+        }
+        cases
     }
 
     fn estimate(&self, figure: impl Fn(&Course) -> f64) -> Option<Estimate> {
@@ -265,9 +293,15 @@ impl<'a> Theory<'a> {
         law: &'static str,
         course: Course,
     ) -> Arm<'a> {
+        let alike = self.infer.iter().all(|p| *p == self.infer[0]);
+        let mut arrivals: Vec<f64> = course.fetches.iter().map(|(_, end)| *end).collect();
+        arrivals.sort_by(f64::total_cmp);
+        let mut gaps = arrivals.windows(2).map(|pair| pair[1] - pair[0]);
         Arm {
             name,
             note: note.into(),
+            sees_fetches: !matches!(series, "on_the_loop" | "all_or_nothing"),
+            in_order: alike || gaps.all(|gap| gap > 2.0 * LATE),
             law,
             predicted: self.given(course.end()),
             course,
@@ -548,11 +582,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let hedged = tails.hedged.and_then(|k| k.gauge("slow_answers"));
     Findings {
         headline: view.headline(),
-        figures: vec![
-            view.arms_figure(),
-            view.failing_figure(),
-            tail_figure(tails),
-        ],
+        figures: [view.arms_figure()]
+            .into_iter()
+            .chain(view.failing_figure())
+            .chain([tail_figure(tails)])
+            .collect(),
         tables: vec![view.table(), tails.table()],
         claims: view.claims(),
         answers: vec![
@@ -599,14 +633,11 @@ impl View<'_> {
                 .flatten();
             Law::new(arm.law, "s", Disturbed::Longer(Resource::Processors))
                 .within(WIDE)
-                .near([arm.ends()])
+                .near(arm.ends(arm.tolerance()))
                 .unless(toss)
         };
         let mut claims: Vec<Claim> = self.arms.iter().map(claim).collect();
-        let slept = self
-            .slept
-            .iter()
-            .map(|arm| Case::new(arm.name, arm.predicted, arm.wall(), 2.0 * LATE));
+        let slept = self.slept.iter().flat_map(|arm| arm.ends(2.0 * LATE));
         claims.push(
             Law::new(
                 "with a processor for each source (here inferences that only sleep) two phases take the longest fetch and the longest inference, and inference at arrival the critical path",
@@ -650,6 +681,9 @@ impl View<'_> {
     /// What becomes of an answer of which one source fails.
     fn failures(&self) -> [Claim; 3] {
         let [nothing, parts] = &self.failing;
+        let none_fails = self.failing.iter().all(|arm| arm.condition.is_none());
+        let none_fails = none_fails
+            .then(|| "no source fails in this run: a target cannot be asked to".to_string());
         let given_up = self.theory.given_up();
         let begun = |(start, _): &&(f64, f64)| *start < given_up;
         let inferences = &parts.course.inferences;
@@ -658,7 +692,12 @@ impl View<'_> {
             .iter()
             .any(|(start, _)| (start - given_up).abs() < 2.0 * LATE);
         let others = (self.sources.len() - 1) as f64;
-        [
+        let begun_in_time = |t: &Trial| {
+            let begun = |(start, _): &&(f64, f64)| *start < t.wall_s + LATE;
+            let inferences = course(t).inferences;
+            Some(inferences.iter().filter(begun).map(|(a, b)| b - a).sum())
+        };
+        let claims = [
             Law::counted(
                 "when a source fails, join_all delivers the parts of all the others",
                 "parts",
@@ -670,7 +709,7 @@ impl View<'_> {
                 Disturbed::Longer(Resource::Processors),
             )
             .within(WIDE)
-            .near(self.failing.iter().map(Arm::ends)),
+            .near(self.failing.iter().flat_map(|arm| arm.ends(arm.tolerance()))),
             Law::new(
                 "what had begun when try_join_all gave up computes to its end for nobody",
                 "s",
@@ -680,13 +719,14 @@ impl View<'_> {
             .near([Case::new(
                 "",
                 self.theory.given(wasted),
-                nothing.estimate(Course::inferred),
+                nothing.condition.and_then(|k| k.estimate(begun_in_time)),
                 LATE + DRIFT * wasted,
             )])
-            .unless(toss.then(|| {
+            .unless((toss && none_fails.is_none()).then(|| {
                 "an inference would begin just when the error arrives: a coin toss".into()
             })),
-        ]
+        ];
+        claims.map(|claim| claim.unless(none_fails.clone()))
     }
 
     fn headline(&self) -> String {
@@ -735,11 +775,12 @@ impl View<'_> {
         }
     }
 
-    fn failing_figure(&self) -> Figure {
+    fn failing_figure(&self) -> Option<Figure> {
         let [nothing, parts] = &self.failing;
+        nothing.condition.or(parts.condition)?;
         let delivered = |arm: &Arm| arm.drawn().map_or("–".into(), |t| number(t.ok as f64));
         let for_nobody = nothing.drawn().map(|t| course(t).inferred());
-        Figure {
+        Some(Figure {
             id: "failing".into(),
             title: format!(
                 "One source fails: join_all gives {} of 3 parts, try_join_all {} and computes {} for nobody",
@@ -754,7 +795,7 @@ impl View<'_> {
             ),
             desc: "Gantt chart of two arms with a failing source: one ends with the error while inferences go on, the other delivers the two other parts.".into(),
             body: Body::Gantt(Gantt { groups: self.failing.iter().map(|a| group(a, &self.sources)).collect() }),
-        }
+        })
     }
 
     fn table(&self) -> Table {
@@ -770,7 +811,8 @@ impl View<'_> {
             ],
         );
         let [sequential, ..] = &self.arms;
-        for arm in self.arms.iter().chain(&self.slept).chain(&self.failing) {
+        let failing = self.failing.iter().filter(|arm| arm.condition.is_some());
+        for arm in self.arms.iter().chain(&self.slept).chain(failing) {
             let against = arm.condition.zip(sequential.condition).and_then(|(a, b)| {
                 a.paired(&b, |a, b| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s))
             });

@@ -86,7 +86,22 @@ impl<'a> View<'a> {
 
     /// Processors kept busy by pure computation, which makes items of different cost comparable.
     fn pure_busy(&self, k: &Condition) -> Option<Estimate> {
-        rate(k).map(|e| e.scaled(self.p.cost.s()))
+        let items = self.p.together(self.summary.host(), count(k)) as f64;
+        self.kept(k, |t| Some(items * self.p.cost.s() / t.wall_s))
+    }
+
+    /// Processors kept busy; none where the operating system counted less than half of them in some trial.
+    fn kept(&self, k: &Condition, busy: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
+        let counted = |t: &Trial| {
+            let share = t
+                .gauge("process_cpu_share")
+                .filter(|_| self.p.work == Work::Spin);
+            // It counts in ticks of a hundredth of a second.
+            let seen = share.map(|share| share * self.cores as f64 + 0.02 / t.wall_s);
+            seen.zip(busy(t))
+                .is_none_or(|(seen, busy)| seen > busy / 2.0)
+        };
+        k.estimate(&busy).filter(|_| k.trials().iter().all(counted))
     }
 
     fn pure_law(&self, workers: usize) -> Given {
@@ -101,8 +116,8 @@ impl<'a> View<'a> {
 
     /// Processors kept busy by workers that also wait.
     fn mixed_busy(&self, k: &Condition) -> Option<Estimate> {
-        let each = k.gauge("worker_per_s");
-        each.map(|e| e.scaled(k.x() * self.p.mixed_cost.s()))
+        let each = k.x() * self.p.mixed_cost.s();
+        self.kept(k, |t| Some(t.gauge("worker_per_s")? * each))
     }
 
     fn crew(&self, workers: usize, late: f64) -> Repairman {
@@ -185,6 +200,20 @@ impl<'a> View<'a> {
         Pipeline {
             stages: vec![fetch, compute],
         }
+    }
+
+    /// Seconds until the first item is fetched and computed.
+    fn first_s(&self) -> f64 {
+        self.line(1, 1).stages.iter().map(|s| s.service).sum()
+    }
+
+    /// Items per second; none where from the start on it was less than half of that in some trial, or where
+    /// nobody had the time to fetch them.
+    fn line_rate(&self, k: &Condition, fetches: usize) -> Option<Estimate> {
+        let fetched = |t: &Trial| t.ok as f64 * 0.9 * self.p.fetch.s() < fetches as f64 * t.wall_s;
+        let from_start = |t: &Trial| (t.ok as f64 - 1.0) / (t.wall_s - self.first_s()).max(1e-9);
+        let told = |t: &Trial| 2.0 * from_start(t) > t.gauge("per_s").unwrap_or_default();
+        rate(k).filter(|_| k.trials().iter().all(|t| told(t) && fetched(t)))
     }
 
     fn line_law(&self, fetches: usize, workers: usize) -> Given {
@@ -296,7 +325,8 @@ fn computing(view: &View) -> Vec<Claim> {
         let more = crowded.map(|many| {
             let more = many.paired(few, |many, few| {
                 let forced = |t: &Trial| t.gauges.get("forced_per_item").copied();
-                Some(forced(many)? - forced(few)?)
+                // Who counts none at all does not count.
+                Some(forced(many).filter(|n| *n > 0.0)? - forced(few)?)
             });
             Case::exact(format!("{} instead of {}", named(many), few.x()), 0.0, more)
         });
@@ -343,7 +373,8 @@ fn two_limits(view: &View) -> [Claim; 2] {
     let of_cpu = view.cpus.iter().map(|k| (p.io, count(k), k));
     let both = of_io.clone().chain(of_cpu.clone()).map(|(io, cpu, k)| {
         let name = format!("{io} fetches, {cpu} workers");
-        Case::share(name, view.line_law(io, cpu), rate(k), DRIFT)
+        let (law, measured) = (view.line_law(io, cpu), view.line_rate(k, io));
+        Case::share(name, law, measured, DRIFT)
     });
     // What the other limit does not need, against the least of it.
     let needless = |found: Vec<(usize, usize, &Condition)>| {
@@ -351,13 +382,19 @@ fn two_limits(view: &View) -> [Claim; 2] {
             let (few_io, few_cpu, few) = found.first()?;
             let per_s = |t: &Trial| t.gauges.get("per_s").copied();
             let ratio = more.paired(few, |more, few| Some(per_s(more)? / per_s(few)?));
+            let told = view.line_rate(more, *io).and(view.line_rate(few, *few_io));
             let law = view.line_law(*io, *cpu) / view.line_law(*few_io, *few_cpu);
             let name = if io == few_io {
                 format!("{cpu} workers instead of {few_cpu}")
             } else {
                 format!("{io} fetches instead of {few_io}")
             };
-            Some(Case::share(name, law, ratio, SAME))
+            Some(Case::share(
+                name,
+                law,
+                ratio.filter(|_| told.is_some()),
+                SAME,
+            ))
         };
         found.iter().skip(1).filter_map(of).collect::<Vec<_>>()
     };

@@ -5,6 +5,7 @@ use lab_kit::{prelude::*, theory::Trend};
 use super::{
     Arm, Params,
     cell::{Cell, boxed_beyond},
+    premise::asked,
 };
 
 /// A page of memory, and what a page of a page table covers: 512 of them.
@@ -90,6 +91,18 @@ impl<'a> Kind<'a> {
     fn clear_of_haze(&self, each: f64) -> impl Iterator<Item = &Condition<'a>> {
         let clear = move |k: &&Condition| k.x() * each >= HAZE / CLOSE;
         self.conditions.iter().filter(clear)
+    }
+
+    /// The memory of so many is many times the process's own pages, by the flags alone: of a thread a page at
+    /// the least and how deep it was, of a task a unit of the runtime's and what it holds.
+    fn surely_clear(&self, p: &Params, k: &Condition) -> bool {
+        let least = match self.arm {
+            Arm::Thread => PAGE,
+            Arm::DeepThread => p.depth.f(),
+            Arm::Inline => buffer(p),
+            _ => 128.0,
+        };
+        k.x() * least >= HAZE / CLOSE
     }
 
     /// What the kernel keeps for one more. A task is nothing that the kernel knows of: of what it
@@ -210,9 +223,17 @@ impl<'a> Known<'a> {
     }
 }
 
+/// Whether a condition has held as many as it is named after: where the machine stopped before, it tells
+/// nothing of them.
+fn all_held(k: &Condition, p: &Params) -> bool {
+    let number = Some(asked(p, k));
+    k.trials().iter().all(|t| t.gauge("number") == number)
+}
+
 /// What each takes of something at one number, in bytes.
-fn at(k: &Condition, gauge: &str) -> Option<Estimate> {
-    k.estimate(|t| Some(t.gauges.get(gauge)? / t.gauges.get("number").filter(|n| **n > 0.0)?))
+fn at(k: &Condition, p: &Params, gauge: &str) -> Option<Estimate> {
+    let each = k.estimate(|t| Some(t.gauge(gauge)? / asked(p, k)));
+    each.filter(|_| all_held(k, p))
 }
 
 /// "50,000 threads".
@@ -351,7 +372,7 @@ impl Claims<'_, '_> {
         let cases = self.tasks().flat_map(|k| {
             let case = |(i, condition): (usize, &Condition)| {
                 let predicted = self.known?.heap(k.arm, k.future_beside(i)?);
-                let measured = at(condition, "heap_b");
+                let measured = at(condition, self.p, "heap_b");
                 Some(Case::share(
                     held(condition, &name(k.arm, self.p)),
                     predicted,
@@ -370,7 +391,8 @@ impl Claims<'_, '_> {
         let cases = self.tasks().flat_map(|k| {
             let case = |(i, condition): (usize, &Condition)| {
                 let (known, future) = (self.known?, k.future_beside(i)?);
-                if condition.x() * known.heap(k.arm, future).value < HAZE / CLOSE {
+                let clear = condition.x() * known.heap(k.arm, future).value >= HAZE / CLOSE;
+                if !clear && !k.surely_clear(self.p, condition) {
                     return None;
                 }
                 let name = held(condition, &name(k.arm, self.p));
@@ -382,7 +404,7 @@ impl Claims<'_, '_> {
                 Some(Case::new(
                     name,
                     predicted,
-                    at(condition, "resident_b"),
+                    at(condition, self.p, "resident_b").filter(|_| clear),
                     tolerance,
                 ))
             };
@@ -397,7 +419,7 @@ impl Claims<'_, '_> {
         let shallow = self
             .kind(Arm::Thread)
             .largest()
-            .and_then(|k| at(k, "resident_b"));
+            .and_then(|k| at(k, self.p, "resident_b"));
         let (depth, deep) = (self.p.depth.f(), self.kind(Arm::DeepThread));
         let cases = deep.clear_of_haze(depth).filter_map(|k| {
             let predicted = Given::from(shallow?) + depth;
@@ -405,7 +427,7 @@ impl Claims<'_, '_> {
             Some(Case::new(
                 held(k, "thread"),
                 predicted,
-                at(k, "resident_b"),
+                at(k, self.p, "resident_b"),
                 tolerance,
             ))
         });
@@ -432,7 +454,7 @@ impl Claims<'_, '_> {
             .map(|k| (k.x(), format!("a stack of {}", bytes(k.x())), k));
         let all = usual.chain(others).map(|(stack, name, k)| {
             let (predicted, tolerance) = case(stack, k);
-            Case::new(name, predicted, at(k, gauge), tolerance)
+            Case::new(name, predicted, at(k, self.p, gauge), tolerance)
         });
         all.collect()
     }
@@ -446,7 +468,7 @@ impl Claims<'_, '_> {
     fn page_tables(&self) -> Claim {
         let cases = self.by_stack("page_tables_b", PAGE, |stack, k| {
             let predicted = page_tables(stack + GUARDS);
-            let number = self.held_by(k);
+            let number = asked(self.p, k);
             (predicted, 0.03 * predicted + 4.0 * PAGE / number)
         });
         Law::counted("the page tables of a thread are a page for each 2 MB of addresses in which it touches something, and its share of those above", "bytes")
@@ -454,24 +476,22 @@ impl Claims<'_, '_> {
             .near(cases)
     }
 
-    /// How many threads a condition has.
-    fn held_by(&self, k: &Condition) -> f64 {
-        match k.series() {
-            "stack" => self.p.threads.div_ceil(4) as f64,
-            _ => k.x(),
-        }
-    }
-
     fn whatever_stack(&self) -> Claim {
         let usual = self
             .kind(Arm::Thread)
             .largest()
-            .and_then(|k| at(k, "resident_b"));
+            .and_then(|k| at(k, self.p, "resident_b"));
         let cases = self.stacks.iter().filter_map(|k| {
-            let number = self.held_by(k);
-            let (name, measured) = (format!("a stack of {}", bytes(k.x())), at(k, "resident_b"));
-            let usual = usual.filter(|usual| number * usual.value >= HAZE / CLOSE)?;
-            Some(Case::share(name, usual, measured, CLOSE))
+            let number = asked(self.p, k);
+            let name = format!("a stack of {}", bytes(k.x()));
+            match usual.filter(|usual| number * usual.value >= HAZE / CLOSE) {
+                Some(usual) => {
+                    let measured = at(k, self.p, "resident_b");
+                    Some(Case::share(name, usual, measured, CLOSE))
+                }
+                // A page each is what they touch at the least.
+                None => (number * PAGE >= HAZE / CLOSE).then(|| Case::exact(name, f64::NAN, None)),
+            }
         });
         Law::counted(
             "a thread's resident memory does not depend on the stack it asked for",
@@ -487,7 +507,7 @@ impl Claims<'_, '_> {
             Case::share(
                 held(k, "thread"),
                 KERNEL_STACK,
-                at(k, "kernel_stacks_b"),
+                at(k, self.p, "kernel_stacks_b"),
                 CLOSE,
             )
         });
@@ -498,8 +518,10 @@ impl Claims<'_, '_> {
 
     fn connections(&self) -> Claim {
         let sockets = self.kind(Arm::Socket).clear_of_haze(2.0 * AN_END);
-        let cases =
-            sockets.map(|k| Case::exact(held(k, "connection"), 2.0 * AN_END, at(k, "slab_b")));
+        let cases = sockets.map(|k| {
+            let slab = at(k, self.p, "slab_b");
+            Case::exact(held(k, "connection"), 2.0 * AN_END, slab)
+        });
         Law::counted("a connection takes 5 KB and more in the kernel, over both ends: a socket of 2 KB and more for either, its inode, its file", "bytes")
             .at_least(cases)
     }
@@ -513,7 +535,8 @@ impl Claims<'_, '_> {
                 Some(time(task)? / time(thread)?)
             });
             let name = format!("{} tasks, {}", thousands(task.x()), held(thread, "thread"));
-            Case::exact(name, SWIFT, share)
+            let all = all_held(task, self.p) && all_held(thread, self.p);
+            Case::exact(name, SWIFT, share.filter(|_| all))
         });
         Law::new(
             "a task starts in a tenth of a thread's time or less: a thread makes what a task makes, and asks the kernel for the rest",
@@ -536,14 +559,12 @@ impl Claims<'_, '_> {
                     .map(Condition::origin)
                     .fold(Origin::default(), Origin::and);
                 let tolerance = CLOSE * predicted + HAZE;
-                // What the machine stopped before held fewer.
-                let all = |t: &Trial| t.gauges.get("number") == Some(&number.x());
-                let held_all = number.trials().iter().any(all);
-                let measured =
-                    number.estimate(|t| t.gauges.get("resident_b").copied().filter(|_| all(t)));
+                let clear = predicted >= HAZE / CLOSE;
+                let measured = number.gauge("resident_b");
+                let measured = measured.filter(|_| clear && all_held(number, self.p));
                 let name = held(number, &name(k.arm, self.p));
                 let case = Case::new(name, Given::new(predicted, from), measured, tolerance);
-                (held_all && predicted >= HAZE / CLOSE).then(|| case.scaled(1.0 / MB))
+                (clear || k.surely_clear(self.p, number)).then(|| case.scaled(1.0 / MB))
             };
             k.conditions.iter().filter_map(case)
         });
@@ -667,7 +688,7 @@ fn stack_table(p: &Params, kinds: &[Kind], stacks: &[Condition]) -> Table {
     let gauges = ["virtual_b", "resident_b", "page_tables_b"];
     let mut rows: Vec<(f64, [Option<Estimate>; 3])> = stacks
         .iter()
-        .map(|k| (k.x(), gauges.map(|g| at(k, g))))
+        .map(|k| (k.x(), gauges.map(|g| at(k, p, g))))
         .collect();
     rows.push((p.stack.f(), gauges.map(|g| thread.each(g))));
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -48,7 +48,7 @@ use super::{
 const WAVE: usize = 64;
 
 /// Echoes of a trial that are drawn, at most.
-const DRAWN: usize = 3000;
+pub(super) const DRAWN: usize = 3000;
 
 /// Who comes, and what they do.
 #[derive(Clone, Debug)]

@@ -49,6 +49,15 @@ impl Freeze {
         }
     }
 
+    /// How many are due over all services.
+    pub(super) fn requests(&self) -> usize {
+        self.systems * self.of_a_service()
+    }
+
+    fn of_a_service(&self) -> usize {
+        (self.window.as_secs_f64() * self.rate) as usize
+    }
+
     fn frozen(&self, begin: Instant) -> (Instant, Instant) {
         let from = begin + self.window.mul_f64(BEFORE);
         (from, from + self.lasts)
@@ -56,7 +65,7 @@ impl Freeze {
 
     /// Requests of one service: when each is due, and how long it takes.
     fn schedule(&self, system: usize) -> Vec<(Duration, Duration)> {
-        let n = (self.window.as_secs_f64() * self.rate) as usize;
+        let n = self.of_a_service();
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed.wrapping_add((system as u64) << 32));
         (0..n)
             .map(|i| {

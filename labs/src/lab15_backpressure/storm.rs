@@ -108,6 +108,27 @@ impl Storm {
         self.systems as f64 * capacity * came * (1 + self.p.retries) as f64
     }
 
+    /// What all workers can do in a second.
+    pub(super) fn capacity(&self) -> f64 {
+        self.systems as f64 * self.p.workers as f64 / self.p.service.s()
+    }
+
+    /// Requests that come over all services, on average.
+    pub(super) fn expected(&self, remedy: Remedy) -> f64 {
+        let away = if remedy == Remedy::Away {
+            self.away.1 - self.away.0
+        } else {
+            0.0
+        };
+        let surge = self.p.surge_for.s();
+        self.capacity() * (self.p.surge * surge + self.p.calm * (self.end - surge - away))
+    }
+
+    /// How long the answers of a point of the curve are counted.
+    pub(super) fn bin(&self) -> f64 {
+        self.p.deadline.s() / 3.0
+    }
+
     /// Stretches of arrivals to compare: before, while it is down, and at the end.
     pub(super) fn stretches(&self) -> [(&'static str, (f64, f64)); 3] {
         let t = self.p.deadline.s();
@@ -294,7 +315,7 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
         }
     }
     // Answers in time per stretch of a third of a deadline, as shares of the capacity.
-    let bin = storm.p.deadline.s() / 3.0;
+    let bin = storm.bin();
     let mut counts = vec![0.0; (storm.end / bin) as usize];
     for done in all().filter(|d| d.outcome == Outcome::Ok) {
         if let Some(count) = counts.get_mut((done.ended / bin) as usize) {

@@ -40,11 +40,13 @@ const CHUNK: usize = 32 << 10;
 const PIECE: usize = 64 << 10;
 /// Meetings at the start that do not count, and those that do.
 const EARLY: usize = 8;
-const MEETINGS: usize = 48;
+pub const MEETINGS: usize = 48;
 
 /// Chunks that stand for a payload, and how often they go through.
 const CHUNKS: usize = 16;
 const ROUNDS: usize = 4;
+/// Bytes that go through at the least, of a payload that has more.
+pub const STAND_FOR_ALL: usize = CHUNKS * CHUNK;
 
 /// How often to measure: for so long, but at least and at most so often.
 #[derive(Clone, Copy)]

@@ -18,6 +18,8 @@ const SLEEPY: f64 = 0.5;
 const PIPE: f64 = 65536.0;
 /// Bytes of a page, nearly everywhere.
 const PAGE: f64 = 4096.0;
+/// Bytes that take longer to pass over than to wake somebody: some 50 µs, at 20 GB/s.
+const LONG: f64 = 1_048_576.0;
 /// Medians of many hand-overs, of which a stall holds up one: it explains its share of the window, not
 /// its length.
 const BYTES: Disturbed = Disturbed::Either(Resource::Memory);
@@ -62,11 +64,12 @@ impl Way {
         }
     }
 
-    /// Copies that follow one another, at the least.
-    fn copies(self) -> f64 {
+    /// How often each byte is passed over: once by the consumer, and twice for each copy.
+    fn passes(self) -> f64 {
         match self {
-            Way::Arc | Way::Kept => 0.0,
-            _ => 1.0,
+            Way::Arc | Way::Kept => 1.0,
+            Way::Clone | Way::Copied | Way::Fresh => 3.0,
+            Way::Pipe | Way::Wide | Way::Unix | Way::Tcp => 5.0,
         }
     }
 
@@ -185,21 +188,15 @@ impl<'a> Beside<'a> {
         }
     }
 
-    /// Where bytes matter more than waking up, so that their law can be seen.
+    /// Where bytes matter more than waking up, so that their law can be seen: by their size alone, or a
+    /// condition that is slow for another reason would be no case.
     fn is_long(&self) -> bool {
-        self.outweighs(1.0)
+        self.way.passes() * self.bytes() >= LONG
     }
 
     /// Where waking up is no tenth of it.
     fn is_all_bytes(&self) -> bool {
-        self.outweighs(10.0)
-    }
-
-    fn outweighs(&self, times: f64) -> bool {
-        let passes =
-            |m: &Trial| Some(self.way.copies() * m.gauge("copy_s")? + m.gauge(self.way.pass())?);
-        let passes = self.machine.estimate(passes);
-        passes.is_some_and(|e| e.value > times * self.empty.value)
+        self.way.passes() * self.bytes() >= 10.0 * LONG
     }
 
     /// How often the consumer of a pipe reads: once for each filling, the frame before it included.

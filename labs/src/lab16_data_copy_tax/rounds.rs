@@ -5,6 +5,9 @@ use lab_kit::{prelude::*, record::Latency, stats::median};
 
 use super::{HandOver, Params, payload};
 
+/// Most hand-overs of a trial.
+pub const MOST: u64 = 1_000_000;
+
 /// Writes a payload and hands it over, again and again, and looks at every answer.
 pub fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
     // Numbers that no other trial has: what an earlier one left behind is seen.
@@ -32,7 +35,7 @@ pub fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
     let before = way.spent()?;
     let start = Instant::now();
     while books.offered < p.least as u64
-        || (start.elapsed() < p.window.duration() && books.offered < 1_000_000)
+        || (start.elapsed() < p.window.duration() && books.offered < MOST)
     {
         let (wrote, took, read_ns, right) = once(&mut way)?;
         books.offered += 1;

@@ -8,7 +8,7 @@ use lab_kit::{
     theory::{Fit, Usl, amdahl::amdahl},
 };
 
-use super::{Params, bound, programs::Program};
+use super::{Params, SLICES, bound, programs::Program};
 
 /// How closely speed-ups follow the processors' worth of work: a processor's clock changes with load
 /// and heat.
@@ -57,6 +57,16 @@ impl<'a> Way<'a> {
     /// Over one thread alone, from the same trials.
     fn speed_up(&self, k: &Condition) -> Option<Estimate> {
         k.estimate(|t| self.faster(t))
+    }
+
+    /// The same where it is to be small: as the median slice has it, or all of the trial, whichever is more.
+    fn no_faster(&self, p: &Params, k: &Condition) -> Option<Estimate> {
+        // One thread alone counts before and after, for a quarter of a window each and what is cast off.
+        let alone = 2.0 * (1.0 + 1.0 / f64::from(SLICES)) * p.window.s() / 4.0;
+        k.estimate(|t| {
+            let mean = t.gauge("updates")? / (t.wall_s - alone).max(f64::MIN_POSITIVE);
+            Some(t.gauge("per_s")?.max(mean) / t.gauge("alone_per_s")?)
+        })
     }
 
     /// Where nobody meets anybody, the best slice of all threads is compared with the best of one:
@@ -185,7 +195,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         width: &width,
     };
     let mut claims = counts(view);
-    claims.extend(speeds(view));
+    claims.extend(speeds(p, view));
     claims.extend(hangs(view));
     let mut figures = vec![rates(view), scaling(view), inside(p, view)];
     if !view.programs.is_empty() {
@@ -222,10 +232,13 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 fn counts(view: &View) -> Vec<Claim> {
     let [racy, safe @ ..] = &view.ways;
     let named = |way: &Way, k: &Condition| format!("{}, {} threads", way.name, k.x());
+    // Who was let do nothing shows nothing.
+    let made = |k: &Condition, name: &str| k.total(|t| t.gauge(name)).filter(|n| n.value > 0.0);
     let all_there = safe.iter().flat_map(|way| {
         way.points.iter().map(move |k| {
             let missing = k.total(|t| lost(t).map(|(all, alone)| all + alone));
-            Case::exact(named(way, k), 0.0, missing)
+            let made = made(k, "updates").and(made(k, "alone_updates"));
+            Case::exact(named(way, k), 0.0, made.and(missing))
         })
     });
     let some_lost = racy.several().map(|k| {
@@ -234,7 +247,8 @@ fn counts(view: &View) -> Vec<Claim> {
     });
     let alone = racy.points.iter().map(|k| {
         let missing = k.total(|t| lost(t).map(|(_, alone)| alone));
-        Case::exact(format!("beside {} threads", k.x()), 0.0, missing)
+        let made = made(k, "alone_updates");
+        Case::exact(format!("beside {} threads", k.x()), 0.0, made.and(missing))
     });
     let apart = (view.cores < 2).then(|| "on one processor threads rarely meet".into());
     vec![
@@ -260,7 +274,7 @@ fn counts(view: &View) -> Vec<Claim> {
 }
 
 /// Claims of speed-ups.
-fn speeds(view: &View) -> Vec<Claim> {
+fn speeds(p: &Params, view: &View) -> Vec<Claim> {
     let [_, atomic, mutex, rwlock, adjacent, padded, _] = &view.ways;
     let named = |k: &Condition| format!("{} threads", k.x());
     let times = |text: &str| Law::new(text, "times one thread", FASTER);
@@ -291,7 +305,7 @@ fn speeds(view: &View) -> Vec<Claim> {
         ),
     ] {
         let several = way.several();
-        let cases = several.map(|k| Case::exact(named(k), 1.0, way.speed_up(k)));
+        let cases = several.map(|k| Case::exact(named(k), 1.0, way.no_faster(p, k)));
         claims.push(times(text).at_most(cases));
     }
     let locked = view.locked().into_iter().map(|(share, n, k)| {
@@ -310,10 +324,11 @@ fn speeds(view: &View) -> Vec<Claim> {
 /// Claims of programs that hang.
 fn hangs(view: &View) -> Vec<Claim> {
     let cases = |wrong: bool| {
-        let kind = view.programs.iter();
-        let kind = kind.filter(move |(program, _)| program.wrong() == wrong);
-        kind.map(move |(program, k)| {
-            let hung = k.every(|t| t.gauge("hung"));
+        let kind = Program::value_variants().iter();
+        let kind = kind.filter(move |program| program.wrong() == wrong);
+        kind.map(move |program| {
+            let k = view.programs.iter().find(|(p, _)| p == program);
+            let hung = k.and_then(|(_, k)| k.every(|t| t.gauge("hung")));
             Case::exact(program.title(), if wrong { 1.0 } else { 0.0 }, hung)
         })
     };

@@ -38,7 +38,7 @@ pub enum Program {
 
 /// Worker threads of the multi-thread runtime that hangs, and tasks that want its lock: more.
 const WORKERS: usize = 2;
-const REQUESTS: usize = 4;
+pub(super) const REQUESTS: usize = 4;
 
 impl Program {
     pub(super) fn series(self) -> String {

@@ -13,7 +13,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 /// Words on a line.
-const WORDS_A_LINE: usize = 12;
+pub(super) const WORDS_A_LINE: usize = 12;
 
 /// How a text is made: the word of rank r comes up with probability proportional to `r^-exponent`
 /// (Zipf 1949).

@@ -18,10 +18,10 @@ use timely::communication::allocator::zero_copy::{
 };
 
 /// How much is written at a time to a wire that has a bandwidth.
-const PART: usize = 1 << 16;
+pub(super) const PART: usize = 1 << 16;
 
 /// How late a sleep may end.
-const LATE: Duration = Duration::from_millis(5);
+pub(super) const LATE: Duration = Duration::from_millis(5);
 
 /// What a process has sent over all its wires.
 #[derive(Debug, Default)]

@@ -110,6 +110,9 @@ enum Command {
         /// Print JSON: what refuted each claim
         #[arg(long)]
         json: bool,
+        /// Alter nothing else, and print what no claim asks for
+        #[arg(long)]
+        unread: bool,
     },
     /// Measures whether this machine is fit to measure
     Doctor {
@@ -248,7 +251,7 @@ pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode 
         Some(Command::Charts { dir }) => show::charts(syllabus, &dir),
         Some(Command::Report { dir }) => show::report(syllabus, &dir),
         Some(Command::Verdicts { dir, json, check }) => show::verdicts(syllabus, &dir, json, check),
-        Some(Command::Prove { dirs, json }) => show::prove(syllabus, &dirs, json),
+        Some(Command::Prove { dirs, json, unread }) => show::prove(syllabus, &dirs, json, unread),
         Some(Command::Doctor { json }) => show::doctor(json),
         Some(Command::Splice { file, dir, check }) => splice::run(syllabus, &file, &dir, check),
         Some(Command::Schema) => pretty(&crate::store::schema()),

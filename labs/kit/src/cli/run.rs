@@ -17,7 +17,7 @@ use crate::{
     claim::Verdict,
     host::Host,
     http,
-    lab::{Card, Experiment, Measure, Prepared},
+    lab::{self, Card, Experiment, Measure, Prepared},
     limits, more,
     needs::{self, Extent, Needs},
     os,
@@ -355,6 +355,7 @@ impl Bench {
         let card = lab.card();
         let common = self.common.clone();
         let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
+        prepared.ready.clone().map_err(Failed::Usage)?;
         let needs = common.needs(card, &prepared);
         common.in_time(card, &needs)?;
         if let Some(why) = needs.too_large(card) {
@@ -469,7 +470,10 @@ impl Bench {
         };
         let stop = self.stop.clone();
         let done = stop.measuring(rescue, || {
-            self.until_decided(lab, &mut session, &blank, &measure)
+            let work = || self.until_decided(lab, &mut session, &blank, &measure);
+            let done = catch_unwind(AssertUnwindSafe(work));
+            // Mostly the system refuses a thread.
+            done.unwrap_or_else(|why| Err(anyhow!("the run broke off: {}", lab::reason(&*why))))
         });
         // What fails while everything stops is part of the end, and takes nothing with it.
         if let Err(error) = done

@@ -248,7 +248,12 @@ pub(super) fn verdicts(
     whole(sound)
 }
 
-pub(super) fn prove(syllabus: &[&'static dyn Experiment], dirs: &[PathBuf], json: bool) -> Outcome {
+pub(super) fn prove(
+    syllabus: &[&'static dyn Experiment],
+    dirs: &[PathBuf],
+    json: bool,
+    unread: bool,
+) -> Outcome {
     let (mut proofs, mut sound) = (Vec::new(), true);
     for dir in dirs {
         let (entries, whole) = entries(syllabus, dir)?;
@@ -260,6 +265,14 @@ pub(super) fn prove(syllabus: &[&'static dyn Experiment], dirs: &[PathBuf], json
                 Some((*lab, e.record))
             })
             .collect();
+        if unread {
+            for (lab, record) in &labs {
+                for (series, names) in prove::unread(*lab, record) {
+                    print(format!("{} {series}: {}\n", record.lab, names.join(", ")))?;
+                }
+            }
+            continue;
+        }
         let found = prove::all(&labs);
         if !json {
             let table = prove::table(&found);
