@@ -264,12 +264,13 @@ impl View<'_> {
     fn settles(&self) -> Claim {
         let predicted = self.c * (1.0 + self.p.late) / 2.0;
         let tolerance = 2.0 * self.tick() * predicted + 1.0;
-        // The mean of a limit that jumps to and fro may be the same.
+        // The mean of a limit that jumps to and fro may be the same, and is none of a saw.
         let saw = self.c - 2.0 * tolerance..=self.c * self.p.late + 2.0 * tolerance;
         let in_saw = |t: &Trial| settled(t).is_none_or(|l| l.iter().all(|l| saw.contains(l)));
         let cases = self.adaptive.iter().map(|k| {
             let limit = k.estimate(settled_limit);
-            let limit = limit.filter(|_| k.trials().iter().all(in_saw));
+            let agrees = |l: &Estimate| (l.value - predicted).abs() <= tolerance;
+            let limit = limit.filter(|l| !agrees(l) || k.trials().iter().all(in_saw));
             Case::new(format!("from {}", k.x()), predicted, limit, tolerance)
         });
         let text = "the adaptive limit settles in a saw between c and as many as make answers late, on average c times (1 + late)/2, from wherever it starts";

@@ -242,7 +242,8 @@ fn counts(view: &View) -> Vec<Claim> {
         })
     });
     let some_lost = racy.several().map(|k| {
-        let missing = k.total(|t| lost(t).map(|(all, _)| all));
+        // Too many are none lost.
+        let missing = k.total(|t| lost(t).map(|(all, _)| all.max(0.0)));
         Case::exact(named(racy, k), 1.0, missing)
     });
     let alone = racy.points.iter().map(|k| {
