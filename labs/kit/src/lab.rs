@@ -334,7 +334,7 @@ pub struct Prepared {
     /// The flags as stored in the record.
     pub params: serde_json::Value,
     /// Whether this machine has what it takes; the sentence for the user.
-    pub ready: Result<(), String>,
+    pub ready: Box<dyn Fn() -> Result<(), String>>,
     /// What running it needs.
     pub needs: Box<dyn Fn(&Extent) -> Needs>,
     /// Runs the experiment.
@@ -393,11 +393,11 @@ impl<L: Lab> Experiment for Erased<L> {
         L::check(&params)?;
         let stored = serde_json::to_value(&params).map_err(|e| e.to_string())?;
         let params = Rc::new(params);
-        let same = params.clone();
+        let [for_ready, for_needs] = [params.clone(), params.clone()];
         Ok(Prepared {
             params: stored,
-            ready: L::ready(&params),
-            needs: Box::new(move |extent| L::needs(&same, extent)),
+            ready: Box::new(move || L::ready(&for_ready)),
+            needs: Box::new(move |extent| L::needs(&for_needs, extent)),
             measure: Box::new(move |session| L::measure(&params, session)),
         })
     }

@@ -1,6 +1,9 @@
 //! What a trial of a condition is, whatever theory says of it.
 
-use lab_kit::{accounts::ensure, prelude::*};
+use lab_kit::{
+    accounts::{ensure, gauge},
+    prelude::*,
+};
 
 use super::{ARMS, Params, Work};
 
@@ -24,15 +27,14 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     let Some((items, threads, cost, work)) = planned(p, at.series(), at.x()) else {
         return Ok(());
     };
-    let gauge = |name: &str| t.gauge(name).ok_or_else(|| format!("{name} is missing"));
-    let done = gauge("items")?;
+    let done = gauge(t, "items")?;
     ensure(done == items as f64, || {
         format!("{done} items of {items} are done")
     })?;
     if cost == 0.0 {
         return Ok(());
     }
-    let each = gauge("process_s")?;
+    let each = gauge(t, "process_s")?;
     // A sleep never ends early; a processor may have become quicker than it was.
     let least = match work {
         Work::Sleep => 0.999 * cost,

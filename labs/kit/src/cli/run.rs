@@ -355,7 +355,7 @@ impl Bench {
         let card = lab.card();
         let common = self.common.clone();
         let prepared = lab.prepare(matches).map_err(Failed::Usage)?;
-        prepared.ready.clone().map_err(Failed::Usage)?;
+        (prepared.ready)().map_err(Failed::Usage)?;
         let needs = common.needs(card, &prepared);
         common.in_time(card, &needs)?;
         if let Some(why) = needs.too_large(card) {

@@ -68,6 +68,7 @@ fn refused(port: u16, request: &Request) -> Option<&'static str> {
     None
 }
 
+/// True for a body that says itself that it is larger than any form.
 fn promises_too_much(request: &Request) -> bool {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
