@@ -148,6 +148,11 @@ impl Trial {
         self.gauges.get(name).copied()
     }
 
+    /// Values over time; none where the lab did not write them down.
+    pub fn trace(&self, name: &str) -> &[(f64, f64)] {
+        self.traces.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// True when every offered request has exactly one fate.
     pub fn books_close(&self) -> bool {
         let fates = [

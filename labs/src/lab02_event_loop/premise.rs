@@ -76,7 +76,7 @@ fn busy(p: &Params, at: &Condition, t: &Trial, tasks: usize) -> Result<(), Strin
 /// The heart beat as long as it was watched, the longest gap is that between two beats, and a gap is the time
 /// from one beat to the next.
 fn beats(p: &Params, t: &Trial) -> Result<(), String> {
-    let beats = t.traces.get("beats").map_or(&[][..], Vec::as_slice);
+    let beats = t.trace("beats");
     let (Some((first, _)), Some((last, _))) = (beats.first(), beats.last()) else {
         return Err("the heart did not beat".into());
     };

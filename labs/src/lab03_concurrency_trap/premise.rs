@@ -181,7 +181,7 @@ fn recovery(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(whole || strained(t, p.timeout.s()), || {
         format!("{:.0} of a burst of {burst} came", came.unwrap_or(0.0))
     })?;
-    let drawn = t.traces.get("latency_s").map_or(&[][..], Vec::as_slice);
+    let drawn = t.trace("latency_s");
     ensure(drawn.len() as u64 == t.ok, || {
         format!("{} latencies of {} answers", drawn.len(), t.ok)
     })?;

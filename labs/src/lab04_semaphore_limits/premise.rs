@@ -94,7 +94,7 @@ fn answers(t: &Trial) -> Result<(), String> {
 /// A value of the limit for each request, from where it starts, at times within the trial. Once it has fallen it
 /// grows by one a round; that two threads write it down in turns changes few of these steps.
 fn adaptive(t: &Trial, start: f64) -> Result<(), String> {
-    let limits = t.traces.get("limit").map_or(&[][..], Vec::as_slice);
+    let limits = t.trace("limit");
     ensure(limits.len() as u64 == t.offered, || {
         format!("{} limits of {} requests", limits.len(), t.offered)
     })?;

@@ -98,7 +98,7 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
         let (all, inside) = (gauge(t, when.0)?, gauge(t, when.1)?);
         ensure(inside <= all, || format!("{} is {inside} of {all}", when.1))?;
     }
-    let bins = t.traces.get("arrivals").map_or(&[][..], |bins| bins);
+    let bins = t.trace("arrivals");
     let begin = gauge(t, "down_at_s")? - LEAD.as_secs_f64();
     let on_time = |(i, (at, _)): (usize, &(f64, f64))| (at - begin - i as f64 * bin).abs() < 1e-4;
     ensure(bins.iter().enumerate().all(on_time), || {

@@ -1,7 +1,7 @@
 //! What a trial of a condition is, whatever theory says of it.
 
 use lab_kit::{
-    accounts::{Fate, ensure},
+    accounts::{self, Fate, ensure},
     prelude::*,
     record::Span,
 };
@@ -32,9 +32,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// A count that must be this one; what was not counted is not wrong.
 fn equal(what: &str, is: Option<f64>, due: f64) -> Result<(), String> {
-    ensure(is.is_none_or(|is| (is - due).abs() < 0.5), || {
-        format!("{} {what}, where {due} should be", is.unwrap_or_default())
-    })
+    accounts::equal(what, is.unwrap_or(due), due)
 }
 
 /// Three fetches for each answer, some of them twice, and what is said of slow ones agrees.
@@ -172,7 +170,7 @@ fn order(p: &Params, arm: &str, t: &Trial) -> Result<(), String> {
         .all(|worker| apart(of(worker).collect()));
     ensure(alone, || "a worker inferred two texts at once".into())?;
     // What the service had sent, as somebody saw it.
-    let answered = t.traces.get("answered").map_or(&[][..], |seen| seen);
+    let answered = t.trace("answered");
     let rises = answered.windows(2).all(|pair| pair[0].1 < pair[1].1);
     let most = answered.last().map_or(0.0, |(_, n)| *n);
     ensure(rises && most <= 3.0, || {

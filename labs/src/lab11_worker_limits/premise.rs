@@ -1,7 +1,7 @@
 //! What a trial of a condition is, whatever theory says of it.
 
 use lab_kit::{
-    accounts::{ensure, gauge},
+    accounts::{self, ensure, gauge},
     prelude::*,
 };
 
@@ -20,9 +20,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 }
 
 fn equal(what: &str, is: Option<f64>, due: f64) -> Result<(), String> {
-    ensure(is.is_none_or(|is| (is - due).abs() < 0.5), || {
-        format!("{} {what}, where {due} should be", is.unwrap_or_default())
-    })
+    accounts::equal(what, is.unwrap_or(due), due)
 }
 
 /// Whole items, two windows of them or two for each worker.

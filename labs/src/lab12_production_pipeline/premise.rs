@@ -146,7 +146,7 @@ fn spans(p: &Params, t: &Trial) -> Result<(), String> {
 
 /// What was done at each kill is there afterwards, and in the end all is done.
 fn killed(p: &Params, t: &Trial) -> Result<(), String> {
-    let trace = |name: &str| t.traces.get(name).map_or(&[][..], |points| points);
+    let trace = |name: &str| t.trace(name);
     let (done, kills) = (trace("done"), trace("killed"));
     equal("kills", gauge(t, "kills")?, kills.len() as f64)?;
     let rises = |points: &[(f64, f64)]| {
@@ -172,7 +172,7 @@ fn killed(p: &Params, t: &Trial) -> Result<(), String> {
 /// Whether it was killed as often as the flags ask for, each time before all was done: a quick pipeline may be
 /// done before that.
 pub(super) fn killed_on_its_way(p: &Params, t: &Trial) -> bool {
-    let kills = t.traces.get("killed").map_or(&[][..], |kills| kills);
+    let kills = t.trace("killed");
     kills.len() == p.kills && kills.iter().all(|(_, done)| *done < p.items as f64)
 }
 
@@ -182,7 +182,7 @@ fn locked(p: &Params, t: &Trial) -> Result<(), String> {
         format!("{:.3} s, and the lock is held for {}", t.wall_s, p.lock)
     })?;
     let longest = gauge(t, "longest_gap_s")?;
-    let beats = t.traces.get("beats").map_or(&[][..], |beats| beats);
+    let beats = t.trace("beats");
     let last = beats.last().map_or(0.0, |(_, longest)| *longest);
     let gaps = beats.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let seen = gaps.fold(0.0, f64::max);

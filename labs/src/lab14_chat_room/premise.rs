@@ -90,7 +90,7 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
 
 /// Where each echo is drawn, their mean is that of the latencies.
 fn drawn(t: &Trial) -> Result<(), String> {
-    let echoes = t.traces.get("echoes").map_or(&[][..], Vec::as_slice);
+    let echoes = t.trace("echoes");
     let all = t.offered <= DRAWN as u64;
     let (n, ok) = (echoes.len() as u64, t.ok);
     ensure(if all { n == ok } else { n <= ok }, || {

@@ -58,10 +58,6 @@ fn alike(what: &str, is: f64, due: f64) -> Result<(), String> {
     })
 }
 
-fn trace<'a>(t: &'a Trial, name: &str) -> &'a [(f64, f64)] {
-    t.traces.get(name).map_or(&[], |points| points)
-}
-
 /// The shop is one of those that were asked for: its seed decides only what is left to chance.
 fn shop(p: &Params, products: usize, t: &Trial) -> Result<(), String> {
     let of = |name: &str| gauge(t, name);
@@ -134,7 +130,7 @@ fn busy(p: &Params, t: &Trial) -> Result<(), String> {
         alike(name, of(name)?, work / (width * t.wall_s))?;
         at_most(name, of(name)?, 1.0 + 0.02)?;
     }
-    let most = trace(t, "in_flight").iter().map(|(_, n)| *n);
+    let most = t.trace("in_flight").iter().map(|(_, n)| *n);
     at_most(
         "in flight",
         most.fold(of("in_flight_mean")?, f64::max),
@@ -152,7 +148,7 @@ fn busy(p: &Params, t: &Trial) -> Result<(), String> {
 /// What a crawl has in hand is bounded, and nothing is above its peak.
 fn in_hand(p: &Params, t: &Trial) -> Result<(), String> {
     let of = |name: &str| gauge(t, name);
-    let highest = |name: &str| trace(t, name).iter().map(|(_, v)| *v).fold(0.0, f64::max);
+    let highest = |name: &str| t.trace(name).iter().map(|(_, v)| *v).fold(0.0, f64::max);
     at_most("tasks in hand", of("under_way_max")?, held(p) as f64)?;
     for (name, most) in [
         ("under_way_mean", "under_way_max"),
@@ -173,7 +169,7 @@ fn in_hand(p: &Params, t: &Trial) -> Result<(), String> {
 
 /// Pages were stored within the crawl, in its middle at the rate that is said.
 fn over_time(p: &Params, t: &Trial) -> Result<(), String> {
-    let (stored, pages) = (trace(t, "stored"), gauge(t, "pages")?);
+    let (stored, pages) = (t.trace("stored"), gauge(t, "pages")?);
     let rises = |pair: &[(f64, f64)]| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1;
     ensure(stored.windows(2).all(rises), || {
         "what was stored is gone".into()
@@ -204,7 +200,7 @@ fn killed(t: &Trial) -> Result<(), String> {
     let of = |name: &str| gauge(t, name);
     let kills = of("kills")?;
     ensure(kills >= 1.0, || "nothing was killed".into())?;
-    equal("kills", kills, trace(t, "killed").len() as f64)?;
+    equal("kills", kills, t.trace("killed").len() as f64)?;
     let arrived = t.gauge("upstream_arrived").unwrap_or(f64::INFINITY);
     at_most(
         "pages and broken links",
@@ -237,7 +233,7 @@ fn stuck(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(t.wall_s >= p.stall.s(), || {
         format!("{:.3} s, and the reader is stuck for {}", t.wall_s, p.stall)
     })?;
-    let beats = trace(t, "beats");
+    let beats = t.trace("beats");
     let gaps = beats.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let first = beats.first().map_or(0.0, |(_, gap)| *gap);
     let last = beats.last().copied().unwrap_or_default();
