@@ -28,6 +28,6 @@ const CLASS: &[Extra] = &[
 
 fn main() -> std::process::ExitCode {
     let own = [lab_generator::COMMAND, lab_live::SERVE];
-    let extras = [&own, BOOK, CLASS, labs::crawl::COMMANDS].concat();
+    let extras = [&own, BOOK, CLASS, lab_crawl::COMMANDS].concat();
     lab_kit::cli::main(labs::SYLLABUS, &extras)
 }

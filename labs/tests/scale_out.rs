@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use labs::crawl::{
+use lab_crawl::{
     Page, QueueStatus, Taken, Task, TaskQueue,
     address::{ServerUrl, open_database, open_queue},
     redis::Redis,

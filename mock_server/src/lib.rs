@@ -26,9 +26,6 @@
 #![warn(missing_docs)]
 
 mod fault;
-#[cfg(test)]
-#[path = "../tests/common/fuzz.rs"]
-mod fuzz;
 mod limits;
 pub mod queue;
 mod service;

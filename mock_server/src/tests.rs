@@ -7,10 +7,10 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use crate::fuzz::fuzz;
 use crate::spec::Asked;
 use crate::upstream::{Epoch, Verdict};
 use crate::{Chance, Every, MAX_TIME, Outage, ParseError, Route, Service, Site, Spec, Tail};
+use lab_testing::fuzz;
 
 /// Specs, a field a line.
 const SPECS: &[&str] = &[

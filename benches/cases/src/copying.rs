@@ -4,11 +4,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 
-use super::{Group, case, keep};
+use lab16::payload;
 
-#[path = "../../../labs/src/lab16_data_copy_tax/payload.rs"]
-#[allow(dead_code, unused_imports, reason = "its tests are the lab's")]
-mod payload;
+use super::{Group, case, keep};
 
 /// A cache's first level, its second, its third, and none.
 const SIZES: [(&str, usize); 4] = [

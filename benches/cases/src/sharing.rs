@@ -4,19 +4,9 @@ use std::{hint::black_box, thread};
 
 use super::{Case, Group, case};
 
-#[path = "../../../labs/src/lab17_shared_state/counters.rs"]
-#[allow(dead_code, reason = "the lab does more with it")]
-mod counters;
-
-/// What the counters are made of.
-mod sync {
-    pub use std::{
-        sync::{Mutex, MutexGuard, RwLock, atomic, mpsc},
-        thread,
-    };
-}
-
-use counters::{Adjacent, Counter, FetchAdd, LoadThenStore, Locked, Messages, Padded, WriteLocked};
+use lab17::counters::{
+    Adjacent, Counter, FetchAdd, LoadThenStore, Locked, Messages, Padded, WriteLocked,
+};
 
 /// Additions by each thread: enough for the threads' own start not to matter.
 const ADDITIONS: u64 = 20_000;

@@ -1,4 +1,4 @@
-//! Code of the labs' own sources, found by what it is called, highlighted, and two ways compared.
+//! Code of the labs' own sources, cut out, highlighted, and two ways compared.
 //!
 //! The tokenizer is here because what there is weighs more than the rest of the book: `syntect` with
 //! its grammars is 4 MB of binary and a regex engine, `tree-sitter-highlight` compiles C. Rust's lexical
@@ -6,36 +6,30 @@
 
 use std::fmt::Write;
 
-use crate::page::Html;
+use crate::{page::Html, pairs::is_mark};
 
 const KEYWORDS: &str = " as async await break const continue crate dyn else enum extern false fn for if impl in \
      let loop match mod move mut pub ref return self Self static struct super trait true type unsafe \
      use where while ";
 
-/// The item, arm or statement whose first line begins with `start` (visibility and `async` do not
-/// count), with the comments and attributes above it, moved to the left margin. It ends where rustfmt
-/// closes it: at the next line of the same indentation that closes and opens nothing.
+/// The item, arm or statement below line `mark`, with the comments and attributes above it, moved to the
+/// left margin. It ends where rustfmt closes it: at the next line of the same indentation that closes and
+/// opens nothing.
 ///
-/// `None` when there is no such line, or more than one.
-pub fn item(source: &str, start: &str) -> Option<String> {
+/// `None` when there is none.
+pub fn below(source: &str, mark: usize) -> Option<String> {
     let lines: Vec<&str> = source.lines().collect();
-    let is_head = |line: &&str| {
-        let mut rest = line.trim_start();
-        for word in ["pub(super) ", "pub(crate) ", "pub ", "async "] {
-            rest = rest.strip_prefix(word).unwrap_or(rest);
-        }
-        // "fn pool" is not "fn pooled".
-        rest.strip_prefix(start).is_some_and(|after| {
-            let edge = |c: char| !(c.is_alphanumeric() || c == '_');
-            start.ends_with(edge) || after.is_empty() || after.starts_with(edge)
-        })
-    };
-    let mut heads = (0..lines.len()).filter(|i| is_head(&lines[*i]));
-    let (head, None) = (heads.next()?, heads.next()) else {
-        return None;
-    };
     let indent = |line: &str| line.len() - line.trim_start().len();
-    let depth = indent(lines[head]);
+    let depth = indent(lines.get(mark)?);
+    let first = (mark..lines.len()).find(|i| !is_mark(lines[*i]))?;
+    let above = |line: &str| {
+        let text = line.trim_start();
+        text.starts_with("//") || text.starts_with("#[")
+    };
+    let head = (first..lines.len()).find(|i| !above(lines[*i]))?;
+    if lines[first..=head].iter().any(|line| indent(line) != depth) || lines[head].is_empty() {
+        return None;
+    }
     let whole = |line: &str| line.ends_with([';', ',', '}']);
     let last = if whole(lines[head]) {
         head
@@ -49,12 +43,6 @@ pub fn item(source: &str, start: &str) -> Option<String> {
         };
         (head + 1..lines.len()).find(|i| closes(lines[*i]))?
     };
-    let above = |line: &&&str| {
-        let text = line.trim_start();
-        indent(line) == depth
-            && (text.starts_with("//") && !text.starts_with("//!") || text.starts_with("#["))
-    };
-    let first = head - lines[..head].iter().rev().take_while(above).count();
     let moved = lines[first..=last]
         .iter()
         .map(|line| line.get(depth..).unwrap_or_default());
@@ -258,23 +246,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SOURCE: &str = "//! Lesson.\n\nuse a::b;\n\n/// Wrong.\n#[inline]\npub async fn one(\n    a: u8,\n) -> u8\nwhere\n    u8: Copy,\n{\n    if a < 2 {\n        1\n    } else {\n        2\n    }\n}\n\n/// Right.\nfn one_more() -> u8 {\n    match 1 {\n        // The arm.\n        A::B => {\n            3\n        }\n        _ => 4,\n    }\n}\n";
+    const SOURCE: &str = "//! Lesson.\\n\\nuse a::b;\\n\\n// wrong: one\\n// so: a text\\n//     of two lines\\n/// Wrong.\\n#[inline]\\npub async fn one(\\n    a: u8,\\n) -> u8\\nwhere\\n    u8: Copy,\\n{\\n    if a < 2 {\\n        1\\n    } else {\\n        2\\n    }\\n}\\n\\n/// Right.\\nfn one_more() -> u8 {\\n    match 1 {\\n        // right: an arm\\n        // The arm.\\n        A::B => {\\n            3\\n        }\\n        // wrong: short\\n        _ => 4,\\n    }\\n}\\n// wrong: nothing\\n\\nfn far() {}\\n";
 
     #[test]
-    fn items_are_found_by_name_with_their_comments_and_end_where_they_end() {
-        let one = item(SOURCE, "fn one").unwrap();
+    fn items_stand_below_their_marks_with_their_comments_and_end_where_they_end() {
+        let below = |start: &str| {
+            let mut lines = SOURCE.lines();
+            below(SOURCE, lines.position(|line| line.contains(start))?)
+        };
+        let one = below("wrong: one").unwrap();
         assert!(
             one.starts_with("/// Wrong.\n#[inline]\npub async fn one("),
             "{one}"
         );
         assert!(one.ends_with("        2\n    }\n}"), "{one}");
-        let arm = item(SOURCE, "A::B =>").unwrap();
+        let arm = below("right: an arm").unwrap();
         assert_eq!(arm, "// The arm.\nA::B => {\n    3\n}");
-        assert_eq!(item(SOURCE, "_ =>").unwrap(), "_ => 4,");
-        assert_eq!(item(SOURCE, "fn on"), None);
-        assert_eq!(item(SOURCE, "fn two"), None);
-        let twice = format!("{SOURCE}\nfn one() {{}}\n");
-        assert_eq!(item(&twice, "fn one"), None);
+        assert_eq!(below("wrong: short").unwrap(), "_ => 4,");
+        assert_eq!(below("wrong: nothing"), None);
     }
 
     #[test]

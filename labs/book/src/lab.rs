@@ -8,7 +8,7 @@ use lab_kit::{
 use serde_json::Value;
 
 use crate::{
-    answers, chart, claim, code,
+    chart, claim, code,
     lesson::{self, Lesson},
     page::{self, Html, Link},
     pairs::{self, Piece},
@@ -212,10 +212,9 @@ fn measured(card: &Card, entry: Option<&Entry>) -> anyhow::Result<Html> {
 
 fn ways(card: &Card) -> anyhow::Result<Html> {
     let mut out = Html::new();
-    for pair in pairs::of(card.number) {
-        let (wrong, right) = (source(card, &pair.wrong)?, source(card, &pair.right)?);
-        let (left, after) = code::beside(&wrong, &right);
-        out.wrap("p", &lesson::inline(pair.so));
+    for pair in pairs::of(card)? {
+        let (left, after) = code::beside(&pair.wrong.code, &pair.right.code);
+        out.wrap("p", &lesson::inline(&pair.so));
         out.push(&Html::trusted(format!(
             "<div class=\"pair wide\">\n{}{}</div>\n",
             way(card, "wrong", &pair.wrong, &left),
@@ -225,27 +224,9 @@ fn ways(card: &Card) -> anyhow::Result<Html> {
     Ok(out)
 }
 
-/// The code of a piece.
-///
-/// # Errors
-/// When it is not in its file, or there more than once.
-pub(crate) fn source(card: &Card, piece: &Piece) -> anyhow::Result<String> {
-    let text = piece.file.map_or(card.source, |(_, text)| text);
-    code::item(text, piece.start).ok_or_else(|| {
-        anyhow::anyhow!(
-            "{}: its code has not exactly one \"{}\" any more (labs/book/src/pairs.rs names it)",
-            card.id(),
-            piece.start
-        )
-    })
-}
-
 fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
-    let file = match piece.file {
-        Some((file, _)) => format!("labs/src/{file}"),
-        None => format!("labs/src/{}_{}.rs", card.id(), card.name),
-    };
-    let label = lesson::inline(piece.label);
+    let file = format!("labs/{}_{}/src/{}", card.id(), card.name, piece.file);
+    let label = lesson::inline(&piece.label);
     format!(
         "<div class=\"way {class}\">\n<h3><span class=\"sign\">{}</span> {label}</h3>\n\
          <pre tabindex=\"0\" role=\"group\" aria-label=\"Code of the {class} way\"><code>{code}</code></pre>\n\
@@ -260,7 +241,7 @@ fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
 }
 
 fn questions(card: &Card, lesson: &Lesson, flags: &Value) -> Html {
-    let known = lesson::answers(&filled(answers(card.number), flags));
+    let known = lesson::answers(&filled(card.answers, flags));
     lesson
         .questions()
         .iter()

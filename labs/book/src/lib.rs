@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! - [`page`] is the layout that all pages share; everything else makes parts of pages.
-//! - [`lesson`] takes a lab's lesson apart and renders it; [`code`] finds the wrong and the right way in
-//!   the labs' own sources, by the names in [`pairs`]; [`chart`] puts a figure into a page.
+//! - [`lesson`] takes a lab's lesson apart and renders it; [`pairs`] finds the wrong and the right way in
+//!   the labs' own sources, and [`code`] shows them; [`chart`] puts a figure into a page.
 //! - `claim` shows claims; `predicted` what the reader said beside what came out.
 //! - `cover`, `lab` and `comparison` are the pages; [`site`] puts them together.
 //! - [`cli`] is the terminal and the disk.
@@ -26,20 +26,3 @@ mod predicted;
 pub mod site;
 
 pub use comparison::page as comparison_page;
-
-/// Answers to the questions of a lab's "Check yourself", as Markdown; empty for a lab without.
-pub fn answers(number: u8) -> &'static str {
-    ANSWERS
-        .get(usize::from(number).wrapping_sub(1))
-        .copied()
-        .unwrap_or_default()
-}
-
-macro_rules! answers {
-    ($($lab:literal)*) => {
-        [$(include_str!(concat!("../answers/lab", $lab, ".md"))),*]
-    };
-}
-
-/// In the order of the course, from lab01 on.
-const ANSWERS: [&str; 19] = answers!("01" "02" "03" "04" "05" "06" "07" "08" "09" "10" "11" "12" "13" "14" "15" "16" "17" "18" "19");

@@ -6,7 +6,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use lab_book::{answers, lesson::Lesson};
+use lab_book::lesson::Lesson;
 use lab_kit::{
     lab::{Card, defaults, filled},
     store,
@@ -292,7 +292,7 @@ fn sources(text: &str) -> Vec<(usize, String)> {
 fn texts(card: &Card, flags: &Value) -> [(&'static str, String); 2] {
     [
         ("lesson", card.lesson(flags)),
-        ("answers", filled(answers(card.number), flags)),
+        ("answers", filled(card.answers, flags)),
     ]
 }
 

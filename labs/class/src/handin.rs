@@ -704,7 +704,7 @@ mod tests {
             "{",
         ];
         let names = ["x.zip", "x.tar.gz", "x.tar", "lab03.json", "x"];
-        crate::fuzz::fuzz(&samples, &words, |bytes, rng| {
+        lab_testing::fuzz(&samples, &words, |bytes, rng| {
             let name = names[rand::RngExt::random_range(rng, 0..names.len())];
             let (all, end) = found(name, bytes);
             let length: usize = all.iter().map(|(_, _, text)| text.len()).sum();

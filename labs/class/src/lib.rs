@@ -18,9 +18,6 @@ use serde::Serialize;
 pub mod class;
 mod class_page;
 pub mod digest;
-#[cfg(test)]
-#[path = "../../../mock_server/tests/common/fuzz.rs"]
-mod fuzz;
 pub mod handin;
 pub mod journal;
 mod spread;

@@ -219,7 +219,9 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::{fuzz::fuzz, target::Expect};
+    use lab_testing::fuzz;
+
+    use crate::target::Expect;
 
     /// What became of an answer that came in parts of these lengths and then, perhaps, ended: how many
     /// bytes were left, whether it is complete, keeps the connection, and its outcome.

@@ -16,9 +16,6 @@
 
 mod answer;
 pub mod compare;
-#[cfg(test)]
-#[path = "../../../mock_server/tests/common/fuzz.rs"]
-mod fuzz;
 mod link;
 mod pace;
 pub mod target;

@@ -4,7 +4,7 @@
 //! that were kept up, a process that was killed. A trial of which that is not so confirms nothing, whatever
 //! the figure is.
 
-use crate::record::Trial;
+use crate::{findings::seconds, record::Trial};
 
 /// What else than success may become of what is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,40 @@ impl Fate {
 /// The sentence.
 pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// True when the machine itself may have held up what has `room_s` to spare: it stood still, or its processors
+/// had hardly time left.
+pub fn strained(t: &Trial, room_s: f64) -> bool {
+    let gauge = |name: &str| t.gauge(name).unwrap_or(0.0);
+    let busy = gauge("process_cpu_share") + gauge("others_cpu_share");
+    busy > 0.75 || gauge("stall_max_ms") / 1e3 > room_s / 2.0
+}
+
+/// Nobody gives up who has `room_s` to spare, but for one in a hundred who may be held up.
+///
+/// # Errors
+/// How many did.
+pub fn in_time(t: &Trial, room_s: f64) -> Result<(), String> {
+    let few = (t.offered as f64 / 100.0).max(1.0);
+    ensure(t.timed_out as f64 <= few || strained(t, room_s), || {
+        let (late, spare) = (t.timed_out, seconds(room_s));
+        format!("{late} of {} timed out with {spare} to spare", t.offered)
+    })
+}
+
+/// What is answered in time did not take longer than `timeout_s`, from the load's start on for a burst.
+///
+/// # Errors
+/// How long it took.
+pub fn no_longer_than(t: &Trial, timeout_s: f64) -> Result<(), String> {
+    let longest = t.latency.max_s().unwrap_or(0.0);
+    let sent_after = t.gauge("arrival_spread_s").unwrap_or(0.0);
+    let most = timeout_s * 1.1 + 0.02 + sent_after;
+    ensure(longest <= most || strained(t, 0.04), || {
+        let (took, wait) = (seconds(longest), seconds(timeout_s));
+        format!("an answer took {took}, where a client waits {wait}")
+    })
 }
 
 /// A gauge that every trial of a condition has.

@@ -6,10 +6,9 @@
 //! on all others an allocation costs one more read of a thread-local.
 //!
 //! ```
-//! use lab_kit::heap::{Counting, Heap};
+//! use lab_kit::heap::Heap;
 //!
-//! #[global_allocator]
-//! static ALLOCATOR: Counting = Counting;
+//! lab_kit::counting_heap!();
 //!
 //! let heap = Heap::new();
 //! let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,6 +49,15 @@ thread_local! {
     /// The heap this thread counts for. Constant and without a destructor, so that reading it
     /// never allocates and is allowed at any time of a thread's life.
     static JOINED: Cell<Option<&'static Books>> = const { Cell::new(None) };
+}
+
+/// Counts the heap of a program: said once in it, or in a library that only one program uses.
+#[macro_export]
+macro_rules! counting_heap {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::heap::Counting = $crate::heap::Counting;
+    };
 }
 
 #[derive(Debug, Default)]

@@ -288,7 +288,7 @@ mod tests {
             "LOCALHOST",
         ];
         let mut passed = 0;
-        crate::fuzz::fuzz(&samples, &words, |bytes, _| {
+        lab_testing::fuzz(&samples, &words, |bytes, _| {
             let text = String::from_utf8_lossy(bytes);
             let Ok(url) = site("--target", &ServerUrl::from(&*text)) else {
                 return;

@@ -108,10 +108,19 @@ pub struct Card {
     pub predict: &'static [Question],
     /// What to try next: a command and what it shows.
     pub next: &'static [(&'static str, &'static str)],
-    /// The lab's own source file, which opens with its lesson.
-    pub source: &'static str,
+    /// The lab's own source files, by name: first the one that opens with the lesson, then those in which
+    /// something is marked as the wrong or the right way. [`sources!`](crate::sources) reads them.
+    pub sources: &'static [(&'static str, &'static str)],
+    /// Answers to the questions of "Check yourself", as Markdown.
+    pub answers: &'static str,
     /// How the experiment is sized.
     pub sizes: Sizes,
+}
+
+/// Files beside the one that says so, by name, with what is in them.
+#[macro_export]
+macro_rules! sources {
+    ($($file:literal),+ $(,)?) => { &[$(($file, include_str!($file))),+] };
 }
 
 /// Flags that a scale puts before the user's own, and how often conditions are repeated.
@@ -296,7 +305,8 @@ impl Card {
     /// The lesson: the module documentation that the lab's source opens with, as Markdown, with the
     /// values that a run's flags have; see [`filled`].
     pub fn lesson(&self, params: &Value) -> String {
-        let lines = self.source.lines().map_while(|l| l.strip_prefix("//!"));
+        let lesson = self.sources.first().map_or("", |(_, text)| text);
+        let lines = lesson.lines().map_while(|l| l.strip_prefix("//!"));
         let lines: Vec<&str> = lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect();
         filled(&lines.join("\n"), params)
     }

@@ -31,9 +31,6 @@ pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
-#[cfg(test)]
-#[path = "../../../mock_server/tests/common/fuzz.rs"]
-mod fuzz;
 pub mod gate;
 pub mod heap;
 pub mod host;

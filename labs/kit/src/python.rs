@@ -1,8 +1,8 @@
 //! The same experiment in Python, for comparison: asyncio and aiohttp, if the reader has them.
 //!
-//! A script is a file of `labs/python`, embedded, so that a copied binary needs no other file. It
+//! A script is a file of a lab's `python` folder, embedded, so that a copied binary needs no other file. It
 //! gets the upstream's address and its parameters as flags, times itself, and prints one JSON object
-//! that `labs/python/common.py` describes. What is printed is checked like a stranger's books.
+//! that `labs/kit/python/common.py` describes. What is printed is checked like a stranger's books.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tokio::{io::AsyncReadExt, process::Command as AsyncCommand};
 use crate::{record::Trial, stop::Stop};
 
 /// What all scripts import.
-const COMMON: &str = include_str!("../../python/common.py");
+const COMMON: &str = include_str!("../python/common.py");
 
 /// Names under which an interpreter is looked for.
 pub const NAMES: [&str; 2] = ["python3", "python"];
@@ -54,7 +54,7 @@ pub struct Python {
     pub aiohttp: String,
 }
 
-/// A script of `labs/python`.
+/// A script of a lab.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
     name: &'static str,
@@ -62,7 +62,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script `labs/python/<name>` with its source.
+    /// The script `python/<name>` of a lab with its source.
     pub const fn new(name: &'static str, source: &'static str) -> Script {
         Script { name, source }
     }

@@ -866,6 +866,16 @@ impl Recorder {
                 trial.failures
             );
         }
+        if let Kind::Elsewhere(..) = upstream.kind
+            && trial.offered > 0
+            && trial.rejected == trial.offered
+        {
+            let url = address::shown(&upstream.url());
+            let all = trial.offered;
+            bail!(
+                "{url}: all of {all} requests were refused (503 or 429), so nothing was measured"
+            );
+        }
         if tally.unreachable() > 0.5 && !self.0.stop.is_set() {
             let failed = tally.trial.failures.clone();
             bail!(
@@ -881,7 +891,8 @@ impl Recorder {
     /// Writes down what a load did, with the books of the upstream beside its own.
     ///
     /// # Errors
-    /// When the upstream was not there for most requests: nothing can be learnt from that.
+    /// When the upstream was not there for most requests, or another's refused all: nothing can be learnt from
+    /// that.
     pub fn tally(&self, tally: Tally, upstream: &Service) -> anyhow::Result<()> {
         self.found(&tally, upstream)?;
         let gauges = [

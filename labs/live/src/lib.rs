@@ -18,9 +18,6 @@ mod command;
 pub mod control;
 pub mod draw;
 pub mod engine;
-#[cfg(test)]
-#[path = "../../../mock_server/tests/common/fuzz.rs"]
-mod fuzz;
 pub mod hall;
 pub mod meter;
 pub mod page;

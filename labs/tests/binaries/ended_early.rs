@@ -110,7 +110,8 @@ fn ctrl_c_stops_all_labs_not_just_one() {
 #[test]
 fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     let dir = temporary();
-    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_lab03"));
+    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
+    command.args(["run", "3"]);
     command.args([
         "--scale",
         "smoke",
@@ -144,7 +145,8 @@ fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     assert!(report.contains("open-file limit of 256"));
 
     // Room for nothing at all is a failure that says so.
-    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_lab03"));
+    let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
+    command.args(["run", "3"]);
     command.args([
         "--scale",
         "smoke",
@@ -168,7 +170,8 @@ fn a_full_disk_leaves_the_earlier_record_as_it_was() {
     // Files may hold a few kilobytes, as though the disk were full right after. Without the trap the
     // system would end the program instead of telling it.
     let limits = "trap '' XFSZ; ulimit -f 8";
-    let mut command = limited(limits, env!("CARGO_BIN_EXE_lab03"));
+    let mut command = limited(limits, env!("CARGO_BIN_EXE_labs"));
+    command.args(["run", "3"]);
     command.env("TMPDIR", scratch.path());
     command.args(["--scale", "smoke", "--out"]);
     run(command.arg(dir.path()))

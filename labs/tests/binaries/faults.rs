@@ -255,7 +255,7 @@ mod unix {
     #[test]
     fn a_limit_that_is_too_low_is_named_before_anything_is_started() {
         let dir = temporary();
-        let path = env!("CARGO_BIN_EXE_lab03");
+        let path = env!("CARGO_BIN_EXE_labs");
         for (limit, named) in [
             ("ulimit -n 64", "ulimit -n"),
             ("ulimit -n 12", "ulimit -n"),
@@ -264,7 +264,9 @@ mod unix {
             ("ulimit -f 1000", "ulimit -f"),
         ] {
             let mut command = limited(limit, path);
-            command.args(["--scale", "smoke", "--out"]).arg(dir.path());
+            command
+                .args(["run", "3", "--scale", "smoke", "--out"])
+                .arg(dir.path());
             let done = run(&mut command).expect(1).says(&[named, "the limit on"]);
             assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         }
@@ -274,10 +276,11 @@ mod unix {
     #[test]
     fn labs_run_with_few_open_files_and_say_what_they_left_out() {
         let dir = temporary();
-        for lab in ["lab04", "lab14"] {
-            let path = Path::new(env!("CARGO_BIN_EXE_labs")).with_file_name(lab);
-            let mut command = limited("ulimit -n 256", path.to_str().unwrap());
-            command.args(["--scale", "smoke", "--out"]).arg(dir.path());
+        for lab in ["4", "14"] {
+            let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
+            command
+                .args(["run", lab, "--scale", "smoke", "--out"])
+                .arg(dir.path());
             run(&mut command).expect(0);
         }
     }
@@ -286,18 +289,17 @@ mod unix {
     fn a_child_is_told_apart_by_a_sign_and_not_by_the_name_of_the_program() {
         let dir = temporary();
         let copy = dir.path().join("my-experiment");
-        let original = Path::new(env!("CARGO_BIN_EXE_labs")).with_file_name("lab16");
-        fs::copy(original, &copy).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_labs"), &copy).unwrap();
         let mut command = Command::new(&copy);
-        command.args(["--scale", "smoke", "--out"]);
+        command.args(["run", "16", "--scale", "smoke", "--out"]);
         run(command.arg(dir.path().join("out"))).expect(0);
     }
 
     /// A run that would take minutes, against a server of the test's own, which tells when it is under way.
     fn long(tiny: &Tiny, out: &Path, shell: &str) -> Command {
-        let mut command = limited(shell, env!("CARGO_BIN_EXE_lab03"));
+        let mut command = limited(shell, env!("CARGO_BIN_EXE_labs"));
         command.args([
-            "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
+            "run", "3", "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
         ]);
         command.args(["--target", &tiny.url, "--out"]).arg(out);
         command

@@ -55,15 +55,10 @@ fn help_tells_flags_with_their_meaning_and_the_keys_of_predictions() {
         "goodput",
         "success",
     ];
-    for help in [
-        run(lab03().arg("--help")),
-        labs_with(&["run", "3", "--help"], &[]),
-    ] {
-        let help = help.expect(0);
-        own.iter()
-            .for_each(|part| assert!(help.stdout.contains(part), "{}", help.stdout));
-        assert_eq!(help.stderr, "");
-    }
+    let help = run(lab03().arg("--help")).expect(0);
+    own.iter()
+        .for_each(|part| assert!(help.stdout.contains(part), "{}", help.stdout));
+    assert_eq!(help.stderr, "");
     let general = labs_with(&["run", "--help"], &[]).expect(0).stdout;
     for part in ["--scale", "--check", "labs list", "labs run 3 --help"] {
         assert!(general.contains(part), "{general}");
@@ -83,12 +78,6 @@ fn help_tells_flags_with_their_meaning_and_the_keys_of_predictions() {
     ] {
         assert!(top.contains(part), "{top}");
     }
-    assert!(
-        run(lab03().arg("--version"))
-            .expect(0)
-            .stdout
-            .starts_with("lab")
-    );
     labs_with(&["--version"], &[]).expect(0);
 }
 

@@ -145,9 +145,11 @@ pub fn labs() -> Command {
     program(env!("CARGO_BIN_EXE_labs"))
 }
 
-/// The numbered binary of lab 3.
+/// Lab 3.
 pub fn lab03() -> Command {
-    program(env!("CARGO_BIN_EXE_lab03"))
+    let mut command = labs();
+    command.args(["run", "3"]);
+    command
 }
 
 /// A program with these limits of the shell, such as `ulimit -n 128`.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use labs::crawl::{
+use lab_crawl::{
     Database, Page, Task, TaskQueue,
     address::{ServerUrl, open_database, open_queue},
 };

@@ -14,7 +14,7 @@ use std::{
 
 pub mod made_up;
 
-use labs::crawl::address::ServerUrl;
+use lab_crawl::address::ServerUrl;
 use tempfile::TempDir;
 
 /// Nothing here takes that long; it keeps a hang from lasting for ever.

@@ -212,7 +212,8 @@ mod tests {
                 hint: "0 to 100",
             }],
             next: &[],
-            source: "",
+            sources: &[],
+            answers: "",
             sizes: Sizes {
                 smoke: &[],
                 full: &[],

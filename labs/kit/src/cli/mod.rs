@@ -268,6 +268,18 @@ pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
 }
 
+/// The whole of a numbered binary: `lab_kit::binary!(lab03::ConcurrencyTrap);`
+#[macro_export]
+macro_rules! binary {
+    ($lab:ty) => {
+        $crate::counting_heap!();
+
+        fn main() -> ::std::process::ExitCode {
+            $crate::cli::single(const { $crate::lab::entry::<$lab>() })
+        }
+    };
+}
+
 /// Set in a numbered binary, whatever its file is called.
 static NUMBERED: AtomicBool = AtomicBool::new(false);
 

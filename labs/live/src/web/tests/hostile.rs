@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::fuzz::fuzz;
+use lab_testing::fuzz;
 
 /// Method, target, further headers, body, and the status of the answer.
 type Bad = (

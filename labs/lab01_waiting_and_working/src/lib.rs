@@ -1,0 +1,349 @@
+//! # Waiting and working
+//!
+//! ## The question
+//!
+//! Does doing several things at once make a program faster?
+//!
+//! ## What to predict
+//!
+//! A program has waits of {waits} times `u` before it, `u` = {unit}: answers of a network, say,
+//! that come when they come. It also has `n` = {jobs} computations that cost `p` = {cost} each. It
+//! may do them one after another, concurrently on one thread, or on a pool of threads. Write down
+//! six times.
+//!
+//! ## The experiment
+//!
+//! Six arms, the waits and the computations in each of three ways:
+//!
+//! - **one after another**: a loop on an event loop with one thread, which tokio calls a
+//!   *current-thread runtime*.
+//! - **concurrent**: the same futures (in Python: coroutines) on the same kind of runtime, all
+//!   begun before the first one has ended. Still one thread.
+//! - **rayon**: a pool of threads: one for each wait, {threads} for the computations.
+//!
+//! The computations are a chain of integer operations, a fixed *amount* of work that costs `p` on a
+//! processor of its own. A seventh arm sleeps for `p` instead, on a pool with a thread for each
+//! job: the classic stand-in for computation.
+//!
+//! ## What the figures show
+//!
+//! Waits overlap. A wait needs no processor, so one thread can wait for any number of futures at
+//! the same time: the sum becomes the longest. Threads reach the same, at the price of a thread for
+//! each wait.
+//!
+//! Computations do not overlap on one thread. An `async fn` that computes has no point at which the
+//! event loop could turn to another one, so that `n` futures take `n·p`, begun together or not.
+//! What helps is more processors, and only as many as there are: the work of `n·p` is shared by
+//! `min(n, P)` of the `P` processors.
+//!
+//! So the two words mean two things. *Concurrent* is having several things begun and not ended,
+//! which one thread can do. *Parallel* is working on several in the same instant, which takes
+//! several processors. A chef with one pair of hands can have three dishes in the oven, but chops
+//! one onion at a time; a second chef chops a second one.
+//!
+//! ## A common belief
+//!
+//! *A pool of four threads is four times as fast, as any test with `sleep` shows.* A sleeping
+//! thread needs no processor: four sleeps on four threads end together on a machine with one
+//! processor, too. The seventh arm shows this speed-up, which is as large as the pool and says
+//! nothing about the machine. Such a test also hides an interpreter that runs one thread at a time,
+//! as Python's does by default: `sleep` lets go of its lock. In Rust threads do compute in
+//! parallel, up to the number of processors, and no further.
+//!
+//! *Async makes computations faster.* The lab notes that this suite grew from have waits of 3 s,
+//! 1 s and 2 s, which end in about 3 s, and four computations of 5 s, which take 20 s with async as
+//! well. Both hold: `--unit 1s --cost 5s` is that experiment.
+//!
+//! ## In production
+//!
+//! Ask of every slow step whether it waits or works; a profiler that counts processor time and one
+//! that counts wall time differ by exactly this. Waits belong on an event loop, where a thousand
+//! cost little more than one. Work belongs on as many threads as there are processors, away from
+//! the event loop: what happens to the others otherwise is lab02. When you benchmark a pool, let it
+//! do real work. And measure what a second processor gives, as this suite does before each run: two
+//! hardware threads of one core are less than two.
+//!
+//! ## Check yourself
+//!
+//! - Ten waits of `u` and ten computations of `p = u`, all on one event loop: how long at least?
+//! - Five jobs of `p` on two processors take `3p`, not `2.5p`. Why, and what would help?
+//! - When do eight threads on two processors finish sooner than two threads? (Not here: see lab11.)
+//! - Which arm would change if `sleep` were replaced by a request to a slow server?
+
+use lab_kit::{host, prelude::*};
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+mod findings;
+mod premise;
+
+/// The constants of the experiment.
+#[derive(Args, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// The unit of the waits: u
+    #[arg(long, default_value = "50ms")]
+    pub unit: Time,
+    /// The waits in units, with commas
+    #[arg(long, value_delimiter = ',', value_parser = units, default_value = "3,1,2")]
+    pub waits: Vec<f64>,
+    /// Cost of one computation on a processor of its own: p
+    #[arg(long, default_value = "50ms")]
+    pub cost: Time,
+    /// Number of computations: n
+    #[arg(long, default_value_t = 4, value_parser = few)]
+    pub jobs: usize,
+    /// Threads of the pool that computes [default: one for each processor]
+    #[arg(long, default_value_t = host::cores().min(MOST), hide_default_value = true, value_parser = few)]
+    pub threads: usize,
+}
+
+/// Most threads of a pool, most waits, most computations.
+const MOST: usize = 256;
+
+fn few(text: &str) -> Result<usize, String> {
+    whole(text, 1..=MOST)
+}
+
+fn units(text: &str) -> Result<f64, String> {
+    within(text, 0.01..=1000.0, "a number of units from 0.01 to 1000")
+}
+
+impl Params {
+    fn durations(&self) -> Vec<Duration> {
+        let unit = self.unit.duration();
+        self.waits.iter().map(|n| unit.mul_f64(*n)).collect()
+    }
+}
+
+/// lab01.
+pub struct WaitingAndWorking;
+
+impl Lab for WaitingAndWorking {
+    type Params = Params;
+
+    const TAKES_TARGET: bool = false;
+
+    const CARD: Card = Card {
+        number: 1,
+        name: "waiting_and_working",
+        title: "Waiting and working",
+        question: "Does doing several things at once make a program faster?",
+        predict: &[
+            Question {
+                key: "waits",
+                ask: "Waits of {waits} times u = {unit}, all begun together on one thread: how long, in u?",
+                unit: "u",
+                hint: "1 to 6",
+            },
+            Question {
+                key: "jobs",
+                ask: "{jobs} computations of p = {cost} each, all begun together on one thread: how long, in p?",
+                unit: "p",
+                hint: "1 to 4",
+            },
+            Question {
+                key: "speedup",
+                ask: "The same computations on a pool of threads (rayon; here {threads}): how many times faster than one after another?",
+                unit: "times",
+                hint: "1 to 4",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab01 -- --unit 1s --cost 5s --trials 1",
+                "waits of 3 s, 1 s and 2 s, and four computations of 5 s: how long on one event loop?",
+            ),
+            (
+                "cargo run --release --bin lab01 -- --jobs 5 --threads 2",
+                "a job too many: what does the fifth one cost?",
+            ),
+            (
+                "cargo run --release --bin lab01 -- --waits 1,1,1,1,1,1,1,1,1,1 --jobs 10 --threads 16",
+                "more threads than processors: who gains?",
+            ),
+        ],
+        sources: lab_kit::sources!["lib.rs"],
+        answers: include_str!("../answers.md"),
+        sizes: Sizes {
+            smoke: &["--unit", "5ms", "--cost", "5ms"],
+            full: &["--unit", "200ms", "--cost", "200ms"],
+            trials: (3, 7),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        if p.waits.len() > MOST {
+            return Err(format!(
+                "--waits: more than {MOST} waits, each of which gets a thread"
+            ));
+        }
+        let waits = p.durations();
+        let shortest = waits.into_iter().min();
+        let millisecond = Duration::from_millis(1);
+        if shortest.is_none_or(|w| w < millisecond) || p.cost.duration() < millisecond {
+            return Err(
+                "waits and --cost must be 1 ms or more: timers tick in milliseconds".into(),
+            );
+        }
+        Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let waits = p.durations().into_iter().map(|w| w.as_secs_f64());
+        let (sum, longest) = waits.fold((0.0, 0.0), |(s, l): (f64, f64), w| (s + w, l.max(w)));
+        let (cost, jobs) = (p.cost.s(), p.jobs as f64);
+        let shared = (jobs / needs::processors(p.threads)).max(jobs / p.threads as f64);
+        let round = sum + 2.0 * longest + cost * (2.0 * jobs + shared + 1.0);
+        Needs {
+            seconds: extent.times() * (round + 0.05),
+            less: "a shorter --unit or --cost, fewer --waits or --jobs",
+            ..Needs::default()
+        }
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let kernel = Kernel::calibrate();
+        let (waits, jobs, cost) = (&p.durations(), p.jobs, p.cost.duration());
+        let (wide, workers) = (pool("waiter", waits.len())?, pool("worker", p.threads)?);
+        let sleepers = pool("sleeper", jobs)?;
+
+        let mut plan = session.plan();
+        plan.point("waits/sequential", 0.0, |r| wait_in_turn(r, waits));
+        plan.point("waits/concurrent", 0.0, |r| wait_together(r, waits));
+        plan.point("waits/rayon", 0.0, |r| wait_on_threads(r, &wide, waits));
+        plan.point("jobs/sequential", 0.0, |r| {
+            work_in_turn(r, jobs, kernel, cost)
+        });
+        plan.point("jobs/concurrent", 0.0, |r| {
+            work_together(r, jobs, kernel, cost)
+        });
+        plan.point("jobs/rayon", 0.0, |r| {
+            work_on_threads(r, &workers, jobs, || kernel.work(cost))
+        });
+        plan.point("jobs/slept", 0.0, |r| {
+            work_on_threads(r, &sleepers, jobs, || std::thread::sleep(cost))
+        });
+        plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
+
+// wrong(1): Waits, one after another
+/// Each `.await` lets the event loop turn to something else. Nothing else has been begun.
+fn wait_in_turn(r: &Recorder, waits: &[Duration]) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    timed(r, || {
+        runtime.block_on(async {
+            for (name, wait) in named(waits) {
+                r.wait(&name, tokio::time::sleep(wait)).await;
+            }
+        })
+    })
+}
+
+// right(1): Waits, begun together
+// so(1): Both run on one thread. The first awaits each wait before it begins the next; the second
+//     begins them all and then awaits.
+/// All are begun, then all are awaited. Still one thread.
+fn wait_together(r: &Recorder, waits: &[Duration]) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let wait = |(name, wait): (String, Duration)| {
+        let r = r.clone();
+        async move { r.wait(&name, tokio::time::sleep(wait)).await }
+    };
+    timed(r, || {
+        runtime.block_on(async {
+            let begun: JoinSet<()> = named(waits).map(wait).collect();
+            begun.join_all().await;
+        })
+    })
+}
+
+/// A thread for each wait: as quick, and each thread has a stack.
+fn wait_on_threads(r: &Recorder, pool: &ThreadPool, waits: &[Duration]) -> Result<()> {
+    let each: Vec<_> = named(waits).collect();
+    timed(r, || {
+        pool.install(|| {
+            let one_by_one = each.par_iter().with_max_len(1);
+            one_by_one.for_each(|(name, wait)| r.work(name, || std::thread::sleep(*wait)));
+        })
+    })
+}
+
+/// A computation as an `async fn`. It has no `.await`: once begun, it runs to its end.
+async fn compute(r: Recorder, job: usize, kernel: Kernel, cost: Duration) {
+    r.work(&job.to_string(), || kernel.work(cost));
+}
+
+fn work_in_turn(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Result<()> {
+    let runtime = Builder::new_current_thread().build()?;
+    timed(r, || {
+        runtime.block_on(async {
+            for job in 1..=jobs {
+                compute(r.clone(), job, kernel, cost).await;
+            }
+        })
+    })
+}
+
+// wrong(2): Computations, begun together on one thread
+/// The wrong way: it reads as if it were parallel, and takes as long as the loop above.
+fn work_together(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Result<()> {
+    let runtime = Builder::new_current_thread().build()?;
+    timed(r, || {
+        runtime.block_on(async {
+            let begun = (1..=jobs).map(|job| compute(r.clone(), job, kernel, cost));
+            begun.collect::<JoinSet<()>>().join_all().await;
+        })
+    })
+}
+
+// right(2): Computations, on as many threads as there are processors
+// so(2): Beginning computations together gains nothing on one thread: they have no point at which
+//     another one could go on. Processors do.
+/// The right way: several processors. Jobs move between threads one by one, so that a thread that
+/// has nothing to do always finds one that waits.
+fn work_on_threads(
+    r: &Recorder,
+    pool: &ThreadPool,
+    jobs: usize,
+    work: impl Fn() + Sync,
+) -> Result<()> {
+    timed(r, || {
+        pool.install(|| {
+            let one_by_one = (0..jobs).into_par_iter().with_max_len(1);
+            one_by_one.for_each(|i| r.work(&(i + 1).to_string(), &work));
+        })
+    })
+}
+
+/// Runtimes and pools are ready before the clock starts.
+fn timed(r: &Recorder, run: impl FnOnce()) -> Result<()> {
+    let start = Instant::now();
+    run();
+    r.wall(start.elapsed());
+    Ok(())
+}
+
+fn named(waits: &[Duration]) -> impl Iterator<Item = (String, Duration)> {
+    waits
+        .iter()
+        .map(|wait| (seconds(wait.as_secs_f64()), *wait))
+}
+
+fn pool(name: &'static str, threads: usize) -> Result<ThreadPool> {
+    let named = move |i| format!("{name} {}", i + 1);
+    Ok(ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(named)
+        .build()?)
+}

@@ -1,0 +1,498 @@
+//! # The event loop
+//!
+//! ## The question
+//!
+//! What does one blocking call cost everybody else?
+//!
+//! ## What to predict
+//!
+//! A task beats every {beat}, like a connection that is kept alive. On the same event loop another
+//! task is busy for {busy}, once. How long is the longest gap between two beats, if the other task
+//! sleeps? If it computes? If it hands the computation to somebody else?
+//!
+//! ## The experiment
+//!
+//! First, {tasks} tasks say which thread they run on: on a current-thread runtime, on a
+//! multi-thread one, and inside `spawn_blocking`.
+//!
+//! Then the heartbeat, beside a task that is busy for {busy} in one of these ways:
+//!
+//! - it awaits `tokio::time::sleep`;
+//! - it calls `std::thread::sleep`, or computes: **the wrong ways**;
+//! - it computes in slices of {slice} and calls `yield_now` after each;
+//! - it computes inside `spawn_blocking`, on a rayon pool that answers through a `oneshot` channel,
+//!   or inside `block_in_place` (multi-thread runtime only);
+//! - it calls `std::thread::sleep` on a multi-thread runtime: one such task beside a second one
+//!   that keeps another worker awake, one such task alone, and as many as there are workers.
+//!
+//! The lab also reads what a running program can tell about itself: the share of the time that the
+//! runtime's workers were busy (`RuntimeMetrics`), how often a task kept its thread for longer than
+//! {slow} before it waited again (a slow *poll*), and for how long together (`TaskMonitor` of
+//! `tokio-metrics`).
+//!
+//! ## What the figures show
+//!
+//! An event loop is a thread that polls one future at a time: the future runs until it waits. A
+//! poll that takes {busy} is {busy} without a beat, whether the processor works in it or sleeps:
+//! the loop cannot know, since nothing interrupts a poll. The gap is the time blocked and what had
+//! already passed since the last beat, so at most one beat more. It hits all tasks of the loop
+//! alike.
+//!
+//! An `.await` that is not ready ends the poll, and so does `yield_now`: the loop lives, and the
+//! computation still takes its {busy} of the loop's thread. Off the loop it takes that time from
+//! another thread, and the heartbeat does not notice, as long as a processor is free.
+//!
+//! A multi-thread runtime hides the mistake: while another worker is awake, one blocked worker
+//! leaves the rest to it. As many blocked tasks as workers stop it like the single thread, all at
+//! once, and it is load that brings this about, not a test.
+//!
+//! And it does not even take that many. Timers and sockets have one driver, which the workers hold
+//! in turn: the worker that goes to sleep last waits on the driver, and the others sleep until they
+//! are called. A worker that wakes with the driver and a single task runs the task at once and
+//! calls nobody. If that task blocks, nobody watches the clock: in the arm of *one task alone* the
+//! heartbeat stops with a worker free all the time. That is a known property of tokio's scheduler
+//! (its issue 4730; a builder option against it, `enable_eager_driver_handoff`, is still unstable).
+//! It strikes runtimes that are idle, and ends when anything wakes another worker.
+//!
+//! The two instruments see different things. The busy share rises by the time blocked, but also by
+//! that of the well-behaved slices: it says how full the loop is, not who stops it. Slow polls name
+//! the culprit. They also count `block_in_place`, whose poll is as long; the busy share does not,
+//! since its worker first hands all it has to another thread.
+//!
+//! ## A common belief
+//!
+//! *Async code runs on one thread.* The lab notes that this suite grew from printed the thread of
+//! ten tasks and found one, the main thread. That is a current-thread runtime, and a choice.
+//!
+//! *A slow request is slow for its own user.* That a computation of 2 s stops 49,999 others (lab
+//! notes) holds to the letter: `--busy 2s --watch 2.5s`. A pool of threads or processes is the
+//! cure, even where threads compute in turns: Python switches between them every 5 ms by default
+//! (CPython 3.13, `sys.setswitchinterval`), unless one is in a long call into C. The loop lives;
+//! only the computation gains nothing.
+//!
+//! ## In production
+//!
+//! Nothing between two `.await`s should take longer than some 100 µs (Ryhl 2020); what does,
+//! belongs elsewhere. Blocking calls (files, databases without an async driver) go to
+//! `spawn_blocking`, whose pool is large since its threads mostly wait. Computation goes to a pool
+//! with a thread for each processor, such as rayon: `spawn_blocking` would start hundreds of
+//! threads for hundreds of jobs. `block_in_place` is for code that cannot be moved, and stops what
+//! else its own task does, such as the other branch of a `join!`. Instrument the tasks of a service
+//! and alert on slow polls, and keep a heartbeat: how late a timer fires is the one figure that
+//! contains every cause.
+//!
+//! ## Check yourself
+//!
+//! - Suppose `--busy 15ms --beat 10ms` (were it allowed). Which gap do you expect, at least and at
+//!   most?
+//! - Why does the heartbeat of the last arm have to be a spawned task, not part of `block_on`?
+//! - What changes for the arm that yields with `--slice 40ms`? Try it.
+//! - Suppose eight workers, and each request blocks its worker for 20 ms. How many requests a
+//!   second until nothing else runs?
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+use lab_kit::{host, prelude::*};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, block_in_place, spawn_blocking, yield_now};
+use tokio::time::MissedTickBehavior;
+use tokio_metrics::TaskMonitor;
+
+mod findings;
+mod premise;
+
+/// The constants of the experiment.
+#[derive(Args, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Tasks that say which thread they run on
+    #[arg(long, default_value_t = 10, value_parser = tasks)]
+    pub tasks: usize,
+    /// Workers of the multi-thread runtime [default: one for each processor]
+    #[arg(long, default_value_t = host::cores().min(MOST_WORKERS), hide_default_value = true, value_parser = workers)]
+    pub workers: usize,
+    /// Time between two beats
+    #[arg(long, default_value = "10ms")]
+    pub beat: Time,
+    /// How long the other task is busy
+    #[arg(long, default_value = "150ms")]
+    pub busy: Time,
+    /// The task that yields computes this long between two yields
+    #[arg(long, default_value = "2ms")]
+    pub slice: Time,
+    /// How long the heartbeat is watched
+    #[arg(long, default_value = "280ms")]
+    pub watch: Time,
+    /// A poll that takes longer counts as slow
+    #[arg(long, default_value = "5ms")]
+    pub slow: Time,
+}
+
+const MOST_WORKERS: usize = 64;
+/// Tokio's own limit on threads of `spawn_blocking` is 512.
+const MOST_TASKS: usize = 500;
+
+fn workers(text: &str) -> Result<usize, String> {
+    within(text, MOST_WORKERS)
+}
+
+fn tasks(text: &str) -> Result<usize, String> {
+    within(text, MOST_TASKS)
+}
+
+fn within(text: &str, most: usize) -> Result<usize, String> {
+    whole(text, 1..=most)
+}
+
+impl Params {
+    /// When the other task becomes busy: in the middle between two beats, so that no coin is
+    /// tossed over which of two timers fires first.
+    fn lead(&self) -> Duration {
+        let beat = self.beat.duration();
+        let room = self.watch.duration().saturating_sub(self.busy.duration()) / 2;
+        let beats = (room.as_secs_f64() / beat.as_secs_f64()).floor().max(1.0);
+        beat.mul_f64(beats + 0.5)
+    }
+}
+
+/// lab02.
+pub struct EventLoop;
+
+impl Lab for EventLoop {
+    type Params = Params;
+
+    const TAKES_TARGET: bool = false;
+
+    const CARD: Card = Card {
+        number: 2,
+        name: "event_loop",
+        title: "The event loop",
+        question: "What does one blocking call cost everybody else?",
+        predict: &[
+            Question {
+                key: "sleep",
+                ask: "A task calls std::thread::sleep for {busy}: longest gap between the beats of another?",
+                unit: "ms",
+                hint: "1 to 1000",
+            },
+            Question {
+                key: "offloaded",
+                ask: "The same time of computation inside spawn_blocking: longest gap?",
+                unit: "ms",
+                hint: "1 to 1000",
+            },
+            Question {
+                key: "slices",
+                ask: "Computed on the loop in slices of {slice} with yield_now between them: longest gap?",
+                unit: "ms",
+                hint: "1 to 1000",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab02 -- --busy 2s --watch 2.5s",
+                "two seconds of computation in one task",
+            ),
+            (
+                "cargo run --release --bin lab02 -- --slice 40ms",
+                "yielding too seldom: what does the heartbeat say, and what do slow polls?",
+            ),
+            (
+                "cargo run --release --bin lab02 -- --workers 8",
+                "more workers: what do they cure, and what not?",
+            ),
+        ],
+        sources: lab_kit::sources!["lib.rs"],
+        answers: include_str!("../answers.md"),
+        sizes: Sizes {
+            smoke: &[
+                "--beat", "4ms", "--busy", "16ms", "--watch", "24ms", "--slice", "1ms",
+            ],
+            full: &["--busy", "300ms", "--watch", "600ms"],
+            trials: (3, 7),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        let (beat, busy, watch) = (p.beat.s(), p.busy.s(), p.watch.s());
+        if beat < 2e-3 {
+            return Err("--beat must be 2 ms or more: timers tick in milliseconds".into());
+        }
+        if busy < 4.0 * beat {
+            return Err(
+                "--busy is shorter than four beats: such a gap could be a late timer".into(),
+            );
+        }
+        if watch < busy + 2.0 * beat {
+            return Err("--watch must be two beats longer than --busy, to see the heart beat before and after".into());
+        }
+        if p.slice.s() < 1e-4 {
+            return Err(
+                "--slice must be 100µs or more: this would measure yield_now itself".into(),
+            );
+        }
+        Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        const ARMS: f64 = 10.0;
+        let beside = p
+            .watch
+            .s()
+            .max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
+        let told = p.tasks as f64 * 1.5e-3;
+        Needs {
+            seconds: extent.times() * (ARMS * (beside + 5e-3) + told),
+            // A line in the record for each beat.
+            memory: extent.times() * ARMS * beside / p.beat.s() * 100.0,
+            less: "a shorter --watch and --busy",
+            ..Needs::default()
+        }
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        let kernel = Kernel::calibrate();
+        let (busy, slice) = (p.busy.duration(), p.slice.duration());
+        let pool = Arc::new(ThreadPoolBuilder::new().num_threads(1).build()?);
+        let one = || Builder::new_current_thread().enable_all().build();
+        let many = || {
+            Builder::new_multi_thread()
+                .worker_threads(p.workers)
+                .enable_all()
+                .build()
+        };
+
+        let mut plan = session.plan();
+        plan.point("threads/current", 0.0, |r| {
+            threads(r, one()?, p.tasks, || tell(kernel))
+        });
+        plan.point("threads/multi", 0.0, |r| {
+            threads(r, many()?, p.tasks, || tell(kernel))
+        });
+        plan.point("threads/blocking", 0.0, |r| {
+            threads(r, one()?, p.tasks, || tell_from_blocking(p.tasks))
+        });
+
+        // Awaiting: the loop is free.
+        plan.point("sleep", 0.0, |r| beside(r, one()?, p, 1, |_| sleep(busy)));
+        // The wrong ways: nothing else is polled until the call returns.
+        plan.point("thread_sleep", 0.0, |r| {
+            beside(r, one()?, p, 1, |_| sleep_on_the_loop(busy))
+        });
+        plan.point("compute", 0.0, |r| {
+            beside(r, one()?, p, 1, |_| compute(kernel, busy))
+        });
+        // The right ways.
+        plan.point("yield", 0.0, |r| {
+            beside(r, one()?, p, 1, |_| compute_in_slices(kernel, busy, slice))
+        });
+        plan.point("spawn_blocking", 0.0, |r| {
+            beside(r, one()?, p, 1, |_| compute_blocking(kernel, busy))
+        });
+        plan.point("rayon", 0.0, |r| {
+            beside(r, one()?, p, 1, |_| {
+                compute_on_rayon(pool.clone(), kernel, busy)
+            })
+        });
+        plan.point("block_in_place", 0.0, |r| {
+            beside(r, many()?, p, 1, |_| compute_in_place(kernel, busy))
+        });
+        // The wrong way on a multi-thread runtime: one worker blocked, then all of them.
+        if p.workers > 1 {
+            plan.point("one_of_two", 0.0, |r| {
+                beside(r, many()?, p, 2, |i| async move {
+                    match i {
+                        0 => sleep_on_the_loop(busy).await,
+                        _ => compute_in_slices(kernel, busy, slice).await,
+                    }
+                })
+            });
+            plan.point("one_alone", 0.0, |r| {
+                beside(r, many()?, p, 1, |_| sleep_on_the_loop(busy))
+            });
+        }
+        plan.point("all_workers", 0.0, |r| {
+            beside(r, many()?, p, p.workers, |_| sleep_on_the_loop(busy))
+        });
+        plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
+
+/// Right, for waiting. The clock of a sleep starts when it is made, not when it is awaited.
+async fn sleep(busy: Duration) {
+    tokio::time::sleep(busy).await;
+}
+
+/// Wrong: the thread sleeps, and with it everything that lives on it.
+async fn sleep_on_the_loop(busy: Duration) {
+    std::thread::sleep(busy);
+}
+
+// wrong: Computes on the event loop
+/// Wrong: an `async fn` without an `.await` is a plain function.
+async fn compute(kernel: Kernel, busy: Duration) {
+    kernel.work(busy);
+}
+
+/// Right, when the computation can be cut: others are polled between two slices.
+async fn compute_in_slices(kernel: Kernel, busy: Duration, slice: Duration) {
+    for part in kernel.slices(busy, slice) {
+        kernel.work(part);
+        yield_now().await;
+    }
+}
+
+/// Right: another thread, of the runtime's pool for calls that block.
+async fn compute_blocking(kernel: Kernel, busy: Duration) {
+    let _ = spawn_blocking(move || kernel.work(busy)).await;
+}
+
+// right: Computes elsewhere and awaits the answer
+// so: An `async fn` without an `.await` is one long poll. Handed to a pool, the computation
+//     leaves an `.await` behind, at which the loop turns to the others.
+/// Right: another thread, of a pool for computation. The answer comes back through a channel that
+/// can be awaited; `pool.install` would block the loop until the pool is done.
+async fn compute_on_rayon(pool: Arc<ThreadPool>, kernel: Kernel, busy: Duration) {
+    let (send, answer) = oneshot::channel();
+    pool.spawn(move || {
+        kernel.work(busy);
+        let _ = send.send(());
+    });
+    let _ = answer.await;
+}
+
+/// Right, on a multi-thread runtime: the worker hands everything else it has to another thread
+/// before it computes.
+async fn compute_in_place(kernel: Kernel, busy: Duration) {
+    block_in_place(|| kernel.work(busy));
+}
+
+/// A heartbeat beside so many busy tasks.
+///
+/// The heartbeat is a spawned task. On a multi-thread runtime the future of `block_on` runs on the
+/// thread that called it, which is none of the workers: there it would go on being polled. But even
+/// its timers would stop, since it is the workers that watch the clock.
+fn beside<F>(
+    r: &Recorder,
+    runtime: Runtime,
+    p: &Params,
+    busy_tasks: usize,
+    be_busy: impl Fn(usize) -> F,
+) -> Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let monitor = TaskMonitor::with_slow_poll_threshold(p.slow.duration());
+    let (beat, lead, watch) = (p.beat.duration(), p.lead(), p.watch.duration());
+    let start = Instant::now();
+    let blocks: Vec<(Instant, Instant)> = runtime.block_on(async {
+        let heart = tokio::spawn(monitor.instrument(heartbeat(r.clone(), beat)));
+        let task = |i| {
+            let be_busy = be_busy(i);
+            monitor.instrument(async move {
+                tokio::time::sleep(lead).await;
+                let from = Instant::now();
+                be_busy.await;
+                (from, Instant::now())
+            })
+        };
+        let others: JoinSet<_> = (0..busy_tasks).map(task).collect();
+        let blocks = others.join_all().await;
+        // Whatever the block took, there is time for one more beat.
+        tokio::time::sleep_until((start + watch).max(Instant::now() + beat).into()).await;
+        heart.abort();
+        blocks
+    });
+    let wall = start.elapsed();
+    r.wall(wall);
+    for (from, to) in &blocks {
+        r.span("busy", "busy", *from, *to);
+    }
+    // As measured by the busy tasks themselves; of several, the time in which all of them were.
+    let (last, first) = (
+        blocks.iter().map(|b| b.0).max(),
+        blocks.iter().map(|b| b.1).min(),
+    );
+    let together = first
+        .zip(last)
+        .map_or(0.0, |(first, last)| (first - last).as_secs_f64());
+    r.gauge("busy_s", together);
+    // What a program in production can tell about itself.
+    let metrics = runtime.metrics();
+    let workers = metrics.num_workers();
+    let busy: Duration = (0..workers)
+        .map(|w| metrics.worker_total_busy_duration(w))
+        .sum();
+    r.gauge(
+        "busy_share",
+        busy.as_secs_f64() / wall.as_secs_f64() / workers as f64,
+    );
+    let polls = monitor.cumulative();
+    r.gauge("poll_s", polls.total_poll_duration.as_secs_f64());
+    r.gauge("slow_polls", polls.total_slow_poll_count as f64);
+    r.gauge("slow_poll_s", polls.total_slow_poll_duration.as_secs_f64());
+    Ok(())
+}
+
+/// Beats for ever. A beat that comes late moves the following ones.
+async fn heartbeat(r: Recorder, every: Duration) {
+    let mut timer = tokio::time::interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut last, mut longest) = (None, Duration::ZERO);
+    loop {
+        timer.tick().await;
+        let now = Instant::now();
+        let gap = last.map_or(Duration::ZERO, |last| now - last);
+        (last, longest) = (Some(now), longest.max(gap));
+        r.trace("beats", now, gap.as_secs_f64());
+        r.gauge("longest_gap_s", longest.as_secs_f64());
+    }
+}
+
+/// On how many threads do these tasks run?
+fn threads<F>(r: &Recorder, runtime: Runtime, tasks: usize, task: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Option<ThreadId>> + Send + 'static,
+{
+    let begun = async {
+        (0..tasks)
+            .map(|_| task())
+            .collect::<JoinSet<_>>()
+            .join_all()
+            .await
+    };
+    let told: Vec<Option<ThreadId>> = runtime.block_on(begun);
+    r.gauge(
+        "threads",
+        told.into_iter().flatten().collect::<HashSet<_>>().len() as f64,
+    );
+    Ok(())
+}
+
+/// A task that works a little, so that other workers have time to take some.
+async fn tell(kernel: Kernel) -> Option<ThreadId> {
+    kernel.work(Duration::from_micros(500));
+    Some(std::thread::current().id())
+}
+
+/// Each call that blocks gets a thread while no other one is free. It blocks for longer than it takes
+/// to begin so many.
+async fn tell_from_blocking(calls: usize) -> Option<ThreadId> {
+    let blocked = Duration::from_millis(5) + calls as u32 * Duration::from_micros(200);
+    let told = spawn_blocking(move || {
+        std::thread::sleep(blocked);
+        std::thread::current().id()
+    });
+    told.await.ok()
+}

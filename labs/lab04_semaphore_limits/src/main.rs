@@ -1,0 +1,3 @@
+//! lab04: the same as `labs run 4`.
+
+lab_kit::binary!(lab04::SemaphoreLimits);

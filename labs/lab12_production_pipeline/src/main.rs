@@ -1,0 +1,3 @@
+//! lab12: the same as `labs run 12`.
+
+lab_kit::binary!(lab12::ProductionPipeline);

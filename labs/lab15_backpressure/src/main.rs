@@ -1,0 +1,3 @@
+//! lab15: the same as `labs run 15`.
+
+lab_kit::binary!(lab15::Backpressure);

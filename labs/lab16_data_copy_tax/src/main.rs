@@ -1,0 +1,3 @@
+//! lab16: the same as `labs run 16`.
+
+lab_kit::binary!(lab16::DataCopyTax);

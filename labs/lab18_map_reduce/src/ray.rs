@@ -1,0 +1,257 @@
+//! The same job in Python, for comparison: one process, the standard library's pool of processes, and
+//! Ray, if the reader has them.
+
+use std::{
+    io::Read,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context, bail, ensure};
+use lab_kit::{prelude::*, python, session::Plan};
+
+use super::{Bench, Params, count::Digest};
+
+const SCRIPT: &str = include_str!("../python/lab18.py");
+
+/// Longer than it takes to import Ray from a cold disk.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any arm, which starts Ray and counts a gigabyte a few times.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// An arm in Python: its name there, its name for the reader, whether it is one with Ray, and the arm
+/// in Rust it stands beside.
+const ARMS: [(&str, &str, bool, Beside); 5] = [
+    ("one", "one process", false, Beside::OneThread),
+    ("text", "two processes, sent the text", false, Beside::Text),
+    ("path", "two processes, sent the path", false, Beside::Path),
+    (
+        "ray-text",
+        "two Ray tasks, sent the text",
+        true,
+        Beside::Text,
+    ),
+    ("ray", "two Ray tasks, sent the path", true, Beside::Path),
+];
+
+#[derive(Clone, Copy)]
+enum Beside {
+    OneThread,
+    Text,
+    Path,
+}
+
+/// An interpreter that can run the script.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Python {
+    executable: PathBuf,
+    major: u32,
+    minor: u32,
+    version: String,
+    ray: Option<String>,
+}
+
+/// Looks for Python and Ray; a note says what was found, or what is missing and how to get it.
+pub(super) fn find(session: &mut Session) -> Option<Python> {
+    let answers = python::NAMES.iter().filter_map(|name| {
+        let answer = python::ask(name, "ray", PROBE_LIMIT)?;
+        serde_json::from_str::<Python>(&answer).ok()
+    });
+    // The first with Ray, or else the first.
+    let mut fit: Vec<Python> = answers.filter(|p| (p.major, p.minor) >= (3, 9)).collect();
+    fit.sort_by_key(|p| p.ray.is_none());
+    let Some(python) = fit.into_iter().next() else {
+        session.note("no comparison with Ray: there is no Python 3.9 or later here; install it, then run `python3 -m pip install ray`");
+        return None;
+    };
+    session.note(match &python.ray {
+        Some(ray) => format!("compared with Python {} and Ray {ray}", python.version),
+        None => format!(
+            "compared with Python {}; no comparison with Ray: run `{} -m pip install ray`",
+            python.version,
+            python.executable.display()
+        ),
+    });
+    Some(python)
+}
+
+/// Waits for the end of a program and reads what it wrote: to standard output, and to standard error
+/// if that is a pipe.
+fn until_end(mut child: Child, limit: Duration) -> Result<(String, String)> {
+    fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                // What came before an error is shown.
+                let _ = pipe.read_to_end(&mut bytes);
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    }
+    let stdin = child.stdin.take();
+    let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > limit {
+            // The processes that it has started end with it: they watch it, or it their input.
+            drop(stdin);
+            child.kill()?;
+            child.wait()?;
+            bail!("it did not end within {} s", limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
+    let (out, err) = (text(out), text(err));
+    ensure!(
+        status.success(),
+        "it failed ({status}) and wrote:\n{}",
+        err.trim()
+    );
+    Ok((out, err))
+}
+
+/// What the script prints.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Printed {
+    wall_s: f64,
+    start_s: f64,
+    words: u64,
+    distinct: u64,
+    sum: String,
+}
+
+impl Printed {
+    fn read(text: &str) -> Result<Printed> {
+        let printed: Printed = serde_json::from_str(text.trim()).context("no results")?;
+        let sensible = |s: f64| s > 0.0 && s < LIMIT.as_secs_f64();
+        ensure!(
+            sensible(printed.wall_s) && sensible(printed.start_s),
+            "wall_s {} and start_s {}: no lengths of time",
+            printed.wall_s,
+            printed.start_s
+        );
+        Ok(printed)
+    }
+
+    fn digest(&self) -> Result<Digest> {
+        Ok(Digest {
+            words: self.words,
+            distinct: self.distinct,
+            sum: self.sum.parse().context("sum is no number")?,
+        })
+    }
+}
+
+/// Adds a condition for each arm that can run here.
+pub(super) fn add<'a>(
+    plan: &mut Plan<'_, 'a>,
+    python: &'a Python,
+    p: &'a Params,
+    bench: &'a Bench,
+) {
+    for (arm, _, ray, _) in ARMS {
+        if ray && python.ray.is_none() {
+            continue;
+        }
+        plan.point(&format!("python/{arm}"), 0.0, move |r| {
+            let folder = r.folder()?;
+            let script = folder.path().join("lab18.py");
+            std::fs::write(&script, SCRIPT)?;
+            let child = Command::new(&python.executable)
+                .arg(&script)
+                .args(["--arm", arm, "--workers", &super::PAIR.to_string()])
+                .args(["--bytes", &p.bytes.b().to_string()])
+                .args(["--rounds", &p.rounds.to_string(), "--parent", "--file"])
+                .arg(&bench.file)
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("RAY_USAGE_STATS_ENABLED", "0")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .context("cannot start Python")?;
+            let (out, err) =
+                until_end(child, LIMIT).with_context(|| format!("lab18.py --arm {arm}"))?;
+            let printed = Printed::read(&out)
+                .with_context(|| format!("lab18.py --arm {arm} wrote {out:?} and {err:?}"))?;
+            r.wall(Duration::from_secs_f64(printed.wall_s));
+            r.gauge("start_s", printed.start_s);
+            bench.check(r, p.bytes, printed.digest()?)
+        });
+    }
+}
+
+/// Rust and Python beside each other; no claim, since it depends on the interpreter and on Ray.
+pub(super) fn table(summary: &Summary) -> Option<Table> {
+    let mut table = Table::new(
+        "The same in Python",
+        &[
+            "arm",
+            "a job, Rust",
+            "Python",
+            "speed-up over one, Rust",
+            "Python",
+            "start-up, Python",
+        ],
+    );
+    let python = |arm: &str| summary.only(&format!("python/{arm}"));
+    let rust = |beside: Beside| {
+        let condition = match beside {
+            Beside::OneThread => summary.series("one thread").pop(),
+            Beside::Text => summary.only("text"),
+            Beside::Path => summary.at("combined", super::PAIR as f64),
+        };
+        condition.and_then(|k| k.wall_s())
+    };
+    let times = |one: Option<Estimate>, it: Option<Estimate>| {
+        one.zip(it).map_or("–".into(), |(one, it)| {
+            format!("{}×", number(one.value / it.value))
+        })
+    };
+    let (one, one_in_python) = (
+        rust(Beside::OneThread),
+        python("one").and_then(|k| k.wall_s()),
+    );
+    for (arm, name, _, beside) in ARMS {
+        let Some(k) = python(arm) else { continue };
+        let wall = k.wall_s();
+        table.row([
+            name.into(),
+            cell(rust(beside), seconds),
+            cell(wall, seconds),
+            times(one, rust(beside)),
+            times(one_in_python, wall),
+            cell(k.gauge("start_s"), seconds),
+        ]);
+    }
+    table.note = "The same text, and the same clock: processes and Ray run already, from the call until the merged counts are there.".into();
+    (!table.rows.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_script_prints_is_checked() {
+        let good = r#"{"wall_s": 0.5, "start_s": 1.0, "words": 6, "distinct": 4, "sum": "18446744073709551615"}"#;
+        let digest = Printed::read(good).unwrap().digest().unwrap();
+        assert_eq!((digest.words, digest.sum), (6, u64::MAX));
+        for (from, to) in [
+            ("0.5", "-1"),
+            ("1.0", "1e9"),
+            ("\"words\"", "\"word\""),
+            ("}", ""),
+        ] {
+            assert!(Printed::read(&good.replace(from, to)).is_err(), "{to}");
+        }
+        let odd = Printed::read(&good.replace("18446744073709551615", "many")).unwrap();
+        assert!(odd.digest().is_err());
+    }
+}
