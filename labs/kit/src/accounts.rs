@@ -4,7 +4,13 @@
 //! that were kept up, a process that was killed. A trial of which that is not so confirms nothing, whatever
 //! the figure is.
 
-use crate::{findings::seconds, record::Trial};
+use std::fmt;
+
+use crate::{
+    findings::seconds,
+    gauge::{self, Gauge},
+    record::Trial,
+};
 
 /// What else than success may become of what is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +58,9 @@ pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Str
 /// True when the machine itself may have held up what has `room_s` to spare: it stood still, or its processors
 /// had hardly time left.
 pub fn strained(t: &Trial, room_s: f64) -> bool {
-    let gauge = |name: &str| t.gauge(name).unwrap_or(0.0);
-    let busy = gauge("process_cpu_share") + gauge("others_cpu_share");
-    busy > 0.75 || gauge("stall_max_ms") / 1e3 > room_s / 2.0
+    let gauge = |name: Gauge| t.gauge(name).unwrap_or(0.0);
+    let busy = gauge(gauge::PROCESS_CPU_SHARE) + gauge(gauge::OTHERS_CPU_SHARE);
+    busy > 0.75 || gauge(gauge::STALL_MAX_MS) / 1e3 > room_s / 2.0
 }
 
 /// Nobody gives up who has `room_s` to spare, but for one in a hundred who may be held up.
@@ -75,7 +81,7 @@ pub fn in_time(t: &Trial, room_s: f64) -> Result<(), String> {
 /// How long it took.
 pub fn no_longer_than(t: &Trial, timeout_s: f64) -> Result<(), String> {
     let longest = t.latency.max_s().unwrap_or(0.0);
-    let sent_after = t.gauge("arrival_spread_s").unwrap_or(0.0);
+    let sent_after = t.gauge(gauge::ARRIVAL_SPREAD_S).unwrap_or(0.0);
     let most = timeout_s * 1.1 + 0.02 + sent_after;
     ensure(longest <= most || strained(t, 0.04), || {
         let (took, wait) = (seconds(longest), seconds(timeout_s));
@@ -87,10 +93,9 @@ pub fn no_longer_than(t: &Trial, timeout_s: f64) -> Result<(), String> {
 ///
 /// # Errors
 /// That it is missing.
-pub fn gauge(trial: &Trial, name: &str) -> Result<f64, String> {
-    trial
-        .gauge(name)
-        .ok_or_else(|| format!("{name} is missing"))
+pub fn gauge(trial: &Trial, gauge: impl fmt::Display + Copy) -> Result<f64, String> {
+    let missing = || format!("{gauge} is missing");
+    trial.gauge(gauge).ok_or_else(missing)
 }
 
 /// A count that must be another: "7 chunks came, where 9 should be".
@@ -108,8 +113,8 @@ const EDGES: f64 = 0.1;
 /// How far the rates of a window of a closed loop may be from the counts: it weighs what begins or ends outside it
 /// by the part that is inside, which is as much as is in flight at its edges. `None` where all is inside.
 fn over_the_edges(trial: &Trial) -> Option<f64> {
-    trial.gauge("in_flight_sampled")?;
-    let in_flight = trial.gauge("in_flight_max").unwrap_or(0.0);
+    trial.gauge(gauge::IN_FLIGHT_SAMPLED)?;
+    let in_flight = trial.gauge(gauge::IN_FLIGHT_MAX).unwrap_or(0.0);
     Some(in_flight / trial.wall_s.max(1e-9))
 }
 
@@ -139,7 +144,7 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
     for latency in [&trial.latency, &trial.attempt_latency] {
         let longest = latency.quantile_s(1.0).unwrap_or(0.0);
         // Others than the kit's loads may count what arrives in a window, and wait for it beyond.
-        let whole = trial.gauge("attempts_per_s").is_some() && wall > 0.0;
+        let whole = trial.gauge(gauge::ATTEMPTS_PER_S).is_some() && wall > 0.0;
         if whole && longest > wall * (1.0 + EDGES) + CLOCK_S {
             return Some(format!(
                 "an answer took {longest:.3} s in a trial of {wall:.3} s"
@@ -148,7 +153,10 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
     }
     let apart = |a: f64, b: f64, share: f64| (a - b).abs() > share * a.abs().max(b.abs());
     let reach_over = over_the_edges(trial);
-    for (name, count) in [("goodput_per_s", trial.ok), ("attempts_per_s", ended)] {
+    for (name, count) in [
+        (gauge::GOODPUT_PER_S, trial.ok),
+        (gauge::ATTEMPTS_PER_S, ended),
+    ] {
         let said = trial.gauge(name).filter(|_| wall > 0.0);
         let counted = count as f64 / wall;
         let far = |said: &f64| {
@@ -161,7 +169,9 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
         }
     }
     let timed = trial.attempt_latency.mean_s();
-    let mean = trial.gauge("mean_attempt_s").filter(|mean| *mean > 0.0);
+    let mean = trial
+        .gauge(gauge::MEAN_ATTEMPT_S)
+        .filter(|mean| *mean > 0.0);
     if let (Some(mean), Some(timed)) = (mean, timed)
         && reach_over.is_none()
         && apart(mean, timed, DIGITS)
@@ -171,8 +181,8 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
             "mean_attempt_s is {mean:.4}, and the attempts took {timed:.4} s on average"
         ));
     }
-    let gauges = |a: &str, b: &str| Some((trial.gauge(a)?, trial.gauge(b)?));
-    if let Some((mean, most)) = gauges("in_flight_mean", "in_flight_max")
+    let gauges = |a: Gauge, b: Gauge| Some((trial.gauge(a)?, trial.gauge(b)?));
+    if let Some((mean, most)) = gauges(gauge::IN_FLIGHT_MEAN, gauge::IN_FLIGHT_MAX)
         && most > 0.0
         && mean > most * (1.0 + DIGITS)
     {
@@ -180,7 +190,7 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
             "{mean:.1} were in flight on average and {most:.1} at most"
         ));
     }
-    let sent = trial.gauge("sent_total").filter(|sent| *sent > 0.0);
+    let sent = trial.gauge(gauge::SENT_TOTAL).filter(|sent| *sent > 0.0);
     if let Some(sent) = sent.filter(|sent| *sent < ended as f64 * (1.0 - DIGITS)) {
         return Some(format!("{sent:.0} were sent, and {ended} ended"));
     }

@@ -1,6 +1,7 @@
 //! What may disturb a measured figure, which way, and by how much it did.
 
 use crate::{
+    gauge::{self, Gauge},
     host::Host,
     record::{Record, Trial},
 };
@@ -115,10 +116,10 @@ impl Disturbance {
 
     /// What disturbed this trial, as far as it was written down.
     pub fn of(trial: &Trial, cores: usize) -> Disturbance {
-        let gauge = |name: &str| trial.gauges.get(name).copied().filter(|v| v.is_finite());
-        let stall = gauge("stall_total_ms").or_else(|| gauge("stall_max_ms"));
+        let gauge = |name: Gauge| trial.gauge(name).filter(|v| v.is_finite());
+        let stall = gauge(gauge::STALL_TOTAL_MS).or_else(|| gauge(gauge::STALL_MAX_MS));
         let processors_s = trial.wall_s.max(0.0) * cores as f64;
-        let others = gauge("others_cpu_share").unwrap_or(0.0) * processors_s;
+        let others = gauge(gauge::OTHERS_CPU_SHARE).unwrap_or(0.0) * processors_s;
         let stall_s = stall.unwrap_or(0.0).max(0.0) / 1e3;
         Disturbance {
             stall_s,
@@ -208,7 +209,7 @@ fn crowded(record: &Record) -> Option<Unfit> {
     let (mut others, mut whole) = (0.0, 0.0);
     let trials = record.points.iter().flat_map(|p| &p.trials);
     for trial in trials.filter(|t| t.wall_s > 0.05) {
-        others += trial.gauges.get("others_cpu_share")? * trial.wall_s;
+        others += trial.gauge(gauge::OTHERS_CPU_SHARE)? * trial.wall_s;
         whole += trial.wall_s;
     }
     let share = others / whole;

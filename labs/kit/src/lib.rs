@@ -32,6 +32,7 @@ pub mod draw;
 pub mod figure;
 pub mod findings;
 pub mod gate;
+pub mod gauge;
 pub mod heap;
 pub mod host;
 pub mod http;
@@ -79,6 +80,7 @@ pub mod prelude {
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
         findings::{Findings, Table, cell, number, percent, seconds},
+        gauge::{self, Gauge},
         http,
         lab::{Card, Lab, Question, Sizes},
         load::{Closed, Open, Outcome, Tally},

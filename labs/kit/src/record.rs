@@ -1,6 +1,6 @@
 //! The record of one run of one lab: the only bridge between measuring and everything after it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
@@ -10,7 +10,7 @@ use hdrhistogram::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use crate::{gauge, host::Host};
 
 /// Version of the format. A reader refuses a newer one.
 pub const SCHEMA: u32 = 1;
@@ -140,12 +140,12 @@ impl Trial {
     /// Seconds from the trial's origin, which its traces and spans count from, to the start of what was
     /// measured (gauge `started_s`); 0 where a lab does not say.
     pub fn started_s(&self) -> f64 {
-        self.gauge("started_s").unwrap_or_default()
+        self.gauge(gauge::STARTED_S).unwrap_or_default()
     }
 
     /// A figure that the lab wrote down; `None` where it did not.
-    pub fn gauge(&self, name: &str) -> Option<f64> {
-        self.gauges.get(name).copied()
+    pub fn gauge(&self, gauge: impl fmt::Display) -> Option<f64> {
+        self.gauges.get(&gauge.to_string()).copied()
     }
 
     /// Values over time; none where the lab did not write them down.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{
@@ -19,6 +20,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     address,
+    gauge::{self, Gauge},
     host::Host,
     http,
     load::{Arrivals, Load, Tally},
@@ -680,7 +682,7 @@ struct State {
     /// How long another's upstream still works for requests of this trial.
     settle: Duration,
     /// Sum and count of each mean.
-    means: BTreeMap<&'static str, (f64, u64)>,
+    means: BTreeMap<Gauge, (f64, u64)>,
 }
 
 impl Recorder {
@@ -779,16 +781,17 @@ impl Recorder {
     }
 
     /// Writes down a figure; the name carries the unit. What is not finite is left out.
-    pub fn gauge(&self, name: &str, value: f64) {
+    pub fn gauge(&self, gauge: impl fmt::Display, value: f64) {
         if value.is_finite() {
-            self.state().trial.gauges.insert(name.into(), value);
+            let gauges = &mut self.state().trial.gauges;
+            gauges.insert(gauge.to_string(), value);
         }
     }
 
     /// Adds a value to a mean that becomes a gauge of this name.
-    pub fn sample(&self, name: &'static str, value: f64) {
+    pub fn sample(&self, gauge: impl Into<Gauge>, value: f64) {
         let mut state = self.state();
-        let (sum, count) = state.means.entry(name).or_default();
+        let (sum, count) = state.means.entry(gauge.into()).or_default();
         *sum += value;
         *count += 1;
     }
@@ -896,29 +899,29 @@ impl Recorder {
     pub fn tally(&self, tally: Tally, upstream: &Service) -> anyhow::Result<()> {
         self.found(&tally, upstream)?;
         let gauges = [
-            ("goodput_per_s", tally.goodput_per_s),
-            ("attempts_per_s", tally.attempts_per_s),
-            ("mean_attempt_s", tally.mean_attempt_s),
-            ("in_flight_mean", tally.mean_in_flight),
-            ("in_flight_max", tally.max_in_flight as f64),
-            ("sent_total", tally.sent as f64),
-            ("refused_total", tally.refused as f64),
+            (gauge::GOODPUT_PER_S, tally.goodput_per_s),
+            (gauge::ATTEMPTS_PER_S, tally.attempts_per_s),
+            (gauge::MEAN_ATTEMPT_S, tally.mean_attempt_s),
+            (gauge::IN_FLIGHT_MEAN, tally.mean_in_flight),
+            (gauge::IN_FLIGHT_MAX, tally.max_in_flight as f64),
+            (gauge::SENT_TOTAL, tally.sent as f64),
+            (gauge::REFUSED_TOTAL, tally.refused as f64),
         ];
         gauges
             .iter()
             .for_each(|(name, value)| self.gauge(name, *value));
         let watched = [
-            ("in_flight_sampled", tally.sampled_in_flight),
-            ("arrived_per_s", tally.arrived_per_s),
+            (gauge::IN_FLIGHT_SAMPLED, tally.sampled_in_flight),
+            (gauge::ARRIVED_PER_S, tally.arrived_per_s),
         ];
         for (name, value) in watched {
             value.into_iter().for_each(|value| self.gauge(name, value));
         }
         if let Some(counters) = upstream.counters() {
-            self.gauge("upstream_arrived", counters.arrived as f64);
-            self.gauge("upstream_refused", counters.refused as f64);
-            self.gauge("upstream_backlog", counters.backlog as f64);
-            self.gauge("arrival_spread_s", counters.spread.as_secs_f64());
+            self.gauge(gauge::UPSTREAM_ARRIVED, counters.arrived as f64);
+            self.gauge(gauge::UPSTREAM_REFUSED, counters.refused as f64);
+            self.gauge(gauge::UPSTREAM_BACKLOG, counters.backlog as f64);
+            self.gauge(gauge::ARRIVAL_SPREAD_S, counters.spread.as_secs_f64());
         }
         let mut state = self.state();
         state.wall = Some(Duration::from_secs_f64(tally.trial.wall_s.max(0.0)));
@@ -988,9 +991,9 @@ impl Recorder {
         self.found(&tally, upstream)?;
         if let Some(counters) = upstream.counters() {
             let arrived = counters.arrived.saturating_sub(books.doors);
-            self.gauge("upstream_arrived", arrived as f64);
-            self.gauge("upstream_refused", counters.refused as f64);
-            self.gauge("upstream_backlog", counters.backlog as f64);
+            self.gauge(gauge::UPSTREAM_ARRIVED, arrived as f64);
+            self.gauge(gauge::UPSTREAM_REFUSED, counters.refused as f64);
+            self.gauge(gauge::UPSTREAM_BACKLOG, counters.backlog as f64);
         }
         let trial = tally.trial;
         let mut state = self.state();
@@ -1024,25 +1027,28 @@ impl Recorder {
         let available = whole.as_secs_f64().max(1e-9) * crate::host::cores() as f64;
         let taken_away = own.map_or(f64::INFINITY, |own| (available - own).max(0.0));
         let stalled_ms = |stall: Duration| stall.as_secs_f64().min(taken_away) * 1e3;
-        self.gauge("stall_max_ms", stalled_ms(worst));
-        self.gauge("stall_total_ms", stalled_ms(sum));
+        self.gauge(gauge::STALL_MAX_MS, stalled_ms(worst));
+        self.gauge(gauge::STALL_TOTAL_MS, stalled_ms(sum));
         let ours = since(os::cpu_seconds(), self.0.cpu_at_start);
         let all = since(os::busy_seconds(), self.0.busy_at_start);
         if let Some(ours) = ours {
-            self.gauge("process_cpu_share", ours / available);
+            self.gauge(gauge::PROCESS_CPU_SHARE, ours / available);
         }
         if let (Some(ours), Some(all)) = (ours, all) {
             self.gauge(
-                "others_cpu_share",
+                gauge::OTHERS_CPU_SHARE,
                 ((all - ours) / available).clamp(0.0, 1.0),
             );
         }
         if let Some(bytes) = os::resident_bytes() {
-            self.gauge("resident_mb", bytes as f64 / 1e6);
+            self.gauge(gauge::RESIDENT_MB, bytes as f64 / 1e6);
         }
         let mut state = self.state();
         for (name, (sum, count)) in std::mem::take(&mut state.means) {
-            state.trial.gauges.insert(name.into(), sum / count as f64);
+            state
+                .trial
+                .gauges
+                .insert(name.to_string(), sum / count as f64);
         }
         let wall = state.wall.unwrap_or(whole);
         let mut trial = std::mem::take(&mut state.trial);
