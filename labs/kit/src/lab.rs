@@ -312,6 +312,17 @@ impl Card {
     }
 }
 
+/// The parameters that these flags give, and the defaults.
+///
+/// # Panics
+/// When there is no such flag: a slip in a test.
+pub fn params<L: Lab>(flags: &[&str]) -> L::Params {
+    let command = L::Params::augment_args(Command::new("test").no_binary_name(true));
+    let matches = command.try_get_matches_from(flags);
+    let matches = matches.unwrap_or_else(|error| panic!("{error}"));
+    L::Params::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// A lab with its parameter type erased: what the syllabus lists.
 pub trait Experiment: Sync {
     /// What the lab is about.

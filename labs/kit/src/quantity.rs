@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     claim::{Case, Claim, Law},
     disturbance::Disturbed,
-    figure::{Colour, Line},
+    figure::{Colour, Line, ValueBar},
     findings::cell,
     gauge::Gauge,
     origin::Given,
@@ -161,6 +161,16 @@ impl<'q> Quantity<'q> {
     ) -> Line {
         let values = conditions.into_iter().map(|k| (k.x(), self.measured(k)));
         Line::of_estimates(label, colour, values)
+    }
+
+    /// What was measured, with its interval, as a bar beside theory.
+    pub fn bar(&self, label: &str, colour: Colour, k: &Condition) -> ValueBar {
+        let measured = self.measured(k);
+        let bar = ValueBar::measured(label, colour, measured.map_or(f64::NAN, |m| m.value));
+        ValueBar {
+            theory: self.predicted(k).map(|g| g.value),
+            ..bar.with_interval(measured.and_then(|m| m.ci95))
+        }
     }
 
     /// The answer to a question about it.
