@@ -6,12 +6,12 @@ use crate::{
     claim::{Case, Claim, Law},
     disturbance::Disturbed,
     figure::{Colour, Line, ValueBar},
-    findings::cell,
     gauge::Gauge,
-    origin::Given,
+    given::Given,
     record::Trial,
     stats::Estimate,
     summary::Condition,
+    text::cell,
 };
 
 /// How far measurement and theory may lie apart.

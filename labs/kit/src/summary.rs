@@ -5,8 +5,9 @@ use std::fmt;
 use crate::{
     disturbance::{self, Disturbance},
     gauge::Gauge,
+    given::Given,
     host::Host,
-    origin::{Given, Origin},
+    origin::Origin,
     record::{Point, Record, Scale, Trial},
     stats::{self, Estimate},
 };
@@ -122,7 +123,7 @@ impl std::fmt::Display for Condition<'_> {
         f.write_str(self.series())?;
         match self.x() {
             0.0 => Ok(()),
-            x => write!(f, " at {}", crate::findings::number(x)),
+            x => write!(f, " at {}", crate::text::number(x)),
         }
     }
 }
