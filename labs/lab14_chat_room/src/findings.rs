@@ -2,7 +2,7 @@
 
 use lab_kit::prelude::*;
 
-use super::{Params, laws::Away};
+use super::{Params, gauges, laws::Away};
 
 /// A timer is rounded up to the next millisecond, its thread needs some time to wake, and so does
 /// the thread at the other end of the connection.
@@ -38,7 +38,7 @@ const ALL: [&str; 7] = [
 ];
 
 fn gone(trial: &Trial) -> Option<f64> {
-    Some(trial.gauge("users_left")? + trial.gauge("users_disconnected")?)
+    Some(trial.gauge(gauges::USERS_LEFT)? + trial.gauge(gauges::USERS_DISCONNECTED)?)
 }
 
 /// A record beside its flags.
@@ -69,9 +69,9 @@ impl<'a> View<'a> {
     /// write what waits for it, which costs what it costs when nobody asks.
     fn round(&self, users: f64) -> Option<Given> {
         let event = self.summary.at("quiet", users)?.estimate(|t| {
-            let messages = t.gauge("messages_meant")? + t.offered as f64;
+            let messages = t.gauge(gauges::MESSAGES_MEANT)? + t.offered as f64;
             let heartbeats = 2.0 * users * t.wall_s / self.p.beat.s();
-            Some(t.gauge("server_busy_share")? * t.wall_s / (messages + heartbeats))
+            Some(t.gauge(gauges::SERVER_BUSY_SHARE)? * t.wall_s / (messages + heartbeats))
         })?;
         Some(2.0 * users * Given::from(event))
     }
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
             } else {
                 self.p.block.s()
             };
-            Some(Given::from(k.gauge("busy_s")?) / asked)
+            Some(Given::from(k.gauge(gauges::BUSY_S)?) / asked)
         };
         let found = self.summary.series(by).first().and_then(of);
         // Where there is none: as long as was asked for.
@@ -116,8 +116,9 @@ impl<'a> View<'a> {
     /// has come meanwhile, for which there is what server and users leave of a processor.
     fn sliced(&self, users: f64) -> Option<Given> {
         let k = self.summary.at("quiet", users)?;
-        let busy =
-            k.estimate(|t| Some(t.gauge("server_busy_share")? + t.gauge("users_busy_share")?))?;
+        let busy = k.estimate(|t| {
+            Some(t.gauge(gauges::SERVER_BUSY_SHARE)? + t.gauge(gauges::USERS_BUSY_SHARE)?)
+        })?;
         let left = (1.0 - Given::from(busy)).map(|left| left.max(0.05));
         Some(self.quiet(users, 0.99)? + 2.0 * SLICE / left)
     }
@@ -225,7 +226,7 @@ fn on_the_loop(view: View) -> Vec<Claim> {
     let missed = inline.iter().map(|k| {
         // Counted as time without heartbeats, which is what a stall makes longer.
         let users_per_s = k.x() / p.beat.s();
-        let missed = k.estimate(|t| Some(t.gauge("missed_heartbeats")? / users_per_s));
+        let missed = k.estimate(|t| Some(t.gauge(gauges::MISSED_HEARTBEATS)? / users_per_s));
         let predicted = view.law(k.x(), |away, _| k.x() * away.missed());
         let tolerance = (UNLIKE * block + LATE) * users_per_s + 3.0;
         let measured = missed.filter(|_| view.stayed(k));
@@ -273,7 +274,7 @@ impl Block<'_> {
 
     /// What holds of every block as it was.
     fn was(&self, holds: impl Fn(f64, &Trial) -> bool) -> bool {
-        let of = |t: &Trial| t.gauge("busy_s").is_some_and(|busy| holds(busy, t));
+        let of = |t: &Trial| t.gauge(gauges::BUSY_S).is_some_and(|busy| holds(busy, t));
         self.k.trials().iter().all(of)
     }
 
@@ -321,7 +322,7 @@ fn leaving(view: View) -> Vec<Claim> {
         let predicted = view.round(b.users).and_then(|after| {
             let says = |t: &Trial| {
                 let away = Away {
-                    block: t.gauge("busy_s")?,
+                    block: t.gauge(gauges::BUSY_S)?,
                     after: after.value,
                     ..p.away(b.asked)
                 };
@@ -377,12 +378,12 @@ fn counts(view: View) -> Vec<Claim> {
     };
     let killed = view.summary.only("killed");
     let of_killed = [
-        ("jobs that fail", "jobs_failed", 1.0),
-        ("jobs that are done", "jobs_solved", 1.0),
-        ("processes", "processes", 2.0),
+        ("jobs that fail", gauges::JOBS_FAILED, 1.0),
+        ("jobs that are done", gauges::JOBS_SOLVED, 1.0),
+        ("processes", gauges::PROCESSES, 2.0),
     ];
     let of_killed = killed.into_iter().flat_map(|k| {
-        of_killed.map(|(name, figure, n)| Case::exact(name, n, k.every(|t| t.gauge(figure))))
+        of_killed.map(|(name, gauge, n)| Case::exact(name, n, k.every(|t| t.gauge(gauge))))
     });
     let all = view.all();
     let first = view.summary.only("quiet").map_or(f64::NAN, |k| k.x());
@@ -390,20 +391,22 @@ fn counts(view: View) -> Vec<Claim> {
     let wrong = |k: &Condition, t: &Trial| {
         let users = if k.series() == "losses" { first } else { k.x() };
         let says = (t.offered as f64 / (users - 1.0)).ceil();
-        let excused = (gone(t)? + t.gauge("users_slow")?) * 2.0 * says * view.p.per_room as f64;
-        let missing = t.gauge("messages_meant")? - t.gauge("messages_received")?;
+        let excused =
+            (gone(t)? + t.gauge(gauges::USERS_SLOW)?) * 2.0 * says * view.p.per_room as f64;
+        let missing = t.gauge(gauges::MESSAGES_MEANT)? - t.gauge(gauges::MESSAGES_RECEIVED)?;
         let missing = if missing > 0.0 {
             (missing - excused).max(0.0)
         } else {
             -missing
         };
-        Some(t.gauge("messages_in_disorder")? + missing)
+        Some(t.gauge(gauges::MESSAGES_IN_DISORDER)? + missing)
     };
     let wrong = all.iter().map(|(name, k)| {
         let measured = k.every(|t| wrong(k, t));
         Case::exact(name, 0.0, measured)
     });
-    let shown_out = |t: &Trial| Some(t.gauge("users_slow")? + t.gauge("users_given_up")?);
+    let shown_out =
+        |t: &Trial| Some(t.gauge(gauges::USERS_SLOW)? + t.gauge(gauges::USERS_GIVEN_UP)?);
     vec![
         Law::counted("mathematics elsewhere costs nobody the connection, whichever way", "users")
             .near(none(&view.elsewhere(), &gone)),
@@ -447,17 +450,17 @@ fn table(view: View) -> Table {
                     "inline" => shown(view.waits(k.x(), 0.99)),
                     _ => format!("≤ {}", shown(view.sliced(k.x()))),
                 },
-                cell(k.gauge("missed_heartbeats"), number),
+                cell(k.gauge(gauges::MISSED_HEARTBEATS), number),
                 cell(k.estimate(gone), number),
-                cell(k.gauge("answer_s"), seconds),
+                cell(k.gauge(gauges::ANSWER_S), seconds),
             ]);
         }
     }
-    let busy = |name| view.summary.only("quiet").and_then(|k| k.gauge(name));
+    let busy = |gauge: Gauge| view.summary.only("quiet").and_then(|k| k.gauge(gauge));
     table.note = format!(
         "An echo counts from the instant it was due. When nobody asks, the server's event loop is busy {} of the time and the users' {}. Theory for mathematics elsewhere: when nobody asks, two time slices, and the working off of what came meanwhile.",
-        cell(busy("server_busy_share"), percent),
-        cell(busy("users_busy_share"), percent)
+        cell(busy(gauges::SERVER_BUSY_SHARE), percent),
+        cell(busy(gauges::USERS_BUSY_SHARE), percent)
     );
     table
 }
@@ -481,7 +484,7 @@ fn echoes(p: &Params, summary: &Summary) -> Option<Figure> {
     let top = slowest(inline).max(p.block.s()) * 1.15;
     let panels = arms().into_iter().filter_map(|(series, name, colour)| {
         let trial = typical(series)?;
-        let start = trial.gauge("started_s")?;
+        let start = trial.gauge(gauge::STARTED_S)?;
         let span = trial.spans.first()?;
         let (from, to) = (span.start_s - start, span.end_s - start);
         let dots = trial.traces.get("echoes")?;
@@ -598,7 +601,7 @@ fn leavers(p: &Params, summary: &Summary) -> Option<Figure> {
         .iter()
         .chain(summary.series("inline").first())
         .filter_map(|k| {
-            let busy = k.gauge("busy_s")?.value;
+            let busy = k.gauge(gauges::BUSY_S)?.value;
             Some((busy, k.estimate(gone)?.value / users))
         })
         .collect();
