@@ -8,7 +8,7 @@ use lab_kit::theory::{MMc, MMcK};
 use super::omission::ONE_IN;
 use super::storm::{Remedy, Storm};
 use super::systems::{NEAR, OVERLOAD};
-use super::{Arm, Params};
+use super::{Arm, Params, gauges};
 
 /// A service that answers no more than this, in percent of its requests, is down.
 const DOWN: f64 = 5.0;
@@ -171,14 +171,14 @@ impl Point<'_> {
         format!("{} at {}", self.theory.arm.name(), number(self.k.x()))
     }
 
-    fn of(&self, name: &str) -> Option<Estimate> {
-        self.k.gauge(name)
+    fn of(&self, gauge: Gauge) -> Option<Estimate> {
+        self.k.gauge(gauge)
     }
 
     fn turned_away(&self) -> Option<Estimate> {
         self.of(match self.theory.arm {
-            Arm::Shed => "refused_share",
-            _ => "dropped_share",
+            Arm::Shed => gauges::REFUSED_SHARE,
+            _ => gauges::DROPPED_SHARE,
         })
     }
 
@@ -199,19 +199,19 @@ impl Point<'_> {
 
 /// How late timers were, by sleepers that did nothing else; `None` where none slept.
 fn lateness(summary: &Summary) -> Option<Given> {
-    Some(summary.only("timers")?.gauge("late_mean_s")?.into())
+    Some(summary.only("timers")?.gauge(gauges::LATE_MEAN_S)?.into())
 }
 
 /// A figure of a trial; in older records the mean over its groups of services.
-fn figure(k: &Condition, name: &str) -> Option<Estimate> {
+fn figure(k: &Condition, gauge: Gauge) -> Option<Estimate> {
     k.estimate(|t| {
         let groups = || {
-            let trace = t.traces.get(name)?;
+            let trace = t.traces.get(&gauge.to_string())?;
             Some(mean(
                 &trace.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
             ))
         };
-        t.gauges.get(name).copied().or_else(groups)
+        t.gauge(gauge).or_else(groups)
     })
 }
 
@@ -252,11 +252,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     claims.extend(claims_of_storm(p, summary));
 
     let good = |arm: Arm| {
-        let point = at_last(arm).and_then(|k| k.of("good_of_capacity"));
+        let point = at_last(arm).and_then(|k| k.of(gauges::GOOD_OF_CAPACITY));
         point.map_or(f64::NAN, |e| e.value)
     };
     let end = summary.only(Remedy::None.series());
-    let end = end.and_then(|k| figure(&k, "good_end"));
+    let end = end.and_then(|k| figure(&k, gauges::GOOD_END));
     let after = end.map_or(f64::NAN, |e| e.value);
 
     let mut figures = Vec::new();
@@ -274,7 +274,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let answers = vec![
         Answer::near(
             "goodput",
-            at_last(Arm::Expired).and_then(|k| k.of("good_of_capacity")),
+            at_last(Arm::Expired).and_then(|k| k.of(gauges::GOOD_OF_CAPACITY)),
             at_last(Arm::Expired).map_or(f64::NAN, |k| k.theory.good()),
         )
         .scaled(100.0),
@@ -334,7 +334,7 @@ fn claims_of_sweep(all: &[Point], late: Option<Given>) -> Vec<Claim> {
         .iter()
         .filter(|k| matches!(k.theory.arm, Arm::Waits | Arm::Shed));
     let depth = bounded.map(|k| {
-        let longest = k.k.every(|t| t.gauges.get("depth_max").copied());
+        let longest = k.k.every(|t| t.gauge(gauges::DEPTH_MAX));
         Case::exact(k.name(), k.theory.p.places as f64, longest)
     });
     claims.push(
@@ -353,18 +353,17 @@ fn exact_waits(
     which: impl Fn(&Point) -> bool,
 ) -> Claim {
     let cases = all.iter().filter(|k| which(k)).map(|k| {
-        let gauge = |t: &Trial, name: &str| t.gauges.get(name).copied();
         // Chance is the same on both sides: what is uncertain is their difference.
         let beside =
-            k.k.estimate(|t| Some(gauge(t, "same_wait_s")? - gauge(t, "exact_wait_s")?));
+            k.k.estimate(|t| Some(t.gauge(gauges::SAME_WAIT_S)? - t.gauge(gauges::EXACT_WAIT_S)?));
         // Those who are served here and in virtual time are to stand for all.
         let stands = |t: &Trial| {
-            let (same, all) = (gauge(t, "same_wait_s")?, gauge(t, "wait_mean_s")?);
+            let (same, all) = (t.gauge(gauges::SAME_WAIT_S)?, t.gauge(gauges::WAIT_MEAN_S)?);
             Some((same - all).abs() <= 2.0 * TICK + 0.1 * all)
         };
         let stand = k.k.trials().iter().all(|t| stands(t) == Some(true));
         let measured = beside.filter(|_| late.is_some() && stand);
-        let Some(exact) = k.of("exact_wait_s") else {
+        let Some(exact) = k.of(gauges::EXACT_WAIT_S) else {
             return Case::exact(k.name(), f64::NAN, None);
         };
         let late = late.unwrap_or(Given::from(0.0));
@@ -382,10 +381,10 @@ fn exact_waits(
 fn exact_good(all: &[Point]) -> Claim {
     let ordered = all.iter().filter(|k| k.is_ordered());
     let cases = ordered.filter(|k| k.some_in_time()).map(|k| {
-        let gauge = |t: &Trial, name: &str| t.gauges.get(name).copied();
-        let beside =
-            k.k.estimate(|t| Some(gauge(t, "good_share")? - gauge(t, "exact_good_share")?));
-        let Some(exact) = k.of("exact_good_share") else {
+        let beside = k
+            .k
+            .estimate(|t| Some(t.gauge(gauges::GOOD_SHARE)? - t.gauge(gauges::EXACT_GOOD_SHARE)?));
+        let Some(exact) = k.of(gauges::EXACT_GOOD_SHARE) else {
             return Case::exact(k.name(), f64::NAN, None);
         };
         let measured = beside.map(|b| b.shifted(exact.value).scaled(100.0));
@@ -412,7 +411,7 @@ fn mean_waits(all: &[Point], late: Option<Given>) -> Claim {
         let wait = k.theory.wait() - k.theory.late;
         // An endless line magnifies what chance makes of the load, by 1/(1 − ρ).
         let share = if k.theory.is_endless() { 0.2 } else { 0.1 };
-        let measured = k.of("wait_mean_s").filter(|_| late.is_some());
+        let measured = k.of(gauges::WAIT_MEAN_S).filter(|_| late.is_some());
         let predicted = late.unwrap_or(Given::from(0.0)) + wait;
         Case::new(k.name(), predicted, measured, TICK + share * wait)
     });
@@ -433,7 +432,7 @@ fn inside(all: &[Point]) -> Claim {
         Case::new(
             k.name(),
             predicted,
-            k.of("queued_mean_s"),
+            k.of(gauges::QUEUED_MEAN_S),
             TICK + 0.1 * predicted,
         )
     });
@@ -468,7 +467,7 @@ fn in_time(all: &[Point], late: Option<Given>) -> Claim {
     let cases = settled.map(|k| {
         let share = k.theory.in_time();
         let origin = late.map_or(Default::default(), |late| late.origin());
-        let measured = k.of("good_share").filter(|_| late.is_some());
+        let measured = k.of(gauges::GOOD_SHARE).filter(|_| late.is_some());
         let tolerance = 0.03 * share + k.theory.of_a_tick();
         let predicted = Given::new(100.0 * share, origin);
         let measured = measured.map(|m| m.scaled(100.0));
@@ -485,18 +484,18 @@ fn littles_law(all: &[Point]) -> Claim {
         .iter()
         .filter(|k| !k.theory.is_endless() || k.theory.rho() < OVERLOAD);
     let cases = steady.map(|k| {
-        let gauge = |t: &Trial, name: &str| t.gauges.get(name).copied();
-        let law = |t: &Trial| Some(gauge(t, "let_in_per_s")? * gauge(t, "sojourn_mean_s")?);
+        let law =
+            |t: &Trial| Some(t.gauge(gauges::LET_IN_PER_S)? * t.gauge(gauges::SOJOURN_MEAN_S)?);
         // As many are let in as come and are not refused; where the producer waits, no more.
         let agrees = |t: &Trial| {
-            let comes = gauge(t, "came_per_s")? * (1.0 - gauge(t, "refused_share")?);
-            let share = gauge(t, "let_in_per_s")? / comes;
+            let comes = t.gauge(gauges::CAME_PER_S)? * (1.0 - t.gauge(gauges::REFUSED_SHARE)?);
+            let share = t.gauge(gauges::LET_IN_PER_S)? / comes;
             Some(share <= 1.1 && (share >= 0.9 || k.theory.arm == Arm::Waits))
         };
         let agree = k.k.trials().iter().all(|t| agrees(t) == Some(true));
         let predicted = k.k.estimate(law);
         let beside =
-            k.k.estimate(|t| Some(gauge(t, "sampled_inside")? - law(t)?));
+            k.k.estimate(|t| Some(t.gauge(gauges::SAMPLED_INSIDE)? - law(t)?));
         let value = predicted.map_or(f64::NAN, |p| p.value);
         let measured = beside.filter(|_| agree).map(|b| b.shifted(value));
         let predicted = predicted.map_or(f64::NAN.into(), Given::from);
@@ -520,9 +519,9 @@ fn claims_of_overload(p: &Params, all: &[Point]) -> Vec<Claim> {
     });
     let cases = deep.map(|k| {
         // What is in time is not too late.
-        let gauge = |t: &Trial, name: &str| t.gauges.get(name).copied();
-        let late =
-            k.k.estimate(|t| Some(gauge(t, "late_of_capacity")? - gauge(t, "good_of_capacity")?));
+        let late = k.k.estimate(|t| {
+            Some(t.gauge(gauges::LATE_OF_CAPACITY)? - t.gauge(gauges::GOOD_OF_CAPACITY)?)
+        });
         let measured = late.map(|e| e.scaled(100.0));
         Case::share(k.name(), 100.0, measured, 0.05)
     });
@@ -596,7 +595,7 @@ fn closed_theory(p: &Params, one_in: f64) -> f64 {
 
 fn claims_of_freeze(p: &Params, summary: &Summary) -> Vec<Claim> {
     let longer = Disturbed::Longer(Resource::Timers);
-    let p95 = |series: &str, clock: &str| figure(&summary.only(series)?, clock);
+    let p95 = |series: &str, clock: Gauge| figure(&summary.only(series)?, clock);
     let due = [
         ("sent when due, one line", "tested/open", p.workers),
         ("testers that wait, a line each", "tested/closed", 1),
@@ -610,13 +609,13 @@ fn claims_of_freeze(p: &Params, summary: &Summary) -> Vec<Claim> {
         Case::new(
             name,
             predicted,
-            p95(series, "p95_from_due_s"),
+            p95(series, gauges::P95_FROM_DUE_S),
             p.service.s(),
         )
     });
     let sent = (caught(p) < 0.03).then(|| {
         let predicted = closed_theory(p, 20.0);
-        let measured = p95("tested/closed", "p95_from_sending_s");
+        let measured = p95("tested/closed", gauges::P95_FROM_SENDING_S);
         Case::new(
             "testers that wait",
             predicted,
@@ -655,7 +654,7 @@ fn comes_back(p: &Params, remedy: Remedy) -> bool {
     let drained = |n: f64| {
         let left = (p.surge * (1.0 + n) - 1.0) * p.surge_for.s();
         let room = 1.0 - p.calm * (1.0 + n);
-        room > 0.05 && 1.3 * left / room < storm.stretches()[2].1.0 - storm.surge.1
+        room > 0.05 && 1.3 * left / room < storm.stretches()[2].from - storm.surge.1
     };
     match remedy {
         Remedy::None => retried(p) < 0.95 && drained(p.retries as f64),
@@ -670,26 +669,27 @@ fn comes_back(p: &Params, remedy: Remedy) -> bool {
 
 /// Goodput at the end of a storm as its curve has it, as a share of the calm load.
 fn at_the_end(p: &Params, k: &Condition) -> Option<f64> {
-    let [.., (_, (from, to))] = Storm::of(p, 1).stretches();
+    let [.., end] = Storm::of(p, 1).stretches();
     let curve = curve(k, "goodput")?.into_iter();
-    let end = curve.filter(|(at, _)| (from..to).contains(at));
+    let end = curve.filter(|(at, _)| (end.from..end.to).contains(at));
     Some(mean(&end.map(|(_, share)| share).collect::<Vec<_>>()) / p.calm)
 }
 
 fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
     let name = |remedy: Remedy| remedy.series().replace("storm/", "");
-    let of = |remedy: Remedy, gauge: &str| figure(&summary.only(remedy.series())?, gauge);
+    let of = |remedy: Remedy, gauge: Gauge| figure(&summary.only(remedy.series())?, gauge);
     let fewer = Disturbed::Fewer(Resource::Timers);
     let mut claims = Vec::new();
     if stays_down(p) {
         // Older records say how many are answered.
-        let answered = of(Remedy::None, "good_end").map(|good| good.scaled(-1.0).shifted(1.0));
-        let given_up = of(Remedy::None, "given_up_end").or(answered);
+        let answered =
+            of(Remedy::None, gauges::GOOD_END).map(|good| good.scaled(-1.0).shifted(1.0));
+        let given_up = of(Remedy::None, gauges::GIVEN_UP_END).or(answered);
         let given_up = given_up.map(|e| e.scaled(100.0));
         let attempts = [Remedy::None, Remedy::Away].map(|remedy| {
             let sent = (1 + p.retries) as f64;
-            let down = of(remedy, "good_down").is_some_and(|good| 100.0 * good.value <= DOWN);
-            let attempts = of(remedy, "attempts_down").filter(|_| down);
+            let down = of(remedy, gauges::GOOD_DOWN).is_some_and(|good| 100.0 * good.value <= DOWN);
+            let attempts = of(remedy, gauges::ATTEMPTS_DOWN).filter(|_| down);
             Case::share(name(remedy), sent, attempts, 0.05)
         });
         claims.extend([
@@ -703,7 +703,7 @@ fn claims_of_storm(p: &Params, summary: &Summary) -> Vec<Claim> {
     }
     let back = Remedy::ALL.into_iter().filter(|r| comes_back(p, *r));
     let back = back.map(|remedy| {
-        let answered = of(remedy, "good_end").filter(|good| {
+        let answered = of(remedy, gauges::GOOD_END).filter(|good| {
             let over_time = summary
                 .only(remedy.series())
                 .and_then(|k| at_the_end(p, &k));
@@ -740,49 +740,67 @@ fn colour(arm: Arm) -> Colour {
     }
 }
 
-/// Goodput, waits and what is turned away over the load.
-fn sweep(p: &Params, all: &[Point], last: f64, unbounded: f64, shed: f64) -> Figure {
-    let first = all.iter().map(|k| k.k.x()).fold(f64::INFINITY, f64::min);
-    let steps = 60;
-    let grid: Vec<f64> = (0..=steps)
-        .map(|i| first + (last - first) * i as f64 / steps as f64)
-        .collect();
-    let late = all.first().map_or(0.0, |k| k.theory.late);
-    type Of = fn(&Theory) -> f64;
-    let theory = |arm: Arm, label: &str, of: Of| {
-        let points = grid.iter().map(|rho| {
-            let theory = Theory::at(p, arm, *rho, late);
-            (*rho, of(&theory))
+/// Over the load: what theory says of an arm, and what was measured.
+struct Curves<'a> {
+    p: &'a Params,
+    all: &'a [Point<'a>],
+    /// The smallest load and the largest.
+    first: f64,
+    last: f64,
+}
+
+impl Curves<'_> {
+    fn theory(&self, arm: Arm, of: fn(&Theory) -> f64) -> Layer {
+        let steps = 60;
+        let late = self.all.first().map_or(0.0, |k| k.theory.late);
+        let points = (0..=steps).map(|i| {
+            let rho = self.first + (self.last - self.first) * i as f64 / steps as f64;
+            (rho, of(&Theory::at(self.p, arm, rho, late)))
         });
-        Layer::Line(Line::theory(label, Colour::Muted, points.collect()))
-    };
-    let line = |arm: Arm, of: &dyn Fn(&Point) -> Option<Estimate>| {
-        let of_arm = || all.iter().filter(move |k| k.theory.arm == arm);
-        let points = of_arm().filter_map(|k| Some((k.k.x(), of(k)?.value)));
+        Layer::Line(Line::theory("", Colour::Muted, points.collect()))
+    }
+
+    fn measured(&self, arm: Arm, of: fn(&Point) -> Option<Estimate>) -> Layer {
+        let of_arm = self.all.iter().filter(|k| k.theory.arm == arm);
+        let points = of_arm.filter_map(|k| Some((k.k.x(), of(k)?.value)));
         // Between two loads nothing was measured, and the law has its corner there.
         Layer::Line(Line {
             style: Style::Dots,
             ..Line::measured(arm.name(), colour(arm), points.collect())
         })
+    }
+
+    fn goodput(&self) -> Vec<Layer> {
+        let theory = Arm::ALL.map(|arm| self.theory(arm, |t| t.good()));
+        let good = |k: &Point| k.of(gauges::GOOD_OF_CAPACITY);
+        let measured = Arm::ALL.map(|arm| self.measured(arm, good));
+        theory.into_iter().chain(measured).collect()
+    }
+
+    fn waits(&self) -> Vec<Layer> {
+        let theory = [Arm::Unbounded, Arm::Shed].map(|arm| self.theory(arm, |t| t.wait()));
+        let wait = |k: &Point| k.of(gauges::WAIT_MEAN_S);
+        let measured = [Arm::Unbounded, Arm::Waits, Arm::Shed].map(|arm| self.measured(arm, wait));
+        theory.into_iter().chain(measured).collect()
+    }
+
+    fn turned_away(&self) -> Vec<Layer> {
+        let arms = [Arm::Shed, Arm::Deadline, Arm::Expired];
+        let theory = arms.map(|arm| self.theory(arm, |t| t.turned_away()));
+        let measured = arms.map(|arm| self.measured(arm, |k| k.turned_away()));
+        theory.into_iter().chain(measured).collect()
+    }
+}
+
+/// Goodput, waits and what is turned away over the load.
+fn sweep(p: &Params, all: &[Point], last: f64, unbounded: f64, shed: f64) -> Figure {
+    let first = all.iter().map(|k| k.k.x()).fold(f64::INFINITY, f64::min);
+    let curves = Curves {
+        p,
+        all,
+        first,
+        last,
     };
-    let mut good: Vec<Layer> = Arm::ALL
-        .into_iter()
-        .map(|arm| theory(arm, "", |t| t.good()))
-        .collect();
-    good.extend(Arm::ALL.map(|arm| line(arm, &|k| k.of("good_of_capacity"))));
-    let waits = [Arm::Unbounded, Arm::Waits, Arm::Shed];
-    let mut wait: Vec<Layer> = [Arm::Unbounded, Arm::Shed]
-        .into_iter()
-        .map(|arm| theory(arm, "", |t| t.wait()))
-        .collect();
-    wait.extend(waits.map(|arm| line(arm, &|k: &Point| k.of("wait_mean_s"))));
-    let mut away: Vec<Layer> = [Arm::Shed, Arm::Deadline, Arm::Expired]
-        .into_iter()
-        .map(|arm| theory(arm, "", |t| t.turned_away()))
-        .collect();
-    away.extend(
-        [Arm::Shed, Arm::Deadline, Arm::Expired].map(|arm| line(arm, &|k| k.turned_away())),
-    );
     Figure {
         id: "load".into(),
         title: format!(
@@ -805,21 +823,21 @@ fn sweep(p: &Params, all: &[Point], last: f64, unbounded: f64, shed: f64) -> Fig
                     title: "Answers within the deadline".into(),
                     note: "as a share of the capacity".into(),
                     y: Axis::linear("", Unit::Share).with_range(0.0, 1.05),
-                    layers: good,
+                    layers: curves.goodput(),
                     height: 1.5,
                 },
                 Panel {
                     title: "Mean wait of those served".into(),
                     note: "from when they were due, log scale".into(),
                     y: Axis::log("", Unit::Seconds),
-                    layers: wait,
+                    layers: curves.waits(),
                     height: 1.0,
                 },
                 Panel {
                     title: "Refused or dropped".into(),
                     note: "share of the requests".into(),
                     y: Axis::linear("", Unit::Share),
-                    layers: away,
+                    layers: curves.turned_away(),
                     height: 0.9,
                 },
             ],
@@ -969,13 +987,13 @@ fn overload_table(p: &Params, all: &[Point], last: f64) -> Table {
     for k in all.iter().filter(|k| k.k.x() == last) {
         table.row([
             k.theory.arm.name().to_string(),
-            cell(k.of("good_of_capacity"), percent),
+            cell(k.of(gauges::GOOD_OF_CAPACITY), percent),
             percent(k.theory.good()),
             cell(k.turned_away(), percent),
-            cell(k.of("wait_mean_s"), seconds),
-            cell(k.k.gauge("wait_p99_s"), seconds),
-            cell(k.of("queued_mean_s"), seconds),
-            cell(k.k.gauge("depth_max"), number),
+            cell(k.of(gauges::WAIT_MEAN_S), seconds),
+            cell(k.k.gauge(gauges::WAIT_P99_S), seconds),
+            cell(k.of(gauges::QUEUED_MEAN_S), seconds),
+            cell(k.k.gauge(gauges::DEPTH_MAX), number),
         ]);
     }
     let capacity = p.workers as f64 / p.service.s();
@@ -1011,10 +1029,10 @@ fn waits_table(all: &[Point], late: Option<Given>) -> Table {
         ],
     );
     for k in all {
-        let wait = k.of("wait_mean_s");
+        let wait = k.of(gauges::WAIT_MEAN_S);
         let interval = wait.and_then(|e| e.ci95);
         let exact = k
-            .of("exact_wait_s")
+            .of(gauges::EXACT_WAIT_S)
             .map_or(f64::NAN, |e| e.value + k.theory.late);
         table.row([
             k.theory.arm.name().to_string(),
@@ -1025,15 +1043,15 @@ fn waits_table(all: &[Point], late: Option<Given>) -> Table {
             }),
             seconds(k.theory.wait()),
             seconds(exact),
-            cell(k.k.gauge("wait_p50_s"), seconds),
-            cell(k.k.gauge("wait_p99_s"), seconds),
+            cell(k.k.gauge(gauges::WAIT_P50_S), seconds),
+            cell(k.k.gauge(gauges::WAIT_P99_S), seconds),
             seconds(k.theory.wait_p99()),
-            cell(k.k.gauge("depth_max"), number),
+            cell(k.k.gauge(gauges::DEPTH_MAX), number),
             cell(k.turned_away(), percent),
             percent(k.theory.turned_away()),
-            cell(k.of("good_of_capacity"), percent),
+            cell(k.of(gauges::GOOD_OF_CAPACITY), percent),
             percent(k.theory.good()),
-            cell(k.k.gauge("systems"), number),
+            cell(k.k.gauge(gauges::SYSTEMS), number),
         ]);
     }
     table.note = format!(
@@ -1062,7 +1080,7 @@ fn storm_table(p: &Params, summary: &Summary) -> Table {
         let Some(k) = summary.only(remedy.series()) else {
             continue;
         };
-        let of = |name: &str| figure(&k, name);
+        let of = |gauge: Gauge| figure(&k, gauge);
         let back = k.estimate(|t| {
             let curve = t.traces.get("goodput")?;
             // From when on it never falls below half of the load for long: the last third of T below.
@@ -1071,11 +1089,11 @@ fn storm_table(p: &Params, summary: &Summary) -> Table {
         });
         table.row([
             remedy.series().replace("storm/", ""),
-            cell(of("good_before"), percent),
-            cell(of("good_down"), percent),
-            cell(of("good_end"), percent),
-            cell(of("attempts_before"), number),
-            cell(of("attempts_down"), number),
+            cell(of(gauges::GOOD_BEFORE), percent),
+            cell(of(gauges::GOOD_DOWN), percent),
+            cell(of(gauges::GOOD_END), percent),
+            cell(of(gauges::ATTEMPTS_BEFORE), number),
+            cell(of(gauges::ATTEMPTS_DOWN), number),
             cell(back, seconds),
         ]);
     }
