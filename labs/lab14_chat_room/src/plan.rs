@@ -49,8 +49,7 @@ pub struct Params {
 }
 
 fn multiple(text: &str) -> Result<f64, String> {
-    let multiple = text.trim().parse().ok().filter(|m| (0.2..=4.0).contains(m));
-    multiple.ok_or_else(|| "expected a number from 0.2 to 4".into())
+    within(text, 0.2..=4.0, "a number from 0.2 to 4")
 }
 
 impl Params {
@@ -92,15 +91,29 @@ impl Params {
     pub(super) fn long_blocks(&self) -> Vec<f64> {
         self.losses.iter().map(|m| m * self.patience.s()).collect()
     }
+
+    /// Each of them with how often it is tried in a round: all leave or none every time, and what lies
+    /// between is chance.
+    fn tries(&self, scale: Scale) -> impl Iterator<Item = (f64, usize)> {
+        let between = match scale {
+            Scale::Smoke => 1,
+            Scale::Quick | Scale::Full => 5,
+        };
+        let blocks = self.long_blocks().into_iter();
+        blocks.map(move |long| {
+            let certain = [0.0, 1.0].contains(&self.away(long).leave_share());
+            (long, if certain { 1 } else { between })
+        })
+    }
 }
 
-/// How often in each trial the loop is blocked, the mathematics is done elsewhere, and a loss that is
-/// chance is tried: what is away for so long is not always so for exactly as long.
-fn often(scale: Scale) -> (usize, usize, usize) {
+/// How often in a round the loop is blocked, which is not always away for exactly as long, and the
+/// mathematics done elsewhere. The first crowd is the one that is looked at closely.
+fn often(scale: Scale, first: bool) -> (usize, usize) {
     match scale {
-        Scale::Smoke => (1, 1, 1),
-        Scale::Quick => (5, 2, 5),
-        Scale::Full => (3, 1, 5),
+        Scale::Smoke => (1, 1),
+        Scale::Quick if first => (5, 2),
+        Scale::Quick | Scale::Full => (3, 1),
     }
 }
 
@@ -239,7 +252,6 @@ impl Lab for ChatRoom {
     }
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
-        let (blocked, elsewhere, between) = often(extent.scale);
         // Who comes late in the conversation is still heard, and everybody comes and goes.
         let visit = |users: usize, block: f64| {
             let talk = (1.5 * block).max(1.25 * block + 1.3 * p.beat.s());
@@ -247,18 +259,13 @@ impl Lab for ChatRoom {
         };
         let (mut round, block, crowds) = (0.0, p.block.s(), extent.that_fit(&p.users));
         for (i, users) in crowds.iter().enumerate() {
-            let (blocked, elsewhere) = if i == 0 {
-                (blocked, elsewhere)
-            } else {
-                (blocked.min(3), elsewhere.min(1))
-            };
+            let (blocked, elsewhere) = often(extent.scale, i == 0);
             round += (1 + blocked + 3 * elsewhere) as f64 * visit(*users, block);
         }
         let first = crowds.first().copied().unwrap_or(0);
         round += visit(first, block);
-        for long in p.long_blocks() {
-            let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
-            round += if certain { 1.0 } else { between as f64 } * visit(first, long);
+        for (long, times) in p.tries(extent.scale) {
+            round += times as f64 * visit(first, long);
         }
         let most = crowds.iter().copied().max().unwrap_or(0) as f64;
         Needs {
@@ -278,15 +285,11 @@ impl Lab for ChatRoom {
         let kernel = Kernel::calibrate();
         let pool = &pool()?;
         let levels = session.levels_that_fit(&p.users);
-        let (blocked, elsewhere, between) = often(session.scale);
-        let cost = p.block.duration();
+        let (scale, cost) = (session.scale, p.block.duration());
 
         let mut plan = session.plan();
         for (i, users) in levels.iter().copied().enumerate() {
-            let x = users as f64;
-            // The first crowd is the one that is looked at closely.
-            let often =
-                |times: usize, later: usize| 0..if i == 0 { times } else { later.min(times) };
+            let (x, (blocked, elsewhere)) = (users as f64, often(scale, i == 0));
             let talk = move |r: &Recorder, asks: &[Duration], solve: Solve| {
                 let crowd = p.crowd(r.origin(), users, p.block.s(), asks.to_vec());
                 visit(r, p, crowd, solve)
@@ -294,12 +297,12 @@ impl Lab for ChatRoom {
             plan.point("quiet", x, move |r| {
                 talk(r, &[], solver(r, move |cost| on_the_loop(kernel, cost)))
             });
-            for _ in often(blocked, 3) {
+            for _ in 0..blocked {
                 plan.point("inline", x, move |r| {
                     talk(r, &[cost], solver(r, move |cost| on_the_loop(kernel, cost)))
                 });
             }
-            for _ in often(elsewhere, 1) {
+            for _ in 0..elsewhere {
                 plan.point("spawn_blocking", x, move |r| {
                     talk(r, &[cost], solver(r, move |cost| on_a_thread(kernel, cost)))
                 });
@@ -317,10 +320,8 @@ impl Lab for ChatRoom {
         }
         if let Some(users) = levels.first().copied() {
             plan.point("killed", users as f64, move |r| killed(r, p, users));
-            for long in p.long_blocks() {
-                // All or none is the same every time; what lies between is not.
-                let certain = [0.0, 1.0].contains(&p.away(long).leave_share());
-                for _ in 0..if certain { 1 } else { between } {
+            for (long, times) in p.tries(scale) {
+                for _ in 0..times {
                     plan.point("losses", long, move |r| {
                         let asks = vec![Duration::from_secs_f64(long)];
                         let crowd = p.crowd(r.origin(), users, long, asks);
