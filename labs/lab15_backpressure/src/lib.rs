@@ -175,7 +175,7 @@ fn patience(arm: Arm, deadline: Duration, margin: Duration) -> Option<Duration> 
     }
 }
 
-/// A worker. `patience` is how long a request may have waited to be worth beginning.
+/// A worker: one request after another, until nobody comes any more.
 async fn worker(service: Arc<Service>) {
     let patience = service.rules.patience;
     let mut free = Instant::now();

@@ -63,18 +63,12 @@ pub struct Params {
 /// Most waiting places of a bounded queue.
 const MOST_PLACES: usize = 2000;
 
-fn within(text: &str, from: f64, to: f64) -> Result<f64, String> {
-    let value = text.trim().parse().ok();
-    let value = value.filter(|v| (from..=to).contains(v));
-    value.ok_or_else(|| format!("expected a number from {from} to {to}"))
-}
-
 fn load(text: &str) -> Result<f64, String> {
-    within(text, 0.05, 5.0)
+    within(text, 0.05..=5.0, "a number from 0.05 to 5")
 }
 
 fn part(text: &str) -> Result<f64, String> {
-    within(text, 0.01, 0.95)
+    within(text, 0.01..=0.95, "a number from 0.01 to 0.95")
 }
 
 fn retries(text: &str) -> Result<usize, String> {
@@ -190,6 +184,7 @@ impl Lab for Backpressure {
     }
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
+        // As in `measure`: services that only sleep do not disturb each other.
         let extent = &Extent {
             one_at_a_time: false,
             ..*extent

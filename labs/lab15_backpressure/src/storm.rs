@@ -52,7 +52,7 @@ impl Remedy {
         }
     }
 
-    fn arm(self) -> Arm {
+    pub(super) fn arm(self) -> Arm {
         match self {
             Remedy::None | Remedy::Away | Remedy::Budget => Arm::Unbounded,
             Remedy::Shed => Arm::Shed,
