@@ -3,8 +3,10 @@
 use lab_kit::prelude::*;
 
 use super::{
-    Params, Way,
+    Params,
     child::{FRAME, Wire},
+    gauges::{self, CONSUMER, PRODUCER},
+    ways::Way,
 };
 
 /// How close a copy, a page or a stream must be to what was measured of it beforehand, as a share.
@@ -57,10 +59,10 @@ impl Way {
     }
 
     /// The gauge of the pass that its consumer makes.
-    fn pass(self) -> &'static str {
+    fn pass(self) -> Gauge {
         match self {
-            Way::Kept | Way::Copied | Way::Fresh => "shared_s",
-            _ => "read_s",
+            Way::Kept | Way::Copied | Way::Fresh => gauges::SHARED_S,
+            _ => gauges::READ_S,
         }
     }
 
@@ -117,7 +119,7 @@ impl<'a> Beside<'a> {
             way,
             k: summary.at(way.series(), x)?,
             machine: summary.at("machine", x)?,
-            empty: empty.typical_gauge("hand_over_s")?,
+            empty: empty.typical_gauge(gauges::HAND_OVER_S)?,
             holds: match way {
                 Way::Pipe if linux => Some(PIPE),
                 // The system rounds up to a power of two.
@@ -134,23 +136,28 @@ impl<'a> Beside<'a> {
     }
 
     fn hand_over(&self) -> Option<Estimate> {
-        self.k.gauge("hand_over_s")
+        self.k.gauge(gauges::HAND_OVER_S)
     }
 
     /// A figure of the machine, measured at this size beforehand.
-    fn known(&self, name: &str) -> Option<Given> {
+    fn known(&self, name: Gauge) -> Option<Given> {
         self.machine.typical_gauge(name)
     }
 
     /// Seconds that its consumer took to pass over what was handed to it.
     fn own_pass(&self) -> Option<Given> {
-        self.k.gauge("read_s").map(Given::from)
+        self.k.gauge(gauges::READ_S).map(Given::from)
     }
 
     /// Seconds to make the pages of a clone that the allocator had to ask for.
     fn pages(&self) -> Given {
-        let faults = self.k.gauge("producer_faults").filter(|f| f.value >= 1.0);
-        let page = self.known("touch_s").zip(self.known("touch_faults"));
+        let faults = self
+            .k
+            .gauge(gauges::FAULTS.of(PRODUCER))
+            .filter(|f| f.value >= 1.0);
+        let page = self
+            .known(gauges::TOUCH_S)
+            .zip(self.known(gauges::TOUCH_FAULTS));
         match (self.way, faults, page) {
             (Way::Clone, Some(faults), Some((touch, pages))) if pages.value > 0.0 => {
                 Given::from(faults) * touch / pages
@@ -161,7 +168,7 @@ impl<'a> Beside<'a> {
 
     /// What a hand-over takes beside the consumer's pass where there is a copy.
     fn beside_the_pass(&self) -> Option<Given> {
-        let copy = self.empty + self.known("copy_s")?;
+        let copy = self.empty + self.known(gauges::COPY_S)?;
         Some(match self.way {
             Way::Clone => copy + self.pages(),
             _ => copy,
@@ -181,9 +188,9 @@ impl<'a> Beside<'a> {
     /// The whole, beginning with the first byte the producer writes, of a way with a segment: for a
     /// new one its pages as well, on both sides.
     fn whole(&self) -> Option<Given> {
-        let one = self.empty + self.known("write_s")? + self.known("shared_s")?;
+        let one = self.empty + self.known(gauges::WRITE_S)? + self.known(gauges::SHARED_S)?;
         match self.way {
-            Way::Fresh => Some(one + self.known("touch_s")? + self.known("map_s")?),
+            Way::Fresh => Some(one + self.known(gauges::TOUCH_S)? + self.known(gauges::MAP_S)?),
             _ => Some(one),
         }
     }
@@ -217,9 +224,9 @@ impl<'a> Beside<'a> {
         let (there, back) = self.sides()?;
         let reads = match self.fillings() {
             Some(fillings) => Given::from(fillings),
-            None => self.k.gauge("consumer_calls")?.into(),
+            None => self.k.gauge(gauges::CALLS.of(CONSUMER))?.into(),
         };
-        Some(reads * self.known("meeting_s")? + there + back + self.known(self.way.pass())?)
+        Some(reads * self.known(gauges::MEETING_S)? + there + back + self.known(self.way.pass())?)
     }
 
     /// A socket: at the least the slower of its two sides, each making its own copy while the other
@@ -299,7 +306,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     claims.extend(in_memory(view));
     claims.extend(through_the_system(view));
     let time = |way: Way| cell(view.shown(way).and_then(|b| b.hand_over()), seconds);
-    let slower = ratio(view.shown(Way::Fresh), view.shown(Way::Kept), "cycle_s");
+    let slower = ratio(
+        view.shown(Way::Fresh),
+        view.shown(Way::Kept),
+        gauges::CYCLE_S,
+    );
     Findings {
         headline: format!(
             "{} to another process: {} through a pipe, {} in shared memory that is kept. A new segment each time takes {} as long as a kept one, writing included.",
@@ -320,7 +331,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 }
 
 /// One way's figure over another's, of the same rounds.
-fn ratio(one: Option<Beside>, other: Option<Beside>, figure: &str) -> Option<Estimate> {
+fn ratio(one: Option<Beside>, other: Option<Beside>, figure: Gauge) -> Option<Estimate> {
     one?.k
         .paired(&other?.k, |a, b| Some(a.gauge(figure)? / b.gauge(figure)?))
 }
@@ -352,16 +363,13 @@ fn counts(view: &View) -> Vec<Claim> {
         Case::exact(named(b), 0.0, wrong)
     });
     let copied = view.all().map(|b| {
-        let copied = |t: &Trial| {
-            let both = t.gauge("producer_copied_bytes")? + t.gauge("consumer_copied_bytes")?;
-            Some(both / b.bytes())
-        };
+        let copied = |t: &Trial| Some(gauges::both(t, gauges::COPIED_BYTES)? / b.bytes());
         Case::exact(named(b), b.way.in_and_out(), b.k.every(copied))
     });
     let pipes = [Way::Pipe, Way::Wide].into_iter();
     let readings = pipes.flat_map(|way| view.points(way)).filter_map(|b| {
         let fillings = b.fillings()?;
-        let measured = b.k.gauge("consumer_calls");
+        let measured = b.k.gauge(gauges::CALLS.of(CONSUMER));
         Some(Case::new(
             named(b),
             fillings,
@@ -370,14 +378,14 @@ fn counts(view: &View) -> Vec<Claim> {
         ))
     });
     let faults = view.points(Way::Fresh).filter_map(|b| {
-        let predicted = b.known("touch_faults")?;
+        let predicted = b.known(gauges::TOUCH_FAULTS)?;
         let tolerance = 0.02 * predicted.value + 0.3;
-        let measured = b.k.gauge("producer_faults");
+        let measured = b.k.gauge(gauges::FAULTS.of(PRODUCER));
         Some(Case::new(size(b.bytes()), predicted, measured, tolerance))
     });
     let large = view.points(Way::Kept).filter(|b| b.bytes() >= 256.0 * PAGE);
     let none = large.map(|b| {
-        let both = |t: &Trial| Some(t.gauge("producer_faults")? + t.gauge("consumer_faults")?);
+        let both = |t: &Trial| gauges::both(t, gauges::FAULTS);
         let pages = b.bytes() / PAGE;
         Case::new(size(b.bytes()), 0.0, b.k.estimate(both), 0.01 * pages)
     });
@@ -418,8 +426,8 @@ fn in_memory(view: &View) -> Vec<Claim> {
         view.long(way).filter_map(|b| {
             let law = b.law()?;
             let parts = |t: &Trial| {
-                let parts = b.empty.value + t.gauge("read_s")?;
-                Some(t.gauge("hand_over_s")? / parts)
+                let parts = b.empty.value + t.gauge(gauges::READ_S)?;
+                Some(t.gauge(gauges::HAND_OVER_S)? / parts)
             };
             let one = Given::new(1.0, law.origin());
             let tolerance = OWN + SLEEPY * b.empty.value / law.value;
@@ -435,7 +443,7 @@ fn in_memory(view: &View) -> Vec<Claim> {
         view.long(way).filter_map(|b| {
             let rest = b.beside_the_pass()?;
             let tolerance = CLOSE * (rest.value - b.empty.value) + SLEEPY * b.empty.value;
-            let beside = |t: &Trial| Some(t.gauge("hand_over_s")? - t.gauge("read_s")?);
+            let beside = |t: &Trial| Some(t.gauge(gauges::HAND_OVER_S)? - t.gauge(gauges::READ_S)?);
             let measured = b.k.estimate(beside);
             Some(Case::new(size(b.bytes()), rest, measured, tolerance).scaled(1e3))
         })
@@ -444,12 +452,12 @@ fn in_memory(view: &View) -> Vec<Claim> {
         let mut arcs = view.points(Way::Arc);
         let arc = *arcs.find(|a| a.bytes() == b.bytes())?;
         let tolerance = CLOSE + SLEEPY * b.empty.value / arc.hand_over()?.value;
-        let as_long = ratio(Some(*b), Some(arc), "hand_over_s");
+        let as_long = ratio(Some(*b), Some(arc), gauges::HAND_OVER_S);
         Some(Case::new(size(b.bytes()), 1.0, as_long, tolerance))
     });
     let new = view.long(Way::Fresh).filter_map(|b| {
         let whole = b.whole()?;
-        Some(Case::share(size(b.bytes()), whole, b.k.gauge("cycle_s"), CLOSE).scaled(1e3))
+        Some(Case::share(size(b.bytes()), whole, b.k.gauge(gauges::CYCLE_S), CLOSE).scaled(1e3))
     });
     const TENTH: &str = "10 % for two clocks, and half a bare hand-over: whoever slept for longer wakes more slowly";
     const COPY: &str = "15 % of a copy that was measured between other buffers, and half a bare hand-over: whoever slept for longer wakes more slowly";
@@ -507,7 +515,7 @@ fn through_the_system(view: &View) -> Vec<Claim> {
     });
     let piped = view.largest(Way::Pipe).filter(|b| b.is_all_bytes());
     let gain = piped.map(|b| {
-        let gain = ratio(Some(b), view.largest(Way::Kept), "hand_over_s");
+        let gain = ratio(Some(b), view.largest(Way::Kept), gauges::HAND_OVER_S);
         Case::exact(size(b.bytes()), TWICE, gain)
     });
     const PIECES: &str = "15 %: the system's copies are measured in pieces of 32 KB";
@@ -639,14 +647,17 @@ fn bars(view: &View) -> Figure {
             .collect(),
     };
     let cpu = |t: &Trial| {
-        Some(t.gauge("producer_cpu_s").filter(|s| *s > 0.0)? + t.gauge("consumer_cpu_s")?)
+        Some(
+            t.gauge(gauges::CPU_S.of(PRODUCER)).filter(|s| *s > 0.0)?
+                + t.gauge(gauges::CPU_S.of(CONSUMER))?,
+        )
     };
     let mut groups = vec![
         group("Hand-over", "until all is read", &|b| b.hand_over()),
         group(
             "Writing it and handing it over",
             "one after another",
-            &|b| b.k.gauge("cycle_s"),
+            &|b| b.k.gauge(gauges::CYCLE_S),
         ),
         group("Processor time for that", "both sides", &|b| {
             b.k.estimate(cpu)
@@ -655,7 +666,7 @@ fn bars(view: &View) -> Figure {
     groups.retain(|g| !g.bars.is_empty());
     let whole = |way: Way| {
         let b = at().find(|b| b.way == way)?;
-        b.k.gauge("cycle_s")
+        b.k.gauge(gauges::CYCLE_S)
     };
     let title = match (whole(Way::Kept), whole(Way::Fresh), whole(Way::Pipe)) {
         (Some(kept), Some(fresh), Some(pipe)) => format!(
@@ -697,23 +708,19 @@ fn shown_table(view: &View) -> Table {
         ],
     );
     for b in view.all().filter(|b| b.bytes() == show) {
-        let both = |what: &str| {
-            b.k.estimate(|t| {
-                Some(t.gauge(&format!("producer_{what}"))? + t.gauge(&format!("consumer_{what}"))?)
-            })
-        };
-        let busy = both("cpu_s").zip(b.k.gauge("cycle_s"));
+        let both = |what: Gauge| b.k.estimate(|t| gauges::both(t, what));
+        let busy = both(gauges::CPU_S).zip(b.k.gauge(gauges::CYCLE_S));
         table.row([
             b.way.name().into(),
             cell(b.hand_over(), seconds),
             theory(b),
             cell(b.hand_over(), |s| number(show / s / 1e9)),
-            cell(b.k.gauge("cycle_s"), seconds),
-            cell(both("cpu_s").filter(|e| e.value > 0.0), seconds),
+            cell(b.k.gauge(gauges::CYCLE_S), seconds),
+            cell(both(gauges::CPU_S).filter(|e| e.value > 0.0), seconds),
             busy.map_or("–".into(), |(cpu, wall)| number(cpu.value / wall.value)),
             number(b.way.in_and_out()),
-            cell(both("faults"), |v| format!("{v:.0}")),
-            cell(both("calls"), |v| format!("{v:.0}")),
+            cell(both(gauges::FAULTS), |v| format!("{v:.0}")),
+            cell(both(gauges::CALLS), |v| format!("{v:.0}")),
         ]);
     }
     let bare = view.ways.iter().filter_map(|(way, at)| {
@@ -774,20 +781,20 @@ fn machine_table(p: &Params, summary: &Summary) -> Table {
             continue;
         };
         let rate = |t: f64| number(s.f() / t / 1e9);
-        let speed = |name: &str| cell(k.gauge(name), rate);
+        let speed = |name: Gauge| cell(k.gauge(name), rate);
         let through = |wire: Wire| {
             let both = k.estimate(|t| Some(t.gauge(wire.there())? + t.gauge(wire.back())?));
             cell(both, rate)
         };
-        let page = k.estimate(|t| Some(t.gauge("touch_s")? / t.gauge("touch_faults")?));
+        let page = k.estimate(|t| Some(t.gauge(gauges::TOUCH_S)? / t.gauge(gauges::TOUCH_FAULTS)?));
         table.row([
             size(s.f()),
-            speed("write_s"),
-            speed("read_s"),
-            speed("shared_s"),
-            speed("copy_s"),
+            speed(gauges::WRITE_S),
+            speed(gauges::READ_S),
+            speed(gauges::SHARED_S),
+            speed(gauges::COPY_S),
             cell(page, |v| format!("{:.2} µs", v * 1e6)),
-            cell(k.gauge("meeting_s"), seconds),
+            cell(k.gauge(gauges::MEETING_S), seconds),
             through(Wire::Pipe),
             through(Wire::Unix),
             through(Wire::Tcp),
