@@ -8,7 +8,7 @@ use lab_kit::{
     theory::{Fit, Usl, amdahl::amdahl},
 };
 
-use super::{Params, SLICES, bound, programs::Program};
+use super::{Params, gauges, programs::Program, rush::SLICES, work::bound};
 
 /// How closely speed-ups follow the processors' worth of work: a processor's clock changes with load
 /// and heat.
@@ -37,10 +37,10 @@ const WAYS: [(&str, Colour); 7] = [
 
 /// Updates that one trial lost: of all threads, and of one alone.
 fn lost(trial: &Trial) -> Option<(f64, f64)> {
-    let of = |made, counted| Some(trial.gauge(made)? - trial.gauge(counted)?);
+    let of = |made: Gauge, counted: Gauge| Some(trial.gauge(made)? - trial.gauge(counted)?);
     Some((
-        of("updates", "counted")?,
-        of("alone_updates", "alone_counted")?,
+        of(gauges::UPDATES, gauges::COUNTED)?,
+        of(gauges::ALONE_UPDATES, gauges::ALONE_COUNTED)?,
     ))
 }
 
@@ -64,8 +64,8 @@ impl<'a> Way<'a> {
         // One thread alone counts before and after, for a quarter of a window each and what is cast off.
         let alone = 2.0 * (1.0 + 1.0 / f64::from(SLICES)) * p.window.s() / 4.0;
         k.estimate(|t| {
-            let mean = t.gauge("updates")? / (t.wall_s - alone).max(f64::MIN_POSITIVE);
-            Some(t.gauge("per_s")?.max(mean) / t.gauge("alone_per_s")?)
+            let mean = t.gauge(gauges::UPDATES)? / (t.wall_s - alone).max(f64::MIN_POSITIVE);
+            Some(t.gauge(gauges::PER_S)?.max(mean) / t.gauge(gauges::ALONE_PER_S)?)
         })
     }
 
@@ -73,13 +73,17 @@ impl<'a> Way<'a> {
     /// what disturbs either makes it slower.
     fn faster(&self, trial: &Trial) -> Option<f64> {
         let apart = self.name == "padded";
-        let rate = if apart { "best_per_s" } else { "per_s" };
-        Some(trial.gauge(rate)? / trial.gauge("alone_per_s")?)
+        let rate = if apart {
+            gauges::BEST_PER_S
+        } else {
+            gauges::PER_S
+        };
+        Some(trial.gauge(rate)? / trial.gauge(gauges::ALONE_PER_S)?)
     }
 
     /// Updates in all, of so many threads and of one alone.
     fn made(&self) -> f64 {
-        let both = |t: &Trial| Some(t.gauge("updates")? + t.gauge("alone_updates")?);
+        let both = |t: &Trial| Some(t.gauge(gauges::UPDATES)? + t.gauge(gauges::ALONE_UPDATES)?);
         let trials = self.points.iter().flat_map(|k| k.trials());
         trials.filter_map(both).sum()
     }
@@ -153,24 +157,30 @@ impl<'a> View<'a> {
             .at(self.most)
             .zip(adjacent.at(self.most))
             .filter(|_| self.most > 1)?;
-        apart.paired(beside, |a, b| Some(a.gauge("per_s")? / b.gauge("per_s")?))
+        apart.paired(beside, |a, b| {
+            Some(a.gauge(gauges::PER_S)? / b.gauge(gauges::PER_S)?)
+        })
     }
 
     /// Programs that are wrong or right: how many there are, and how many of them hung in every trial.
     fn hang(&self, wrong: bool) -> (usize, usize) {
         let kind = self.programs.iter().filter(|(p, _)| p.wrong() == wrong);
-        let hung = |k: &Condition| k.trials().iter().all(|t| t.gauge("hung") == Some(1.0));
+        let hung = |k: &Condition| {
+            k.trials()
+                .iter()
+                .all(|t| t.gauge(gauges::HUNG) == Some(1.0))
+        };
         let (all, stuck): (Vec<_>, Vec<_>) = kind.map(|(_, k)| ((), hung(k))).unzip();
         (all.len(), stuck.into_iter().filter(|h| *h).count())
     }
 }
 
 fn share_lost(k: &Condition) -> Option<Estimate> {
-    k.estimate(|t| Some(100.0 * lost(t)?.0 / t.gauge("updates").filter(|u| *u > 0.0)?))
+    k.estimate(|t| Some(100.0 * lost(t)?.0 / t.gauge(gauges::UPDATES).filter(|u| *u > 0.0)?))
 }
 
 fn speed_up(k: &Condition) -> Option<Estimate> {
-    k.gauge("speed_up")
+    k.gauge(gauges::SPEED_UP)
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
@@ -233,11 +243,11 @@ fn counts(view: &View) -> Vec<Claim> {
     let [racy, safe @ ..] = &view.ways;
     let named = |way: &Way, k: &Condition| format!("{}, {} threads", way.name, k.x());
     // Who was let do nothing shows nothing.
-    let made = |k: &Condition, name: &str| k.total(|t| t.gauge(name)).filter(|n| n.value > 0.0);
+    let made = |k: &Condition, name: Gauge| k.total(|t| t.gauge(name)).filter(|n| n.value > 0.0);
     let all_there = safe.iter().flat_map(|way| {
         way.points.iter().map(move |k| {
             let missing = k.total(|t| lost(t).map(|(all, alone)| all + alone));
-            let made = made(k, "updates").and(made(k, "alone_updates"));
+            let made = made(k, gauges::UPDATES).and(made(k, gauges::ALONE_UPDATES));
             Case::exact(named(way, k), 0.0, made.and(missing))
         })
     });
@@ -248,7 +258,7 @@ fn counts(view: &View) -> Vec<Claim> {
     });
     let alone = racy.points.iter().map(|k| {
         let missing = k.total(|t| lost(t).map(|(_, alone)| alone));
-        let made = made(k, "alone_updates");
+        let made = made(k, gauges::ALONE_UPDATES);
         Case::exact(format!("beside {} threads", k.x()), 0.0, made.and(missing))
     });
     let apart = (view.cores < 2).then(|| "on one processor threads rarely meet".into());
@@ -329,7 +339,7 @@ fn hangs(view: &View) -> Vec<Claim> {
         let kind = kind.filter(move |program| program.wrong() == wrong);
         kind.map(move |program| {
             let k = view.programs.iter().find(|(p, _)| p == program);
-            let hung = k.and_then(|(_, k)| k.every(|t| t.gauge("hung")));
+            let hung = k.and_then(|(_, k)| k.every(|t| t.gauge(gauges::HUNG)));
             Case::exact(program.title(), if wrong { 1.0 } else { 0.0 }, hung)
         })
     };
@@ -374,8 +384,8 @@ fn counting_table(view: &View) -> Table {
         };
         table.row([
             way.name.into(),
-            cell(at.and_then(|k| k.gauge("alone_per_s")), millions),
-            cell(at.and_then(|k| k.gauge("per_s")), millions),
+            cell(at.and_then(|k| k.gauge(gauges::ALONE_PER_S)), millions),
+            cell(at.and_then(|k| k.gauge(gauges::PER_S)), millions),
             cell(at.and_then(|k| way.speed_up(k)), number),
             theory,
             cell(at.and_then(share_lost), |v| percent(v / 100.0)),
@@ -432,7 +442,7 @@ fn hanging_table(p: &Params, view: &View) -> Table {
         &["program", "hung", "of", "where, when it was ended"],
     );
     for (program, k) in &view.programs {
-        let hung = |t: &&Trial| t.gauge("hung") == Some(1.0);
+        let hung = |t: &&Trial| t.gauge(gauges::HUNG) == Some(1.0);
         let count = k.trials().iter().filter(hung).count();
         table.row([
             program.name().into(),
@@ -478,7 +488,7 @@ fn last_words(trial: &Trial) -> String {
 /// Updates a second of the seven ways, side by side.
 fn rates(view: &View) -> Figure {
     let lost = view.lost();
-    let bar = |way: &Way, gauge: &str| {
+    let bar = |way: &Way, gauge: Gauge| {
         let e = way.at(view.most)?.gauge(gauge)?;
         // A logarithmic axis has no zero.
         let interval = e.ci95.map(|(low, high)| (low.max(0.1 * e.value), high));
@@ -490,7 +500,7 @@ fn rates(view: &View) -> Figure {
         };
         Some(ValueBar::measured(name, way.colour, round(e.value)).with_interval(interval))
     };
-    let bars = |gauge: &str| view.ways.iter().filter_map(|w| bar(w, gauge)).collect();
+    let bars = |gauge: Gauge| view.ways.iter().filter_map(|w| bar(w, gauge)).collect();
     let most = view.most;
     Figure {
         id: "rates".into(),
@@ -509,12 +519,12 @@ fn rates(view: &View) -> Figure {
                 BarGroup {
                     label: "One thread".into(),
                     note: "alone".into(),
-                    bars: bars("alone_per_s"),
+                    bars: bars(gauges::ALONE_PER_S),
                 },
                 BarGroup {
                     label: format!("{most} threads"),
                     note: "all on the same count".into(),
-                    bars: bars("per_s"),
+                    bars: bars(gauges::PER_S),
                 },
             ],
         }),
@@ -697,7 +707,7 @@ fn hanging(p: &Params, view: &View) -> Figure {
             }
         }
         lanes.sort_by(|a, b| a.label.cmp(&b.label));
-        let hung = trial.gauge("hung") == Some(1.0);
+        let hung = trial.gauge(gauges::HUNG) == Some(1.0);
         Some(Group {
             title: program.title().into(),
             note: if hung { "hangs" } else { "ends" }.into(),
@@ -761,12 +771,12 @@ mod tests {
         let mut trial = Trial::default();
         assert_eq!(lost(&trial), None);
         for (name, value) in [
-            ("updates", 1000.0),
-            ("counted", 600.0),
-            ("alone_updates", 50.0),
-            ("alone_counted", 50.0),
+            (gauges::UPDATES, 1000.0),
+            (gauges::COUNTED, 600.0),
+            (gauges::ALONE_UPDATES, 50.0),
+            (gauges::ALONE_COUNTED, 50.0),
         ] {
-            trial.gauges.insert(name.into(), value);
+            trial.gauges.insert(name.to_string(), value);
         }
         assert_eq!(lost(&trial), Some((400.0, 0.0)));
     }
