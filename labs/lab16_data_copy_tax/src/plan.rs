@@ -114,7 +114,8 @@ impl Params {
         }
     }
 
-    /// The largest take long, and most of the laws stand on the other sizes as well.
+    /// Whether it is measured only once in a trial: the largest take long, and most of the laws stand on the
+    /// other sizes as well.
     fn once(&self, way: Way, size: Size) -> bool {
         size.b() > LONG && ![Way::Kept, Way::Pipe].contains(&way)
     }
@@ -140,7 +141,7 @@ impl Params {
         4.0 * self.effort().window.as_secs_f64() + 0.015 + passes as f64 * bytes / 1e9
     }
 
-    /// There are four times as many passes as ways.
+    /// How often to measure a pass. It gets a quarter of a way's time: there are four times as many passes.
     pub(super) fn effort(&self) -> Effort {
         Effort {
             window: self.window.duration().min(Duration::from_millis(200)) / 4,
