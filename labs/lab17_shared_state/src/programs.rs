@@ -48,7 +48,7 @@ impl Program {
         format!("program/{}", self.name())
     }
 
-    /// Whether it falls silent before it has ended.
+    /// It is meant to hang: it falls silent before it has ended.
     pub(super) fn hangs(self) -> bool {
         matches!(
             self,
@@ -67,14 +67,6 @@ impl Program {
             Program::TwoOrders => "two-orders",
             Program::OneOrder => "one-order",
         }
-    }
-
-    /// It is meant to hang.
-    pub(super) fn wrong(self) -> bool {
-        matches!(
-            self,
-            Program::HeldCurrent | Program::HeldMulti | Program::TwoOrders
-        )
     }
 
     /// In words.

@@ -16,6 +16,16 @@ pub(super) const SLICES: u32 = 4;
 /// Windows after which a way to count need not reach its number of updates.
 pub(super) const LONGEST: u32 = 40;
 
+/// Who counts, and until when.
+#[derive(Clone, Copy)]
+pub(super) struct Crowd {
+    pub(super) threads: usize,
+    /// They count until this is over,
+    pub(super) window: Duration,
+    /// and until they have made so many updates.
+    pub(super) least: u64,
+}
+
 /// What threads that counted did.
 struct Rush {
     updates: u64,
@@ -26,13 +36,17 @@ struct Rush {
     best_per_s: f64,
 }
 
-/// So many threads that begin together and count until the window is over, and until they have made
-/// so many updates.
-fn rush<C: Counter>((threads, window, least): (usize, Duration, u64)) -> Rush {
+/// Threads that begin together and count.
+fn rush<C: Counter>(crowd: Crowd) -> Rush {
     /// What a thread knows to have counted, in a cache line of its own.
     #[repr(align(128))]
     struct Made(AtomicU64);
 
+    let Crowd {
+        threads,
+        window,
+        least,
+    } = crowd;
     let counter = C::new(threads);
     let made: Vec<Made> = (0..threads).map(|_| Made(AtomicU64::new(0))).collect();
     let all = || -> u64 { made.iter().map(|m| m.0.load(Relaxed)).sum() };
@@ -96,9 +110,13 @@ fn look(count: &impl Fn() -> u64) -> (Instant, u64) {
 /// A trial of one way to count: one thread alone, all of them, one alone again. A processor's clock
 /// changes with load and heat; this way the speed-up is against the same moment. The best slice of
 /// the two counts: whatever disturbs one thread makes it slower.
-pub(super) fn count<C: Counter>(r: &Recorder, crowd: (usize, Duration, u64)) -> Result<()> {
-    let lonely = (1, crowd.1 / 4, 0);
-    let (before, all, after) = (rush::<C>(lonely), rush::<C>(crowd), rush::<C>(lonely));
+pub(super) fn count<C: Counter>(r: &Recorder, crowd: Crowd) -> Result<()> {
+    let alone = Crowd {
+        threads: 1,
+        window: crowd.window / 4,
+        least: 0,
+    };
+    let (before, all, after) = (rush::<C>(alone), rush::<C>(crowd), rush::<C>(alone));
     r.gauge(gauges::ALONE_PER_S, before.best_per_s.max(after.best_per_s));
     r.gauge(
         gauges::ALONE_UPDATES,
