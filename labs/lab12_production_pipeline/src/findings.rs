@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lab_kit::{prelude::*, theory::Stage};
 
 use super::{
-    Params, premise, python,
+    Params, gauges, premise, python,
     replay::{Admission, Replay, Times, replay},
 };
 
@@ -226,7 +226,7 @@ impl<'a> View<'a> {
     fn unasked(&self) -> Option<String> {
         let faults = self.arms.iter().filter(|a| a.trouble == "faults");
         let mut trials = faults.flat_map(|a| a.condition.trials());
-        let elsewhere = trials.any(|t| t.gauge("upstream_arrived").is_none());
+        let elsewhere = trials.any(|t| t.gauge(gauge::UPSTREAM_ARRIVED).is_none());
         (elsewhere && self.p.expected().failed > 0).then(|| {
             let every = self.p.fail_every;
             format!("a target cannot be asked to fail every {every}th item: --fail-every 0")
@@ -250,7 +250,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             .map(|(blocked, free)| beats(p, &blocked, &free)),
     );
 
-    let both = |t: &Trial| Some(t.gauge("twice")? + t.gauge("lost")?);
+    let both = |t: &Trial| Some(t.gauge(gauges::TWICE)? + t.gauge(gauges::LOST)?);
     let answers = vec![
         Answer::near(
             "stored",
@@ -260,18 +260,18 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         Answer::near("barrier", ratio, due.unwrap_or(f64::NAN)),
         Answer::near("twice", view.killed.and_then(|k| k.estimate(both)), 0.0),
     ];
-    let of = |gauge: &str| cell(view.killed.and_then(|k| k.gauge(gauge)), number);
+    let of = |gauge: Gauge| cell(view.killed.and_then(|k| k.gauge(gauge)), number);
     let mut tables = vec![view.fates_table(), view.stages_table()];
     tables.extend(python::table(summary));
     Findings {
         headline: format!(
             "Killed {} times and resumed, the pipeline has {} items in the database, {} in the fallback file and {} failed: {} twice, {} lost. Batches take {} times as long as a window.",
-            of("kills"),
-            of("in_database"),
-            of("in_fallback"),
-            of("books_failed"),
-            of("twice"),
-            of("lost"),
+            of(gauges::KILLS),
+            of(gauges::IN_DATABASE),
+            of(gauges::IN_FALLBACK),
+            of(gauges::BOOKS_FAILED),
+            of(gauges::TWICE),
+            of(gauges::LOST),
             cell(ratio, number)
         ),
         figures,
@@ -283,7 +283,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
 /// Items with a result, in the database or in the file.
 fn stored(t: &Trial) -> Option<f64> {
-    Some(t.gauge("in_database")? + t.gauge("in_fallback")?)
+    Some(t.gauge(gauges::IN_DATABASE)? + t.gauge(gauges::IN_FALLBACK)?)
 }
 
 /// A figure of every trial; none where one of them was not killed on its way, as its condition says.
@@ -299,7 +299,7 @@ impl View<'_> {
         &self,
         name: impl Into<String>,
         k: &Condition,
-        gauge: &'static str,
+        gauge: Gauge,
         predicted: usize,
     ) -> Case {
         let seen = every(self.p, k, |t| t.gauge(gauge));
@@ -311,7 +311,7 @@ impl View<'_> {
         &self,
         name: impl Into<String>,
         k: &Condition,
-        gauge: &'static str,
+        gauge: Gauge,
         predicted: usize,
     ) -> Case {
         let tolerance = 0.5;
@@ -330,14 +330,19 @@ impl View<'_> {
             let stored = every(self.p, k, stored);
             [
                 Case::exact(format!("{arm}, stored"), all_stored as f64, stored),
-                self.exact(format!("{arm}, failed"), k, "books_failed", expected.failed),
+                self.exact(
+                    format!("{arm}, failed"),
+                    k,
+                    gauges::BOOKS_FAILED,
+                    expected.failed,
+                ),
             ]
         });
         let answered = fated.iter().flat_map(|(arm, k)| {
             let in_file = format!("{arm}, in the file");
             [
-                self.whole(*arm, k, "in_database", expected.in_database),
-                self.whole(in_file, k, "in_fallback", expected.in_fallback),
+                self.whole(*arm, k, gauges::IN_DATABASE, expected.in_database),
+                self.whole(in_file, k, gauges::IN_FALLBACK, expected.in_fallback),
             ]
         });
         // A write is answered long before its timeout, or hangs.
@@ -362,7 +367,8 @@ impl View<'_> {
     fn misplaced(&self) -> Claim {
         let fated = self.fated();
         let wrong = fated.iter().flat_map(|(arm, k)| {
-            ["twice", "lost"].map(|gauge| self.exact(format!("{arm}, {gauge}"), k, gauge, 0))
+            [gauges::TWICE, gauges::LOST]
+                .map(|gauge| self.exact(format!("{arm}, {gauge}"), k, gauge, 0))
         });
         Law::counted("no item is stored twice and none is lost", "items").near(wrong)
     }
@@ -374,7 +380,7 @@ impl View<'_> {
         // attempts.
         let most = expected.requests + p.kills * p.batch * p.attempts;
         let killed = self.killed.iter().map(|k| {
-            let asked = every(p, k, |t| t.gauge("upstream_arrived"));
+            let asked = every(p, k, |t| t.gauge(gauge::UPSTREAM_ARRIVED));
             Case::exact("killed and resumed", most as f64, asked)
         });
         // Where nothing fails, or nothing is tried again, there is nobody to save.
@@ -388,7 +394,7 @@ impl View<'_> {
             .iter()
             .filter(|a| a.trouble == "faults" && retries);
         let asked = arms.map(|a| {
-            let asked = a.condition.every(|t| t.gauge("upstream_arrived"));
+            let asked = a.condition.every(|t| t.gauge(gauge::UPSTREAM_ARRIVED));
             let nobody = a.condition.trials().iter().all(saved_nobody);
             Case::exact(a.way, expected.requests as f64, asked.filter(|_| nobody))
         });
@@ -469,12 +475,12 @@ impl View<'_> {
             .naive
             .iter()
             .filter(lost)
-            .map(|k| self.whole("taken for lost", k, "twice", hung));
+            .map(|k| self.whole("taken for lost", k, gauges::TWICE, hung));
         let careful = self
             .careful
             .iter()
             .filter(lost)
-            .map(|k| self.exact("asked for", k, "twice", 0));
+            .map(|k| self.exact("asked for", k, gauges::TWICE, 0));
         vec![
             Law::new(
                 "when the write is done and its answer lost, who falls back at once stores those items twice",
@@ -492,14 +498,14 @@ impl View<'_> {
         let (lock, beat) = (self.p.lock.s(), self.p.beat.s());
         let again = looked_again(lock);
         let blocked = self.blocked.iter().map(|k| {
-            let gap = k.estimate(|t| t.gauge("longest_gap_s"));
+            let gap = k.estimate(|t| t.gauge(gauges::LONGEST_GAP_S));
             Case::new("event loop", again + beat / 2.0, gap, beat / 2.0 + 3e-3)
         });
         // The lock is a few milliseconds older than the call that meets it.
         let tossed = (looked_again(lock - 5e-3) != again)
             .then(|| "the lock ends just when SQLite looks again, a coin toss".to_string());
         let free = self.free.iter().map(|k| {
-            let gap = k.every(|t| t.gauge("longest_gap_s"));
+            let gap = k.every(|t| t.gauge(gauges::LONGEST_GAP_S));
             Case::exact("a thread of their own", beat + lock / 10.0, gap)
         });
         vec![
@@ -530,17 +536,17 @@ impl View<'_> {
             ],
         );
         let mut row = |name: String, k: &Condition, theory: Option<f64>| {
-            let of = |gauge: &str| cell(k.gauge(gauge), number);
+            let of = |gauge: Gauge| cell(k.gauge(gauge), number);
             fates.row([
                 name,
-                of("in_database"),
-                of("in_fallback"),
-                of("books_failed"),
-                of("twice"),
-                of("lost"),
+                of(gauges::IN_DATABASE),
+                of(gauges::IN_FALLBACK),
+                of(gauges::BOOKS_FAILED),
+                of(gauges::TWICE),
+                of(gauges::LOST),
                 cell(k.wall_s(), seconds),
                 theory.map_or("–".into(), seconds),
-                of("upstream_arrived"),
+                of(gauge::UPSTREAM_ARRIVED),
             ]);
         };
         for a in &self.arms {
@@ -686,7 +692,7 @@ fn stages(p: &Params, arm: &Arm) -> Vec<Occupied> {
         let inside = lives(t).values().map(|life| life.1 - life.0).sum::<f64>();
         (t.wall_s > 0.0).then(|| inside / t.wall_s)
     };
-    let stage = |name, gauge: &'static str, at: usize, width: usize| Occupied {
+    let stage = |name: &'static str, at: usize, width: usize| Occupied {
         name,
         width,
         mean: k.estimate(|t| {
@@ -694,7 +700,7 @@ fn stages(p: &Params, arm: &Arm) -> Vec<Occupied> {
             let n = times.len() as f64;
             (n > 0.0).then(|| times.values().sum::<f64>() / n)
         }),
-        busy: k.estimate(|t| Some(t.gauges.get(gauge)? / (width as f64 * t.wall_s))),
+        busy: k.estimate(|t| Some(t.gauge(gauges::BUSY_S.of(name))? / (width as f64 * t.wall_s))),
         predicted: share(|replay, at| replay.busy[at], at, width),
         wider: None,
     };
@@ -711,11 +717,11 @@ fn stages(p: &Params, arm: &Arm) -> Vec<Occupied> {
             predicted: share(|replay, _| replay.inside, 0, p.batch),
             wider: retimed(&widened),
         },
-        stage("fetch", "fetch_busy_s", 0, p.batch),
-        stage("process", "process_busy_s", 1, p.workers),
+        stage("fetch", 0, p.batch),
+        stage("process", 1, p.workers),
         Occupied {
             wider: retimed(&connected),
-            ..stage("store", "store_busy_s", 2, p.connections)
+            ..stage("store", 2, p.connections)
         },
     ]
 }
@@ -852,11 +858,11 @@ fn life(p: &Params, window: &Arm) -> Option<Figure> {
             "Pending, fetched, processed: {} of {} items end stored, {} failed",
             number(stored(trial)?),
             p.items,
-            number(trial.gauge("books_failed")?)
+            number(trial.gauge(gauges::BOOKS_FAILED)?)
         ),
         subtitle: format!(
             "Items by status in the window, in one trial; {} of those stored are in the fallback file",
-            number(trial.gauge("in_fallback")?)
+            number(trial.gauge(gauges::IN_FALLBACK)?)
         ),
         desc: "Two panels over time: pending items fall while stored and failed ones rise; fetched and processed items on their way.".into(),
         body: Body::Panels(Panels {
@@ -896,16 +902,16 @@ fn resumed(p: &Params, killed: &Condition) -> Option<Figure> {
         },
         colour: Colour::Vermilion,
     });
-    let gauge = |name| trial.gauges.get(name).copied().unwrap_or(f64::NAN);
-    let requests = gauge("upstream_arrived") - p.expected().requests as f64;
+    let gauge = |name: Gauge| trial.gauge(name).unwrap_or(f64::NAN);
+    let requests = gauge(gauge::UPSTREAM_ARRIVED) - p.expected().requests as f64;
     Some(Figure {
         id: "killed".into(),
         title: format!(
             "Killed {} times: {} items done, {} twice, {} lost",
             kills.len(),
-            number(gauge("in_database") + gauge("in_fallback") + gauge("books_failed")),
-            number(gauge("twice")),
-            number(gauge("lost"))
+            number(gauge(gauges::IN_DATABASE) + gauge(gauges::IN_FALLBACK) + gauge(gauges::BOOKS_FAILED)),
+            number(gauge(gauges::TWICE)),
+            number(gauge(gauges::LOST))
         ),
         subtitle: format!(
             "A process of its own, ended by SIGKILL at random moments and started again. {} requests had to be made again",
@@ -928,7 +934,7 @@ fn resumed(p: &Params, killed: &Condition) -> Option<Figure> {
 /// The event loop while another program has the database locked.
 fn beats(p: &Params, blocked: &Condition, free: &Condition) -> Figure {
     let lane = |k: &Condition, title: &str, note: &str| {
-        let gap = |t: &Trial| t.gauges.get("longest_gap_s").copied().unwrap_or(f64::NAN);
+        let gap = |t: &Trial| t.gauge(gauges::LONGEST_GAP_S).unwrap_or(f64::NAN);
         let trial = k.typical(gap)?;
         let start = trial.started_s();
         let beats = trial.traces.get("beats")?.iter().map(|(at, _)| at - start);

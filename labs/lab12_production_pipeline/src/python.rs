@@ -3,7 +3,7 @@
 use lab_kit::{prelude::*, session::Plan};
 use tokio::runtime::Runtime;
 
-use super::Params;
+use super::{Params, gauges, trials};
 
 const SCRIPT: Script = Script::new("lab12.py", include_str!("../python/lab12.py"));
 
@@ -23,8 +23,7 @@ pub(super) fn add<'a>(
     for (arm, _) in ARMS {
         plan.point(&format!("python/{arm}"), 0.0, move |r| {
             runtime.block_on(async {
-                let constant = ServiceTime::Constant(p.fetch.duration());
-                let upstream = r.upstream(p.spec(constant, r.seed())).await?;
+                let upstream = trials::steady(r, p).await?;
                 let s = |time: Time| time.s().to_string();
                 let flags = [
                     ("arm", arm.to_string()),
@@ -79,11 +78,11 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
             cell(rust.wall_s(), seconds),
             cell(python.wall_s(), seconds),
             cell(ratio, |r| format!("{r:.2}")),
-            cell(rust.gauge("in_database"), number),
-            cell(python.gauge("in_database"), number),
-            cell(rust.gauge("in_fallback"), number),
-            cell(python.gauge("in_fallback"), number),
-            cell(python.gauge("client_cpu_share"), percent),
+            cell(rust.gauge(gauges::IN_DATABASE), number),
+            cell(python.gauge(gauges::IN_DATABASE), number),
+            cell(rust.gauge(gauges::IN_FALLBACK), number),
+            cell(python.gauge(gauges::IN_FALLBACK), number),
+            cell(python.gauge(gauge::CLIENT_CPU_SHARE), percent),
         ]);
     }
     table.note = "Python computes in a pool of as many processes as Rust has threads. Its pipeline keeps no life cycle and cannot resume: it writes results only. Python busy: processor time of its main process over the time of the whole.".into();
