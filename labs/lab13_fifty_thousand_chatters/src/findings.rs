@@ -5,6 +5,7 @@ use lab_kit::{prelude::*, theory::Trend};
 use super::{
     Arm, Params,
     cell::{Cell, boxed_beyond},
+    gauges,
     premise::asked,
 };
 
@@ -46,19 +47,19 @@ impl<'a> Kind<'a> {
     }
 
     /// A figure over the number of chatters, a point a trial.
-    fn points(&self, gauge: &str) -> Vec<(f64, f64)> {
+    fn points(&self, gauge: Gauge) -> Vec<(f64, f64)> {
         self.conditions
             .iter()
             .flat_map(|k| points(k, gauge))
             .collect()
     }
 
-    fn trend(&self, gauge: &str) -> Option<Trend> {
+    fn trend(&self, gauge: Gauge) -> Option<Trend> {
         Trend::fit(&self.points(gauge))
     }
 
     /// What one more takes of something, in bytes: the slope of a line through all numbers.
-    fn each(&self, gauge: &str) -> Option<Estimate> {
+    fn each(&self, gauge: Gauge) -> Option<Estimate> {
         let all = self.conditions.iter().map(Condition::origin);
         let from = all.fold(Origin::default(), Origin::and);
         Some(self.trend(gauge)?.each().from(from))
@@ -71,20 +72,20 @@ impl<'a> Kind<'a> {
 
     /// The most that were held.
     fn most(&self) -> Option<f64> {
-        let numbers = self.points("number");
+        let numbers = self.points(gauges::NUMBER);
         numbers.into_iter().map(|p| p.1).max_by(f64::total_cmp)
     }
 
     /// Size of the future.
     fn future(&self) -> Option<f64> {
-        let size = self.points("future_b").last()?.1;
+        let size = self.points(gauges::FUTURE_B).last()?.1;
         (size > 0.0).then_some(size)
     }
 
     /// The same for theory, which takes it from another number than the one it speaks of.
     fn future_beside(&self, at: usize) -> Option<Given> {
         let other = self.conditions.get((at + 1) % self.conditions.len())?;
-        Some(other.gauge("future_b")?.into())
+        Some(other.gauge(gauges::FUTURE_B)?.into())
     }
 
     /// Those numbers whose memory, if each takes so much, is many times the process's own pages.
@@ -108,29 +109,33 @@ impl<'a> Kind<'a> {
     /// What the kernel keeps for one more. A task is nothing that the kernel knows of: of what it
     /// keeps for all processes together nothing is a task's but the page tables of its memory.
     fn kernel(&self) -> Option<f64> {
-        let parts: &[&str] = match self.arm {
-            Arm::Thread | Arm::DeepThread => &["page_tables_b", "kernel_stacks_b", "slab_b"],
-            Arm::Socket => &["page_tables_b", "slab_b"],
-            _ => &["page_tables_b"],
+        let parts: &[Gauge] = match self.arm {
+            Arm::Thread | Arm::DeepThread => &[
+                gauges::PAGE_TABLES_B,
+                gauges::KERNEL_STACKS_B,
+                gauges::SLAB_B,
+            ],
+            Arm::Socket => &[gauges::PAGE_TABLES_B, gauges::SLAB_B],
+            _ => &[gauges::PAGE_TABLES_B],
         };
-        let sum = |sum: f64, part: &&str| Some(sum + self.each(part)?.value);
+        let sum = |sum: f64, part: &Gauge| Some(sum + self.each(*part)?.value);
         parts.iter().try_fold(0.0, sum).map(|b| b.max(0.0))
     }
 
     /// Memory that one more takes, here and in the kernel where it tells.
     fn memory(&self) -> Option<f64> {
-        Some(self.each("resident_b")?.value + self.kernel().unwrap_or(0.0))
+        Some(self.each(gauges::RESIDENT_B)?.value + self.kernel().unwrap_or(0.0))
     }
 
     /// A time for each of them, at the largest number.
-    fn time(&self, gauge: &str) -> Option<Estimate> {
+    fn time(&self, gauge: Gauge) -> Option<Estimate> {
         self.largest()?.gauge(gauge)
     }
 }
 
 /// A figure over the number of chatters, a point a trial of one condition.
-fn points(k: &Condition, gauge: &str) -> Vec<(f64, f64)> {
-    let point = |t: &Trial| Some((*t.gauges.get("number")?, *t.gauges.get(gauge)?));
+fn points(k: &Condition, gauge: Gauge) -> Vec<(f64, f64)> {
+    let point = |t: &Trial| Some((t.gauge(gauges::NUMBER)?, t.gauge(gauge)?));
     k.trials().iter().filter_map(point).collect()
 }
 
@@ -184,11 +189,11 @@ impl<'a> Known<'a> {
         let value = |gauge| Some(nobody.gauge(gauge)?.value);
         Some(Known {
             cell: Cell {
-                header: value("header_b")?,
-                unit: value("unit_b")?,
+                header: value(gauges::HEADER_B)?,
+                unit: value(gauges::UNIT_B)?,
                 boxed_beyond: boxed_beyond(&summary.host().build),
             },
-            registration: value("registration_b")?,
+            registration: value(gauges::REGISTRATION_B)?,
             nobody,
         })
     }
@@ -210,7 +215,9 @@ impl<'a> Known<'a> {
 
     /// What the allocator takes for a block of so many bytes.
     fn slot(&self, block: f64) -> Option<f64> {
-        Some(self.nobody.gauge(&format!("slot_{block}_b"))?.value)
+        let key = gauges::slot_key(block);
+        let slot = self.nobody.estimate(|t| t.gauges.get(&key).copied());
+        Some(slot?.value)
     }
 
     /// Resident memory of a parked task, in bytes: what the allocator takes for its blocks.
@@ -227,11 +234,11 @@ impl<'a> Known<'a> {
 /// nothing of them.
 fn all_held(k: &Condition, p: &Params) -> bool {
     let number = Some(asked(p, k));
-    k.trials().iter().all(|t| t.gauge("number") == number)
+    k.trials().iter().all(|t| t.gauge(gauges::NUMBER) == number)
 }
 
 /// What each takes of something at one number, in bytes.
-fn at(k: &Condition, p: &Params, gauge: &str) -> Option<Estimate> {
+fn at(k: &Condition, p: &Params, gauge: Gauge) -> Option<Estimate> {
     let each = k.estimate(|t| Some(t.gauge(gauge)? / asked(p, k)));
     each.filter(|_| all_held(k, p))
 }
@@ -293,7 +300,7 @@ fn answers(p: &Params, kinds: &[Kind], summary: &Summary) -> Vec<Answer> {
     let predicted = known.and_then(|(known, future)| known.resident(Arm::Task, future));
     let thread = kind(kinds, Arm::Thread);
     let kernel = thread.kernel().unwrap_or(0.0);
-    let threads = thread.each("resident_b").map(|e| e.shifted(kernel));
+    let threads = thread.each(gauges::RESIDENT_B).map(|e| e.shifted(kernel));
     let threads = match thread.kernel() {
         // How much of its stack a thread touches no model says: a page at the least.
         Some(_) => {
@@ -309,7 +316,7 @@ fn answers(p: &Params, kinds: &[Kind], summary: &Summary) -> Vec<Answer> {
     vec![
         Answer::near(
             "tasks",
-            task.each("resident_b"),
+            task.each(gauges::RESIDENT_B),
             predicted.map_or(f64::NAN, |given| given.value),
         )
         .scaled(n / MB),
@@ -322,7 +329,7 @@ fn headline(p: &Params, kinds: &[Kind]) -> String {
     let n = p.tasks as f64;
     let all = |each: Option<f64>| each.map_or("–".into(), |b| bytes(b * n));
     let one = |each: Option<f64>| each.map_or("–".into(), bytes);
-    let addresses = thread.each("virtual_b").map(|e| e.value);
+    let addresses = thread.each(gauges::VIRTUAL_B).map(|e| e.value);
     let kernel = match thread.kernel() {
         Some(kernel) => format!("{} of it the kernel's", bytes(kernel)),
         None => "the kernel's share unknown here".into(),
@@ -372,7 +379,7 @@ impl Claims<'_, '_> {
         let cases = self.tasks().flat_map(|k| {
             let case = |(i, condition): (usize, &Condition)| {
                 let predicted = self.known?.heap(k.arm, k.future_beside(i)?);
-                let measured = at(condition, self.p, "heap_b");
+                let measured = at(condition, self.p, gauges::HEAP_B);
                 Some(Case::share(
                     held(condition, &name(k.arm, self.p)),
                     predicted,
@@ -404,7 +411,7 @@ impl Claims<'_, '_> {
                 Some(Case::new(
                     name,
                     predicted,
-                    at(condition, self.p, "resident_b").filter(|_| clear),
+                    at(condition, self.p, gauges::RESIDENT_B).filter(|_| clear),
                     tolerance,
                 ))
             };
@@ -419,7 +426,7 @@ impl Claims<'_, '_> {
         let shallow = self
             .kind(Arm::Thread)
             .largest()
-            .and_then(|k| at(k, self.p, "resident_b"));
+            .and_then(|k| at(k, self.p, gauges::RESIDENT_B));
         let (depth, deep) = (self.p.depth.f(), self.kind(Arm::DeepThread));
         let cases = deep.clear_of_haze(depth).filter_map(|k| {
             let predicted = Given::from(shallow?) + depth;
@@ -427,7 +434,7 @@ impl Claims<'_, '_> {
             Some(Case::new(
                 held(k, "thread"),
                 predicted,
-                at(k, self.p, "resident_b"),
+                at(k, self.p, gauges::RESIDENT_B),
                 tolerance,
             ))
         });
@@ -442,7 +449,7 @@ impl Claims<'_, '_> {
     /// A law of threads at their usual stack, number by number, and at the others.
     fn by_stack(
         &self,
-        gauge: &str,
+        gauge: Gauge,
         size: f64,
         case: impl Fn(f64, &Condition) -> (f64, f64),
     ) -> Vec<Case> {
@@ -462,11 +469,11 @@ impl Claims<'_, '_> {
     fn addresses(&self) -> Claim {
         Law::counted("a thread's address space is the stack it asked for and four pages: guards, and a stack for signals", "bytes")
             .within("a page: the heap beside the stacks grows as well")
-            .near(self.by_stack("virtual_b", self.p.stack.f(), |stack, _| (stack + GUARDS, PAGE)))
+            .near(self.by_stack(gauges::VIRTUAL_B, self.p.stack.f(), |stack, _| (stack + GUARDS, PAGE)))
     }
 
     fn page_tables(&self) -> Claim {
-        let cases = self.by_stack("page_tables_b", PAGE, |stack, k| {
+        let cases = self.by_stack(gauges::PAGE_TABLES_B, PAGE, |stack, k| {
             let predicted = page_tables(stack + GUARDS);
             let number = asked(self.p, k);
             (predicted, 0.03 * predicted + 4.0 * PAGE / number)
@@ -480,13 +487,13 @@ impl Claims<'_, '_> {
         let usual = self
             .kind(Arm::Thread)
             .largest()
-            .and_then(|k| at(k, self.p, "resident_b"));
+            .and_then(|k| at(k, self.p, gauges::RESIDENT_B));
         let cases = self.stacks.iter().filter_map(|k| {
             let number = asked(self.p, k);
             let name = format!("a stack of {}", bytes(k.x()));
             match usual.filter(|usual| number * usual.value >= HAZE / CLOSE) {
                 Some(usual) => {
-                    let measured = at(k, self.p, "resident_b");
+                    let measured = at(k, self.p, gauges::RESIDENT_B);
                     Some(Case::share(name, usual, measured, CLOSE))
                 }
                 // A page each is what they touch at the least.
@@ -507,7 +514,7 @@ impl Claims<'_, '_> {
             Case::share(
                 held(k, "thread"),
                 KERNEL_STACK,
-                at(k, self.p, "kernel_stacks_b"),
+                at(k, self.p, gauges::KERNEL_STACKS_B),
                 CLOSE,
             )
         });
@@ -519,7 +526,7 @@ impl Claims<'_, '_> {
     fn connections(&self) -> Claim {
         let sockets = self.kind(Arm::Socket).clear_of_haze(2.0 * AN_END);
         let cases = sockets.map(|k| {
-            let slab = at(k, self.p, "slab_b");
+            let slab = at(k, self.p, gauges::SLAB_B);
             Case::exact(held(k, "connection"), 2.0 * AN_END, slab)
         });
         Law::counted("a connection takes 5 KB and more in the kernel, over both ends: a socket of 2 KB and more for either, its inode, its file", "bytes")
@@ -531,7 +538,7 @@ impl Claims<'_, '_> {
         let pairs = thread.conditions.iter().zip(&task.conditions);
         let cases = pairs.map(|(thread, task)| {
             let share = task.paired(thread, |task, thread| {
-                let time = |t: &Trial| t.gauges.get("start_each_s").filter(|s| **s > 0.0).copied();
+                let time = |t: &Trial| t.gauge(gauges::START_EACH_S).filter(|s| *s > 0.0);
                 Some(time(task)? / time(thread)?)
             });
             let name = format!("{} tasks, {}", thousands(task.x()), held(thread, "thread"));
@@ -552,15 +559,16 @@ impl Claims<'_, '_> {
         let cases = self.kinds.iter().flat_map(|k| {
             let case = |number: &Condition| {
                 let others = || k.conditions.iter().filter(|other| other.x() != number.x());
-                let points: Vec<(f64, f64)> =
-                    others().flat_map(|k| points(k, "resident_b")).collect();
+                let points: Vec<(f64, f64)> = others()
+                    .flat_map(|k| points(k, gauges::RESIDENT_B))
+                    .collect();
                 let predicted = Trend::fit(&points)?.at(number.x());
                 let from = others()
                     .map(Condition::origin)
                     .fold(Origin::default(), Origin::and);
                 let tolerance = CLOSE * predicted + HAZE;
                 let clear = predicted >= HAZE / CLOSE;
-                let measured = number.gauge("resident_b");
+                let measured = number.gauge(gauges::RESIDENT_B);
                 let measured = measured.filter(|_| clear && all_held(number, self.p));
                 let name = held(number, &name(k.arm, self.p));
                 let case = Case::new(name, Given::new(predicted, from), measured, tolerance);
@@ -603,14 +611,14 @@ fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {
         table.row([
             name(k.arm, p),
             text(k.future()),
-            text(each("heap_b")),
+            text(each(gauges::HEAP_B)),
             text(theory.map(|(known, future)| known.heap(k.arm, future).value)),
-            text(each("resident_b")),
+            text(each(gauges::RESIDENT_B)),
             text(resident.map(|given| given.value)),
             text(k.kernel()),
-            text(each("virtual_b")),
-            time("start_each_s"),
-            time("wake_each_s"),
+            text(each(gauges::VIRTUAL_B)),
+            time(gauges::START_EACH_S),
+            time(gauges::WAKE_EACH_S),
         ]);
     }
     table.note = "Slopes of lines fitted over the numbers tried. The kernel's share of a thread: its stack there, its page tables, and small objects; of a connection: small objects, for both ends. To start a connection is to open and accept it; to wake all of them a byte goes through each. Times: at the largest number.".into();
@@ -658,9 +666,9 @@ fn whole_table(p: &Params, kinds: &[Kind]) -> Table {
             name(k.arm, p),
             tried,
             all(k.memory()),
-            all(k.each("virtual_b").map(|e| e.value)),
-            time("start_each_s"),
-            time("wake_each_s"),
+            all(k.each(gauges::VIRTUAL_B).map(|e| e.value)),
+            time(gauges::START_EACH_S),
+            time(gauges::WAKE_EACH_S),
         ]);
     }
     table.note = format!(
@@ -685,12 +693,12 @@ fn stack_table(p: &Params, kinds: &[Kind], stacks: &[Condition]) -> Table {
             "theory",
         ],
     );
-    let gauges = ["virtual_b", "resident_b", "page_tables_b"];
+    let shown = [gauges::VIRTUAL_B, gauges::RESIDENT_B, gauges::PAGE_TABLES_B];
     let mut rows: Vec<(f64, [Option<Estimate>; 3])> = stacks
         .iter()
-        .map(|k| (k.x(), gauges.map(|g| at(k, p, g))))
+        .map(|k| (k.x(), shown.map(|g| at(k, p, g))))
         .collect();
-    rows.push((p.stack.f(), gauges.map(|g| thread.each(g))));
+    rows.push((p.stack.f(), shown.map(|g| thread.each(g))));
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (stack, [addresses, resident, tables]) in rows {
         let text = |value: Option<Estimate>| value.map_or("–".into(), |e| bytes(e.value));
@@ -719,15 +727,15 @@ fn cost(p: &Params, kinds: &[Kind], summary: &Summary) -> Figure {
     let groups = shown.iter().map(|arm| {
         let k = kind(kinds, *arm);
         let task = known.zip(k.future());
-        let theory = |gauge: &str| match (gauge, arm) {
-            ("heap_b", _) => task.map(|(known, future)| known.heap(k.arm, future).value),
-            ("resident_b", _) => {
+        let theory = |gauge: Gauge| match (gauge, arm) {
+            (gauges::HEAP_B, _) => task.map(|(known, future)| known.heap(k.arm, future).value),
+            (gauges::RESIDENT_B, _) => {
                 task.and_then(|(known, future)| Some(known.resident(k.arm, future)?.value))
             }
-            ("virtual_b", Arm::Thread | Arm::DeepThread) => Some(p.stack.f() + GUARDS),
+            (gauges::VIRTUAL_B, Arm::Thread | Arm::DeepThread) => Some(p.stack.f() + GUARDS),
             _ => None,
         };
-        let bar = |label: &str, gauge: &str, colour| {
+        let bar = |label: &str, gauge: Gauge, colour| {
             let each = k.each(gauge).filter(|e| e.value > 0.0)?;
             let ci95 = each.ci95.map(|(lo, hi)| (lo.max(1.0) / KB, hi / KB));
             let bar = ValueBar::measured(label, colour, each.value / KB).with_interval(ci95);
@@ -738,10 +746,10 @@ fn cost(p: &Params, kinds: &[Kind], summary: &Summary) -> Figure {
         };
         let kernel = k.kernel().filter(|b| *b > 64.0);
         let bars = [
-            bar("live heap", "heap_b", Colour::Green),
-            bar("resident", "resident_b", Colour::Blue),
+            bar("live heap", gauges::HEAP_B, Colour::Green),
+            bar("resident", gauges::RESIDENT_B, Colour::Blue),
             kernel.map(|b| ValueBar::measured("in the kernel", Colour::Orange, b / KB)),
-            bar("addresses", "virtual_b", Colour::Muted),
+            bar("addresses", gauges::VIRTUAL_B, Colour::Muted),
         ];
         let note = match arm {
             Arm::Task => "waits for news",
@@ -760,15 +768,15 @@ fn cost(p: &Params, kinds: &[Kind], summary: &Summary) -> Figure {
     });
     let (task, thread) = (kind(kinds, Arm::Task), kind(kinds, Arm::Thread));
     let text = |value: Option<f64>| value.map_or("–".into(), bytes);
-    let each = |k: &Kind, gauge: &str| text(k.each(gauge).map(|e| e.value));
+    let each = |k: &Kind, gauge: Gauge| text(k.each(gauge).map(|e| e.value));
     Figure {
         id: "cost".into(),
         title: format!(
             "One more task takes {} resident; one more thread {}, {} in the kernel, and {} of addresses",
-            each(task, "resident_b"),
-            each(thread, "resident_b"),
+            each(task, gauges::RESIDENT_B),
+            each(thread, gauges::RESIDENT_B),
             text(thread.kernel()),
-            each(thread, "virtual_b")
+            each(thread, gauges::VIRTUAL_B)
         ),
         subtitle: "Slope of a line over the numbers tried, with its 95 % interval. Dashed: theory".into(),
         desc: "Dots on a logarithmic axis: live heap, resident memory, memory in the kernel and address space of one more task, task with a buffer, task with a connection, and thread. A task takes some hundred bytes, a thread tens of kilobytes and megabytes of addresses.".into(),
@@ -791,7 +799,7 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
         };
         // What each number took, with the kernel's share from its own line.
         let kernel = k.kernel().unwrap_or(0.0);
-        let mut points = k.points("resident_b");
+        let mut points = k.points(gauges::RESIDENT_B);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let measured = points
             .into_iter()
@@ -806,9 +814,9 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
         }
     }
     let thread = kind(kinds, Arm::Thread);
-    let addresses = thread.each("virtual_b").map(|e| e.value);
+    let addresses = thread.each(gauges::VIRTUAL_B).map(|e| e.value);
     if let (Some(each), Some(most)) = (addresses, thread.most()) {
-        let mut points = thread.points("virtual_b");
+        let mut points = thread.points(gauges::VIRTUAL_B);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let points = points.into_iter().map(|(x, y)| (x, y / MB)).collect();
         let (label, colour) = ("addresses of threads", Colour::Purple);
@@ -845,59 +853,71 @@ fn growth(p: &Params, kinds: &[Kind]) -> Figure {
     }
 }
 
-/// Where the memory of a thread and of a connection is.
-fn parts(p: &Params, kinds: &[Kind]) -> Figure {
-    let part = |k: &Kind, label: &str, gauge: &str, colour, theory: Option<f64>| {
-        let each = k.each(gauge)?;
-        let ends = |(lo, hi): (f64, f64)| (f64::max(lo, 0.0) / KB, hi / KB);
-        let bar = ValueBar::measured(label, colour, each.value.max(0.0) / KB)
-            .with_interval(each.ci95.map(ends));
-        Some(match theory {
-            Some(theory) => bar.with_theory(theory / KB),
-            None => bar,
-        })
-    };
-    let (thread, deep) = (kind(kinds, Arm::Thread), kind(kinds, Arm::DeepThread));
-    let socket = kind(kinds, Arm::Socket);
+/// A part of what one more takes.
+fn part(
+    k: &Kind,
+    label: &str,
+    gauge: Gauge,
+    colour: Colour,
+    theory: Option<f64>,
+) -> Option<ValueBar> {
+    let each = k.each(gauge)?;
+    let ends = |(lo, hi): (f64, f64)| (f64::max(lo, 0.0) / KB, hi / KB);
+    let bar = ValueBar::measured(label, colour, each.value.max(0.0) / KB)
+        .with_interval(each.ci95.map(ends));
+    Some(match theory {
+        Some(theory) => bar.with_theory(theory / KB),
+        None => bar,
+    })
+}
+
+/// The parts of a thread.
+fn parts_of_thread(p: &Params, k: &Kind, resident: Option<f64>) -> Vec<ValueBar> {
     let tables = Some(page_tables(p.stack.f() + GUARDS));
-    let of_thread = |k: &Kind, resident: Option<f64>| -> Vec<ValueBar> {
-        let bars = [
-            part(
-                k,
-                "stack and heap, resident",
-                "resident_b",
-                Colour::Blue,
-                resident,
-            ),
-            part(
-                k,
-                "stack in the kernel",
-                "kernel_stacks_b",
-                Colour::Orange,
-                Some(KERNEL_STACK),
-            ),
-            part(
-                k,
-                "small objects in the kernel",
-                "slab_b",
-                Colour::Orange,
-                None,
-            ),
-            part(k, "page tables", "page_tables_b", Colour::Orange, tables),
-        ];
-        bars.into_iter().flatten().collect()
-    };
-    let shallow = thread.each("resident_b").map(|e| e.value);
-    let of_socket = [
-        part(socket, "task, resident", "resident_b", Colour::Blue, None),
-        part(
-            socket,
+    let parts = [
+        (
+            "stack and heap, resident",
+            gauges::RESIDENT_B,
+            Colour::Blue,
+            resident,
+        ),
+        (
+            "stack in the kernel",
+            gauges::KERNEL_STACKS_B,
+            Colour::Orange,
+            Some(KERNEL_STACK),
+        ),
+        (
             "small objects in the kernel",
-            "slab_b",
+            gauges::SLAB_B,
             Colour::Orange,
             None,
         ),
+        ("page tables", gauges::PAGE_TABLES_B, Colour::Orange, tables),
     ];
+    let bars = parts.map(|(label, gauge, colour, theory)| part(k, label, gauge, colour, theory));
+    bars.into_iter().flatten().collect()
+}
+
+/// The parts of a connection.
+fn parts_of_socket(k: &Kind) -> Vec<ValueBar> {
+    let parts = [
+        ("task, resident", gauges::RESIDENT_B, Colour::Blue),
+        (
+            "small objects in the kernel",
+            gauges::SLAB_B,
+            Colour::Orange,
+        ),
+    ];
+    let bars = parts.map(|(label, gauge, colour)| part(k, label, gauge, colour, None));
+    bars.into_iter().flatten().collect()
+}
+
+/// Where the memory of a thread and of a connection is.
+fn parts(p: &Params, kinds: &[Kind]) -> Figure {
+    let (thread, deep) = (kind(kinds, Arm::Thread), kind(kinds, Arm::DeepThread));
+    let socket = kind(kinds, Arm::Socket);
+    let shallow = thread.each(gauges::RESIDENT_B).map(|e| e.value);
     let group = |label: &str, k: &Kind, bars: Vec<ValueBar>| BarGroup {
         label: label.into(),
         note: k
@@ -906,16 +926,16 @@ fn parts(p: &Params, kinds: &[Kind]) -> Figure {
         bars,
     };
     let groups = vec![
-        group("A thread", thread, of_thread(thread, None)),
+        group("A thread", thread, parts_of_thread(p, thread, None)),
         group(
             &format!("A thread that was once {} deep", bytes(p.depth.f())),
             deep,
-            of_thread(deep, shallow.map(|b| b + p.depth.f())),
+            parts_of_thread(p, deep, shallow.map(|b| b + p.depth.f())),
         ),
         group(
             "A task with a connection, and its other end",
             socket,
-            of_socket.into_iter().flatten().collect(),
+            parts_of_socket(socket),
         ),
     ];
     let share = thread.kernel().zip(thread.memory());
@@ -942,7 +962,7 @@ fn parts(p: &Params, kinds: &[Kind]) -> Figure {
 /// Time to start and to wake.
 fn times(p: &Params, kinds: &[Kind]) -> Figure {
     let shown = [Arm::Task, Arm::Inline, Arm::Socket, Arm::Thread];
-    let group = |label: &str, note: &str, gauge: &str| BarGroup {
+    let group = |label: &str, note: &str, gauge: Gauge| BarGroup {
         label: label.into(),
         note: note.into(),
         bars: shown
@@ -963,18 +983,18 @@ fn times(p: &Params, kinds: &[Kind]) -> Figure {
         id: "times".into(),
         title: format!(
             "To start a task takes {}, a thread {}; to wake one {}, and {}",
-            time(Arm::Task, "start_each_s"),
-            time(Arm::Thread, "start_each_s"),
-            time(Arm::Task, "wake_each_s"),
-            time(Arm::Thread, "wake_each_s")
+            time(Arm::Task, gauges::START_EACH_S),
+            time(Arm::Thread, gauges::START_EACH_S),
+            time(Arm::Task, gauges::WAKE_EACH_S),
+            time(Arm::Thread, gauges::WAKE_EACH_S)
         ),
         subtitle: "Time for each, at the largest number tried, with the 95 % interval".into(),
         desc: "Dots on a logarithmic axis: the time to start and to wake one task, one task with a buffer, one task with a connection, one thread.".into(),
         body: Body::Bars(Bars {
             x: Axis::log("time for each, log scale", Unit::Seconds),
             groups: vec![
-                group("To start", "until it waits; a connection is opened and accepted", "start_each_s"),
-                group("To wake", "all at once, until the last one waits again; a byte for each connection", "wake_each_s"),
+                group("To start", "until it waits; a connection is opened and accepted", gauges::START_EACH_S),
+                group("To wake", "all at once, until the last one waits again; a byte for each connection", gauges::WAKE_EACH_S),
             ],
         }),
     }
@@ -1077,13 +1097,13 @@ mod tests {
     }
 
     /// A record with what a thread takes at each number.
-    fn record(threads: &[(f64, &[(&str, f64)])]) -> lab_kit::record::Record {
+    fn record(threads: &[(f64, &[(Gauge, f64)])]) -> lab_kit::record::Record {
         let points: Vec<_> = threads
             .iter()
             .map(|(number, gauges)| {
                 let mut gauges: std::collections::BTreeMap<_, _> =
                     gauges.iter().map(|(k, v)| (k.to_string(), v * number)).collect();
-                gauges.insert("number".into(), *number);
+                gauges.insert(gauges::NUMBER.to_string(), *number);
                 serde_json::json!({"series": "thread", "x": number, "trials": [{
                     "wall_s": 1.0, "offered": 0, "ok": 0, "rejected": 0, "timed_out": 0, "failed": 0,
                     "aborted": 0, "never_sent": 0, "gauges": gauges}]})
@@ -1109,10 +1129,10 @@ mod tests {
     #[test]
     fn the_kernels_share_is_counted_where_it_is_known() {
         let known = [
-            ("resident_b", 10_000.0),
-            ("page_tables_b", 4000.0),
-            ("kernel_stacks_b", 16_000.0),
-            ("slab_b", 7000.0),
+            (gauges::RESIDENT_B, 10_000.0),
+            (gauges::PAGE_TABLES_B, 4000.0),
+            (gauges::KERNEL_STACKS_B, 16_000.0),
+            (gauges::SLAB_B, 7000.0),
         ];
         let of = |gauges| {
             let record = record(&[(100.0, gauges), (200.0, gauges), (300.0, gauges)]);
