@@ -163,7 +163,7 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     // The first ones make what all share: queues, the allocator's arenas, pages of code.
     let first = warm_up(arm);
     group.add(first)?;
-    if matches!(arm, Arm::Thread | Arm::DeepThread | Arm::Socket) && p.number >= 100 {
+    if (arm.is_thread() || arm == Arm::Socket) && p.number >= 100 {
         settle();
     }
     // The first look makes what looking takes: pages of code, too.

@@ -119,6 +119,10 @@ mod premise;
 pub use arms::{Arm, Buffer};
 pub use plan::{FiftyThousandChatters, Params};
 
+// The numbered binary has it from `lab_kit::binary!`; the tests of this library need it as well.
+#[cfg(test)]
+lab_kit::counting_heap!();
+
 // wrong(1): The buffer lives across the `.await`
 /// The wrong way. The buffer lives across the `await`, so it is part of the future: whoever says
 /// nothing all day holds it all day.

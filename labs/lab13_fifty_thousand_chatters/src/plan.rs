@@ -146,17 +146,18 @@ impl Lab for FiftyThousandChatters {
             // What the machine does not allow is not tried.
             let allowed =
                 limits::least(arm.limits(most)).map_or(most, |l| most.min(l.left as usize));
-            let process = if most >= 100 {
-                PROCESS_S
-            } else {
-                PROCESS_S / 4.0
+            // With few of them nothing waits for the kernel.
+            let process = match most {
+                100.. => PROCESS_S,
+                _ => PROCESS_S / 4.0,
             };
-            steps * (process + allowed as f64 * (steps + 1.0) / (2.0 * steps) * arm.each_s(p))
+            // In equal steps up to the most: so many in a process on average.
+            let average = allowed as f64 * (steps + 1.0) / (2.0 * steps);
+            steps * (process + average * arm.each_s(p))
         });
         let stacks = p.other_stacks().len() as f64;
-        let repeated = if stacks > 0.0 { stacks.max(3.0) } else { 0.0 };
-        let quarter = p.threads.div_ceil(4) as f64 * Arm::Thread.each_s(p);
-        let round = 0.2 + lines.sum::<f64>() + repeated * (PROCESS_S + quarter);
+        let quarter = p.threads_by_stack() as f64 * Arm::Thread.each_s(p);
+        let round = 0.2 + lines.sum::<f64>() + stacks * (PROCESS_S + quarter);
         Needs {
             seconds: extent.times() * round,
             // How much of the memory it takes is the experiment: it looks before every step, and stops.
@@ -205,14 +206,8 @@ impl Lab for FiftyThousandChatters {
                 holder::measure(r, p, arm, number, stopped)
             });
         }
-        // Fewer than three cannot lend each other an interval.
-        let stacks = p.other_stacks();
-        let repeats = match stacks.len() {
-            n @ 1..3 => 3_usize.div_ceil(n),
-            _ => 1,
-        };
-        for stack in stacks.repeat(repeats) {
-            let number = p.threads.div_ceil(4);
+        for stack in p.other_stacks() {
+            let number = p.threads_by_stack();
             plan.point("stack", stack.f(), move |r| {
                 let asked = Params {
                     stack,
@@ -239,12 +234,22 @@ impl Lab for FiftyThousandChatters {
 }
 
 impl Params {
-    /// The stacks to try besides the usual one.
+    /// The stacks to try besides the usual one, each as often as it is tried in a round.
     fn other_stacks(&self) -> Vec<Size> {
         let mut all = self.stacks.clone();
         all.retain(|stack| *stack != self.stack);
         all.sort_unstable();
         all.dedup();
-        all
+        // Fewer than three cannot lend each other an interval.
+        let repeats = match all.len() {
+            n @ 1..3 => 3_usize.div_ceil(n),
+            _ => 1,
+        };
+        all.repeat(repeats)
+    }
+
+    /// So many threads show what a stack costs.
+    pub(super) fn threads_by_stack(&self) -> usize {
+        self.threads.div_ceil(4)
     }
 }

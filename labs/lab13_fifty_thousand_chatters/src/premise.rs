@@ -13,7 +13,7 @@ const CLOCK: f64 = 0.2;
 /// Chatters that a condition is to hold, if nothing stops them before.
 pub(super) fn asked(p: &Params, at: &Condition) -> f64 {
     match at.series() {
-        "stack" => p.threads.div_ceil(4) as f64,
+        "stack" => p.threads_by_stack() as f64,
         _ => at.x(),
     }
 }
