@@ -150,10 +150,13 @@ struct Line<'a> {
     client: Client,
     /// The connections of the client.
     http: reqwest::Client,
+    /// Of the upstream.
     url: String,
     store: Store,
+    /// To the database: as many writes are on their way at once.
     connections: Semaphore,
     hangs: Hangs,
+    /// Whether a write that got no answer is withdrawn, or asked for, before the item goes elsewhere.
     careful: bool,
     log: Log,
 }

@@ -9,9 +9,10 @@ use tokio::runtime::Builder;
 
 use super::{
     alone, findings, premise, python,
+    replay::Way,
     stages::Tools,
     store::{Options, Store, Synchronous},
-    trials::{Way, answers_lost, killed, locked, measured},
+    trials::{answers_lost, killed, locked, measured},
 };
 
 /// The constants of the experiment.
@@ -101,6 +102,11 @@ fn pages(text: &str) -> Result<u32, String> {
     whole(text, 1..=u32::MAX - 1)
 }
 
+/// How often each way to meet a lock is tried in a round: a bound needs an interval, so three trials at least.
+fn lock_repeats(smoke: bool) -> u8 {
+    if smoke { 1 } else { 3 }
+}
+
 /// What the flags say will become of the items: exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -112,6 +118,13 @@ pub struct Expected {
     pub failed: usize,
     /// Requests the upstream gets when nothing is done twice.
     pub requests: usize,
+}
+
+impl Expected {
+    /// Items with a result, in the database or in the file.
+    pub fn stored(&self) -> usize {
+        self.in_database + self.in_fallback
+    }
 }
 
 impl Params {
@@ -346,9 +359,8 @@ impl Lab for ProductionPipeline {
             Synchronous::Full => 1e-2,
         };
         let books = p.items as f64 * (written + 2.0 * needs::REQUEST_S) + needs::connected(p.batch);
-        let [batches, window] = ["batches", "window"].map(|way| findings::takes(p, way) + books);
-        let [calm_batches, calm_window] =
-            ["batches", "window"].map(|way| findings::takes(&calm, way) + books);
+        let takes = |p| Way::ALL.map(|way| findings::takes(p, way) + books);
+        let ([batches, window], [calm_batches, calm_window]) = (takes(p), takes(&calm));
         let last = 1.0 + (p.batch.min(p.items) as f64).ln();
         let kills = p.kills as f64;
         let redone = kills * (p.batch as f64 / p.items as f64).min(1.0) * window;
@@ -356,7 +368,7 @@ impl Lab for ProductionPipeline {
             window + redone + (kills + 1.0) * (0.05 + p.fetch.s() + p.process.s() + p.store.s());
         let few = (2 * p.batch) as f64 / p.items as f64 * calm_window + 0.05;
         let locked = p.fetch.s() + p.lock.s() + few + p.store.s();
-        let locks = if extent.smoke() { 2.0 } else { 6.0 };
+        let locks = 2.0 * f64::from(lock_repeats(extent.smoke()));
         let python = if extent.with_python {
             2.0 * (1.0 + batches + window)
         } else {
@@ -409,12 +421,11 @@ impl Lab for ProductionPipeline {
             ("calm", calm, &constant),
             ("random", patient, &random),
         ] {
-            plan.point(&format!("{arm}/batches"), 0.0, move |r| {
-                rt.block_on(measured(r, p, tools, service, Way::Batches))
-            });
-            plan.point(&format!("{arm}/window"), 0.0, move |r| {
-                rt.block_on(measured(r, p, tools, service, Way::Window))
-            });
+            for way in Way::ALL {
+                plan.point(&format!("{arm}/{way}"), 0.0, move |r| {
+                    rt.block_on(measured(r, p, tools, service, way))
+                });
+            }
         }
         plan.point("killed", 0.0, |r| killed(r, p, rt));
         for (series, careful) in [
@@ -425,8 +436,7 @@ impl Lab for ProductionPipeline {
                 rt.block_on(answers_lost(r, p, tools, careful))
             });
         }
-        // A bound needs an interval: three trials at least.
-        for _ in 0..if smoke { 1 } else { 3 } {
+        for _ in 0..lock_repeats(smoke) {
             plan.point("locked/event loop", 0.0, |r| {
                 rt.block_on(locked(r, p, tools, Store::open_in_place))
             });

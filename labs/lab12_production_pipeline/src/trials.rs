@@ -9,15 +9,10 @@ use tokio::{runtime::Runtime, time::sleep};
 use super::{
     Hangs, Line, Params, gauges, in_batches, in_window, kill,
     log::Log,
+    replay::Way,
     stages::Tools,
     store::{Books, Found, Options, Store, StoreError},
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    Batches,
-    Window,
-}
 
 /// All items, from nothing to the books: one trial.
 pub(super) async fn measured(
