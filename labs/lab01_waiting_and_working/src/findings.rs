@@ -44,7 +44,7 @@ impl<'a> Arm<'a> {
 
     /// Seconds of all processors that this program took.
     fn processor_s(&self, cores: usize) -> Option<Estimate> {
-        let took = |t: &Trial| Some(t.gauges.get("process_cpu_share")? * t.wall_s * cores as f64);
+        let took = |t: &Trial| Some(t.gauge(gauge::PROCESS_CPU_SHARE)? * t.wall_s * cores as f64);
         self.condition?.estimate(took)
     }
 
