@@ -2,7 +2,7 @@
 
 use lab_kit::prelude::*;
 
-use super::Params;
+use super::{Params, gauges};
 
 /// A timer is rounded up to the next millisecond, and its thread needs some time to wake.
 const LATE: f64 = 2e-3;
@@ -38,13 +38,13 @@ struct Arm<'a> {
 
 impl<'a> Arm<'a> {
     fn gap(&self) -> Option<Estimate> {
-        self.condition.gauge("longest_gap_s")
+        self.condition.gauge(gauges::LONGEST_GAP_S)
     }
 
     /// The gap beside somebody busy: about as long as the flags say, and of several all together.
     fn gap_beside(&self, busy: f64) -> Option<Estimate> {
         let trials = self.condition.trials().iter();
-        let mut shares = trials.map(|t| t.gauge("busy_s").unwrap_or(busy) / busy);
+        let mut shares = trials.map(|t| t.gauge(gauges::BUSY_S).unwrap_or(busy) / busy);
         let beside = shares.all(|share| (0.5..=2.0).contains(&share));
         self.gap().filter(|_| beside)
     }
@@ -87,8 +87,7 @@ impl<'a> Arm<'a> {
 }
 
 fn longest_gap(trial: &Trial) -> f64 {
-    let gap = trial.gauges.get("longest_gap_s");
-    gap.copied().unwrap_or(f64::NAN)
+    trial.gauge(gauges::LONGEST_GAP_S).unwrap_or(f64::NAN)
 }
 
 /// The arms that this record has, with theory.
@@ -98,121 +97,176 @@ struct View<'a> {
     arms: Vec<Arm<'a>>,
 }
 
-impl<'a> View<'a> {
-    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
-        let (beat, busy) = (p.beat.s(), p.busy.s());
+/// What theory knows of the arms, before anything is measured.
+struct Theory<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    /// Between two beats at most, where nothing stops the loop: the beat, late by a tick of the timer, and
+    /// by a turn where all processors are busy.
+    most: f64,
+    /// How long a slice is.
+    slice: f64,
+    /// What polls take of somebody who is busy in one, and of one who yields.
+    whole: (f64, f64),
+    cut: (f64, f64),
+}
+
+impl<'a> Theory<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
+        let busy = p.busy.s();
         let slices = (busy / p.slice.s()).ceil().max(1.0);
         let slice = busy / slices;
-        let w = p.workers as f64;
-        let (one, many) = (one_thread(), many_threads(p));
-        let slept = Effect::Blocks((busy + beat / 2.0).into(), beat / 2.0 + LATE);
-        let computed = Effect::Blocks(
-            summary.calibrated(|_| busy + beat / 2.0),
+        Theory {
+            p,
+            summary,
+            most: p.beat.s() + LATE + TURN,
+            slice,
+            whole: (busy, busy),
+            cut: (busy, slice),
+        }
+    }
+
+    fn slept(&self) -> Effect {
+        let (beat, busy) = (self.p.beat.s(), self.p.busy.s());
+        Effect::Blocks((busy + beat / 2.0).into(), beat / 2.0 + LATE)
+    }
+
+    fn computed(&self) -> Effect {
+        let (beat, busy) = (self.p.beat.s(), self.p.busy.s());
+        Effect::Blocks(
+            self.summary.calibrated(|_| busy + beat / 2.0),
             beat / 2.0 + LATE + CLOCK * busy,
+        )
+    }
+
+    fn calm(&self) -> (Effect, &'static str) {
+        (Effect::Lives(self.most.into()), CALM)
+    }
+
+    /// Between two beats there may be the slice in which the beat fell due. A worker of a
+    /// multi-thread runtime takes the task woken last first, which may be the one that has
+    /// yielded: another slice.
+    fn sliced(&self, n: f64) -> Effect {
+        let (most, slice) = (self.most, self.slice);
+        Effect::Lives(
+            self.summary
+                .calibrated(|_| most + n * (1.0 + CLOCK) * slice),
+        )
+    }
+
+    /// An arm, if the record has it.
+    fn arm(
+        &self,
+        series: &str,
+        name: &'static str,
+        note: &str,
+        (effect, claim): (Effect, &'static str),
+        polls: &[(f64, f64)],
+        computes: bool,
+    ) -> Option<Arm<'a>> {
+        let multi = note.starts_with("multi");
+        Some(Arm {
+            name,
+            note: note.into(),
+            claim,
+            effect,
+            condition: self.summary.only(series)?,
+            polls: polls.to_vec(),
+            computes,
+            workers: if multi { self.p.workers as f64 } else { 1.0 },
+        })
+    }
+
+    /// The arms on a runtime of one thread.
+    fn on_one_thread(&self) -> [Option<Arm<'a>>; 6] {
+        let (one, calm) = (one_thread(), self.calm());
+        let each = format!("{one}, every {}", seconds(self.p.slice.s()));
+        let sleeps = (
+            self.slept(),
+            "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat",
         );
-        // The beat, late by a tick of the timer, and by a turn where all processors are busy.
-        let most = beat + LATE + TURN;
-        let calm = Effect::Lives(most.into());
-        // Between two beats there may be the slice in which the beat fell due. A worker of a
-        // multi-thread runtime takes the task woken last first, which may be the one that has
-        // yielded: another slice.
-        let sliced =
-            |n: f64| Effect::Lives(summary.calibrated(|_| most + n * (1.0 + CLOCK) * slice));
-        let (whole, cut) = ((busy, busy), (busy, slice));
-        let arm = |series, name, note: &str, effect, polls: &[(f64, f64)], computes, claim| {
-            Some(Arm {
-                name,
-                note: note.into(),
-                claim,
-                effect,
-                condition: summary.only(series)?,
-                polls: polls.to_vec(),
-                computes,
-                workers: if note.starts_with("multi") { w } else { 1.0 },
-            })
-        };
-        let each = format!("{one}, every {}", seconds(p.slice.s()));
-        let all = vec![whole; p.workers];
-        let arms = [
-            arm("sleep", "tokio::time::sleep", &one, calm, &[], false, CALM),
-            arm(
+        let computes = (
+            self.computed(),
+            "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat",
+        );
+        let yields = (
+            self.sliced(1.0),
+            "a computation that yields lets the heartbeat through after the slice that it fell into",
+        );
+        let (whole, cut) = (&[self.whole], &[self.cut]);
+        [
+            self.arm("sleep", "tokio::time::sleep", &one, calm, &[], false),
+            self.arm(
                 "thread_sleep",
                 "std::thread::sleep",
                 &one,
-                slept,
-                &[whole],
+                sleeps,
+                whole,
                 false,
-                "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat",
             ),
-            arm(
-                "compute",
-                "CPU loop",
-                &one,
-                computed,
-                &[whole],
-                true,
-                "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat",
-            ),
-            arm(
-                "yield",
-                "CPU loop + yield_now",
-                &each,
-                sliced(1.0),
-                &[cut],
-                true,
-                "a computation that yields lets the heartbeat through after the slice that it fell into",
-            ),
-            arm(
-                "spawn_blocking",
-                "spawn_blocking",
-                &one,
-                calm,
-                &[],
-                false,
-                CALM,
-            ),
-            arm("rayon", "rayon + oneshot", &one, calm, &[], false, CALM),
-            arm(
-                "block_in_place",
-                IN_PLACE,
-                &many,
-                calm,
-                &[whole],
-                true,
-                CALM,
-            ),
-            arm(
+            self.arm("compute", "CPU loop", &one, computes, whole, true),
+            self.arm("yield", "CPU loop + yield_now", &each, yields, cut, true),
+            self.arm("spawn_blocking", "spawn_blocking", &one, calm, &[], false),
+            self.arm("rayon", "rayon + oneshot", &one, calm, &[], false),
+        ]
+    }
+
+    /// The arms on a runtime of several.
+    fn on_many_threads(&self) -> [Option<Arm<'a>>; 4] {
+        let (many, calm) = (many_threads(self.p), self.calm());
+        let one_of_two = (
+            self.sliced(2.0),
+            "one blocked worker does not keep the heartbeat waiting while another worker is awake",
+        );
+        let alone = (
+            self.slept(),
+            "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock",
+        );
+        let together = (
+            self.slept(),
+            "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked",
+        );
+        let (whole, both) = (&[self.whole], &[self.whole, self.cut]);
+        let all = vec![self.whole; self.p.workers];
+        [
+            self.arm("block_in_place", IN_PLACE, &many, calm, whole, true),
+            self.arm(
                 "one_of_two",
                 "one blocks, one yields",
                 &many,
-                sliced(2.0),
-                &[whole, cut],
+                one_of_two,
+                both,
                 true,
-                "one blocked worker does not keep the heartbeat waiting while another worker is awake",
             ),
-            arm(
+            self.arm(
                 "one_alone",
                 "one blocks, others asleep",
                 &many,
-                slept,
-                &[whole],
+                alone,
+                whole,
                 false,
-                "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock",
             ),
-            arm(
+            self.arm(
                 "all_workers",
                 "all workers blocked",
                 &many,
-                slept,
+                together,
                 &all,
                 false,
-                "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked",
             ),
-        ];
+        ]
+    }
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        let theory = Theory::of(p, summary);
+        let (one, many) = (theory.on_one_thread(), theory.on_many_threads());
+        let arms = one.into_iter().chain(many).flatten();
         View {
             p,
             summary,
-            arms: arms.into_iter().flatten().collect(),
+            arms: arms.collect(),
         }
     }
 
@@ -281,7 +335,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 fn threads(view: &View) -> Vec<Claim> {
     let case = |series, predicted: usize| {
         let condition = view.summary.only(series)?;
-        let told = condition.every(|t| t.gauges.get("threads").copied());
+        let told = condition.every(|t| t.gauge(gauges::THREADS));
         Some(Case::exact("", predicted as f64, told))
     };
     vec![
@@ -358,13 +412,13 @@ fn instruments(view: &View) -> Vec<Claim> {
     };
     let held_up = view.arms.iter().filter(clear).map(|arm| {
         let expected = arm.polled(view.summary, |each| each > slow);
-        let measured = arm.condition.gauge("slow_poll_s");
+        let measured = arm.condition.gauge(gauges::SLOW_POLL_S);
         Case::new(arm.name, expected, measured, slow + arm.slack())
     });
     let holding = view.arms.iter().filter(|arm| !arm.polls.is_empty());
     let busy = holding.flat_map(|arm| {
-        let polls = arm.condition.gauge("poll_s");
-        let busy = |t: &Trial| Some(t.gauge("busy_share")? * t.wall_s * arm.workers);
+        let polls = arm.condition.gauge(gauges::POLL_S);
+        let busy = |t: &Trial| Some(t.gauge(gauges::BUSY_SHARE)? * t.wall_s * arm.workers);
         let busy = arm.condition.estimate(busy);
         let within = 0.02 * watch + arm.slack();
         let all = arm.polled(view.summary, |_| true);
@@ -439,9 +493,9 @@ fn heartbeat(view: &View) -> Table {
                 Effect::Blocks(..) => theory,
                 Effect::Lives(_) => format!("≤ {theory}"),
             },
-            cell(arm.condition.gauge("busy_s"), seconds),
-            cell(arm.condition.gauge("busy_share"), percent),
-            cell(arm.condition.gauge("slow_polls"), number),
+            cell(arm.condition.gauge(gauges::BUSY_S), seconds),
+            cell(arm.condition.gauge(gauges::BUSY_SHARE), percent),
+            cell(arm.condition.gauge(gauges::SLOW_POLLS), number),
         ]);
     }
     table.note = format!(
@@ -452,7 +506,7 @@ fn heartbeat(view: &View) -> Table {
 }
 
 fn who(view: &View) -> Table {
-    let told = |series| view.summary.only(series)?.gauge("threads");
+    let told = |series| view.summary.only(series)?.gauge(gauges::THREADS);
     let mut threads = Table::new("Who runs the tasks", &["where", "tasks", "threads"]);
     for (name, series) in [
         (one_thread(), "threads/current"),
