@@ -2,20 +2,21 @@
 
 use lab_kit::prelude::*;
 
+use super::plan::{BIN, HERD, LEAD, WINDOW};
 use super::schedule::{self, Calls, Expected};
-use super::{ARMS, HERD, LEAD, Params};
+use super::{ARMS, Params, gauges};
 
 /// Degrees of freedom of an interval whose width theory gives: as good as known.
 const KNOWN: usize = 1000;
 
 /// A gauge that counts; nothing where it is no count.
-fn count(t: &Trial, name: &str) -> Option<u64> {
+fn count(t: &Trial, name: Gauge) -> Option<u64> {
     let whole = |n: &f64| *n >= 0.0 && n.is_finite();
     t.gauge(name).filter(whole).map(|n| n.round() as u64)
 }
 
 /// The share that one count is of another: nothing where it is more than all of them.
-fn share(k: &Condition, part: &'static str, whole: &'static str) -> Option<Estimate> {
+fn share(k: &Condition, part: Gauge, whole: Gauge) -> Option<Estimate> {
     let hits = |t: &Trial| Some(count(t, part)?).filter(|n| Some(*n) <= count(t, whole));
     k.share_of(hits, |t| count(t, whole))
 }
@@ -96,8 +97,8 @@ impl<'a> Failing<'a> {
     fn sent(&self) -> Option<Estimate> {
         let k = &self.condition;
         let (sent, calls) = (
-            k.total(|t| t.gauge("arrived"))?.value,
-            k.total(|t| t.gauge("calls"))?.value,
+            k.total(|t| t.gauge(gauges::ARRIVED))?.value,
+            k.total(|t| t.gauge(gauges::CALLS))?.value,
         );
         let deviation = match self.retried {
             Retried::AsGranted => 0.0,
@@ -112,10 +113,10 @@ impl<'a> Failing<'a> {
         match self.retried {
             // What is independent here is an attempt.
             Retried::AsGranted => {
-                let of_attempts = share(&self.condition, "calls_ok", "arrived")?;
+                let of_attempts = share(&self.condition, gauges::CALLS_OK, gauges::ARRIVED)?;
                 Some(of_attempts.scaled(self.sent()?.value))
             }
-            _ => share(&self.condition, "calls_ok", "calls"),
+            _ => share(&self.condition, gauges::CALLS_OK, gauges::CALLS),
         }
     }
 }
@@ -135,7 +136,7 @@ impl<'a> Down<'a> {
     fn of(p: &Params, arm: &'static str, label: &'static str, k: Condition<'a>) -> Down<'a> {
         let retries = p.retries(arm);
         let random = matches!(arm, "jitter" | "deadline");
-        let window = super::WINDOW.as_secs_f64();
+        let window = WINDOW.as_secs_f64();
         let alone = !matches!(arm, "budget" | "breaker");
         let theory = alone.then(|| plays(p).expected(retries, random, window));
         // A herd that comes back at the very end.
@@ -166,13 +167,18 @@ impl<'a> Down<'a> {
 
     /// Attempts sent in the outage for each call begun in it.
     fn sent(&self) -> Option<Estimate> {
-        self.condition
-            .estimate(|t| Some(t.gauge("sent_in_outage")? / t.gauge("calls_in_outage")?))
+        self.condition.estimate(|t| {
+            Some(t.gauge(gauges::SENT_IN_OUTAGE)? / t.gauge(gauges::CALLS_IN_OUTAGE)?)
+        })
     }
 
     /// Share of the calls begun in the outage that succeeded.
     fn saved(&self) -> Option<Estimate> {
-        share(&self.condition, "saved_in_outage", "calls_in_outage")
+        share(
+            &self.condition,
+            gauges::SAVED_IN_OUTAGE,
+            gauges::CALLS_IN_OUTAGE,
+        )
     }
 }
 
@@ -235,12 +241,12 @@ impl<'a> View<'a> {
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
     let arm = |name: &str| view.arm(name);
-    let peak = |name| arm(name).and_then(|d| d.condition.gauge("comeback_peak"));
+    let peak = |name| arm(name).and_then(|d| d.condition.gauge(gauges::COMEBACK_PEAK));
     let saved = |name| arm(name).and_then(Down::saved);
     let headline = format!(
         "After the outage {} attempts come within {} where nobody's back-off is random, {} with full jitter. With it {} retries save {} of the outage's calls; all that fit into the deadline save {}.",
         cell(peak("exponential"), number),
-        seconds(super::WINDOW.as_secs_f64()),
+        seconds(WINDOW.as_secs_f64()),
         cell(peak("deadline"), number),
         p.retries,
         cell(saved("jitter"), percent),
@@ -300,7 +306,7 @@ impl View<'_> {
         let case = |name: String, k: &Condition| {
             // What was given up for lack of time may never have got there: that is not measured.
             let in_time = k.trials().iter().all(|t| t.timed_out == 0);
-            let astray = k.every(|t| Some(t.gauge("arrived")? - t.gauge("attempts")?));
+            let astray = k.every(|t| Some(t.gauge(gauges::ARRIVED)? - t.gauge(gauges::ATTEMPTS)?));
             Case::exact(name, 0.0, astray.filter(|_| in_time))
         };
         let random = self.failing.iter().map(|f| case(f.name(), &f.condition));
@@ -354,7 +360,7 @@ impl View<'_> {
         let random = self.failing.iter().filter(granted).map(|f| {
             let retries = f
                 .condition
-                .every(|t| Some(t.gauge("arrived")? - t.gauge("calls")?));
+                .every(|t| Some(t.gauge(gauges::ARRIVED)? - t.gauge(gauges::CALLS)?));
             let retries = retries.filter(|_| f.condition.trials().iter().all(within));
             let most = p.budget().most_retries(p.calls as f64);
             Case::new(f.name(), most, retries, 1.0)
@@ -362,9 +368,9 @@ impl View<'_> {
         let outage = self.arm("budget").and_then(|d| {
             let wanted = self.arm("deadline")?.theory?.amplification - 1.0;
             let most = most_in_outage(p, wanted)?;
-            let retries = d
-                .condition
-                .every(|t| Some(t.gauge("sent_in_outage")? - t.gauge("calls_in_outage")?));
+            let retries = d.condition.every(|t| {
+                Some(t.gauge(gauges::SENT_IN_OUTAGE)? - t.gauge(gauges::CALLS_IN_OUTAGE)?)
+            });
             let after = p.budget().granted_share() * p.rate * p.cap.s();
             Some(Case::new(d.label, most, retries, after + 1.0))
         });
@@ -420,7 +426,7 @@ impl View<'_> {
             .filter_map(|name| {
                 let d = self.arm(name)?;
                 let due = d.theory.filter(|due| due.success > 0.999)?;
-                let came = d.condition.gauge("comeback_peak");
+                let came = d.condition.gauge(gauges::COMEBACK_PEAK);
                 Some(Case::share(d.label, d.says(due.peak), came, 0.2))
             })
             .collect();
@@ -453,20 +459,20 @@ impl View<'_> {
         let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
         let late = starts.iter().filter(under_way).count() as f64;
         let anew = |trial: &Trial| {
-            let stalled = trial.gauge("stall_max_ms").is_some_and(|ms| ms > 3.0);
+            let stalled = trial.gauge(gauge::STALL_MAX_MS).is_some_and(|ms| ms > 3.0);
             late + f64::from(u8::from(stalled))
         };
         let failures = f64::from(p.breaker_after - 1);
 
-        let opened = |t: &Trial| Some(t.gauge("opened_in_outage")? - 1.0);
-        let probes = |t: &Trial| t.gauge("probes_in_outage");
+        let opened = |t: &Trial| Some(t.gauge(gauges::OPENED_IN_OUTAGE)? - 1.0);
+        let probes = |t: &Trial| t.gauge(gauges::PROBES_IN_OUTAGE);
         let periods = d.condition.every(opened);
         let each = d
             .condition
-            .every(|t| Some(probes(t)? / t.gauge("opened_in_outage").filter(|n| *n >= 1.0)?));
+            .every(|t| Some(probes(t)? / t.gauge(gauges::OPENED_IN_OUTAGE).filter(|n| *n >= 1.0)?));
         let rest = d
             .condition
-            .every(|t| Some(t.gauge("sent_in_outage")? - probes(t)? - failures * anew(t)));
+            .every(|t| Some(t.gauge(gauges::SENT_IN_OUTAGE)? - probes(t)? - failures * anew(t)));
         vec![
             Law::new(
                 "in the outage the breaker is half open once for each of its waits, whatever the load",
@@ -488,7 +494,7 @@ impl View<'_> {
     fn permits_claim(&self) -> Claim {
         // Nor may an attempt have taken another time than theory takes for it.
         let cases = self.permits.iter().flat_map(|k| {
-            let each = k.condition.gauge("attempt_mean_s");
+            let each = k.condition.gauge(gauges::ATTEMPT_MEAN_S);
             [
                 Case::share(k.name(), k.predicted, k.condition.wall_s(), 0.05),
                 Case::share(format!("an attempt, {}", k.name()), k.attempt, each, 0.25),
@@ -619,8 +625,8 @@ fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
 /// Sums over a window that moves along the stretches of which these are the counts, each at the window's
 /// middle.
 fn moving(bins: &[(f64, f64)]) -> Points {
-    let width = super::WINDOW.as_secs_f64();
-    let of = (width / super::BIN.as_secs_f64()).round() as usize;
+    let width = WINDOW.as_secs_f64();
+    let of = (width / BIN.as_secs_f64()).round() as usize;
     let sum = |bins: &[(f64, f64)]| bins.iter().map(|(_, n)| n).sum();
     bins.windows(of.max(1))
         .map(|bins| (bins[0].0 + width / 2.0, sum(bins)))
@@ -629,12 +635,13 @@ fn moving(bins: &[(f64, f64)]) -> Points {
 
 /// The trial to draw.
 fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
-    k.typical(|t| t.gauge("comeback_peak").unwrap_or_default())
+    k.typical(|t| t.gauge(gauges::COMEBACK_PEAK).unwrap_or_default())
 }
 
 /// Arrivals within a window, since the beginning of the outage, of the trial to draw.
 fn arrivals(k: &Condition) -> Points {
-    let trial = drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, t.gauge("down_at_s")?)));
+    let trial =
+        drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, t.gauge(gauges::DOWN_AT_S)?)));
     let Some((bins, from)) = trial else {
         return vec![];
     };
@@ -644,7 +651,7 @@ fn arrivals(k: &Condition) -> Points {
 
 /// The most of a line that begin after the outage.
 fn comes_back(p: &Params, line: &[(f64, f64)]) -> Option<f64> {
-    let from = p.outage.s() + super::WINDOW.as_secs_f64() / 2.0;
+    let from = p.outage.s() + WINDOW.as_secs_f64() / 2.0;
     let after = line.iter().filter(|(at, _)| *at >= from);
     after.map(|(_, n)| *n).reduce(f64::max)
 }
@@ -652,7 +659,7 @@ fn comes_back(p: &Params, line: &[(f64, f64)]) -> Option<f64> {
 /// The arrivals that an arm's back-off makes due: the mean of some plays.
 fn due(p: &Params, arm: &str) -> Points {
     const PLAYS: u64 = 20;
-    let (plays, width, lead) = (plays(p), super::BIN.as_secs_f64(), LEAD.as_secs_f64());
+    let (plays, width, lead) = (plays(p), BIN.as_secs_f64(), LEAD.as_secs_f64());
     let end = p.outage.s() + p.tail().as_secs_f64();
     let mut sums = vec![0.0; ((end + lead) / width) as usize];
     for seed in 0..PLAYS {
@@ -726,12 +733,12 @@ fn outage_figure(p: &Params, down: &[Down]) -> Option<Figure> {
         title: format!(
             "Without jitter {} attempts come back within {}, with it {}",
             came("exponential"),
-            seconds(super::WINDOW.as_secs_f64()),
+            seconds(WINDOW.as_secs_f64()),
             came("deadline")
         ),
         subtitle: format!(
             "Attempts within {}, of one trial each: {} calls/s all the time, and {} that begin with the outage of {}. Dashed: theory",
-            seconds(super::WINDOW.as_secs_f64()),
+            seconds(WINDOW.as_secs_f64()),
             number(p.rate),
             p.herd,
             p.outage
@@ -812,10 +819,10 @@ fn outage_table(p: &Params, down: &[Down]) -> Table {
             d.theory.map_or("–".into(), |due| number(due.amplification)),
             cell(d.saved(), percent),
             d.theory.map_or("–".into(), |due| percent(due.success)),
-            cell(k.gauge("comeback_peak"), number),
+            cell(k.gauge(gauges::COMEBACK_PEAK), number),
             cell(k.estimate(|t| t.latency.mean_s()), seconds),
             if d.arm == "breaker" {
-                cell(k.gauge("probes_in_outage"), number)
+                cell(k.gauge(gauges::PROBES_IN_OUTAGE), number)
             } else {
                 "–".into()
             },
@@ -823,9 +830,9 @@ fn outage_table(p: &Params, down: &[Down]) -> Table {
     }
     table.note = format!(
         "Each row has what the one above it has, and something more; from \"until the deadline\" on retries are not counted. The peak is the most attempts within {}; {} calls/s are {} of it. Latencies include the calls outside the outage.",
-        seconds(super::WINDOW.as_secs_f64()),
+        seconds(WINDOW.as_secs_f64()),
         number(p.rate),
-        number(p.rate * super::WINDOW.as_secs_f64())
+        number(p.rate * WINDOW.as_secs_f64())
     );
     table
 }
