@@ -43,15 +43,11 @@ const MOST_WORKERS: usize = 64;
 const MOST_TASKS: usize = 500;
 
 fn workers(text: &str) -> Result<usize, String> {
-    within(text, MOST_WORKERS)
+    whole(text, 1..=MOST_WORKERS)
 }
 
 fn tasks(text: &str) -> Result<usize, String> {
-    within(text, MOST_TASKS)
-}
-
-fn within(text: &str, most: usize) -> Result<usize, String> {
-    whole(text, 1..=most)
+    whole(text, 1..=MOST_TASKS)
 }
 
 impl Params {
