@@ -13,13 +13,13 @@
 //!
 //! ## The experiment
 //!
-//! `src/client.rs` is a client made to be copied: one connection pool, a limit of attempts in
-//! flight, a timeout for each attempt and a deadline over all, retries of what time can mend,
-//! back-off with jitter, a retry budget and a circuit breaker. *Back-off* is the wait before a
-//! retry. *Full jitter* draws it at random between nothing and that wait. A *budget* makes retries
-//! a share of the calls. After {breaker-after} failures in a row a *breaker* lets no call through
-//! for {breaker-wait}. Each arm adds one part to the one before, but for two: exponential waits
-//! replace the quadratic ones, and the deadline replaces the count of retries.
+//! `labs/parts/src/client.rs` is a client made to be copied: one connection pool, a limit of
+//! attempts in flight, a timeout for each attempt and a deadline over all, retries of what time can
+//! mend, back-off with jitter, a retry budget and a circuit breaker. *Back-off* is the wait before
+//! a retry. *Full jitter* draws it at random between nothing and that wait. A *budget* makes
+//! retries a share of the calls. After {breaker-after} failures in a row a *breaker* lets no call
+//! through for {breaker-wait}. Each arm adds one part to the one before, but for two: exponential
+//! waits replace the quadratic ones, and the deadline replaces the count of retries.
 //!
 //! (a) Each attempt fails with probability `q`. (b) The service is down for a while. Calls go on as
 //! before, and besides, {herd} callers are cut off by the outage and all call at the moment it

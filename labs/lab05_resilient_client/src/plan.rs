@@ -76,28 +76,23 @@ pub struct Params {
 }
 
 fn retries(text: &str) -> Result<u32, String> {
-    let n = text.parse().ok().filter(|n| (1..=100).contains(n));
-    n.ok_or_else(|| "expected a whole number from 1 to 100".into())
+    whole(text, 1..=100)
 }
 
 fn share(text: &str) -> Result<f32, String> {
-    let share = text.parse().ok().filter(|s| (0.0..=10.0).contains(s));
-    share.ok_or_else(|| "expected retries for each call, 0 to 10".into())
+    within(text, 0.0..=10.0, "retries for each call, 0 to 10")
 }
 
 fn probability(text: &str) -> Result<f64, String> {
-    let q = text.parse().ok().filter(|q| (0.001..=0.9).contains(q));
-    q.ok_or_else(|| "expected a probability from 0.001 to 0.9".into())
+    within(text, 0.001..=0.9, "a probability from 0.001 to 0.9")
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|r| (1.0..=2000.0).contains(r));
-    rate.ok_or_else(|| "expected calls a second, 1 to 2000".into())
+    within(text, 1.0..=2000.0, "calls a second, 1 to 2000")
 }
 
 fn period(text: &str) -> Result<u64, String> {
-    let n = text.parse().ok().filter(|n| (2..=10_000).contains(n));
-    n.ok_or_else(|| "expected a whole number from 2 to 10000".into())
+    whole(text, 2..=10_000)
 }
 
 /// lab05.
@@ -356,12 +351,7 @@ impl Lab for ResilientClient {
             for q in p.failing_in(arm) {
                 sweep.steady(p.limit, 0.02 + p.random_takes(arm, q));
             }
-            // Two of them twice.
-            for _ in 0..if matches!(arm, "jitter" | "deadline") {
-                2
-            } else {
-                1
-            } {
+            for _ in 0..outages(arm) {
                 let lasts = p.outage.s() + p.tail().as_secs_f64() + 3.0 * LEAD.as_secs_f64();
                 let outage = sweep.steady(p.limit, lasts + needs::connected(p.limit));
                 if !extent.smoke() {
@@ -395,11 +385,9 @@ impl Lab for ResilientClient {
         }
         for (i, (arm, _)) in ARMS.into_iter().enumerate() {
             // Side by side, but not in step: the herds of two arms shall not meet.
-            let (own, begin) = (p.clone(), READY + Duration::from_millis(17) * i as u32);
-            // What jitter brings is chance, in part: twice as many trials tell more.
-            let random = matches!(arm, "jitter" | "deadline");
-            for _ in 0..if random { 2 } else { 1 } {
-                let own = own.clone();
+            let begin = READY + Duration::from_millis(17) * i as u32;
+            for _ in 0..outages(arm) {
+                let own = p.clone();
                 let added = sweep.steady(&format!("outage/{arm}"), 0.0, p.limit, move |r| {
                     outage(r, own.clone(), arm, begin)
                 });
@@ -431,6 +419,15 @@ impl Lab for ResilientClient {
 
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
+    }
+}
+
+/// (b) How often an arm goes through the outage in a round. What jitter brings is chance, in part: twice as many
+/// trials tell more.
+fn outages(arm: &str) -> usize {
+    match arm {
+        "jitter" | "deadline" => 2,
+        _ => 1,
     }
 }
 
