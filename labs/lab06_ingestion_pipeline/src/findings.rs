@@ -3,7 +3,7 @@
 use lab_kit::prelude::*;
 use mock_server::queue::{Admission, Queue};
 
-use super::{Params, python};
+use super::{Params, gauges, python};
 
 /// The buffer into which hyper 1 reads first, and the one in which it puts a request's head
 /// together: one of each for every connection (`INIT_BUFFER_SIZE`).
@@ -67,7 +67,7 @@ fn gain<'m, 'a>(arms: &'m [Measured<'a>]) -> Option<Gain<'m, 'a>> {
     let mut worst = random().filter(|a| a.batch == Some(a.width));
     worst.find_map(|batch| {
         let window = random().find(|a| a.batch.is_none() && a.width == batch.width)?;
-        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
+        let rate = |t: &Trial| Some(t.gauge(gauges::LINES)? / t.wall_s);
         let gain = batch
             .condition
             .paired(&window.condition, |b, w| Some(rate(w)? / rate(b)?));
@@ -121,7 +121,7 @@ impl Pace {
     fn of(summary: &Summary) -> Option<Pace> {
         let answer = summary.calibrated(|host| 1.0 / host.upstream_ceiling_per_s.max(1.0));
         let trip = summary.calibrated(|host| host.request_overhead_ms / 1e3);
-        let between = summary.only("pace")?.gauge("between_requests_s")?;
+        let between = summary.only("pace")?.gauge(gauges::BETWEEN_REQUESTS_S)?;
         let each = answer + Given::from(between);
         Some(Pace {
             trip: trip.value,
@@ -196,7 +196,7 @@ impl<'a> Measured<'a> {
         };
         // How many chunks the text has is known from another condition: what the run that was killed
         // and started again has on the disk.
-        let both = |t: &Trial| Some(t.gauges.get("lines_left")? + t.gauges.get("lines")?);
+        let both = |t: &Trial| Some(t.gauge(gauges::LINES_LEFT)? + t.gauge(gauges::LINES)?);
         let chunks = summary.only("crash").and_then(|k| k.estimate(both));
         let mut all = Vec::new();
         for random in [false, true] {
@@ -209,7 +209,7 @@ impl<'a> Measured<'a> {
                         "level" => (Some(p.batch), x),
                         _ => (None, x),
                     };
-                    let chunks = chunks.or_else(|| condition.gauge("lines"));
+                    let chunks = chunks.or_else(|| condition.gauge(gauges::LINES));
                     all.extend(chunks.map(|chunks| {
                         let chunks = Given::from(chunks).map(f64::round);
                         Measured::of(p, pace, condition, chunks, (random, batch, width))
@@ -267,11 +267,11 @@ impl<'a> Measured<'a> {
         if !self.random {
             return Some(self.expected);
         }
-        t.gauges.get("seed").map(|seed| self.seconds(*seed as u64))
+        t.gauge(gauges::SEED).map(|seed| self.seconds(seed as u64))
     }
 
     fn rate(&self) -> Option<Estimate> {
-        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
+        let rate = |t: &Trial| Some(t.gauge(gauges::LINES)? / t.wall_s);
         self.condition.estimate(rate)
     }
 
@@ -300,7 +300,7 @@ impl<'a> Measured<'a> {
             true => {
                 // Trial by trial, so that what differs in their draws is not taken for spread.
                 let ratio = |t: &Trial| {
-                    let rate = t.gauges.get("lines")? / t.wall_s;
+                    let rate = t.gauge(gauges::LINES)? / t.wall_s;
                     Some(rate * self.replayed(t)? / self.chunks.value)
                 };
                 let ratio = self.condition.estimate(ratio);
@@ -324,10 +324,9 @@ impl<'a> Measured<'a> {
         });
         let due = Given::new(lasts.sum::<f64>() / BATCHES as f64, self.pace.origin);
         let of = |t: &Trial| {
-            let gauge = |name: &str| t.gauges.get(name).copied();
-            let n = gauge("batches").filter(|n| *n >= 2.0)?;
-            let error = gauge("batch_deviation_s")? / n.sqrt();
-            let mean = gauge("batch_mean_s")?;
+            let n = t.gauge(gauges::BATCHES).filter(|n| *n >= 2.0)?;
+            let error = t.gauge(gauges::BATCH_DEVIATION_S)? / n.sqrt();
+            let mean = t.gauge(gauges::BATCH_MEAN_S)?;
             Some(Estimate::with_error(mean, error, n as usize - 1))
         };
         let trials: Vec<Estimate> = self.condition.trials().iter().filter_map(of).collect();
@@ -355,8 +354,12 @@ fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
     ];
     claims.extend(on_average(arms).map(|claim| claim.unless(sends(arms))));
     let counted = arms.iter().flat_map(|a| {
-        [("lines", "lines"), ("upstream_arrived", "requests")].map(|(gauge, what)| {
-            let seen = a.condition.every(|t| t.gauges.get(gauge).copied());
+        let counts = [
+            (gauges::LINES, "lines"),
+            (gauge::UPSTREAM_ARRIVED, "requests"),
+        ];
+        counts.map(|(gauge, what)| {
+            let seen = a.condition.every(|t| t.gauge(gauge));
             Case::exact(format!("{}: {what}", a.name()), a.chunks, seen)
         })
     });
@@ -411,25 +414,25 @@ fn crash_claims(summary: &Summary) -> Vec<Claim> {
     };
     // Only if all of its runs really were killed on their way: with something written, and something left.
     let on_its_way = |t: &Trial| {
-        let (killed, left) = (t.gauge("killed")?, t.gauge("lines_left")?);
-        Some(killed == 1.0 && (1.0..t.gauge("chunks")?).contains(&left))
+        let (killed, left) = (t.gauge(gauges::KILLED)?, t.gauge(gauges::LINES_LEFT)?);
+        Some(killed == 1.0 && (1.0..t.gauge(gauges::CHUNKS)?).contains(&left))
     };
     let killed = crash.trials().iter().all(|t| on_its_way(t) == Some(true));
-    let of = |name: &'static str| crash.every(|t| t.gauge(name)).filter(|_| killed);
+    let of = |gauge: Gauge| crash.every(|t| t.gauge(gauge)).filter(|_| killed);
     // What is on the disk is not sent again: counted by the service beside what the file holds.
-    let missing = crash.estimate(|t| Some(t.gauges.get("chunks")? - t.gauges.get("lines_left")?));
+    let missing = crash.estimate(|t| Some(t.gauge(gauges::CHUNKS)? - t.gauge(gauges::LINES_LEFT)?));
     let missing = missing.map_or(f64::NAN.into(), Given::from);
     vec![
         Law::counted(
             "killed half way, its last line torn, and started again: every chunk has exactly one line",
             "chunks missing or twice",
         )
-        .near([Case::exact("window", 0.0, of("chunks_missing"))]),
+        .near([Case::exact("window", 0.0, of(gauges::CHUNKS_MISSING))]),
         Law::counted(
             "started again, it sends what is not on the disk, and nothing else",
             "requests",
         )
-        .near([Case::exact("window", missing, of("sent_again"))]),
+        .near([Case::exact("window", missing, of(gauges::SENT_AGAIN))]),
     ]
 }
 
@@ -446,11 +449,11 @@ struct Heaps<'a> {
 }
 
 fn peak(k: &Condition) -> Option<Estimate> {
-    k.gauge("heap_peak_bytes")
+    k.gauge(gauges::HEAP_PEAK_BYTES)
 }
 
 fn idle(k: &Condition) -> Option<Estimate> {
-    k.gauge("heap_idle_bytes")
+    k.gauge(gauges::HEAP_IDLE_BYTES)
 }
 
 type Figures = fn(&Condition) -> Option<Estimate>;
@@ -500,13 +503,13 @@ impl<'a> Heaps<'a> {
 
     /// Bytes that one more chunk in a batch takes, when answers are kept and when lines are.
     fn per_chunk(&self, p: &Params) -> Option<(Given, Given)> {
-        let besides = |of: &[Condition], name: &str| {
-            let found = of.first()?.gauge(name)?;
+        let besides = |of: &[Condition], gauge: Gauge| {
+            let found = of.first()?.gauge(gauge)?;
             Some(Given::from(found) + p.chunk.f())
         };
         Some((
-            besides(&self.kept_answers, "besides_answer_bytes")? + BUFFER,
-            besides(&self.kept_lines, "besides_line_bytes")?,
+            besides(&self.kept_answers, gauges::BESIDES_ANSWER_BYTES)? + BUFFER,
+            besides(&self.kept_lines, gauges::BESIDES_LINE_BYTES)?,
         ))
     }
 }
@@ -606,7 +609,7 @@ fn connections(heaps: &Heaps) -> Claim {
     let cases = of.iter().skip(1).filter_map(|k| {
         let (fewest, base) = first?;
         let least = Given::from(base) + 2.0 * BUFFER * (k.x() - fewest);
-        let held = k.every(|t| t.gauges.get("heap_idle_bytes").copied());
+        let held = k.every(|t| t.gauge(gauges::HEAP_IDLE_BYTES));
         Some(Case::exact(format!("{} connections", k.x()), least, held).scaled(1e-6))
     });
     Law::counted(
@@ -649,7 +652,7 @@ fn kept(p: &Params, heaps: &Heaps) -> Claim {
     });
     let long = super::embeddings::longest(p.dimensions) > BUFFER / 2.0;
     let below = p.heap_batches.iter().any(|b| *b < p.concurrency);
-    let besides = |k: &Condition| k.gauge("besides_line_bytes");
+    let besides = |k: &Condition| k.gauge(gauges::BESIDES_LINE_BYTES);
     let line = heaps.kept_lines.first().and_then(besides);
     let why = if line.is_some_and(|line| line.value > BUFFER / 2.0) {
         Some("what waits for a permit holds as much as a good part of the buffer".to_string())
@@ -670,8 +673,8 @@ fn kept(p: &Params, heaps: &Heaps) -> Claim {
 fn left(heaps: &Heaps) -> Claim {
     let cases = heaps.all().map(|k| {
         let left = k.every(|t| {
-            let held = t.gauges.get("heap_held_bytes")?;
-            Some((held - t.gauges.get("heap_freed_bytes")?).abs())
+            let held = t.gauge(gauges::HEAP_HELD_BYTES)?;
+            Some((held - t.gauge(gauges::HEAP_FREED_BYTES)?).abs())
         });
         let name = format!("{} {}", k.series(), k.x());
         Case::exact(name, 2e3, left).scaled(1e-3)

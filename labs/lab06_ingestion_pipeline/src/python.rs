@@ -84,7 +84,7 @@ pub(super) fn table(
                 cell(rust, number),
                 cell(rate, number),
                 ratio.map_or("–".into(), |r| format!("{r:.2}")),
-                cell(python.gauge("client_cpu_share"), percent),
+                cell(python.gauge(gauge::CLIENT_CPU_SHARE), percent),
             ]);
         }
     }
