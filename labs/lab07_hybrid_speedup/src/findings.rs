@@ -8,7 +8,7 @@ use lab_kit::theory::{
     simulate::{Station, simulate},
 };
 
-use super::{Params, Work, python};
+use super::{Params, gauges, plan::Work, python};
 
 /// How close a figure must be to its theory, as a share of it.
 const CLOSE: f64 = 0.05;
@@ -93,7 +93,7 @@ impl<'a> Theory<'a> {
         let expected = p.fetch.s() + host.request_overhead_ms / 1e3;
         let mut fetch = |at_a_time: usize| {
             let k = summary.at("fetch", at_a_time as f64)?;
-            let wave = |t: &Trial| Some(t.wall_s * at_a_time as f64 / t.gauges.get("items")?);
+            let wave = |t: &Trial| Some(t.wall_s * at_a_time as f64 / t.gauge(gauges::ITEMS)?);
             let wave = k.estimate(wave)?;
             origin = origin.and(wave.origin());
             Some(wave.value)
@@ -104,10 +104,10 @@ impl<'a> Theory<'a> {
             origin = origin.and(job.origin());
             Some(job.value / p.cost.s())
         };
-        let job = |t: &Trial| t.gauges.get("process_s").copied();
+        let job = |t: &Trial| t.gauge(gauges::PROCESS_S);
         let pace = process(1, &job);
         // Where one thread was not measured, each trial's own look at the pace stands for it.
-        let at_pace = |t: &Trial| Some(job(t)? / t.gauges.get("pace")?);
+        let at_pace = |t: &Trial| Some(job(t)? / t.gauge(gauges::PACE)?);
         let shared = match pace {
             Some(alone) => process(p.workers, &job).map(|job| job / alone),
             None => process(p.workers, &at_pace),
@@ -385,7 +385,7 @@ impl<'a> Beside<'a> {
 
 /// Seconds an item took.
 fn each(trial: &Trial) -> Option<f64> {
-    let each = trial.wall_s / trial.gauges.get("items")?;
+    let each = trial.wall_s / trial.gauge(gauges::ITEMS)?;
     (each > 0.0).then_some(each)
 }
 

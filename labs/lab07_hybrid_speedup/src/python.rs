@@ -2,7 +2,7 @@
 
 use lab_kit::{prelude::*, session::Plan};
 
-use super::{Job, Params, Work, event_loop};
+use super::{Job, Params, desk::event_loop, gauges, plan::Work};
 
 const SCRIPT: Script = Script::new("lab07.py", include_str!("../python/lab07.py"));
 
@@ -70,7 +70,7 @@ pub(super) fn table(p: &Params, summary: &Summary) -> Option<Table> {
         ],
     );
     let rust = |arm: &str| {
-        let each = |t: &Trial| Some(t.wall_s / t.gauges.get("items")?);
+        let each = |t: &Trial| Some(t.wall_s / t.gauge(gauges::ITEMS)?);
         summary.at(arm, p.ratio())?.estimate(each)
     };
     let python = |arm: &str| {
@@ -96,7 +96,7 @@ pub(super) fn table(p: &Params, summary: &Summary) -> Option<Table> {
             times(python("sequential"), python_s),
         ]);
     }
-    let alone = |t: &Trial| t.gauges.get("gil").copied();
+    let alone = |t: &Trial| t.gauge(gauges::GIL);
     let one_at_a_time = summary
         .at(&series("threads"), p.ratio())
         .and_then(|k| k.estimate(alone))
