@@ -5,7 +5,11 @@ use lab_kit::record::Span;
 use lab_kit::theory::pipeline::{Pipeline, Stage};
 use lab_kit::theory::simulate::{Station, simulate};
 
-use super::{BLOCKED, Params, Stage as Step, Work, varying_times};
+use super::{
+    Params, gauges,
+    plan::{Work, varying_times},
+    tools::{BLOCKED, Stage as Step},
+};
 
 /// One arm of the experiment.
 struct Arm<'a> {
@@ -749,7 +753,7 @@ fn most_at_once(trial: &Trial, step: Step) -> Option<usize> {
 /// Most items that had begun to be fetched and had not been stored at one time: by the program's own
 /// count, or in an older record by its spans.
 fn in_progress(trial: &Trial) -> Option<f64> {
-    let counted = trial.gauges.get("in_progress_max").copied();
+    let counted = trial.gauge(gauges::IN_PROGRESS_MAX);
     let seen = || {
         most_inside(
             spans(trial, Step::Fetch).map(|s| s.start_s),
@@ -782,7 +786,6 @@ pub(super) fn most_inside(
 /// often enough, by the program's list, by the transformers and by the service.
 fn miscounted(trial: &Trial, items: usize) -> Option<f64> {
     let n = items as f64;
-    let gauge = |name: &str| trial.gauges.get(name).copied();
     let mut times = vec![0_u32; items];
     let mut strange = 0;
     for span in spans(trial, Step::Transform) {
@@ -794,8 +797,9 @@ fn miscounted(trial: &Trial, items: usize) -> Option<f64> {
     }
     let transformed = times.iter().map(|count| count.abs_diff(1)).sum::<u32>() + strange;
     // A service elsewhere does not tell what arrived.
-    let arrived = gauge("upstream_arrived").unwrap_or(2.0 * n);
-    let stored = (gauge("stored")? - n).abs() + (gauge("stored_different")? - n).abs();
+    let arrived = trial.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(2.0 * n);
+    let apart = |gauge: Gauge| Some((trial.gauge(gauge)? - n).abs());
+    let stored = apart(gauges::STORED)? + apart(gauges::STORED_DIFFERENT)?;
     Some(stored + (arrived - 2.0 * n).abs() + f64::from(transformed))
 }
 
@@ -1040,7 +1044,7 @@ mod tests {
                 span("store 1", "2", 3.0, 4.0),
             ],
             traces: [("fetched".into(), vec![(1.0, 1.0), (2.0, 0.0)])].into(),
-            gauges: [("started_s".into(), 0.5)].into(),
+            gauges: [(gauge::STARTED_S.to_string(), 0.5)].into(),
             ..Trial::default()
         }
     }
@@ -1066,7 +1070,9 @@ mod tests {
             span("store 1", "2", 3.0, 4.0),
         ];
         assert_eq!(in_progress(&in_turn), Some(1.0));
-        in_turn.gauges.insert("in_progress_max".into(), 3.0);
+        in_turn
+            .gauges
+            .insert(gauges::IN_PROGRESS_MAX.to_string(), 3.0);
         assert_eq!(in_progress(&in_turn), Some(3.0));
         assert_eq!(in_progress(&Trial::default()), None);
     }
@@ -1084,19 +1090,21 @@ mod tests {
     fn an_item_lost_doubled_or_strange_is_counted() {
         let mut right = trial();
         let counts = [
-            ("stored", 2.0),
-            ("stored_different", 2.0),
-            ("upstream_arrived", 4.0),
+            (gauges::STORED, 2.0),
+            (gauges::STORED_DIFFERENT, 2.0),
+            (gauge::UPSTREAM_ARRIVED, 4.0),
         ];
         right
             .gauges
-            .extend(counts.map(|(name, n)| (name.to_string(), n)));
+            .extend(counts.map(|(gauge, n)| (gauge.to_string(), n)));
         assert_eq!(miscounted(&right, 2), Some(0.0));
         let mut twice = right.clone();
         twice.spans.push(span("transform 1", "2", 3.0, 4.0));
         assert_eq!(miscounted(&twice, 2), Some(1.0));
         let mut again = right.clone();
-        again.gauges.insert("upstream_arrived".into(), 5.0);
+        again
+            .gauges
+            .insert(gauge::UPSTREAM_ARRIVED.to_string(), 5.0);
         assert_eq!(miscounted(&again, 2), Some(1.0));
         // One that nobody sent, and all counts of two where there are three.
         right.spans.push(span("transform 1", "7", 3.0, 4.0));
