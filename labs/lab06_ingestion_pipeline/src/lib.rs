@@ -99,6 +99,15 @@ mod python;
 mod text;
 mod trials;
 
+/// From a file of text to a file of results, by way of the service.
+struct Pipeline {
+    job: Job,
+    input: PathBuf,
+    output: PathBuf,
+    client: Client,
+    url: String,
+}
+
 impl Pipeline {
     // wrong: In batches
     /// The wrong way: a batch, a wait for the last answer of it, the next batch.
@@ -185,13 +194,4 @@ impl Pipeline {
         let chunks = Chunks::open(&self.input, self.job.bytes, self.job.chunk, done).await;
         chunks.with_context(|| format!("cannot read {}", self.input.display()))
     }
-}
-
-/// From a file of text to a file of results, by way of the service.
-struct Pipeline {
-    job: Job,
-    input: PathBuf,
-    output: PathBuf,
-    client: Client,
-    url: String,
 }

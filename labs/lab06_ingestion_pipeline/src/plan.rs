@@ -71,6 +71,21 @@ pub struct Params {
     pub heap_batches: Vec<usize>,
 }
 
+/// How random service times spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// Memoryless: what has lasted long lasts as long again.
+    Exponential,
+    /// Most are short, some long.
+    Lognormal,
+}
+
+fn variation(text: &str) -> Result<f64, String> {
+    let cv = text.parse().ok().filter(|cv| (0.0..=3.0).contains(cv));
+    cv.ok_or_else(|| "expected a coefficient of variation from 0 to 3".into())
+}
+
 /// Requests that a connection carries where memory is measured: so many that the peak hardly depends on
 /// chance any more, and fewer than the 33 from which on it holds more.
 pub(super) const EACH: usize = 20;
@@ -88,21 +103,6 @@ struct Held {
     text: f64,
     /// Bytes that it holds.
     bytes: f64,
-}
-
-/// How random service times spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Spread {
-    /// Memoryless: what has lasted long lasts as long again.
-    Exponential,
-    /// Most are short, some long.
-    Lognormal,
-}
-
-fn variation(text: &str) -> Result<f64, String> {
-    let cv = text.parse().ok().filter(|cv| (0.0..=3.0).contains(cv));
-    cv.ok_or_else(|| "expected a coefficient of variation from 0 to 3".into())
 }
 
 impl Params {
@@ -159,9 +159,9 @@ impl Params {
                 let takes = self.arm_takes(n, batch, width, s, random);
                 sweep.steady(width, besides + takes + needs::connected(width));
             };
-            self.batches
-                .iter()
-                .for_each(|b| add(Some(*b), self.concurrency));
+            for b in &self.batches {
+                add(Some(*b), self.concurrency);
+            }
             for m in extent.that_fit(&self.levels) {
                 add(Some(self.batch), m);
                 add(None, m);
@@ -210,6 +210,7 @@ impl Params {
         });
         let kept = self.heap_batches.iter().flat_map(|b| {
             let requests = (b + self.concurrency) as f64;
+            // Answers are kept, or lines.
             [0, 1].map(|_| arm(requests, self.chunk, Some(*b), self.concurrency))
         });
         sizes.chain(levels).chain(chunks).chain(kept).collect()
@@ -311,12 +312,8 @@ impl Lab for IngestionPipeline {
             ));
         }
         let widths = [p.concurrency, p.heap_concurrency];
-        if widths
-            .iter()
-            .chain(&p.levels)
-            .chain(&p.heap_levels)
-            .any(|m| *m > 1000)
-        {
+        let mut widths = widths.iter().chain(&p.levels).chain(&p.heap_levels);
+        if widths.any(|m| *m > 1000) {
             return Err(
                 "more than 1000 requests in flight would measure this machine, not the pipeline"
                     .into(),
@@ -327,25 +324,17 @@ impl Lab for IngestionPipeline {
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let sweep = p.speed(extent);
-        let memory: Vec<Held> = p.memory_arms(extent);
-        let widest = p.levels.iter().copied().fold(p.concurrency, usize::max) as f64 * 1.1 + 2.0;
+        let memory = p.memory_arms(extent);
+        let most = |levels: &[usize]| levels.iter().copied().fold(p.concurrency, usize::max);
+        let widest = most(&p.levels) as f64 * 1.1 + 2.0;
         let pace = 5.0 * (0.05 + widest * (2.0 * needs::REQUEST_S + p.chunk.f() * BYTE_S));
         let heap: f64 = memory.iter().map(|arm| arm.seconds).sum();
         // Conditions side by side have a text each.
-        let together = if extent.one_at_a_time {
-            1.0
-        } else {
-            p.side_by_side()
+        let together = match extent.one_at_a_time {
+            true => 1.0,
+            false => p.side_by_side(),
         };
-        let in_batches = p
-            .batches
-            .iter()
-            .chain([&p.batch])
-            .copied()
-            .fold(0, usize::max);
-        let in_hand = in_batches
-            .max(p.concurrency)
-            .max(p.levels.iter().copied().fold(0, usize::max));
+        let in_hand = most(&p.levels).max(most(&p.batches)).max(p.batch);
         let fast = p.size.f().min(in_hand as f64 * p.chunk.f()) + in_hand as f64 * p.answer_bytes();
         let held = memory.iter().map(|arm| arm.bytes).fold(0.0, f64::max);
         let text = memory.iter().map(|arm| arm.text).fold(0.0, f64::max);
@@ -353,10 +342,9 @@ impl Lab for IngestionPipeline {
         Needs {
             seconds: sweep + extent.times() * (pace + heap),
             memory: COPIES * held.max(paced).max(together * fast),
-            disk: if p.file.is_some() {
-                0.0
-            } else {
-                text.max(paced).max(together * p.size.f())
+            disk: match &p.file {
+                Some(_) => 0.0,
+                None => text.max(paced).max(together * p.size.f()),
             },
             less: "a smaller --size or --chunk, a shorter --service, larger --batches and --levels, a larger --heap-rate, or smaller --heap-sizes, --heap-chunk, --heap-chunks, --heap-levels and --heap-batches",
         }
