@@ -177,29 +177,30 @@ impl Lab for PipelineOverlap {
             Work::Sleep => p.transformers as f64,
         };
         let [fetch, transform, store] = [p.fetch.s(), p.transform.s(), p.store.s()];
-        // Rounded up to whole waves for each batch.
+        // Waves for each of so many items: the last wave may not be full.
         let waves = |items: f64, width: f64| (items / width).ceil() * (1.0 / items);
-        let size = (p.batch as f64).min(n);
-        let stage = |items: f64| {
+        let around = |items: f64| {
             (
                 fetch * waves(items, p.fetchers as f64),
                 store * waves(items, p.storers as f64),
             )
         };
-        let (all, some) = (stage(n), stage(size));
+        let size = (p.batch as f64).min(n);
+        let ((fetch_all, store_all), (fetch_some, store_some)) = (around(n), around(size));
+        let pooled = (transform * waves(size, p.transformers as f64)).max(transform / workers);
         let (least_f, least_s) = (fetch / p.fetchers as f64, store / p.storers as f64);
-        let staged = least_f.max(transform / workers).max(least_s);
+        // Seconds an item, of each arm.
+        let in_turn = fetch + transform + store;
+        let phases = fetch_all + transform / workers + store_all;
+        let one_job = fetch_some + transform + store_some;
+        let job_each = fetch_some + pooled + store_some;
+        let awaited = least_f.max(transform).max(least_s);
+        let in_flight = least_f.max(transform / workers).max(least_s);
         let varying = p.varying.s() * (1.0 + 0.6 * p.cv);
-        let each = (fetch + transform + store)
-            + (all.0 + transform / workers + all.1)
-            + (some.0 + transform + some.1)
-            + (some.0
-                + (transform * waves(size, p.transformers as f64)).max(transform / workers)
-                + some.1)
-            + least_f.max(transform).max(least_s)
-            + capacities * (staged + varying);
-        let ends = (5.0 + 2.0 * capacities) * (fetch + transform + store + 0.03);
+        let each =
+            in_turn + phases + one_job + job_each + awaited + capacities * (in_flight + varying);
         let arms = 5.0 + 2.0 * capacities;
+        let ends = arms * (fetch + transform + store + 0.03);
         let times = if p.capacities.len() < 3 && !extent.smoke() {
             extent.times().max(3.0)
         } else {

@@ -154,7 +154,7 @@ fn in_progress(t: &Trial, [fetched, _, stored]: &[Vec<&Span>; 3]) -> Result<(), 
     let come = fetched.iter().map(|s| s.start_s);
     let seen = super::findings::most_inside(come, stored.iter().map(|s| s.end_s));
     // Older records have no such count.
-    let counted = t.gauge(gauges::IN_PROGRESS_MAX).zip(seen.map(|n| n as f64));
+    let counted = t.gauge(gauges::IN_PROGRESS_MAX).zip(seen);
     ensure(
         counted.is_none_or(|(count, seen)| (seen..=seen + 1.0).contains(&count)),
         || "more or fewer items were in progress than were counted".into(),
