@@ -3,9 +3,13 @@
 use lab_kit::prelude::*;
 use lab_kit::theory::{Run, Usage, amdahl::makespan_equal_jobs, simulate};
 
-use super::diagnosis::{Diagnosis, Seen, diagnose, longest};
-use super::stages::{Stages, Step};
-use super::{Params, REQUEST, Scenario, Work};
+use super::{
+    Diagnosis, Params, Seen, diagnose,
+    gauges::{AT_WORK, BLOCKED_S, BUSY_S, JOBS, MAKESPAN_S, QUEUE_MEAN, REQUEST_S},
+    longest,
+    plan::{REQUEST, Scenario, Work},
+    stages::{Stages, Step},
+};
 
 /// How far two rates must lie apart for a run of one of them to be told from one of the other.
 const CLEAR: f64 = 0.1;
@@ -96,7 +100,7 @@ impl Study<'_> {
 }
 
 fn makespan(trial: &Trial) -> Option<f64> {
-    trial.gauges.get("makespan_s").copied().filter(|s| *s > 0.0)
+    trial.gauge(MAKESPAN_S).filter(|s| *s > 0.0)
 }
 
 /// Stages with what their items take by theory, and what that was made of.
@@ -137,11 +141,11 @@ impl Variant<'_> {
     fn seen(&self) -> Option<Vec<Seen>> {
         let condition = self.condition?;
         let of = |(i, step): (usize, &Step)| {
-            let busy = condition.gauge(&format!("{}_busy_s", step.name))?.value;
+            let busy = condition.gauge(BUSY_S.of(step.name))?.value;
             let took = self.makespan()?.value;
-            let queue = |t: &Trial| mean_queue(t, &step.name);
+            let queue = |t: &Trial| mean_queue(t, step.name);
             let length = condition.estimate(queue).map_or(0.0, |e| e.value);
-            let looks = condition.gauge(&format!("{}_at_work", step.name));
+            let looks = condition.gauge(AT_WORK.of(step.name));
             let worked = self.items as f64 * busy / (step.width as f64 * took);
             Some(Seen {
                 width: step.width,
@@ -160,22 +164,21 @@ impl Variant<'_> {
 
     /// The share of its time that a worker of this stage stood still with a finished item.
     fn blocked(&self, step: &Step) -> Option<Estimate> {
-        let gauge = format!("{}_blocked_s", step.name);
         let each = self.items as f64 / step.width as f64;
-        let share = |t: &Trial| Some(each * t.gauges.get(&gauge)? / makespan(t)?);
+        let share = |t: &Trial| Some(each * t.gauge(BLOCKED_S.of(step.name))? / makespan(t)?);
         self.condition?.estimate(share)
     }
 }
 
 /// Mean length of the queue before a stage over the run: a simulator says it, a measured run has
 /// written the lengths down.
-fn mean_queue(trial: &Trial, stage: &str) -> Option<f64> {
-    let seen = trial.gauge(&format!("{stage}_queue_mean"));
+fn mean_queue(trial: &Trial, stage: &'static str) -> Option<f64> {
+    let seen = trial.gauge(QUEUE_MEAN.of(stage));
     seen.or_else(|| written_queue(trial, stage))
 }
 
 /// The same by the lengths that were written down.
-fn written_queue(trial: &Trial, stage: &str) -> Option<f64> {
+fn written_queue(trial: &Trial, stage: &'static str) -> Option<f64> {
     let (lengths, took) = (lengths(trial, stage), makespan(trial)?);
     let until = lengths.iter().skip(1).map(|(at, _)| *at).chain([took]);
     let area: f64 = lengths
@@ -216,7 +219,7 @@ fn expected(
     summary: &Summary,
 ) -> Expected {
     let host = summary.host();
-    let alone = summary.only("request").and_then(|k| k.gauge("request_s"));
+    let alone = summary.only("request").and_then(|k| k.gauge(REQUEST_S));
     let besides = match alone {
         Some(took) => (Given::from(took) - REQUEST.as_secs_f64()).map(|s| s.max(0.0)),
         None => summary.calibrated(|host| host.request_overhead_ms / 1e3),
@@ -226,7 +229,7 @@ fn expected(
     let mut expected = stages.clone();
     for step in &mut expected.0 {
         let (mean, width) = (step.mean_s(), step.width as f64);
-        let takes = match (step.name.as_str(), work, other) {
+        let takes = match (step.name, work, other) {
             ("process", Work::Sleep, _) => mean,
             ("process", Work::Spin, None) => mean * share(step.width),
             ("process", Work::Spin, Some((other, took))) => {
@@ -289,7 +292,7 @@ fn study<'a>(p: &Params, scenario: Scenario, summary: &Summary<'a>) -> Study<'a>
     // What a computation took in the pipeline as it is, for the others.
     let process = scenario.stages.0.iter().find(|s| s.name == "process");
     let as_it_is = summary.at(&scenario.series, 0.0);
-    let took = process.zip(as_it_is.and_then(|k| k.gauge("process_busy_s")));
+    let took = process.zip(as_it_is.and_then(|k| k.gauge(BUSY_S.of("process"))));
     let variant = |(x, stages): (usize, Stages)| {
         let condition = summary.at(&scenario.series, x as f64);
         let told = |other| {
@@ -431,9 +434,7 @@ fn seen_of_stages(measured: &[&Study]) -> Vec<Claim> {
         let law = v.expected.stages.pipeline().utilisation_over(v.items);
         let steps = v.stages.0.iter().zip(law);
         let case = |(step, law): (&Step, f64)| {
-            let looks = v
-                .condition
-                .and_then(|k| k.gauge(&format!("{}_at_work", step.name)));
+            let looks = v.condition.and_then(|k| k.gauge(AT_WORK.of(step.name)));
             let told = Given::new(100.0 * law, v.expected.origin);
             let within = 5_f64.min(15.0 * law);
             Case::new(stage(s, step), told, looks.map(|e| e.scaled(100.0)), within)
@@ -448,10 +449,10 @@ fn seen_of_stages(measured: &[&Study]) -> Vec<Claim> {
             let within = (0.05 * usage.mean_queue).max(0.05);
             let before = format!("{}, before {}", s.scenario.title, step.name);
             // As somebody saw it who looked now and then, and as those wrote down who put in and took out.
-            let of = |name, length: fn(&Trial, &str) -> Option<f64>| {
+            let of = |name, length: fn(&Trial, &'static str) -> Option<f64>| {
                 let length = v
                     .condition
-                    .and_then(|k| k.estimate(|t| length(t, &step.name)));
+                    .and_then(|k| k.estimate(|t| length(t, step.name)));
                 Case::new(name, told, length, within)
             };
             let written = format!("{before}, as written down");
@@ -562,7 +563,9 @@ fn bounds(studies: &[Study]) -> Claim {
 fn headline(p: &Params, studies: &[Study]) -> String {
     let name = |s: &Study| {
         let found = s.base().diagnosis().map(|d| d.stage);
-        found.map_or("–".to_string(), |i| s.scenario.stages.0[i].name.clone())
+        found.map_or("–".to_string(), |i| {
+            s.scenario.stages.0[i].name.to_string()
+        })
     };
     let best = |s: &Study| {
         let found = s.base().diagnosis().map(|d| d.stage);
@@ -802,7 +805,7 @@ fn queues(p: &Params, measured: &[&Study]) -> Option<Figure> {
         let (stage, trial) = (s.slowest(), s.base().condition?.typical(|t| t.wall_s)?);
         let filling = |at: usize| {
             let step = s.scenario.stages.0.get(at)?;
-            let length = mean_queue(trial, &step.name)? / p.queue as f64;
+            let length = mean_queue(trial, step.name)? / p.queue as f64;
             Some(format!("before {} {:.0} %", step.name, 100.0 * length))
         };
         let before = (stage > 0).then(|| filling(stage)).flatten()?;
@@ -851,8 +854,8 @@ fn pool_gain(
 ) -> Option<Estimate> {
     // The operating system counts in ticks of a hundredth of a second.
     let so = |t: &Trial| {
-        let had = t.gauge("process_cpu_share")? * cores as f64 * t.wall_s;
-        let half = t.gauge("jobs")? * cost / 2.0;
+        let had = t.gauge(gauge::PROCESS_CPU_SHARE)? * cores as f64 * t.wall_s;
+        let half = t.gauge(JOBS)? * cost / 2.0;
         Some(if spins {
             had + 0.02 > half
         } else {
@@ -862,7 +865,7 @@ fn pool_gain(
     let mut trials = few.trials().iter().chain(many.trials());
     let all = trials.all(|t| so(t).unwrap_or(true));
     // Of the same round: how fast the processors were falls out.
-    let per_s = |t: &Trial| Some(t.gauge("jobs")? / t.wall_s);
+    let per_s = |t: &Trial| Some(t.gauge(JOBS)? / t.wall_s);
     let gain = many.paired(&few, |many, few| Some(per_s(many)? / per_s(few)?));
     gain.filter(|_| all)
 }
@@ -895,7 +898,7 @@ fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
         };
         let gain = pool_gain(few, many, cost, spins, host.cores);
         let bar = |k: &Condition| {
-            let done = k.gauge("jobs").map_or(f64::NAN, |e| e.value);
+            let done = k.gauge(JOBS).map_or(f64::NAN, |e| e.value);
             let rate = k.estimate(|t| Some(done / t.wall_s));
             let name = format!("{} threads", k.x());
             ValueBar::measured(&name, colour, rate.map_or(f64::NAN, |e| e.value))
@@ -917,6 +920,24 @@ fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
         cell(waiting.measured, number),
         cell(computing.measured, number)
     );
+    let figure = Figure {
+        id: "pool".into(),
+        title,
+        subtitle: format!(
+            "Jobs per second of the process stage by itself, {} processors. Dashed: theory",
+            host.cores
+        ),
+        desc: "Bars of jobs per second for as many threads as processors and twice as many, computing and sleeping.".into(),
+        body: Body::Bars(Bars {
+            x: Axis::linear("jobs per second", Unit::Number),
+            groups: vec![spun, slept],
+        }),
+    };
+    Some((pool_claims(waiting, computing, cost), figure))
+}
+
+/// What threads beyond the processors are good for, when their work waits and when it computes.
+fn pool_claims(waiting: Case, computing: Case, cost: f64) -> [Claim; 2] {
     let short =
         (cost < 2e-3).then(|| format!("jobs of {} are too short to be timed", seconds(cost)));
     let law = |text: &str, resource| Law::new(text, "times", Disturbed::Either(resource));
@@ -936,26 +957,13 @@ fn pools(p: &Params, summary: &Summary) -> Option<([Claim; 2], Figure)> {
         )
         .near([computing]),
     ];
-    let figure = Figure {
-        id: "pool".into(),
-        title,
-        subtitle: format!(
-            "Jobs per second of the process stage by itself, {} processors. Dashed: theory",
-            host.cores
-        ),
-        desc: "Bars of jobs per second for as many threads as processors and twice as many, computing and sleeping.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::linear("jobs per second", Unit::Number),
-            groups: vec![spun, slept],
-        }),
-    };
-    Some((claims.map(|claim| claim.unless(short.clone())), figure))
+    claims.map(|claim| claim.unless(short.clone()))
 }
 
 /// "process 88 %".
 fn busiest(v: &Variant) -> Option<String> {
     let (seen, stage) = (v.seen()?, v.diagnosis()?.stage);
-    let name = &v.stages.0[stage].name;
+    let name = v.stages.0[stage].name;
     Some(format!("{name} {:.0} %", 100.0 * seen[stage].utilisation))
 }
 
@@ -977,7 +985,7 @@ fn runs(studies: &[Study]) -> Table {
     );
     for s in studies {
         for (i, v) in s.runs.iter().enumerate() {
-            let name = |i: usize| v.stages.0[i].name.clone();
+            let name = |i: usize| v.stages.0[i].name.to_string();
             let simulated = v.simulated.as_ref().map(|run| seconds(run.makespan));
             table.row([
                 s.scenario.title.clone(),
@@ -1040,7 +1048,7 @@ fn stages(studies: &[Study]) -> Table {
             let seen = seen.get(i);
             table.row([
                 s.scenario.title.clone(),
-                step.name.clone(),
+                step.name.to_string(),
                 step.width.to_string(),
                 seen.map_or("–".into(), |s| seconds(s.service_s)),
                 number(law.stages[i].rate()),
@@ -1062,13 +1070,14 @@ mod tests {
     #[test]
     fn the_mean_of_a_queue_is_weighted_by_time() {
         let mut trial = Trial::default();
-        trial.gauges.insert("makespan_s".into(), 10.0);
-        trial.gauges.insert("started_s".into(), 1.0);
+        trial.gauges.insert(MAKESPAN_S.to_string(), 10.0);
+        trial.gauges.insert(gauge::STARTED_S.to_string(), 1.0);
         // Empty for 2 s, four for 5 s, one for the rest; written down out of order.
         let seen = vec![(8.0, 1.0), (3.0, 4.0)];
         trial.traces.insert("store_queue".into(), seen);
         assert!((mean_queue(&trial, "store").unwrap() - 2.3).abs() < 1e-12);
-        trial.gauges.insert("store_queue_mean".into(), 0.5);
+        let mean = QUEUE_MEAN.of("store").to_string();
+        trial.gauges.insert(mean, 0.5);
         assert_eq!(mean_queue(&trial, "store"), Some(0.5));
         assert_eq!(mean_queue(&Trial::default(), "store"), None);
     }
