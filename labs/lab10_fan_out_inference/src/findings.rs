@@ -5,7 +5,11 @@ use lab_kit::record::{Latency, Span};
 use lab_kit::theory::hedge::Times;
 use lab_kit::theory::schedule::{Job, critical_path, list_schedule, makespan};
 
-use super::{Params, Source, Work};
+use super::{
+    Params,
+    gauges::{BEGUN_S, PARTS, SLOW_ANSWERS, SLOW_FETCHES},
+    plan::{Source, Work},
+};
 
 /// How late a fetch may end or a thread wake: timers tick in milliseconds.
 const LATE: f64 = 2.5e-3;
@@ -74,7 +78,7 @@ fn length(stretches: &[(f64, f64)]) -> f64 {
 
 /// What was measured, in the same form.
 fn course(trial: &Trial) -> Course {
-    let begun = trial.gauges.get("begun_s").copied().unwrap_or_default();
+    let begun = trial.gauge(BEGUN_S).unwrap_or_default();
     let of = |fetch: bool| {
         let spans = trial.spans.iter().filter(|s| (s.lane == "fetch") == fetch);
         spans
@@ -145,7 +149,7 @@ impl<'a> Arm<'a> {
     /// Parts of the answer that were delivered, in each trial.
     fn parts(&self) -> Option<Estimate> {
         // Older records have them in their books only.
-        let delivered = |t: &Trial| t.gauges.get("parts").copied().unwrap_or(t.ok as f64);
+        let delivered = |t: &Trial| t.gauge(PARTS).unwrap_or(t.ok as f64);
         self.condition?.every(|t| Some(delivered(t)))
     }
 
@@ -423,14 +427,14 @@ impl<'a> Tails<'a> {
     fn extra(k: Option<Condition>) -> Option<Estimate> {
         k?.estimate(|t| {
             let needed = (OF_EACH * t.offered) as f64;
-            let arrived = t.gauges.get("upstream_arrived")?;
+            let arrived = t.gauge(gauge::UPSTREAM_ARRIVED)?;
             (needed > 0.0).then(|| arrived / needed - 1.0)
         })
     }
 
     fn shares(&self) -> Claim {
         let cases = self.both().into_iter().flat_map(|(name, times, k, close)| {
-            let case = |of: &str, gauge: &str, share: f64, seen: u64| {
+            let case = |of: &str, gauge: Gauge, share: f64, seen: u64| {
                 // What happens a handful of times in a trial has no share.
                 let often = share * seen as f64 * self.p.answers as f64 >= 6.0;
                 let measured = k.and_then(|k| k.gauge(gauge));
@@ -443,8 +447,8 @@ impl<'a> Tails<'a> {
                 often.then(|| case.scaled(100.0))
             };
             [
-                case("fetches", "slow_fetches", self.slow_fetches(times), OF_EACH),
-                case("answers", "slow_answers", self.slow_answers(times), 1),
+                case("fetches", SLOW_FETCHES, self.slow_fetches(times), OF_EACH),
+                case("answers", SLOW_ANSWERS, self.slow_answers(times), 1),
             ]
         });
         Law::new(
@@ -525,7 +529,7 @@ impl<'a> Tails<'a> {
             ],
         );
         for (_, times, k, _) in self.both() {
-            let share = |gauge: &str| cell(k.and_then(|k| k.gauge(gauge)), percent);
+            let share = |gauge: Gauge| cell(k.and_then(|k| k.gauge(gauge)), percent);
             let latency = |q: f64| cell(k.and_then(|k| k.latency(q)), seconds);
             let hedged = times == &self.two;
             table.row([
@@ -535,9 +539,9 @@ impl<'a> Tails<'a> {
                     "one request"
                 }
                 .into(),
-                share("slow_fetches"),
+                share(SLOW_FETCHES),
                 percent(self.slow_fetches(times)),
-                share("slow_answers"),
+                share(SLOW_ANSWERS),
                 percent(self.slow_answers(times)),
                 latency(0.5),
                 latency(0.95),
@@ -579,7 +583,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     };
     let tails = &view.tails;
     let still_slow = tails.slow_answers(&tails.two);
-    let hedged = tails.hedged.and_then(|k| k.gauge("slow_answers"));
+    let hedged = tails.hedged.and_then(|k| k.gauge(SLOW_ANSWERS));
     Findings {
         headline: view.headline(),
         figures: [view.arms_figure()]
@@ -732,7 +736,7 @@ impl View<'_> {
     fn headline(&self) -> String {
         let [sequential, phases, _, arriving] = &self.arms;
         let took = |arm: &Arm| cell(arm.wall(), seconds);
-        let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge("slow_answers")), percent);
+        let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge(SLOW_ANSWERS)), percent);
         format!(
             "One after another: {}; all fetches, then all inferences on {}: {}; each inference as its text arrives: {}. With a slow tail {} of the answers are slow, with a second request for late fetches {}, for {} more requests.",
             took(sequential),
@@ -893,10 +897,7 @@ fn fetched(
 /// The trial of median length, a lane for each source.
 fn group(arm: &Arm, sources: &[Source]) -> Group {
     let trial = arm.drawn();
-    let begun = trial
-        .and_then(|t| t.gauges.get("begun_s"))
-        .copied()
-        .unwrap_or_default();
+    let begun = trial.and_then(|t| t.gauge(BEGUN_S)).unwrap_or_default();
     let colours = [Colour::Blue, Colour::Vermilion, Colour::Green];
     let answered = trial.map_or(vec![None; sources.len()], |t| answered(t, sources));
     let lanes = sources.iter().zip(colours).zip(answered);
@@ -931,7 +932,7 @@ fn group(arm: &Arm, sources: &[Source]) -> Group {
 /// Share of answers that take longer than a time, without and with a second request.
 fn tail_figure(tails: &Tails) -> Figure {
     let (p, one, two) = (tails.p, &tails.one, &tails.two);
-    let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge("slow_answers")), percent);
+    let slow = |k: Option<Condition>| cell(k.and_then(|k| k.gauge(SLOW_ANSWERS)), percent);
     let least = 1e-3;
     // From the top to the bottom of each step.
     let steps = |times: &Times| {
