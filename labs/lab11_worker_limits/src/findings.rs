@@ -4,7 +4,11 @@ use lab_kit::prelude::*;
 use lab_kit::theory::repairman::Repairman;
 use lab_kit::theory::{Pipeline, Stage, little};
 
-use super::{PARTS, Params, Work};
+use super::{
+    PARTS, Params,
+    gauges::{FORCED_PER_ITEM, ITEM_S, LATE_S, PER_S, VOLUNTARY_PER_ITEM, WORKER_PER_S},
+    plan::Work,
+};
 
 /// How closely computation follows its calibration: a processor's clock changes with load and heat.
 const DRIFT: f64 = 0.1;
@@ -39,21 +43,21 @@ fn named(k: &Condition) -> String {
 }
 
 fn rate(k: &Condition) -> Option<Estimate> {
-    k.gauge("per_s")
+    k.gauge(PER_S)
 }
 
 fn item_s(k: &Condition) -> Option<Estimate> {
-    k.gauge("item_s")
+    k.gauge(ITEM_S)
 }
 
 fn forced(k: &Condition) -> Option<Estimate> {
-    k.gauge("forced_per_item")
+    k.gauge(FORCED_PER_ITEM)
 }
 
 impl<'a> View<'a> {
     fn new(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
         let mixed = summary.series("mixed");
-        let late = mixed.first().and_then(|k| k.gauge("late_s"));
+        let late = mixed.first().and_then(|k| k.gauge(LATE_S));
         let cores = summary.host().cores;
         View {
             p,
@@ -94,7 +98,7 @@ impl<'a> View<'a> {
     fn kept(&self, k: &Condition, busy: impl Fn(&Trial) -> Option<f64>) -> Option<Estimate> {
         let counted = |t: &Trial| {
             let share = t
-                .gauge("process_cpu_share")
+                .gauge(gauge::PROCESS_CPU_SHARE)
                 .filter(|_| self.p.work == Work::Spin);
             // It counts in ticks of a hundredth of a second.
             let seen = share.map(|share| share * self.cores as f64 + 0.02 / t.wall_s);
@@ -117,7 +121,7 @@ impl<'a> View<'a> {
     /// Processors kept busy by workers that also wait.
     fn mixed_busy(&self, k: &Condition) -> Option<Estimate> {
         let each = k.x() * self.p.mixed_cost.s();
-        self.kept(k, |t| Some(t.gauge("worker_per_s")? * each))
+        self.kept(k, |t| Some(t.gauge(WORKER_PER_S)? * each))
     }
 
     fn crew(&self, workers: usize, late: f64) -> Repairman {
@@ -212,7 +216,7 @@ impl<'a> View<'a> {
     fn line_rate(&self, k: &Condition, fetches: usize) -> Option<Estimate> {
         let fetched = |t: &Trial| t.ok as f64 * 0.9 * self.p.fetch.s() < fetches as f64 * t.wall_s;
         let from_start = |t: &Trial| (t.ok as f64 - 1.0) / (t.wall_s - self.first_s()).max(1e-9);
-        let told = |t: &Trial| 2.0 * from_start(t) > t.gauge("per_s").unwrap_or_default();
+        let told = |t: &Trial| 2.0 * from_start(t) > t.gauge(PER_S).unwrap_or_default();
         rate(k).filter(|_| k.trials().iter().all(|t| told(t) && fetched(t)))
     }
 
@@ -298,7 +302,7 @@ fn computing(view: &View) -> Vec<Claim> {
         Case::share(named(k), law, view.pure_busy(k), DRIFT)
     });
     let inside = view.pure.iter().map(|k| {
-        let product = |t: &Trial| Some(t.gauges.get("per_s")? * t.gauges.get("item_s")?);
+        let product = |t: &Trial| Some(t.gauge(PER_S)? * t.gauge(ITEM_S)?);
         Case::share(named(k), k.x(), k.estimate(product), SAME)
     });
     let mut claims = vec![
@@ -324,7 +328,7 @@ fn computing(view: &View) -> Vec<Claim> {
         let crowded = view.pure.iter().filter(|k| count(k) >= 2 * view.cores);
         let more = crowded.map(|many| {
             let more = many.paired(few, |many, few| {
-                let forced = |t: &Trial| t.gauges.get("forced_per_item").copied();
+                let forced = |t: &Trial| t.gauge(FORCED_PER_ITEM);
                 // Who counts none at all does not count.
                 Some(forced(many).filter(|n| *n > 0.0)? - forced(few)?)
             });
@@ -380,7 +384,7 @@ fn two_limits(view: &View) -> [Claim; 2] {
     let needless = |found: Vec<(usize, usize, &Condition)>| {
         let of = |(io, cpu, more): &(usize, usize, &Condition)| {
             let (few_io, few_cpu, few) = found.first()?;
-            let per_s = |t: &Trial| t.gauges.get("per_s").copied();
+            let per_s = |t: &Trial| t.gauge(PER_S);
             let ratio = more.paired(few, |more, few| Some(per_s(more)? / per_s(few)?));
             let told = view.line_rate(more, *io).and(view.line_rate(few, *few_io));
             let law = view.line_law(*io, *cpu) / view.line_law(*few_io, *few_cpu);
@@ -606,7 +610,7 @@ fn of_workers(view: &View) -> Table {
             "voluntary",
         ],
     );
-    let voluntary = |k: &Condition| k.gauge("voluntary_per_item");
+    let voluntary = |k: &Condition| k.gauge(VOLUNTARY_PER_ITEM);
     for k in &view.pure {
         table.row([
             number(k.x()),
