@@ -50,9 +50,77 @@ impl Table {
         }
     }
 
+    /// A table with a row for each of these, column by column.
+    pub fn of<R>(title: impl Into<String>, rows: impl IntoIterator<Item = R>) -> Columns<R> {
+        let of: Vec<R> = rows.into_iter().collect();
+        let table = Table {
+            title: title.into(),
+            rows: of.iter().map(|_| vec![]).collect(),
+            ..Table::default()
+        };
+        Columns { of, table }
+    }
+
     /// Adds a row.
+    ///
+    /// # Panics
+    /// When it has not a cell for each column, which is a slip in the lab.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        let row: Vec<String> = cells.into_iter().collect();
+        assert_eq!(row.len(), self.columns.len(), "cells of \"{}\"", self.title);
+        self.rows.push(row);
+    }
+
+    /// The same table with this written below.
+    pub fn note(self, note: impl Into<String>) -> Table {
+        Table {
+            note: note.into(),
+            ..self
+        }
+    }
+
+    /// Nothing, when nothing is in it.
+    pub fn unless_empty(self) -> Option<Table> {
+        (!self.rows.is_empty()).then_some(self)
+    }
+}
+
+/// A table that grows by columns, so that a head and its cells stand together.
+#[derive(Debug)]
+#[must_use]
+pub struct Columns<R> {
+    of: Vec<R>,
+    table: Table,
+}
+
+impl<R> Columns<R> {
+    /// A column: its head, with the unit, and its cell in each row.
+    pub fn column(mut self, head: impl Into<String>, cell: impl Fn(&R) -> String) -> Columns<R> {
+        self.table.columns.push(head.into());
+        for (row, of) in self.table.rows.iter_mut().zip(&self.of) {
+            row.push(cell(of));
+        }
+        self
+    }
+
+    /// A column of estimates that may be missing.
+    pub fn cells(
+        self,
+        head: impl Into<String>,
+        write: impl Fn(f64) -> String,
+        read: impl Fn(&R) -> Option<Estimate>,
+    ) -> Columns<R> {
+        self.column(head, |of| cell(read(of), &write))
+    }
+
+    /// The table.
+    pub fn done(self) -> Table {
+        self.table
+    }
+
+    /// The table, with this written below.
+    pub fn note(self, note: impl Into<String>) -> Table {
+        self.table.note(note)
     }
 }
 

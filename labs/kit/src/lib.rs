@@ -48,6 +48,7 @@ pub mod prediction;
 pub mod progress;
 pub mod prove;
 pub mod python;
+pub mod quantity;
 pub mod record;
 pub mod report;
 pub mod scratch;
@@ -88,6 +89,7 @@ pub mod prelude {
         origin::{Given, Origin},
         prediction::Sketch,
         python::{Python, Script},
+        quantity::{Quantity, Within},
         record::{Scale, Trial},
         session::{Recorder, Service, Session},
         stats::Estimate,

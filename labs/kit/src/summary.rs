@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::{
     disturbance::{self, Disturbance},
+    gauge::Gauge,
     host::Host,
     origin::{Given, Origin},
     record::{Point, Record, Scale, Trial},
@@ -219,6 +220,14 @@ impl<'a> Condition<'a> {
         let disturbance = Disturbance::mean(&mine).or(Disturbance::mean(&theirs));
         let estimate = self.own(Estimate::of(&values)?, disturbance);
         Some(estimate.from(other.origin()))
+    }
+
+    /// How many times as large a gauge is here as in another condition, trial by trial of the same rounds.
+    pub fn ratio(&self, other: &Condition, gauge: Gauge) -> Option<Estimate> {
+        self.paired(other, |one, other| {
+            let ratio = one.gauge(gauge)? / other.gauge(gauge)?;
+            ratio.is_finite().then_some(ratio)
+        })
     }
 
     /// The trial to draw: the one with the median of a figure (the lower one of two).
