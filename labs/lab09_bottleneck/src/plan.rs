@@ -145,11 +145,11 @@ impl Params {
     pub(super) fn pools(&self) -> (Duration, usize) {
         // A tenth of the stage's, so that the last jobs of all threads end at nearly the same time.
         let cost = self.cpu.0.get(1).map_or(SHORT, |s| s.service.mean()) / 10;
-        // As many that a slice of the scheduler, which may come between, is little of them.
-        let each = if self.items.unwrap_or(ITEMS) < 4 {
-            2
-        } else {
-            48
+        // So many that a slice of the scheduler, which may come between, is little of them, and an even number:
+        // twice as many threads share them, too.
+        let each = match self.items.unwrap_or(ITEMS) {
+            ..4 => 2,
+            _ => 48,
         };
         (cost, each)
     }
@@ -354,7 +354,7 @@ impl Lab for Bottleneck {
         let mut plan = session.plan();
         for threads in [cores, 2 * cores] {
             for (series, work) in [("pool/spin", Work::Spin), ("pool/sleep", Work::Sleep)] {
-                let (jobs, work) = (2 * each.div_ceil(2) * cores, Job(work, kernel));
+                let (jobs, work) = (each * cores, Job(work, kernel));
                 plan.point(series, threads as f64, move |r| {
                     only_process(r, threads, jobs, work, cost)
                 });

@@ -26,7 +26,8 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// As many jobs for each processor, with as many threads as processors or with twice as many.
 fn pool(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let each = (2 * p.pools().1.div_ceil(2)) as f64;
+    let (cost, each) = p.pools();
+    let each = each as f64;
     let jobs = t.gauge(gauges::JOBS).unwrap_or_default();
     let due = [each * at.x(), each * at.x() / 2.0];
     ensure(jobs > 0.0 && due.contains(&jobs), || {
@@ -34,7 +35,7 @@ fn pool(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     })?;
     // A processor may be faster than it was calibrated, but not by so much.
     let faster = if at.series() == "pool/spin" { 2.0 } else { 1.0 };
-    let least = jobs * p.pools().0.as_secs_f64() / (faster * at.x());
+    let least = jobs * cost.as_secs_f64() / (faster * at.x());
     ensure(t.wall_s > least - HAIR, || {
         format!(
             "{jobs} jobs in {:.4} s, which take {least:.4} s at least",
