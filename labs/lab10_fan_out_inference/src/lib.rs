@@ -163,6 +163,7 @@ impl Scene {
     }
 
     async fn fetch(&self, source: &Source) -> Part {
+        // The service answers a path that ends in a number with an error.
         let number = if source.fails { "/1" } else { "" };
         let url = format!("{}/{}{number}", self.url, source.name);
         let start = Instant::now();
