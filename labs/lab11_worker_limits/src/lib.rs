@@ -121,9 +121,9 @@ fn mixed(
         }
         r.sample(WORKER_PER_S, turns as f64 / begin.elapsed().as_secs_f64());
         let next = || {
-            all.by_ref()
-                .take(1)
-                .for_each(|(wait, cost)| turn(wait, cost))
+            if let Some((wait, cost)) = all.next() {
+                turn(wait, cost);
+            }
         };
         (1 + turns + in_company(&unfinished, next)) as f64
     });
@@ -146,7 +146,8 @@ fn two_limits(
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(p.fetch.duration()));
+    let fetch_time = p.fetch.duration();
+    let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(fetch_time));
     let service = Arc::new(runtime.block_on(r.upstream(spec))?);
     let client = http::client();
     runtime.block_on(r.connect(&client, &service, io))?;
@@ -157,10 +158,7 @@ fn two_limits(
     let mut fetchers = JoinSet::new();
     for i in 0..io {
         let (client, service, fetched) = (client.clone(), service.clone(), fetched.clone());
-        let (next, begin) = (
-            next.clone(),
-            start + p.fetch.duration() * i as u32 / io as u32,
-        );
+        let (next, begin) = (next.clone(), start + fetch_time * i as u32 / io as u32);
         let fetcher = async move {
             // One after another: their answers are not to meet each other for ever after.
             tokio::time::sleep_until(begin.into()).await;
