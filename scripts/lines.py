@@ -17,7 +17,7 @@ LESSON, PLAN, FINDINGS, PREMISE = "lib.rs", "plan.rs", "findings.rs", "premise.r
 
 
 def without_tests(text):
-    return text.split("\n#[cfg(test)]\nmod tests", 1)[0]
+    return text.split("\n#[cfg(test)]\nmod tests {", 1)[0]
 
 
 def lines(text):

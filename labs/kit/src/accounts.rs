@@ -4,8 +4,6 @@
 //! that were kept up, a process that was killed. A trial of which that is not so confirms nothing, whatever
 //! the figure is.
 
-use std::fmt;
-
 use crate::{
     gauge::{self, Gauge},
     record::Trial,
@@ -93,7 +91,7 @@ pub fn no_longer_than(t: &Trial, timeout_s: f64) -> Result<(), String> {
 ///
 /// # Errors
 /// That it is missing.
-pub fn gauge(trial: &Trial, gauge: impl fmt::Display + Copy) -> Result<f64, String> {
+pub fn gauge(trial: &Trial, gauge: Gauge) -> Result<f64, String> {
     let missing = || format!("{gauge} is missing");
     trial.gauge(gauge).ok_or_else(missing)
 }

@@ -36,12 +36,6 @@ impl Gauge {
     }
 }
 
-impl From<&'static str> for Gauge {
-    fn from(name: &'static str) -> Gauge {
-        Gauge::new(name)
-    }
-}
-
 impl fmt::Display for Gauge {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.whose {

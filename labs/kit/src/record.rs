@@ -1,6 +1,6 @@
 //! The record of one run of one lab: the only bridge between measuring and everything after it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
@@ -10,7 +10,10 @@ use hdrhistogram::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{gauge, host::Host};
+use crate::{
+    gauge::{self, Gauge},
+    host::Host,
+};
 
 /// Version of the format. A reader refuses a newer one.
 pub const SCHEMA: u32 = 1;
@@ -144,7 +147,7 @@ impl Trial {
     }
 
     /// A figure that the lab wrote down; `None` where it did not.
-    pub fn gauge(&self, gauge: impl fmt::Display) -> Option<f64> {
+    pub fn gauge(&self, gauge: Gauge) -> Option<f64> {
         self.gauges.get(&gauge.to_string()).copied()
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     future::Future,
     pin::Pin,
     sync::{
@@ -781,7 +780,7 @@ impl Recorder {
     }
 
     /// Writes down a figure; the name carries the unit. What is not finite is left out.
-    pub fn gauge(&self, gauge: impl fmt::Display, value: f64) {
+    pub fn gauge(&self, gauge: Gauge, value: f64) {
         if value.is_finite() {
             let gauges = &mut self.state().trial.gauges;
             gauges.insert(gauge.to_string(), value);
@@ -789,9 +788,8 @@ impl Recorder {
     }
 
     /// Adds a value to a mean that becomes a gauge of this name.
-    pub fn sample(&self, gauge: impl Into<Gauge>, value: f64) {
+    pub fn sample(&self, gauge: Gauge, value: f64) {
         let mut state = self.state();
-        let gauge = gauge.into();
         match state.means.iter_mut().find(|(known, ..)| known.is(gauge)) {
             Some((_, sum, count)) => {
                 *sum += value;
@@ -925,7 +923,7 @@ impl Recorder {
         ];
         gauges
             .iter()
-            .for_each(|(name, value)| self.gauge(name, *value));
+            .for_each(|(name, value)| self.gauge(*name, *value));
         let watched = [
             (gauge::IN_FLIGHT_SAMPLED, tally.sampled_in_flight),
             (gauge::ARRIVED_PER_S, tally.arrived_per_s),

@@ -1,7 +1,5 @@
 //! What a record says, as estimates with intervals: the input of every lab's `explain`.
 
-use std::fmt;
-
 use crate::{
     disturbance::{self, Disturbance},
     gauge::Gauge,
@@ -239,13 +237,13 @@ impl<'a> Condition<'a> {
     }
 
     /// A gauge.
-    pub fn gauge(&self, gauge: impl fmt::Display + Copy) -> Option<Estimate> {
+    pub fn gauge(&self, gauge: Gauge) -> Option<Estimate> {
         self.estimate(|t| t.gauge(gauge))
     }
 
     /// A gauge that theory starts from: the median of few trials, which an odd one among them does not move,
     /// as far off as all of them say.
-    pub fn typical_gauge(&self, gauge: impl fmt::Display + Copy) -> Option<Given> {
+    pub fn typical_gauge(&self, gauge: Gauge) -> Option<Given> {
         let (values, _) = self.figures(|t| t.gauge(gauge));
         let all = Given::from(self.gauge(gauge)?);
         let middle = Given::new(stats::median(&values), self.origin());

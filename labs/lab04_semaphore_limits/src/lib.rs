@@ -117,7 +117,7 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
             // The clock that does not see the wait for the permit. Of successes alone, like the clock
             // that it is compared with: who gives up has waited longer than who is answered.
             if outcome == Outcome::Ok {
-                r.sample("ok_from_sending_s", sent.elapsed().as_secs_f64());
+                r.sample(gauges::OK_FROM_SENDING_S, sent.elapsed().as_secs_f64());
             }
             outcome
         }
@@ -165,7 +165,7 @@ async fn adaptive(
         }
     });
     let load = burst.await;
-    r.gauge("started_s", (begin - r.origin()).as_secs_f64());
+    r.gauge(gauge::STARTED_S, (begin - r.origin()).as_secs_f64());
     r.tally(load, &service)
 }
 

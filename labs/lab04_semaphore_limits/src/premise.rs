@@ -5,7 +5,10 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::plan::{Params, SETTLES};
+use super::{
+    gauges,
+    plan::{Params, SETTLES},
+};
 
 /// Time-outs are what the lab is about; where none should be, [`premise`] says so.
 pub(super) fn may(_: &Params, at: &Condition) -> &'static [Fate] {
@@ -32,8 +35,8 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     if room >= 0.05 * timeout {
         in_time(t, room)?;
     }
-    let gauges = |a: &str, b: &str| Some((t.gauge(a)?, t.gauge(b)?));
-    if let Some((arrived, sent)) = gauges("upstream_arrived", "sent_total") {
+    let both = |a: Gauge, b: Gauge| Some((t.gauge(a)?, t.gauge(b)?));
+    if let Some((arrived, sent)) = both(gauge::UPSTREAM_ARRIVED, gauge::SENT_TOTAL) {
         let answered = t.ok as f64;
         ensure(arrived >= answered, || {
             format!("{arrived} arrived, and {answered} got an answer")
@@ -42,7 +45,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
             format!("{sent} were sent, and {arrived} arrived")
         })?;
     }
-    let refused = t.gauge("upstream_refused").unwrap_or(0.0);
+    let refused = t.gauge(gauge::UPSTREAM_REFUSED).unwrap_or(0.0);
     ensure(refused == 0.0, || {
         format!("a queue for everybody refused {refused}")
     })?;
@@ -58,7 +61,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 /// so many permits can be held for so long.
 fn limited(t: &Trial, permits: f64, timeout_s: f64) -> Result<(), String> {
     let arrival = t.latency.mean_s();
-    let (Some(sending), Some(arrival)) = (t.gauge("ok_from_sending_s"), arrival) else {
+    let (Some(sending), Some(arrival)) = (t.gauge(gauges::OK_FROM_SENDING_S), arrival) else {
         return Ok(());
     };
     ensure(sending <= arrival * 1.02 + 1e-4, || {
