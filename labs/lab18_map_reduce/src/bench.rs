@@ -12,6 +12,7 @@ use super::{
     corpus::Source,
     count::{Digest, one_thread},
     dataflow::{self, Job, Way},
+    gauges,
     processes::{Group, Report, Shape},
 };
 use lab_kit::seats::sit_in_turn;
@@ -62,9 +63,9 @@ impl Bench {
     /// The counts must be right in every arm: anything else is no result.
     pub fn check(&self, r: &Recorder, size: Size, digest: Digest) -> Result<()> {
         let right = self.right[&size];
-        r.gauge("wrong", f64::from(u8::from(digest != right)));
-        r.gauge("words", right.words as f64);
-        r.gauge("distinct", right.distinct as f64);
+        r.gauge(gauges::WRONG, f64::from(u8::from(digest != right)));
+        r.gauge(gauges::WORDS, right.words as f64);
+        r.gauge(gauges::DISTINCT, right.distinct as f64);
         ensure!(digest == right, "counted {digest:?} instead of {right:?}");
         Ok(())
     }
@@ -100,11 +101,11 @@ impl Bench {
         };
         dataflow::on_paper(&source, way)?;
         let paper = dataflow::on_paper(&source, way)?;
-        r.gauge("serialize_s", paper.serialize.as_secs_f64());
-        r.gauge("discard_s", paper.discard.as_secs_f64());
-        r.gauge("deserialize_s", paper.deserialize.as_secs_f64());
-        r.gauge("bytes", paper.bytes as f64);
-        r.gauge("pairs", paper.pairs as f64);
+        r.gauge(gauges::SERIALIZE_S, paper.serialize.as_secs_f64());
+        r.gauge(gauges::DISCARD_S, paper.discard.as_secs_f64());
+        r.gauge(gauges::DESERIALIZE_S, paper.deserialize.as_secs_f64());
+        r.gauge(gauges::BYTES, paper.bytes as f64);
+        r.gauge(gauges::PAIRS, paper.pairs as f64);
         Ok(())
     }
 
@@ -113,8 +114,8 @@ impl Bench {
     /// file that is in the memory of the system, until the last process has said that it is done.
     pub fn group(&self, r: &Recorder, shape: Shape, way: Way, size: Size) -> Result<()> {
         let mut group = Group::start(shape)?;
-        r.gauge("start_s", group.start.as_secs_f64());
-        r.gauge("connect_s", group.connect.as_secs_f64());
+        r.gauge(gauges::START_S, group.start.as_secs_f64());
+        r.gauge(gauges::CONNECT_S, group.connect.as_secs_f64());
         let job = |size: Option<Size>| Job {
             way,
             source: Source {
@@ -126,7 +127,7 @@ impl Bench {
         };
         group.run(&job(None))?;
         let (empty, _) = group.run(&job(None))?;
-        r.gauge("empty_s", empty.as_secs_f64());
+        r.gauge(gauges::EMPTY_S, empty.as_secs_f64());
         group.run(&job(Some(size)))?;
         let mut whole = Duration::ZERO;
         for _ in 0..self.rounds {
@@ -159,12 +160,12 @@ impl Bench {
         let share = (r.seed() >> 11) as f64 / (1_u64 << 53) as f64;
         std::thread::sleep(alone.mul_f64(share));
         let (stopped, failed) = group.kill(shape.processes - 1)?;
-        r.gauge("stopped_s", stopped.as_secs_f64());
-        r.gauge("others_failed", failed as f64);
+        r.gauge(gauges::STOPPED_S, stopped.as_secs_f64());
+        r.gauge(gauges::OTHERS_FAILED, failed as f64);
         let left = dataflow::read_output(&output)?;
         let broken = left.is_some_and(|digest| digest != self.right[&size]);
-        r.gauge("broken_outputs", f64::from(u8::from(broken)));
-        r.gauge("absent", f64::from(u8::from(left.is_none())));
+        r.gauge(gauges::BROKEN_OUTPUTS, f64::from(u8::from(broken)));
+        r.gauge(gauges::ABSENT, f64::from(u8::from(left.is_none())));
 
         let start = Instant::now();
         let mut group = Group::start(shape)?;
@@ -180,21 +181,25 @@ impl Bench {
 fn written_down(r: &Recorder, reports: &[Report]) -> Digest {
     let workers: Vec<_> = reports.iter().flat_map(|report| &report.workers).collect();
     for done in &workers {
-        r.sample("read_s", done.read_s);
-        r.sample("map_s", done.map_s);
-        r.sample("pack_s", done.pack_s);
-        r.sample("serialize_s", done.serialize_s);
-        r.sample("deserialize_s", done.deserialize_s);
-        r.sample("reduce_s", done.reduce_s);
-        r.sample("worker_s", done.whole_s);
+        r.sample(gauges::READ_S, done.read_s);
+        r.sample(gauges::MAP_S, done.map_s);
+        r.sample(gauges::PACK_S, done.pack_s);
+        r.sample(gauges::SERIALIZE_S, done.serialize_s);
+        r.sample(gauges::DESERIALIZE_S, done.deserialize_s);
+        r.sample(gauges::REDUCE_S, done.reduce_s);
+        r.sample(gauges::WORKER_S, done.whole_s);
     }
     for report in reports {
-        r.sample("sending_s", report.sending_s);
+        r.sample(gauges::SENDING_S, report.sending_s);
     }
     let pairs: u64 = workers.iter().map(|done| done.pairs).sum();
     let away: u64 = workers.iter().map(|done| done.away).sum();
     let sent: u64 = reports.iter().map(|report| report.sent).sum();
-    for (name, value) in [("pairs", pairs), ("pairs_away", away), ("wire_bytes", sent)] {
+    for (name, value) in [
+        (gauges::PAIRS, pairs),
+        (gauges::PAIRS_AWAY, away),
+        (gauges::WIRE_BYTES, sent),
+    ] {
         r.gauge(name, value as f64);
     }
     let digests = workers.iter().map(|done| done.digest);

@@ -32,7 +32,8 @@ use timely::{
 
 use super::{
     corpus::Source,
-    count::{Counts, Digest, count, owner},
+    count::{Counts, Digest, owner},
+    counted,
 };
 
 /// Pairs in a parcel at most, so that a message is some hundred kilobytes.
@@ -99,13 +100,13 @@ thread_local! {
 /// What one worker sends to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parcel {
-    to: usize,
-    load: Load,
+    pub(super) to: usize,
+    pub(super) load: Load,
 }
 
 /// What is in a parcel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Load {
+pub(super) enum Load {
     /// Text to be counted.
     Text(String),
     /// Words and how often they were seen.
@@ -135,7 +136,7 @@ fn timed<T>(sum: &'static std::thread::LocalKey<Cell<Duration>>, work: impl FnOn
 }
 
 /// Pairs on their way into parcels, an open one for each owner.
-struct Packer {
+pub(super) struct Packer {
     open: Vec<Vec<(String, u64)>>,
     full: Vec<Parcel>,
 }
@@ -148,7 +149,7 @@ impl Packer {
         }
     }
 
-    fn put(&mut self, word: &str, count: u64) {
+    pub(super) fn put(&mut self, word: &str, count: u64) {
         let to = owner(word, self.open.len());
         self.open[to].push((word.to_owned(), count));
         if self.open[to].len() == PAIRS {
@@ -173,15 +174,15 @@ impl Packer {
 }
 
 /// A worker's share of a job while it goes on.
-struct Share {
+pub(super) struct Share {
     me: usize,
     peers: usize,
     source: Source,
-    done: Done,
-    counts: Counts<String>,
+    pub done: Done,
+    pub counts: Counts<String>,
 }
 
-type Shared = Rc<RefCell<Share>>;
+pub(super) type Shared = Rc<RefCell<Share>>;
 
 impl Share {
     fn new(me: usize, peers: usize, source: Source) -> Share {
@@ -195,27 +196,19 @@ impl Share {
     }
 
     /// A job that has lost its input is lost: the process ends, and so do all others.
-    fn read(&mut self, i: usize) -> String {
+    pub(super) fn read(&mut self, i: usize) -> String {
         let start = Instant::now();
         let text = self.source.piece(i, self.peers);
         self.done.read_s += start.elapsed().as_secs_f64();
         text.unwrap_or_else(|e| panic!("cannot read {}: {e}", self.source.file.display()))
     }
 
-    /// The map side with a combiner: one pair for each different word.
-    fn combined(&mut self, text: &str) -> Vec<Parcel> {
-        let start = Instant::now();
-        let counts = count(text);
-        self.done.map_s += start.elapsed().as_secs_f64();
-        self.packed(|packer| counts.into_iter().for_each(|(w, n)| packer.put(w, n)))
+    /// This worker's piece.
+    pub(super) fn own(&mut self) -> String {
+        self.read(self.me)
     }
 
-    /// The map side without one: a pair for every word.
-    fn raw(&mut self, text: &str) -> Vec<Parcel> {
-        self.packed(|packer| text.split_ascii_whitespace().for_each(|w| packer.put(w, 1)))
-    }
-
-    fn packed(&mut self, fill: impl FnOnce(&mut Packer)) -> Vec<Parcel> {
+    pub(super) fn packed(&mut self, fill: impl FnOnce(&mut Packer)) -> Vec<Parcel> {
         let start = Instant::now();
         let mut packer = Packer::new(self.peers);
         fill(&mut packer);
@@ -232,22 +225,11 @@ impl Share {
         self.done.pack_s += start.elapsed().as_secs_f64();
         parcels
     }
-
-    /// The reduce side.
-    fn reduce(&mut self, parcel: Parcel) {
-        let start = Instant::now();
-        if let Load::Pairs(pairs) = parcel.load {
-            for (word, count) in pairs {
-                *self.counts.entry(word).or_default() += count;
-            }
-        }
-        self.done.reduce_s += start.elapsed().as_secs_f64();
-    }
 }
 
 /// Parcels as they move from one operator to the next.
-type Parcels<'scope> = StreamVec<'scope, u64, Parcel>;
-type Builder<T> = CapacityContainerBuilder<Vec<T>>;
+pub(super) type Parcels<'scope> = StreamVec<'scope, u64, Parcel>;
+pub(super) type Builder<T> = CapacityContainerBuilder<Vec<T>>;
 
 /// Does this worker's share of a job, up to the counts it owns. Ends when all workers' shares are done;
 /// every worker must call it for the same jobs in the same order, and then [`close`].
@@ -260,14 +242,7 @@ pub fn run(worker: &mut Worker, job: &Job) -> (Done, Counts<String>) {
     SERIALIZING.set(Duration::ZERO);
     DESERIALIZING.set(Duration::ZERO);
     let start = Instant::now();
-    let probe = worker.dataflow::<u64, _, _>(|scope| {
-        let parcels = match job.way {
-            Way::Raw => every_word(scope, &share),
-            Way::Combined => counted_first(scope, &share),
-            Way::Text => counted_there(handed_out(scope, &share), &share),
-        };
-        added_up(parcels, &share).probe().0
-    });
+    let probe = worker.dataflow::<u64, _, _>(|scope| counted(scope, job.way, &share).probe().0);
     while !probe.done() {
         worker.step_or_park(None);
     }
@@ -303,54 +278,8 @@ fn settle(worker: &mut Worker) {
     }
 }
 
-// wrong: A pair for every word
-/// Without a combiner: a pair for every word, block by block, so that the owners add up meanwhile.
-fn every_word<'scope>(scope: Scope<'scope, u64>, share: &Shared) -> Parcels<'scope> {
-    let share = share.clone();
-    let mut text: Option<(String, usize)> = None;
-    produced(scope, move || {
-        let mut share = share.borrow_mut();
-        let me = share.me;
-        let (text, at) = text.get_or_insert_with(|| (share.read(me), 0));
-        let (block, _) = next_block(&text[*at..])?;
-        *at += block.len();
-        Some(share.raw(block))
-    })
-}
-
-// right: Counted first, then a pair for each different word
-// so: The network carries what the map makes. Adding up before the shuffle leaves one pair for
-//     each different word.
-/// With a combiner: the piece is counted, and there is a pair for each different word.
-fn counted_first<'scope>(scope: Scope<'scope, u64>, share: &Shared) -> Parcels<'scope> {
-    let (share, mut done) = (share.clone(), false);
-    produced(scope, move || {
-        let mut share = share.borrow_mut();
-        let me = share.me;
-        (!std::mem::replace(&mut done, true)).then(|| {
-            let text = share.read(me);
-            share.combined(&text)
-        })
-    })
-}
-
-/// The first worker reads everybody's piece: the others' first, which then are on their way while it
-/// counts its own.
-fn handed_out<'scope>(scope: Scope<'scope, u64>, share: &Shared) -> Parcels<'scope> {
-    let share = share.clone();
-    let mut left = if scope.index() == 0 { scope.peers() } else { 0 };
-    produced(scope, move || {
-        left = left.checked_sub(1)?;
-        let text = share.borrow_mut().read(left);
-        Some(vec![Parcel {
-            to: left,
-            load: Load::Text(text),
-        }])
-    })
-}
-
 /// A source of parcels: as many at a time as `next` has, until it has no more.
-fn produced<'scope>(
+pub(super) fn produced<'scope>(
     scope: Scope<'scope, u64>,
     mut next: impl FnMut() -> Option<Vec<Parcel>> + 'static,
 ) -> Parcels<'scope> {
@@ -366,38 +295,6 @@ fn produced<'scope>(
                 }
                 None => capability = None,
             }
-        }
-    })
-}
-
-/// The map side of those who are sent their text.
-fn counted_there<'scope>(texts: Parcels<'scope>, share: &Shared) -> Parcels<'scope> {
-    let share = share.clone();
-    let to_its_worker = Exchange::new(|parcel: &Parcel| parcel.to as u64);
-    texts.unary::<Builder<Parcel>, _, _, _>(to_its_worker, "count", |_, _| {
-        move |input, output| {
-            input.for_each(|time, parcels| {
-                for parcel in parcels.drain(..) {
-                    if let Load::Text(text) = parcel.load {
-                        let parcels = share.borrow_mut().combined(&text);
-                        output.session(&time).give_iterator(parcels.into_iter());
-                    }
-                }
-            });
-        }
-    })
-}
-
-/// The reduce side: parcels go to their owners, who add up.
-fn added_up<'scope>(parcels: Parcels<'scope>, share: &Shared) -> StreamVec<'scope, u64, ()> {
-    let share = share.clone();
-    let to_owner = Exchange::new(|parcel: &Parcel| parcel.to as u64);
-    parcels.unary::<Builder<()>, _, _, _>(to_owner, "add up", |_, _| {
-        move |input, _| {
-            input.for_each(|_, parcels| {
-                let mut share = share.borrow_mut();
-                parcels.drain(..).for_each(|parcel| share.reduce(parcel));
-            });
         }
     })
 }
@@ -529,7 +426,7 @@ fn blocks(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The first block and what follows; none of no text.
-fn next_block(text: &str) -> Option<(&str, &str)> {
+pub(super) fn next_block(text: &str) -> Option<(&str, &str)> {
     if text.is_empty() {
         return None;
     }
@@ -574,7 +471,7 @@ pub fn read_output(output: &Path) -> io::Result<Option<Digest>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::count::count, *};
     use timely::{WorkerConfig, communication, execute::execute_from};
 
     fn job(folder: &Path, way: Way, text: &str) -> Job {

@@ -3,9 +3,11 @@
 use lab_kit::prelude::*;
 
 use super::{
-    PAIR, Params,
+    Params,
     dataflow::Way,
+    gauges,
     model::{Cluster, Costs, Machine, Pair, Parts, Text},
+    plan::PAIR,
     ray,
 };
 
@@ -34,26 +36,26 @@ struct Theory<'a> {
 
 /// Seconds each worker of a condition reads and counts.
 fn counting(k: &Condition) -> Option<Estimate> {
-    k.estimate(|t| Some(t.gauges.get("read_s")? + t.gauges.get("map_s")?))
+    k.estimate(|t| Some(t.gauge(gauges::READ_S)? + t.gauge(gauges::MAP_S)?))
 }
 
 impl<'a> Theory<'a> {
     /// Nothing without its parameters: an interrupted run may lack them.
     fn of(p: &'a Params, summary: &'a Summary<'a>) -> Option<Theory<'a>> {
-        let gauge = |k: &Condition, name: &str| Some(k.gauge(name)?.value);
+        let gauge = |k: &Condition, name: Gauge| Some(k.gauge(name)?.value);
         let bytes = p.bytes.f();
         let alone = |way: Way| summary.at(&way.to_string(), 1.0);
         let paper = |way: Way| summary.only(&format!("paper/{way}"));
         let pair = |way: Way| {
             let (paper, alone) = (paper(way)?, alone(way)?);
-            let made = gauge(&alone, "pairs")?;
+            let made = gauge(&alone, gauges::PAIRS)?;
             Some(Pair {
-                pack: gauge(&alone, "pack_s")? / made,
-                reduce: gauge(&alone, "reduce_s")? / made,
-                serialize: gauge(&paper, "serialize_s")? / gauge(&paper, "pairs")?,
-                discard: gauge(&paper, "discard_s")? / gauge(&paper, "pairs")?,
-                deserialize: gauge(&paper, "deserialize_s")? / gauge(&paper, "pairs")?,
-                bytes: gauge(&paper, "bytes")? / gauge(&paper, "pairs")?,
+                pack: gauge(&alone, gauges::PACK_S)? / made,
+                reduce: gauge(&alone, gauges::REDUCE_S)? / made,
+                serialize: gauge(&paper, gauges::SERIALIZE_S)? / gauge(&paper, gauges::PAIRS)?,
+                discard: gauge(&paper, gauges::DISCARD_S)? / gauge(&paper, gauges::PAIRS)?,
+                deserialize: gauge(&paper, gauges::DESERIALIZE_S)? / gauge(&paper, gauges::PAIRS)?,
+                bytes: gauge(&paper, gauges::BYTES)? / gauge(&paper, gauges::PAIRS)?,
             })
         };
         let (one, text) = (alone(Way::Combined)?, paper(Way::Text)?);
@@ -61,16 +63,16 @@ impl<'a> Theory<'a> {
         let costs = Costs {
             words_per_byte: p.law().words(1.0),
             law: p.law(),
-            read: gauge(&one, "read_s")? / bytes,
+            read: gauge(&one, gauges::READ_S)? / bytes,
             map: counting(&one)?.value / bytes,
             raw: pair(Way::Raw)?,
             combined: pair(Way::Combined)?,
             text: Text {
                 // An older record does not know it: theory says nothing of the arms that need it then.
-                message: gauge(&loopback, "message_s_per_byte").unwrap_or(f64::NAN),
-                deserialize: gauge(&text, "deserialize_s")? / bytes,
+                message: gauge(&loopback, gauges::MESSAGE_S_PER_BYTE).unwrap_or(f64::NAN),
+                deserialize: gauge(&text, gauges::DESERIALIZE_S)? / bytes,
             },
-            loopback: gauge(&loopback, "s_per_byte")?,
+            loopback: gauge(&loopback, gauges::S_PER_BYTE)?,
         };
         let others = [Way::Raw, Way::Combined].map(|way| [alone(way), paper(way)]);
         let others = others.as_flattened().iter().flatten();
@@ -98,7 +100,7 @@ impl<'a> Theory<'a> {
 
     /// What starting n processes takes, for an arm of this way.
     fn start(&self, way: Way, n: usize) -> Option<Given> {
-        self.lender(way, n)?.gauge("start_s").map(Given::from)
+        self.lender(way, n)?.gauge(gauges::START_S).map(Given::from)
     }
 
     /// How many times slower each of n threads of one process reads and counts than one alone.
@@ -114,7 +116,7 @@ impl<'a> Theory<'a> {
     /// This machine with n processes on it that send in this way, and what it was taken from.
     fn machine(&self, way: Way, n: usize) -> Option<(Machine, Origin)> {
         let slower = self.slower(n)?;
-        let empty = Given::from(self.lender(way, n)?.gauge("empty_s")?);
+        let empty = Given::from(self.lender(way, n)?.gauge(gauges::EMPTY_S)?);
         let cores = self.summary.calibrated(|host| host.cores as f64);
         let machine = Machine {
             cores: cores.value as usize,
@@ -231,7 +233,7 @@ fn late(p: &Params, summary: &Summary, start: bool) -> Vec<(f64, Estimate)> {
             .at("one thread", size.f())?
             .paired(&two, |one, two| {
                 let start = if start {
-                    *two.gauges.get("start_s")?
+                    two.gauge(gauges::START_S)?
                 } else {
                     0.0
                 };
@@ -448,8 +450,8 @@ fn miscounted(view: &View, k: &Condition) -> Option<Estimate> {
     };
     let one = view.summary.at("one thread", size)?.trials().first()?;
     k.total(|t| {
-        let same = |name: &str| t.gauge(name) == one.gauge(name);
-        let right = t.gauge("wrong")? == 0.0 && same("words") && same("distinct");
+        let same = |name: Gauge| t.gauge(name) == one.gauge(name);
+        let right = t.gauge(gauges::WRONG)? == 0.0 && same(gauges::WORDS) && same(gauges::DISTINCT);
         Some(f64::from(u8::from(!right)))
     })
 }
@@ -491,37 +493,41 @@ fn beside_rayon(view: &View) -> Option<Estimate> {
 /// How many times fewer bytes two processes send when they combine.
 fn fewer_bytes(summary: &Summary) -> Option<Estimate> {
     let at = |way: Way| summary.at(&way.to_string(), PAIR as f64);
-    let sent = |t: &Trial| t.gauges.get("wire_bytes").copied().filter(|b| *b > 0.0);
+    let sent = |t: &Trial| t.gauge(gauges::WIRE_BYTES).filter(|b| *b > 0.0);
     at(Way::Raw)?.paired(&at(Way::Combined)?, |raw, combined| {
         Some(sent(raw)? / sent(combined)?)
     })
 }
 
 fn killed_claims(k: &Condition) -> [Claim; 2] {
-    let every = |name: &str| k.every(|t| t.gauges.get(name).copied());
+    let every = |name: Gauge| k.every(|t| t.gauge(name));
     [
         Law::counted(
             "when a process is killed the output is whole or absent",
             "broken outputs a trial",
         )
-        .near([Case::exact("", 0.0, every("broken_outputs"))]),
+        .near([Case::exact("", 0.0, every(gauges::BROKEN_OUTPUTS))]),
         Law::counted(
             "when a process is killed the others end with an error: fail-stop",
             "processes a trial",
         )
-        .near([Case::exact("", (PAIR - 1) as f64, every("others_failed"))]),
+        .near([Case::exact(
+            "",
+            (PAIR - 1) as f64,
+            every(gauges::OTHERS_FAILED),
+        )]),
     ]
 }
 
 /// What is made and what crosses the wire, from the law of the text alone.
 fn bytes_claims(t: &Theory) -> [Claim; 2] {
     let numbers = || t.p.numbers().into_iter().filter(|n| *n > 1);
-    let measured = |way: Way, n: usize, gauge: &'static str| {
+    let measured = |way: Way, n: usize, gauge: Gauge| {
         let k = match way {
             Way::Text => t.summary.only("text"),
             Way::Raw | Way::Combined => t.summary.at(&way.to_string(), n as f64),
         };
-        k?.every(move |trial| trial.gauges.get(gauge).copied())
+        k?.every(|trial| trial.gauge(gauge))
     };
     // What chance may do to the number of pairs that are made and sent, as a share of it.
     let chance = |way: Way, n: usize| {
@@ -540,19 +546,24 @@ fn bytes_claims(t: &Theory) -> [Claim; 2] {
         let way = Way::Combined;
         let made = n as f64 * t.costs.pairs(way, t.bytes, n);
         let tolerance = EXACT + chance(way, n);
-        Case::share(processes(n), made, measured(way, n, "pairs"), tolerance)
+        Case::share(
+            processes(n),
+            made,
+            measured(way, n, gauges::PAIRS),
+            tolerance,
+        )
     });
     let arms = WAYS
         .into_iter()
         .flat_map(|way| numbers().map(move |n| (way, n)));
     let alone = WAYS.map(|way| {
         let name = format!("{way}, {}", processes(1));
-        Case::exact(name, 0.0, measured(way, 1, "wire_bytes"))
+        Case::exact(name, 0.0, measured(way, 1, gauges::WIRE_BYTES))
     });
     let bytes = arms.chain([(Way::Text, PAIR)]).map(|(way, n)| {
         let name = format!("{way}, {}", processes(n));
         let tolerance = EXACT + chance(way, n);
-        let measured = measured(way, n, "wire_bytes");
+        let measured = measured(way, n, gauges::WIRE_BYTES);
         Case::share(name, t.sent(way, n), measured, tolerance)
     });
     [
@@ -609,7 +620,7 @@ fn decided(t: &Theory, text: &str, start: bool) -> Claim {
         let two = of_pair(t.p.bytes, t.summary, size)?;
         let ratio = one.paired(&two, |one, two| {
             let start = if start {
-                *two.gauges.get("start_s")?
+                two.gauge(gauges::START_S)?
             } else {
                 0.0
             };
@@ -672,9 +683,9 @@ fn arms_table(view: &View) -> Table {
             "–".into(),
             times(view.gain(Some(k))),
             "–".into(),
-            cell(k.gauge("wire_bytes"), megabytes),
-            cell(k.gauge("start_s"), seconds),
-            cell(k.gauge("connect_s"), seconds),
+            cell(k.gauge(gauges::WIRE_BYTES), megabytes),
+            cell(k.gauge(gauges::START_S), seconds),
+            cell(k.gauge(gauges::CONNECT_S), seconds),
         ]);
     }
     let numbers = |way: Way| {
@@ -692,9 +703,9 @@ fn arms_table(view: &View) -> Table {
             times(view.gain(Some(arm.k))),
             view.predicted_gain(theory)
                 .map_or("–".into(), |g| format!("{}×", number(g))),
-            cell(arm.k.gauge("wire_bytes"), megabytes),
-            cell(arm.k.gauge("start_s"), seconds),
-            cell(arm.k.gauge("connect_s"), seconds),
+            cell(arm.k.gauge(gauges::WIRE_BYTES), megabytes),
+            cell(arm.k.gauge(gauges::START_S), seconds),
+            cell(arm.k.gauge(gauges::CONNECT_S), seconds),
         ]);
     }
     table.note = format!(
@@ -765,6 +776,12 @@ fn costs_table(t: &Theory) -> Table {
     for (what, text, raw, combined) in rows {
         table.row([what.to_string(), text, raw, combined]);
     }
+    table.note = costs_note(t);
+    table
+}
+
+/// What a pair has on the wire, what threads are worth, and what Amdahl's law allows.
+fn costs_note(t: &Theory) -> String {
     let several = t.p.numbers().into_iter().filter(|n| *n > 1);
     let worth = several.filter_map(|n| {
         let worth = number(n as f64 / t.slower(n)?.value);
@@ -780,14 +797,13 @@ fn costs_table(t: &Theory) -> Table {
             number(most)
         )
     });
-    table.note = format!(
+    format!(
         "A pair has {} bytes on the wire, one of a word that is sent each time {}.{}{}",
-        number(c.combined.bytes),
-        number(c.raw.bytes),
+        number(t.costs.combined.bytes),
+        number(t.costs.raw.bytes),
         worth.collect::<String>(),
         amdahl.unwrap_or_default()
-    );
-    table
+    )
 }
 
 fn killed_table(k: &Condition) -> Table {
@@ -801,15 +817,15 @@ fn killed_table(k: &Condition) -> Table {
         ],
     );
     for (i, t) in k.trials().iter().enumerate() {
-        let gauge = |name: &str| t.gauges.get(name).copied();
-        let output = match (gauge("absent"), gauge("broken_outputs")) {
+        let gauge = |name: Gauge| t.gauge(name);
+        let output = match (gauge(gauges::ABSENT), gauge(gauges::BROKEN_OUTPUTS)) {
             (Some(absent), _) if absent > 0.5 => "absent",
             (_, Some(broken)) if broken > 0.5 => "broken",
             _ => "whole",
         };
         table.row([
             (i + 1).to_string(),
-            gauge("stopped_s").map_or("–".into(), seconds),
+            gauge(gauges::STOPPED_S).map_or("–".into(), seconds),
             output.into(),
             seconds(t.wall_s),
         ]);
@@ -818,46 +834,56 @@ fn killed_table(k: &Condition) -> Table {
     table
 }
 
+/// What a worker does in a job, one thing after another.
+fn bars(k: &Condition) -> Vec<Bar> {
+    let sum = |names: &[Gauge]| -> Option<f64> {
+        names.iter().map(|name| Some(k.gauge(*name)?.value)).sum()
+    };
+    let kinds = [
+        (
+            "map",
+            sum(&[gauges::READ_S, gauges::MAP_S, gauges::PACK_S]),
+            Colour::Blue,
+        ),
+        ("serialize", sum(&[gauges::SERIALIZE_S]), Colour::Orange),
+        (
+            "deserialize",
+            sum(&[gauges::DESERIALIZE_S]),
+            Colour::Vermilion,
+        ),
+        ("reduce", sum(&[gauges::REDUCE_S]), Colour::Green),
+    ];
+    let known: f64 = kinds.iter().filter_map(|kind| kind.1).sum();
+    let rest = k.wall_s().map(|e| e.value - known);
+    let mut at = 0.0;
+    let all = kinds
+        .into_iter()
+        .map(|(label, length, colour)| (label, length, colour, false))
+        .chain([("wire and waiting", rest, Colour::Muted, true)]);
+    let all = all.filter_map(|(label, length, colour, waiting)| {
+        let length = length.filter(|length| *length > 0.0)?;
+        Some((label, length, colour, waiting))
+    });
+    all.map(|(label, length, colour, waiting)| {
+        let start = at;
+        at += length;
+        Bar {
+            start,
+            end: at,
+            label: label.into(),
+            colour,
+            waiting,
+        }
+    })
+    .collect()
+}
+
 /// Where the time goes, arm by arm.
 fn split(view: &View) -> Figure {
     let p = view.p;
-    let bars = |k: &Condition| {
-        let sum = |names: &[&str]| -> Option<f64> {
-            names.iter().map(|name| Some(k.gauge(name)?.value)).sum()
-        };
-        let kinds = [
-            ("map", sum(&["read_s", "map_s", "pack_s"]), Colour::Blue),
-            ("serialize", sum(&["serialize_s"]), Colour::Orange),
-            ("deserialize", sum(&["deserialize_s"]), Colour::Vermilion),
-            ("reduce", sum(&["reduce_s"]), Colour::Green),
-        ];
-        let known: f64 = kinds.iter().filter_map(|kind| kind.1).sum();
-        let rest = k.wall_s().map(|e| e.value - known);
-        let mut at = 0.0;
-        let all = kinds
-            .into_iter()
-            .map(|(label, length, colour)| (label, length, colour, false))
-            .chain([("wire and waiting", rest, Colour::Muted, true)]);
-        let all = all.filter_map(|(label, length, colour, waiting)| {
-            let length = length.filter(|length| *length > 0.0)?;
-            Some((label, length, colour, waiting))
-        });
-        all.map(|(label, length, colour, waiting)| {
-            let start = at;
-            at += length;
-            Bar {
-                start,
-                end: at,
-                label: label.into(),
-                colour,
-                waiting,
-            }
-        })
-        .collect::<Vec<_>>()
-    };
     let group = |arm: &Arm| Group {
         title: arm.name.clone(),
-        note: format!("{} sent", cell(arm.k.gauge("wire_bytes"), megabytes)),
+        note: format!("{} sent", cell(arm.k.gauge(gauges::WIRE_BYTES), megabytes)),
         lanes: vec![Lane {
             label: "a worker".into(),
             colour: Colour::Ink,
@@ -937,7 +963,7 @@ fn sizes(view: &View) -> Figure {
     let two = curve(&|s| Some(pair(s)?.wall_s()?.value));
     let started = curve(&|s| {
         let k = pair(s)?;
-        let started = k.estimate(|t| Some(t.wall_s + t.gauges.get("start_s")?));
+        let started = k.estimate(|t| Some(t.wall_s + t.gauge(gauges::START_S)?));
         Some(started?.value)
     });
     let (theory, widest) = sizes_by_theory(view);
@@ -993,58 +1019,49 @@ fn sizes(view: &View) -> Figure {
     }
 }
 
-/// Over the number of processes: time and bytes.
-fn numbers(view: &View) -> Figure {
-    let p = view.p;
-    let arms = |way: Way| -> Vec<Arm> {
-        let numbers = p.numbers().into_iter();
-        numbers.filter_map(|n| view.with(way, n)).collect()
-    };
+/// Over the number of processes: the speed-up over one thread, and what is sent, in MB.
+fn by_number(view: &View) -> (Vec<Layer>, Vec<Layer>) {
     let (mut gains, mut bytes) = (Vec::new(), Vec::new());
     for (way, colour) in [
         (Way::Combined, Colour::Green),
         (Way::Raw, Colour::Vermilion),
     ] {
-        let arms = arms(way);
+        let numbers = view.p.numbers().into_iter();
+        let arms: Vec<Arm> = numbers.filter_map(|n| view.with(way, n)).collect();
+        let lines = |expected: Vec<(f64, f64)>, measured: Vec<(f64, f64)>| {
+            [
+                Layer::Line(Line::theory("", Colour::Muted, expected)),
+                Layer::Line(Line::measured(&way.to_string(), colour, measured)),
+            ]
+        };
         let expected = arms
             .iter()
             .filter_map(|a| Some((a.n as f64, view.predicted_gain(a.theory)?)));
         let measured = arms
             .iter()
             .filter_map(|a| Some((a.n as f64, view.gain(Some(a.k))?.value)));
-        gains.push(Layer::Line(Line::theory(
-            "",
-            Colour::Muted,
-            expected.collect(),
-        )));
-        gains.push(Layer::Line(Line::measured(
-            &way.to_string(),
-            colour,
-            measured.collect(),
-        )));
+        gains.extend(lines(expected.collect(), measured.collect()));
         let sent = arms.iter().filter(|a| a.n > 1);
         let measured = sent
             .clone()
-            .filter_map(|a| Some((a.n as f64, a.k.gauge("wire_bytes")?.value / 1e6)));
+            .filter_map(|a| Some((a.n as f64, a.k.gauge(gauges::WIRE_BYTES)?.value / 1e6)));
         let expected = sent.filter_map(|a| {
             let t = view.theory.as_ref()?;
             Some((a.n as f64, t.costs.sent(way, t.bytes, a.n) / 1e6))
         });
-        bytes.push(Layer::Line(Line::theory(
-            "",
-            Colour::Muted,
-            expected.collect(),
-        )));
-        bytes.push(Layer::Line(Line::measured(
-            &way.to_string(),
-            colour,
-            measured.collect(),
-        )));
+        bytes.extend(lines(expected.collect(), measured.collect()));
     }
     gains.push(Layer::Rule {
         y: 1.0,
         label: "one thread".into(),
     });
+    (gains, bytes)
+}
+
+/// The same as a figure.
+fn numbers(view: &View) -> Figure {
+    let p = view.p;
+    let (gains, bytes) = by_number(view);
     let ticks: Vec<f64> = p.numbers().into_iter().map(|n| n as f64).collect();
     let panel = |title: &str, note: &str, y, layers| Panel {
         title: title.into(),

@@ -6,8 +6,10 @@ use lab_kit::{
 };
 
 use super::{
-    PAIR, Params,
+    Params,
     corpus::WORDS_A_LINE,
+    gauges,
+    plan::PAIR,
     wire::{LATE, PART},
 };
 
@@ -44,7 +46,7 @@ fn within(what: &str, parts: f64, whole: f64) -> Result<(), String> {
 }
 
 fn counted(t: &Trial) -> Result<(), String> {
-    let (words, distinct) = (gauge(t, "words")?, gauge(t, "distinct")?);
+    let (words, distinct) = (gauge(t, gauges::WORDS)?, gauge(t, gauges::DISTINCT)?);
     ensure((1.0..=words).contains(&distinct), || {
         format!("{distinct} different words of {words}")
     })
@@ -53,7 +55,7 @@ fn counted(t: &Trial) -> Result<(), String> {
 /// The text has as many words as were asked for.
 fn law(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
     counted(t)?;
-    let (words, due) = (gauge(t, "words")?, p.law().words(bytes));
+    let (words, due) = (gauge(t, gauges::WORDS)?, p.law().words(bytes));
     let room = CHANCE.0 * due + CHANCE.1 * due.sqrt() + 2.0 * WORDS_A_LINE as f64;
     ensure((words - due).abs() <= room, || {
         format!("{words} words, where {due:.0} should be")
@@ -62,16 +64,16 @@ fn law(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
 
 fn loopback(p: &Params, t: &Trial) -> Result<(), String> {
     // An older record does not know how long a message takes.
-    let message = t.gauge("message_s_per_byte").unwrap_or(0.0) / PAIR as f64;
-    let sent = (4.0 * gauge(t, "s_per_byte")? + message) * p.bytes.f();
+    let message = t.gauge(gauges::MESSAGE_S_PER_BYTE).unwrap_or(0.0) / PAIR as f64;
+    let sent = (4.0 * gauge(t, gauges::S_PER_BYTE)? + message) * p.bytes.f();
     within("what was sent", sent, t.wall_s)
 }
 
 fn on_paper(p: &Params, series: &str, t: &Trial) -> Result<(), String> {
-    let of = |name: &str| gauge(t, name);
-    let took = of("serialize_s")? + of("discard_s")? + of("deserialize_s")?;
+    let of = |name: Gauge| gauge(t, name);
+    let took = of(gauges::SERIALIZE_S)? + of(gauges::DISCARD_S)? + of(gauges::DESERIALIZE_S)?;
     within("writing and reading", took, t.wall_s)?;
-    let (bytes, pairs) = (of("bytes")?, of("pairs")?);
+    let (bytes, pairs) = (of(gauges::BYTES)?, of(gauges::PAIRS)?);
     let text = if series == "paper/text" {
         p.bytes.f()
     } else {
@@ -92,25 +94,26 @@ fn pairs_and_text(bytes: f64, pairs: f64, text: f64, processes: f64) -> Result<(
 
 /// What the workers did fits into the job, and the job into its clock.
 fn worked(t: &Trial) -> Result<(), String> {
-    let of = |name: &str| gauge(t, name);
-    let parts = of("read_s")? + of("map_s")? + of("pack_s")?;
-    let parts = parts + of("serialize_s")? + of("deserialize_s")? + of("reduce_s")?;
-    within("a worker's parts", parts, of("worker_s")?)?;
-    within("a worker", of("worker_s")?, t.wall_s)?;
-    within("connecting", of("connect_s")?, of("start_s")?)
+    let of = |name: Gauge| gauge(t, name);
+    let parts = of(gauges::READ_S)? + of(gauges::MAP_S)? + of(gauges::PACK_S)?;
+    let parts =
+        parts + of(gauges::SERIALIZE_S)? + of(gauges::DESERIALIZE_S)? + of(gauges::REDUCE_S)?;
+    within("a worker's parts", parts, of(gauges::WORKER_S)?)?;
+    within("a worker", of(gauges::WORKER_S)?, t.wall_s)?;
+    within("connecting", of(gauges::CONNECT_S)?, of(gauges::START_S)?)
 }
 
 /// As many pairs as there are words for, and as many bytes as pairs that went to another process.
 fn shuffled(p: &Params, series: &str, x: f64, t: &Trial) -> Result<(), String> {
-    let of = |name: &str| gauge(t, name);
+    let of = |name: Gauge| gauge(t, name);
     let pair = PAIR as f64;
     let (processes, workers) = match series {
         "threads" => (1.0, x),
         "raw" | "combined" => (x, x),
         _ => (pair, pair),
     };
-    let (pairs, away) = (of("pairs")?, of("pairs_away")?);
-    let (words, distinct) = (of("words")?, of("distinct")?);
+    let (pairs, away) = (of(gauges::PAIRS)?, of(gauges::PAIRS_AWAY)?);
+    let (words, distinct) = (of(gauges::WORDS)?, of(gauges::DISTINCT)?);
     let due = match series {
         "raw" => words..=words,
         _ => distinct..=distinct * workers,
@@ -118,7 +121,7 @@ fn shuffled(p: &Params, series: &str, x: f64, t: &Trial) -> Result<(), String> {
     ensure(due.contains(&pairs) && away <= pairs, || {
         format!("{pairs} pairs of {words} words, {distinct} of them different")
     })?;
-    let sent = of("wire_bytes")?;
+    let sent = of(gauges::WIRE_BYTES)?;
     if processes == 1.0 {
         return ensure(sent == 0.0, || format!("one process sent {sent} bytes"));
     }
@@ -135,9 +138,11 @@ fn shuffled(p: &Params, series: &str, x: f64, t: &Trial) -> Result<(), String> {
 
 /// The output is one thing, and it was seen to.
 fn killed(t: &Trial) -> Result<(), String> {
-    let (absent, broken) = (gauge(t, "absent")?, gauge(t, "broken_outputs")?);
-    gauge(t, "others_failed")?;
-    ensure(gauge(t, "stopped_s")? > 0.0, || "nothing was killed".into())?;
+    let (absent, broken) = (gauge(t, gauges::ABSENT)?, gauge(t, gauges::BROKEN_OUTPUTS)?);
+    gauge(t, gauges::OTHERS_FAILED)?;
+    ensure(gauge(t, gauges::STOPPED_S)? > 0.0, || {
+        "nothing was killed".into()
+    })?;
     ensure(
         [absent, broken, absent + broken]
             .iter()

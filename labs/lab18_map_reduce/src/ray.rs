@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use lab_kit::{prelude::*, python, session::Plan};
 
-use super::{Bench, Params, count::Digest};
+use super::{Params, bench::Bench, count::Digest, gauges, plan::PAIR};
 
 const SCRIPT: &str = include_str!("../python/lab18.py");
 
@@ -165,7 +165,7 @@ pub(super) fn add<'a>(
             std::fs::write(&script, SCRIPT)?;
             let child = Command::new(&python.executable)
                 .arg(&script)
-                .args(["--arm", arm, "--workers", &super::PAIR.to_string()])
+                .args(["--arm", arm, "--workers", &PAIR.to_string()])
                 .args(["--bytes", &p.bytes.b().to_string()])
                 .args(["--rounds", &p.rounds.to_string(), "--parent", "--file"])
                 .arg(&bench.file)
@@ -181,7 +181,7 @@ pub(super) fn add<'a>(
             let printed = Printed::read(&out)
                 .with_context(|| format!("lab18.py --arm {arm} wrote {out:?} and {err:?}"))?;
             r.wall(Duration::from_secs_f64(printed.wall_s));
-            r.gauge("start_s", printed.start_s);
+            r.gauge(gauges::START_S, printed.start_s);
             bench.check(r, p.bytes, printed.digest()?)
         });
     }
@@ -205,7 +205,7 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
         let condition = match beside {
             Beside::OneThread => summary.series("one thread").pop(),
             Beside::Text => summary.only("text"),
-            Beside::Path => summary.at("combined", super::PAIR as f64),
+            Beside::Path => summary.at("combined", PAIR as f64),
         };
         condition.and_then(|k| k.wall_s())
     };
@@ -227,7 +227,7 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
             cell(wall, seconds),
             times(one, rust(beside)),
             times(one_in_python, wall),
-            cell(k.gauge("start_s"), seconds),
+            cell(k.gauge(gauges::START_S), seconds),
         ]);
     }
     table.note = "The same text, and the same clock: processes and Ray run already, from the call until the merged counts are there.".into();

@@ -7,7 +7,11 @@ use lab_kit::{heap::Heap, prelude::*};
 use mock_server::Upstream;
 use tokio::runtime::Builder;
 
-use super::{Params, client, crawler, kill, pool, watch};
+use super::{
+    Params,
+    crawls::{client, crawler, pool},
+    kill, watch,
+};
 use lab_crawl::{
     TaskQueue,
     embedded::{Books, Embedded, Options},

@@ -7,7 +7,11 @@ use lab_kit::{
 };
 use mock_server::Site;
 
-use super::{HELD_OUT, MORE, Params, watch::MIDDLE};
+use super::{
+    Params, gauges,
+    learnt::{HELD_OUT, MORE},
+    watch::MIDDLE,
+};
 use lab_crawl::worker::Settings;
 
 /// Requests for each connection after which all of their buffers have stopped growing. Lab06 found 33
@@ -127,19 +131,19 @@ pub(super) fn held(p: &Params) -> usize {
     2 * s.take + s.fetches + s.queue + p.workers + s.stores
 }
 
-fn gauge(k: &Condition, name: &'static str) -> Option<f64> {
+fn gauge(k: &Condition, name: Gauge) -> Option<f64> {
     k.gauge(name).map(|e| e.value)
 }
 
 fn rate(k: &Condition) -> Option<f64> {
-    Some(gauge(k, "pages")? / k.wall_s()?.value)
+    Some(gauge(k, gauges::PAGES)? / k.wall_s()?.value)
 }
 
 /// Pages a second that the host allows, given what the pages of this crawl's shop take.
 fn allowed(p: &Params, k: &Condition) -> Option<f64> {
-    let of_pages =
-        gauge(k, "census_pages")? / (gauge(k, "census_pages")? + gauge(k, "census_broken")?);
-    Some(of_pages * p.limit as f64 / (p.fetch.s() * gauge(k, "census_factor")?))
+    let of_pages = gauge(k, gauges::CENSUS_PAGES)?
+        / (gauge(k, gauges::CENSUS_PAGES)? + gauge(k, gauges::CENSUS_BROKEN)?);
+    Some(of_pages * p.limit as f64 / (p.fetch.s() * gauge(k, gauges::CENSUS_FACTOR)?))
 }
 
 /// Pages a second that the host allows by the flags alone: of a product, of its part of a listing, of a link
@@ -152,10 +156,10 @@ fn allowed_by_flags(p: &Params) -> f64 {
 
 /// Pages a second in the middle of a crawl; of an older record, as its chart has them.
 fn middle_rate(trial: &Trial) -> Option<f64> {
-    if let Some(rate) = trial.gauges.get("middle_per_s") {
-        return Some(*rate);
+    if let Some(rate) = trial.gauge(gauges::MIDDLE_PER_S) {
+        return Some(rate);
     }
-    let (stored, all) = (trial.traces.get("stored")?, trial.gauges.get("pages")?);
+    let (stored, all) = (trial.traces.get("stored")?, trial.gauge(gauges::PAGES)?);
     let [from, to] = MIDDLE.map(|share| stored.iter().find(|(_, n)| *n >= share * all));
     let ((from, first), (to, last)) = (from?, to?);
     (to > from).then(|| (last - first) / (to - from))
@@ -205,13 +209,13 @@ impl<'a> View<'a> {
     /// Pages an hour of the largest crawl, from its beginning to its end.
     fn per_hour(&self) -> Option<Estimate> {
         self.last()?
-            .estimate(|t| Some(t.gauges.get("pages")? / t.wall_s * 3600.0))
+            .estimate(|t| Some(t.gauge(gauges::PAGES)? / t.wall_s * 3600.0))
     }
 
     /// As measured: of a request before the run, of reading a page in the largest crawl.
     fn overhead(&self) -> (Overhead, Origin) {
         let request = self.summary.calibrated(|h| h.request_overhead_ms / 1e3);
-        let reading = self.last().and_then(|k| k.gauge("computing_s"));
+        let reading = self.last().and_then(|k| k.gauge(gauges::COMPUTING_S));
         let reading = reading.map_or(f64::NAN.into(), Given::from);
         let overhead = Overhead {
             request: request.value,
@@ -260,18 +264,21 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 
 fn headline(view: &View) -> String {
     let (first, last) = (view.crawls.first(), view.last());
-    let killed = |name: &str| cell(view.killed.and_then(|k| k.gauge(name)), number);
+    let killed = |name: Gauge| cell(view.killed.and_then(|k| k.gauge(name)), number);
     format!(
         "{} million pages an hour: {} of what the host allows while pages wait. {} times the products take {} times the memory. Killed {} times, the crawl has {} of {} pages, each once.",
         cell(view.per_hour(), |e| number(e / 1e6)),
-        cell(last.and_then(|k| k.gauge("host_busy_wanted")), percent),
+        cell(
+            last.and_then(|k| k.gauge(gauges::HOST_BUSY_WANTED)),
+            percent
+        ),
         first
             .zip(last)
             .map_or("–".into(), |(a, b)| number(b.x() / a.x())),
         cell(view.growth(), |ratio| format!("{ratio:.2}")),
-        killed("kills"),
-        killed("pages"),
-        killed("census_pages"),
+        killed(gauges::KILLS),
+        killed(gauges::PAGES),
+        killed(gauges::CENSUS_PAGES),
     )
 }
 
@@ -279,8 +286,12 @@ fn answers(view: &View) -> Vec<Answer> {
     let most = view.last().and_then(|k| allowed(view.p, k));
     let wrong = view.killed.and_then(|k| {
         k.estimate(|t| {
-            let of = |name: &str| t.gauges.get(name).copied();
-            Some((of("census_pages")? - of("pages")?).abs() + of("lost")? + of("strays")?)
+            let of = |name: Gauge| t.gauge(name);
+            Some(
+                (of(gauges::CENSUS_PAGES)? - of(gauges::PAGES)?).abs()
+                    + of(gauges::LOST)?
+                    + of(gauges::STRAYS)?,
+            )
         })
     });
     vec![
@@ -305,16 +316,16 @@ fn counts(view: &View) -> Vec<Claim> {
     let killed = view.killed.iter().map(|k| ("killed".to_string(), k));
     let crawls = view.crawls.iter().map(|k| (products(k), k));
     let all: Vec<_> = crawls.chain(killed).collect();
-    let cases = |figures: &[(&str, &'static str, Option<&'static str>)]| -> Vec<Case> {
+    let cases = |figures: &[(&str, Gauge, Option<Gauge>)]| -> Vec<Case> {
         let of = |(name, k): &(String, &Condition)| -> Vec<Case> {
-            let figure = |(what, counted, there_are): &(&str, &'static str, Option<&str>)| {
+            let figure = |(what, counted, there_are): &(&str, Gauge, Option<Gauge>)| {
                 let off = k.every(|t| {
                     on_its_way(k, t)?;
                     let there_are = match there_are {
-                        Some(list) => *t.gauges.get(*list)?,
+                        Some(list) => t.gauge(*list)?,
                         None => 0.0,
                     };
-                    Some(t.gauges.get(*counted)? - there_are)
+                    Some(t.gauge(*counted)? - there_are)
                 });
                 Case::exact(format!("{name}: {what}"), 0.0, off)
             };
@@ -323,14 +334,18 @@ fn counts(view: &View) -> Vec<Claim> {
         all.iter().flat_map(of).collect()
     };
     let found = cases(&[
-        ("pages", "pages", Some("census_pages")),
-        ("products", "products", Some("census_products")),
-        ("cents of all prices", "cents", Some("census_cents")),
-        ("dead letters", "dead", Some("census_broken")),
+        ("pages", gauges::PAGES, Some(gauges::CENSUS_PAGES)),
+        ("products", gauges::PRODUCTS, Some(gauges::CENSUS_PRODUCTS)),
+        (
+            "cents of all prices",
+            gauges::CENTS,
+            Some(gauges::CENSUS_CENTS),
+        ),
+        ("dead letters", gauges::DEAD, Some(gauges::CENSUS_BROKEN)),
     ]);
     let wrong = cases(&[
-        ("finished without a page", "lost", None),
-        ("stored under a second address", "strays", None),
+        ("finished without a page", gauges::LOST, None),
+        ("stored under a second address", gauges::STRAYS, None),
     ]);
     let again = view.killed.map(|k| {
         let again = k.every(|t| on_its_way(&k, t).and_then(|()| fetched_again(view.p, t)));
@@ -358,7 +373,7 @@ fn counts(view: &View) -> Vec<Claim> {
 
 /// Whether a crawl that is to be killed was so before it had all pages: else it says nothing of kills.
 fn on_its_way(k: &Condition, trial: &Trial) -> Option<()> {
-    let pages = trial.gauge("census_pages")?;
+    let pages = trial.gauge(gauges::CENSUS_PAGES)?;
     let kills = trial.traces.get("killed").map_or(&[][..], |kills| kills);
     let early = kills.iter().any(|(_, done)| *done < pages);
     (k.series() != "killed" || early).then_some(())
@@ -366,18 +381,19 @@ fn on_its_way(k: &Condition, trial: &Trial) -> Option<()> {
 
 /// Requests that a crawl which was killed made more than once.
 fn fetched_again(p: &Params, trial: &Trial) -> Option<f64> {
-    let of = |name: &str| trial.gauges.get(name).copied();
-    let once = of("census_pages")? + of("census_broken")? + of("upstream_faulted")?;
+    let of = |name: Gauge| trial.gauge(name);
+    let once =
+        of(gauges::CENSUS_PAGES)? + of(gauges::CENSUS_BROKEN)? + of(gauges::UPSTREAM_FAULTED)?;
     // Each process asks for the rules and learns anew.
-    let learnt = (of("kills")? + 1.0) * (p.samples + 1) as f64;
-    Some(of("upstream_arrived")? - once - learnt)
+    let learnt = (of(gauges::KILLS)? + 1.0) * (p.samples + 1) as f64;
+    Some(of(gauge::UPSTREAM_ARRIVED)? - once - learnt)
 }
 
 fn speed(view: &View) -> Vec<Claim> {
     let p = view.p;
     let crawls = || view.crawls.iter();
     let polite = crawls().map(|k| {
-        let most = k.every(|t| t.gauges.get("host_most").copied());
+        let most = k.every(|t| t.gauge(gauges::HOST_MOST));
         Case::exact(products(k), p.limit as f64, most)
     });
     let rates = crawls().map(|k| {
@@ -394,7 +410,8 @@ fn speed(view: &View) -> Vec<Claim> {
     let request = view.overhead().0.request;
     let by_host = view.limits.iter().map(|k| {
         let host = view.summary.calibrated(|_| k.x() / (p.fetch.s() + request));
-        let measured = k.estimate(|t| Some(t.gauge("pages")? / (t.gauge("host_busy")? * t.wall_s)));
+        let measured = k
+            .estimate(|t| Some(t.gauge(gauges::PAGES)? / (t.gauge(gauges::HOST_BUSY)? * t.wall_s)));
         Case::share(
             format!("limit {}: the host alone", number(k.x())),
             host,
@@ -406,7 +423,7 @@ fn speed(view: &View) -> Vec<Claim> {
         let (pipeline, of) = view.limited(k.x());
         let predicted = Given::new(p.listed as f64 / pipeline.makespan(p.listed), of);
         let name = format!("limit {}", number(k.x()));
-        let measured = k.estimate(|t| Some(t.gauges.get("pages")? / t.wall_s));
+        let measured = k.estimate(|t| Some(t.gauge(gauges::PAGES)? / t.wall_s));
         Case::share(name, predicted, measured, CLOSE)
     });
     let fewer = Disturbed::Fewer(Resource::Processors);
@@ -443,22 +460,25 @@ fn speed(view: &View) -> Vec<Claim> {
 
 /// What was seen in flight, over arrivals at the host a second times what each took by the client's clock.
 fn flow(p: &Params, trial: &Trial) -> Option<f64> {
-    let of = |name: &str| trial.gauges.get(name).copied();
+    let of = |name: Gauge| trial.gauge(name);
     // Before the clock it asked for the rules and for what it learns from.
-    let arrived = of("upstream_arrived")? - (p.samples + 1) as f64;
-    Some(of("in_flight_mean")? / little::number_in_system(arrived / trial.wall_s, of("attempt_s")?))
+    let arrived = of(gauge::UPSTREAM_ARRIVED)? - (p.samples + 1) as f64;
+    Some(
+        of(gauge::IN_FLIGHT_MEAN)?
+            / little::number_in_system(arrived / trial.wall_s, of(gauges::ATTEMPT_S)?),
+    )
 }
 
 fn peak(k: &Condition) -> Option<Estimate> {
-    k.gauge("heap_peak_bytes")
+    k.gauge(gauges::HEAP_PEAK_BYTES)
 }
 
 /// Heap that pages on their way take: towards the end of the time in which pages wait, without what is
 /// left when the crawl is over, which are connections, model and tables.
 fn in_hand(trial: &Trial) -> Option<f64> {
-    let of = |name: &str| trial.gauges.get(name).copied();
+    let of = |name: Gauge| trial.gauge(name);
     // Of a crawl that is over at once nothing was seen.
-    Some(of("heap_wanted_bytes")? - of("heap_left_bytes")?).filter(|bytes| *bytes > 0.0)
+    Some(of(gauges::HEAP_WANTED_BYTES)? - of(gauges::HEAP_LEFT_BYTES)?).filter(|bytes| *bytes > 0.0)
 }
 
 fn memory(view: &View) -> Vec<Claim> {
@@ -481,11 +501,11 @@ fn memory(view: &View) -> Vec<Claim> {
         larger.iter().map(case).collect()
     };
     let backlogs = view.unbounded.iter().map(|k| {
-        let most = k.every(|t| t.gauges.get("backlog_max").copied());
+        let most = k.every(|t| t.gauge(gauges::BACKLOG_MAX));
         Case::share(pages(k), backlog(p, k.x() as usize), most, 0.1)
     });
     let bounded = view.bounded.iter().map(|k| {
-        let most = k.every(|t| t.gauges.get("backlog_max").copied());
+        let most = k.every(|t| t.gauge(gauges::BACKLOG_MAX));
         Case::exact(pages(k), (p.places + 1 + p.limit) as f64, most)
     });
     let slower = p.compute.s() > 1.5 * p.fetch.s() / p.limit as f64;
@@ -501,7 +521,7 @@ fn memory(view: &View) -> Vec<Claim> {
             "MB",
         )
         .within("10 %: the longer a crawl, the rarer the moments it has seen")
-        .near(alike(GROWN, &|t| t.gauges.get("heap_peak_bytes").copied())),
+        .near(alike(GROWN, &|t| t.gauge(gauges::HEAP_PEAK_BYTES))),
         Law::new(
             "without a bound the pages that wait are those the fetches are ahead by: a share of all",
             "pages",
@@ -524,7 +544,7 @@ fn pages(k: &Condition) -> String {
 
 /// Products known by what was learnt from so many labelled pages; each trial has a shop of its own.
 fn known(k: &Condition) -> Option<Estimate> {
-    k.estimate(|t| Some(t.gauges.get("right")? / t.gauges.get("classified")?))
+    k.estimate(|t| Some(t.gauge(gauges::RIGHT)? / t.gauge(gauges::CLASSIFIED)?))
 }
 
 fn accuracy(view: &View) -> [Claim; 2] {
@@ -532,7 +552,7 @@ fn accuracy(view: &View) -> [Claim; 2] {
     // The crawls' shops are such shops as well, where there are enough products.
     let large = view.crawls.iter().filter(|k| k.x() >= HELD_OUT as f64);
     let crawled = large.map(|k| {
-        let right = k.every(|t| Some(t.gauge("right")? / t.gauge("classified")?));
+        let right = k.every(|t| Some(t.gauge(gauges::RIGHT)? / t.gauge(gauges::CLASSIFIED)?));
         Case::exact(products(k), 0.95, right)
     });
     let case = |samples: usize, least: f64, tolerance: f64| {
@@ -611,7 +631,7 @@ fn ways(view: &View) -> [Claim; 3] {
 fn longest_gap(trial: &Trial) -> Option<f64> {
     let last = trial.traces.get("beats")?.last()?.0;
     let open = trial.started_s() + trial.wall_s - last;
-    Some(trial.gauge("longest_gap_s")?.max(open))
+    Some(trial.gauge(gauges::LONGEST_GAP_S)?.max(open))
 }
 
 fn panel(title: &str, note: &str, height: f64, unit: Unit, layers: Vec<Layer>) -> Panel {
@@ -639,15 +659,15 @@ fn over_time(trial: &Trial, name: &str, scale: f64) -> Vec<(f64, f64)> {
 
 fn progress(p: &Params, k: &Condition) -> Option<Figure> {
     let trial = k.typical(|t| t.wall_s)?;
-    let of = |name: &str| trial.gauges.get(name).copied();
-    let (pages, allowed) = (of("census_pages")?, allowed(p, k)?);
+    let of = |name: Gauge| trial.gauge(name);
+    let (pages, allowed) = (of(gauges::CENSUS_PAGES)?, allowed(p, k)?);
     let ideal = vec![(0.0, 0.0), (pages / allowed, pages)];
     Some(Figure {
         id: "crawl".into(),
         title: format!(
             "{} of the host's limit in use while pages wait: {} pages a second in all",
-            of("host_busy_wanted").map_or("–".into(), percent),
-            number(of("pages")? / trial.wall_s)
+            of(gauges::HOST_BUSY_WANTED).map_or("–".into(), percent),
+            number(of(gauges::PAGES)? / trial.wall_s)
         ),
         subtitle: format!(
             "A shop of {} products, {} requests at a time, {} for an answer. Dashed: what the host allows",
@@ -713,9 +733,9 @@ fn sweep(view: &View) -> Option<Figure> {
                     Layer::Line(Line::theory("", Colour::Ink, points(&theory))),
                 ]),
                 panel("Busy", "share of the time", 1.0, Unit::Share, vec![
-                    Layer::Line(Line::measured("host", Colour::Green, points(&|k| gauge(k, "host_busy")))),
+                    Layer::Line(Line::measured("host", Colour::Green, points(&|k| gauge(k, gauges::HOST_BUSY)))),
                     Layer::Line(Line::theory("", Colour::Green, points(&|k| share(k, 0)))),
-                    Layer::Line(Line::measured("thread", Colour::Vermilion, points(&|k| gauge(k, "threads_busy")))),
+                    Layer::Line(Line::measured("thread", Colour::Vermilion, points(&|k| gauge(k, gauges::THREADS_BUSY)))),
                     Layer::Line(Line::theory("", Colour::Vermilion, points(&|k| share(k, 1)))),
                 ]),
             ],
@@ -794,7 +814,7 @@ fn heaps(view: &View) -> Option<Figure> {
 
 fn beats(p: &Params, blocks: &Condition, awaits: &Condition) -> Figure {
     let lane = |k: &Condition, title: &str, note: &str| {
-        let gap = |t: &Trial| t.gauges.get("longest_gap_s").copied().unwrap_or(f64::NAN);
+        let gap = |t: &Trial| t.gauge(gauges::LONGEST_GAP_S).unwrap_or(f64::NAN);
         let trial = k.typical(gap)?;
         Some(BeatLane {
             title: title.into(),
@@ -863,15 +883,15 @@ fn resumed(k: &Condition) -> Option<Figure> {
         },
         colour: Colour::Vermilion,
     });
-    let of = |name: &str| trial.gauges.get(name).copied().unwrap_or(f64::NAN);
+    let of = |name: Gauge| trial.gauge(name).unwrap_or(f64::NAN);
     Some(Figure {
         id: "killed".into(),
         title: format!(
             "Killed {} times: {} of {} pages stored, {} lost",
             kills.len(),
-            number(of("pages")),
-            number(of("census_pages")),
-            number(of("lost"))
+            number(of(gauges::PAGES)),
+            number(of(gauges::CENSUS_PAGES)),
+            number(of(gauges::LOST))
         ),
         subtitle: "A process of its own, ended by SIGKILL on its way and started again. It learns the categories anew each time. Level at the end: pages that were asked to come back later".into(),
         desc: "Pages done over time: the line rises, stands still after each kill while the process starts again, and goes on from where it was.".into(),
@@ -904,30 +924,34 @@ fn table(view: &View) -> Table {
     );
     let of = |k: &Condition, name| cell(k.gauge(name), number);
     for k in &view.crawls {
-        let theory = gauge(k, "census_pages")
+        let theory = gauge(k, gauges::CENSUS_PAGES)
             .zip(allowed(p, k))
             .map(|(pages, rate)| pages / rate);
         table.row([
             number(k.x()),
-            of(k, "pages"),
-            of(k, "census_pages"),
-            of(k, "lost"),
+            of(k, gauges::PAGES),
+            of(k, gauges::CENSUS_PAGES),
+            of(k, gauges::LOST),
             cell(k.wall_s(), seconds),
             theory.map_or("–".into(), seconds),
             rate(k).map_or("–".into(), number),
             rate(k).map_or("–".into(), |rate| number(rate * 3600.0 / 1e6)),
-            cell(k.gauge("host_busy"), percent),
-            cell(k.gauge("host_busy_wanted"), percent),
+            cell(k.gauge(gauges::HOST_BUSY), percent),
+            cell(k.gauge(gauges::HOST_BUSY_WANTED), percent),
             cell(peak(k), |bytes| format!("{} MB", number(bytes / 1e6))),
-            of(k, "under_way_max"),
+            of(k, gauges::UNDER_WAY_MAX),
         ]);
     }
     if let Some(k) = &view.killed {
         table.row([
-            format!("{}, killed {} times", p.killed_products, of(k, "kills")),
-            of(k, "pages"),
-            of(k, "census_pages"),
-            of(k, "lost"),
+            format!(
+                "{}, killed {} times",
+                p.killed_products,
+                of(k, gauges::KILLS)
+            ),
+            of(k, gauges::PAGES),
+            of(k, gauges::CENSUS_PAGES),
+            of(k, gauges::LOST),
             cell(k.wall_s(), seconds),
             "–".into(),
             "–".into(),
@@ -948,27 +972,29 @@ fn stages(p: &Params, k: &Condition) -> Table {
         "The stages of the largest crawl",
         &["stage", "width", "time of a page", "could do", "busy"],
     );
-    let per_page = gauge(k, "pages")
-        .zip(gauge(k, "attempts"))
+    let per_page = gauge(k, gauges::PAGES)
+        .zip(gauge(k, gauges::ATTEMPTS))
         .map(|(pages, attempts)| attempts / pages);
     for (name, width, time, busy) in [
         (
             "the host",
             p.limit,
-            gauge(k, "attempt_s").zip(per_page).map(|(s, n)| s * n),
-            "host_busy",
+            gauge(k, gauges::ATTEMPT_S)
+                .zip(per_page)
+                .map(|(s, n)| s * n),
+            gauges::HOST_BUSY,
         ),
         (
             "threads: read, classify",
             p.workers,
-            gauge(k, "computing_s"),
-            "threads_busy",
+            gauge(k, gauges::COMPUTING_S),
+            gauges::THREADS_BUSY,
         ),
         (
             "SQLite: frontier, pages",
             1,
-            gauge(k, "writing_s"),
-            "writer_busy",
+            gauge(k, gauges::WRITING_S),
+            gauges::WRITER_BUSY,
         ),
     ] {
         table.row([
@@ -981,14 +1007,14 @@ fn stages(p: &Params, k: &Condition) -> Table {
             cell(k.gauge(busy), percent),
         ]);
     }
-    let held = gauge(k, "under_way_mean");
-    let bytes = gauge(k, "heap_mean_bytes")
+    let held = gauge(k, gauges::UNDER_WAY_MEAN);
+    let bytes = gauge(k, gauges::HEAP_MEAN_BYTES)
         .zip(held)
         .map(|(bytes, held)| bytes / held);
     table.note = format!(
         "In hand {} pages on average, {} at most; {} KB of heap for each, connections and model included. Pages of {}.",
         held.map_or("–".into(), number),
-        cell(k.gauge("under_way_max"), number),
+        cell(k.gauge(gauges::UNDER_WAY_MAX), number),
         bytes.map_or("–".into(), |bytes| number(bytes / 1e3)),
         p.page
     );
@@ -1011,7 +1037,7 @@ fn rows(view: &View) -> Table {
             name.into(),
             cell(k.wall_s(), seconds),
             rate(&k).map_or("–".into(), number),
-            cell(k.gauge("longest_gap_s"), seconds),
+            cell(k.gauge(gauges::LONGEST_GAP_S), seconds),
         ]);
     }
     table.note = format!("The reader of the queue is stuck for {}.", view.p.stall);
@@ -1104,7 +1130,7 @@ mod tests {
     #[test]
     fn the_rate_of_a_crawl_is_that_of_its_middle() {
         let mut trial = Trial::default();
-        trial.gauges.insert("pages".into(), 100.0);
+        trial.gauges.insert(gauges::PAGES.to_string(), 100.0);
         // Slow at first and at the end.
         let at = |n: f64| n / 50.0 + n.min(20.0) + (n - 80.0).max(0.0);
         let stored = (0..=100).map(|n| (at(f64::from(n)), f64::from(n)));

@@ -10,7 +10,7 @@ use std::{
 use anyhow::bail;
 use lab_kit::{cli, prelude::*};
 
-use super::{Params, WebScraper};
+use super::{Params, WebScraper, gauges};
 use lab_crawl::embedded::Books;
 
 /// Runs a crawl on a state until it is over, killing it `p.kills` times on the way: each time after
@@ -72,7 +72,7 @@ pub(super) fn until_done(
         r.trace("done", Instant::now(), done as f64);
     }
     r.wall(start.elapsed());
-    r.gauge("kills", f64::from(kills));
+    r.gauge(gauges::KILLS, f64::from(kills));
     Ok(())
 }
 

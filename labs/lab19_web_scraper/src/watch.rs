@@ -10,7 +10,7 @@ use lab_kit::{heap::Heap, prelude::*, session::Service};
 use mock_server::Site;
 use tokio::time::sleep;
 
-use super::{Params, findings};
+use super::{Params, findings, gauges};
 use lab_crawl::{
     embedded::{Books, Embedded},
     worker::{Crawler, Meter},
@@ -146,44 +146,50 @@ impl Watch {
             (count(&stats) - count(before)) as f64
         };
         if let [Some((from, first)), Some((to, last))] = seen.middle {
-            r.gauge("middle_per_s", (last - first) / (to - from).as_secs_f64());
+            r.gauge(
+                gauges::MIDDLE_PER_S,
+                (last - first) / (to - from).as_secs_f64(),
+            );
         }
         if let Some(most) = seen.host_most {
-            r.gauge("host_most", most as f64);
+            r.gauge(gauges::HOST_MOST, most as f64);
         }
         for (name, value) in [
             (
-                "started_s",
+                gauge::STARTED_S,
                 (Instant::now() - r.origin()).as_secs_f64() - wall,
             ),
-            ("attempts", attempts),
-            ("attempt_s", attempt_s / attempts),
-            ("busy_answers", again(429)),
-            ("host_busy", attempt_s / (self.limit * wall)),
-            ("host_busy_wanted", seen.used / seen.wanted),
-            ("wanted_share", seen.wanted / seen.looks),
-            ("in_flight_mean", seen.in_flight / seen.looks),
-            ("under_way_mean", seen.under_way / seen.looks),
-            ("under_way_max", seen.under_way_max),
-            ("heap_mean_bytes", seen.heap / seen.looks),
-            ("looks_wanted", seen.wanted),
+            (gauges::ATTEMPTS, attempts),
+            (gauges::ATTEMPT_S, attempt_s / attempts),
+            (gauges::BUSY_ANSWERS, again(429)),
+            (gauges::HOST_BUSY, attempt_s / (self.limit * wall)),
+            (gauges::HOST_BUSY_WANTED, seen.used / seen.wanted),
+            (gauges::WANTED_SHARE, seen.wanted / seen.looks),
+            (gauge::IN_FLIGHT_MEAN, seen.in_flight / seen.looks),
+            (gauges::UNDER_WAY_MEAN, seen.under_way / seen.looks),
+            (gauges::UNDER_WAY_MAX, seen.under_way_max),
+            (gauges::HEAP_MEAN_BYTES, seen.heap / seen.looks),
+            (gauges::LOOKS_WANTED, seen.wanted),
             (
-                "heap_wanted_bytes",
+                gauges::HEAP_WANTED_BYTES,
                 late.iter().sum::<f64>() / late.len() as f64,
             ),
-            ("heap_left_bytes", self.heap.live_bytes() as f64),
-            ("fetched_bytes", self.meter.fetched_bytes() as f64),
+            (gauges::HEAP_LEFT_BYTES, self.heap.live_bytes() as f64),
+            (gauges::FETCHED_BYTES, self.meter.fetched_bytes() as f64),
             (
-                "threads_busy",
+                gauges::THREADS_BUSY,
                 self.meter.computing().as_secs_f64() / (self.workers as f64 * wall),
             ),
             (
-                "computing_s",
+                gauges::COMPUTING_S,
                 self.meter.computing().as_secs_f64() / self.meter.stored().max(1) as f64,
             ),
-            ("writer_busy", self.frontier.busy().as_secs_f64() / wall),
             (
-                "writing_s",
+                gauges::WRITER_BUSY,
+                self.frontier.busy().as_secs_f64() / wall,
+            ),
+            (
+                gauges::WRITING_S,
                 self.frontier.busy().as_secs_f64() / self.meter.stored().max(1) as f64,
             ),
         ] {
@@ -200,7 +206,7 @@ pub(super) async fn beat(r: Recorder, every: Duration) {
         let now = Instant::now();
         longest = longest.max((now - last).as_secs_f64());
         r.trace("beats", now, longest);
-        r.gauge("longest_gap_s", longest);
+        r.gauge(gauges::LONGEST_GAP_S, longest);
         last = now;
     }
 }
@@ -251,22 +257,22 @@ pub(super) fn books(r: &Recorder, site: &Site, state: &Path) -> Result<()> {
         }
     })?;
     for (name, value) in [
-        ("census_pages", census.pages),
-        ("census_products", census.products),
-        ("census_cents", census.price_cents),
-        ("census_broken", census.broken),
-        ("pages", books.pages),
-        ("products", books.products),
-        ("cents", books.price_cents),
-        ("dead", books.tasks.dead),
-        ("lost", books.lost),
-        ("strays", books.strays),
-        ("classified", classified),
-        ("right", right),
+        (gauges::CENSUS_PAGES, census.pages),
+        (gauges::CENSUS_PRODUCTS, census.products),
+        (gauges::CENSUS_CENTS, census.price_cents),
+        (gauges::CENSUS_BROKEN, census.broken),
+        (gauges::PAGES, books.pages),
+        (gauges::PRODUCTS, books.products),
+        (gauges::CENTS, books.price_cents),
+        (gauges::DEAD, books.tasks.dead),
+        (gauges::LOST, books.lost),
+        (gauges::STRAYS, books.strays),
+        (gauges::CLASSIFIED, classified),
+        (gauges::RIGHT, right),
     ] {
         r.gauge(name, value as f64);
     }
     let urls = (census.pages + census.broken) as f64;
-    r.gauge("census_factor", census.factors / urls);
+    r.gauge(gauges::CENSUS_FACTOR, census.factors / urls);
     Ok(())
 }

@@ -1,0 +1,377 @@
+//! What is measured, in which order, and with which flags.
+
+use std::path::PathBuf;
+
+use lab_kit::{host, prelude::*};
+use mock_server::Site;
+use tokio::runtime::Builder;
+
+use super::{
+    alone,
+    crawls::{crawled, killed, limited},
+    findings,
+    learnt::{MORE, learnt},
+    premise,
+    ways::{Put, Sessions, backlog, sessions, stuck},
+};
+use lab_crawl::worker;
+
+/// The constants of the experiment.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Products of the shops that are crawled
+    #[arg(long, value_delimiter = ',', default_value = "1500,2500,4500", value_parser = count)]
+    pub products: Vec<usize>,
+    /// Requests that the shop allows at a time
+    #[arg(long, default_value_t = 40, value_parser = level)]
+    pub limit: usize,
+    /// Time the shop takes for an answer
+    #[arg(long, default_value = "16ms")]
+    pub fetch: Time,
+    /// Length of a page
+    #[arg(long, default_value = "8KB")]
+    pub page: Size,
+    /// Share of the products that take the shop longer
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub slow: f64,
+    /// How many times as long
+    #[arg(long, default_value_t = 5.0)]
+    pub slow_factor: f64,
+    /// Share of the products with a link that leads nowhere
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub broken: f64,
+    /// Share of the requests that are asked to come back later (429)
+    #[arg(long, default_value_t = 0.002, value_parser = share)]
+    pub busy: f64,
+    /// After how many seconds (0: it does not say)
+    #[arg(long, default_value_t = 1)]
+    pub retry_after: u64,
+    /// Labelled pages to learn the categories from
+    #[arg(long, default_value_t = 240, value_parser = count)]
+    pub samples: usize,
+    /// Threads that read and classify [default: one for each processor but the event loop's]
+    #[arg(long, default_value_t = (host::cores() - 1).clamp(1, 64), hide_default_value = true, value_parser = level)]
+    pub workers: usize,
+    /// Limits for the host, with one thread that computes
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6,8", value_parser = level)]
+    pub limits: Vec<usize>,
+    /// What a page costs that thread
+    #[arg(long, default_value = "5ms")]
+    pub burden: Time,
+    /// Pages for each of those limits
+    #[arg(long, default_value_t = 50, value_parser = level)]
+    pub listed: usize,
+    /// How often the crawler is killed on its way
+    #[arg(long, default_value_t = 2, value_parser = level)]
+    pub kills: usize,
+    /// Products of the shop that it crawls meanwhile
+    #[arg(long, default_value_t = 600, value_parser = count)]
+    pub killed_products: usize,
+    /// How long the reader of a full queue is stuck
+    #[arg(long, default_value = "100ms")]
+    pub stall: Time,
+    /// Time between two beats on the event loop meanwhile
+    #[arg(long, default_value = "10ms")]
+    pub beat: Time,
+    /// Places of that queue, and of the one before a slow computation
+    #[arg(long, default_value_t = 8, value_parser = level)]
+    pub places: usize,
+    /// Pages fetched with a client for each, or with one for all
+    #[arg(long, default_value_t = 800, value_parser = level)]
+    pub sessions: usize,
+    /// Time an answer takes there: so short that the client is what takes the time
+    #[arg(long, default_value = "1ms")]
+    pub session_fetch: Time,
+    /// Pages fetched before a slow computation
+    #[arg(long, value_delimiter = ',', default_value = "100,200,300", value_parser = level)]
+    pub backlogs: Vec<usize>,
+    /// What that computation takes for a page
+    #[arg(long, default_value = "1ms")]
+    pub compute: Time,
+    /// Do no experiment: crawl the last of --products, with the state in this folder, from where it is
+    #[arg(long, value_name = "DIR", value_parser = folder)]
+    #[serde(skip)]
+    pub state: Option<PathBuf>,
+    /// With --state: crawl this site instead of one of its own
+    #[arg(long, value_name = "URL", requires = "state")]
+    #[serde(skip)]
+    pub upstream: Option<String>,
+    /// With --state: how often to say how far it is
+    #[arg(long, default_value = "500ms")]
+    #[serde(skip, default = "Params::every")]
+    pub every: Time,
+}
+
+/// A folder, or a place where there is nothing yet.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    let mut all = folder.ancestors();
+    let there = all.find(|part| part.symlink_metadata().is_ok());
+    match there.is_none_or(|part| part.is_dir()) {
+        true => Ok(folder),
+        false => Err("expected a folder, or the name of a new one: that is something else".into()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=0.9, "a share from 0 to 0.9")
+}
+
+impl Params {
+    fn every() -> Time {
+        Time::ms(500)
+    }
+
+    /// A shop, with everything that shops have.
+    pub fn site(&self, seed: u64, products: usize) -> Site {
+        Site {
+            page_bytes: self.page.b(),
+            slow: self.slow,
+            slow_factor: self.slow_factor,
+            broken: self.broken,
+            busy: self.busy,
+            ..Site::new(seed, products as u64)
+        }
+    }
+
+    /// The same without anything that goes wrong or takes longer.
+    pub(super) fn calm(&self, seed: u64, products: usize) -> Site {
+        Site {
+            slow: 0.0,
+            broken: 0.0,
+            busy: 0.0,
+            withdrawn: 0.0,
+            ..self.site(seed, products)
+        }
+    }
+
+    /// The shop's server: it has room for whoever keeps to the limit.
+    pub(super) fn spec(&self, site: Site, limit: usize) -> Spec {
+        Spec {
+            seed: site.seed,
+            site: Some(site),
+            retry_after: Duration::from_secs(self.retry_after),
+            ..Spec::new(limit, ServiceTime::Constant(self.fetch.duration()))
+        }
+    }
+}
+
+/// What takes a moment is repeated for its interval.
+fn repeats(scale: Scale) -> usize {
+    match scale {
+        Scale::Smoke => 1,
+        _ => 5,
+    }
+}
+
+/// lab19.
+pub struct WebScraper;
+
+impl Lab for WebScraper {
+    type Params = Params;
+
+    const CARD: Card = Card {
+        number: 19,
+        name: "web_scraper",
+        title: "The web scraper",
+        question: "How fast can a crawler be without being rude, losing a page or growing?",
+        predict: &[
+            Question {
+                key: "pages",
+                ask: "A shop allows {limit} requests at a time and answers each within {fetch}: how many million pages an hour does the crawler fetch?",
+                unit: "million pages/hour",
+                hint: "0.1 to 20",
+            },
+            Question {
+                key: "memory",
+                ask: "Shops of {products} products: how many times as much memory does the crawler take for the largest as for the smallest?",
+                unit: "times",
+                hint: "1 to 50",
+            },
+            Question {
+                key: "wrong",
+                ask: "The crawler is killed on its way and started again, {kills}×: how many pages are missing at the end, or there twice?",
+                unit: "pages",
+                hint: "0 to 100",
+            },
+        ],
+        next: &[
+            (
+                "cargo run --release --bin lab19 -- --state my-crawl --products 100000",
+                "a crawl by itself: kill it (kill -9), start it again, look into the folder",
+            ),
+            (
+                "cargo run --release --bin lab19 -- --fetch 4ms",
+                "a faster host: which stage is the bottleneck now?",
+            ),
+            (
+                "cargo run --release --bin lab19 -- --busy 0.1",
+                "a host that often asks to come back later: where do those pages wait?",
+            ),
+            (
+                "cargo run --release --bin lab19 -- --samples 16",
+                "little to learn from: what becomes of the accuracy?",
+            ),
+            (
+                "cargo run --release --bin lab19 -- --page 64KB",
+                "longer pages: what becomes of memory and throughput?",
+            ),
+        ],
+        sources: lab_kit::sources!["lib.rs"],
+        answers: include_str!("../answers.md"),
+        sizes: Sizes {
+            smoke: &[
+                "--products",
+                "20,40,80",
+                "--limit",
+                "10",
+                "--fetch",
+                "5ms",
+                "--retry-after",
+                "0",
+                "--samples",
+                "16",
+                "--limits",
+                "2,4",
+                "--burden",
+                "500us",
+                "--listed",
+                "8",
+                "--kills",
+                "1",
+                "--killed-products",
+                "60",
+                "--stall",
+                "20ms",
+                "--beat",
+                "4ms",
+                "--places",
+                "4",
+                "--sessions",
+                "20",
+                "--backlogs",
+                "8,16,24",
+                "--compute",
+                "500us",
+            ],
+            full: &[
+                "--products",
+                "2000,10000,100000",
+                "--listed",
+                "400",
+                "--kills",
+                "5",
+                "--killed-products",
+                "5000",
+                "--sessions",
+                "2000",
+                "--backlogs",
+                "300,600,1000",
+            ],
+            trials: (1, 1),
+        },
+    };
+
+    fn check(p: &Params) -> Result<(), String> {
+        if !(1.0..=1000.0).contains(&p.slow_factor) {
+            return Err("--slow-factor must be 1 to 1000".into());
+        }
+        if p.retry_after > 60 {
+            return Err("--retry-after must be at most 60 seconds".into());
+        }
+        if p.page.b() > 1 << 20 {
+            return Err("--page must be at most 1MB".into());
+        }
+        if let Some(site) = &p.upstream {
+            worker::permitted("--upstream", &site.as_str().into())?;
+        }
+        if p.state.is_some() {
+            // No experiment: as long as it takes.
+            return Ok(());
+        }
+        if p.limit < p.places + 4 {
+            return Err(format!(
+                "--limit must be {} or more: the first pages that come must overflow the --places",
+                p.places + 4
+            ));
+        }
+        if p.stall.s() < 4.0 * p.beat.s() {
+            return Err(
+                "--stall is shorter than four --beat: such a gap could be a late timer".into(),
+            );
+        }
+        Ok(())
+    }
+
+    fn needs(p: &Params, extent: &Extent) -> Needs {
+        let most = |all: &[usize]| all.iter().copied().max().unwrap_or(0) as f64;
+        // What was fetched and not computed yet is in memory where there is no bound.
+        let waiting = most(&p.backlogs) * p.page.f();
+        let labelled = p.samples as f64 * p.page.f();
+        Needs {
+            seconds: extent.times() * findings::takes(p, repeats(extent.scale) as f64),
+            memory: 2.0 * waiting.max(labelled)
+                + p.limit as f64 * (2.0 * p.page.f() + needs::CONNECTION_B),
+            disk: most(&p.products).max(p.killed_products as f64) * 1000.0,
+            less: "fewer --products, --samples, --listed, --kills, --sessions or --backlogs, a higher --limit, or shorter times",
+        }
+    }
+
+    fn instead(p: &Params) -> Option<Result<()>> {
+        p.state.as_deref().map(|dir| alone::run(p, dir))
+    }
+
+    fn measure(p: &Params, session: &mut Session) -> Result<()> {
+        // Everything that waits is on one event loop; what computes, and what blocks, is elsewhere.
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (rt, kernel) = (&runtime, Kernel::calibrate());
+        let repeats = repeats(session.scale);
+        let limits = session.levels_that_fit(&p.limits);
+        let mut plan = session.plan();
+        for products in &p.products {
+            plan.point("crawl", *products as f64, |r| {
+                rt.block_on(crawled(r, p, *products))
+            });
+        }
+        for limit in limits {
+            plan.point("limit", limit as f64, move |r| {
+                rt.block_on(limited(r, p, kernel, limit))
+            });
+        }
+        plan.point("killed", 0.0, |r| rt.block_on(killed(r, p)));
+        for _ in 0..repeats {
+            plan.point("put/blocking", 0.0, |r| {
+                rt.block_on(stuck(r, p, Put::Blocks))
+            });
+            plan.point("put/awaited", 0.0, |r| {
+                rt.block_on(stuck(r, p, Put::Awaits))
+            });
+            plan.point("session/each", 0.0, |r| {
+                rt.block_on(sessions(r, p, Sessions::Each))
+            });
+            plan.point("session/shared", 0.0, |r| {
+                rt.block_on(sessions(r, p, Sessions::Shared))
+            });
+            for samples in [p.samples, MORE * p.samples] {
+                plan.point("learnt", samples as f64, move |r| learnt(r, p, samples));
+            }
+        }
+        for pages in &p.backlogs {
+            plan.point("queue/unbounded", *pages as f64, |r| {
+                rt.block_on(backlog(r, p, kernel, *pages, None))
+            });
+            plan.point("queue/bounded", *pages as f64, |r| {
+                rt.block_on(backlog(r, p, kernel, *pages, Some(p.places)))
+            });
+        }
+        plan.run()
+    }
+
+    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
+        premise::premise(p, at, trial)
+    }
+
+    fn explain(p: &Params, summary: &Summary) -> Findings {
+        findings::explain(p, summary)
+    }
+}
