@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SOURCE: &str = "//! Lesson.\\n\\nuse a::b;\\n\\n// wrong: one\\n// so: a text\\n//     of two lines\\n/// Wrong.\\n#[inline]\\npub async fn one(\\n    a: u8,\\n) -> u8\\nwhere\\n    u8: Copy,\\n{\\n    if a < 2 {\\n        1\\n    } else {\\n        2\\n    }\\n}\\n\\n/// Right.\\nfn one_more() -> u8 {\\n    match 1 {\\n        // right: an arm\\n        // The arm.\\n        A::B => {\\n            3\\n        }\\n        // wrong: short\\n        _ => 4,\\n    }\\n}\\n// wrong: nothing\\n\\nfn far() {}\\n";
+    const SOURCE: &str = "//! Lesson.\n\nuse a::b;\n\n// wrong: one\n// so: a text\n//     of two lines\n/// Wrong.\n#[inline]\npub async fn one(\n    a: u8,\n) -> u8\nwhere\n    u8: Copy,\n{\n    if a < 2 {\n        1\n    } else {\n        2\n    }\n}\n\n/// Right.\nfn one_more() -> u8 {\n    match 1 {\n        // right: an arm\n        // The arm.\n        A::B => {\n            3\n        }\n        // wrong: short\n        _ => 4,\n    }\n}\n// wrong: nothing\n\nfn far() {}\n";
 
     #[test]
     fn items_stand_below_their_marks_with_their_comments_and_end_where_they_end() {

@@ -254,7 +254,9 @@ impl<'a> Known<'a> {
 
     /// What the allocator takes for a block of so many bytes.
     fn slot(&self, block: f64) -> Option<f64> {
-        let slot = self.nobody.gauge(&*gauges::slot_key(block));
+        let slot = self
+            .nobody
+            .estimate(|t| t.gauges.get(&gauges::slot_key(block)).copied());
         Some(slot?.value)
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use lab_kit::{
     answer::Relation,
     claim::{Case, Claim, Law, Verdict},
+    gauge::Gauge,
     judge::Stand,
     record::{Point, Record, Trial},
     stats::t95,
@@ -19,6 +20,9 @@ use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
 const SUITES: usize = 1000;
+
+/// What a made-up trial writes down.
+const VALUE: Gauge = Gauge::new("value");
 
 /// A condition as chance sees it: theory's value, the tolerance, the spread of a trial and how many there are.
 struct Condition {
@@ -61,7 +65,7 @@ fn drawn(like: &Record, conditions: &[Condition], rng: &mut Pcg64Mcg) -> Record 
     let points = conditions.iter().enumerate().map(|(i, c)| {
         let trial = |_| Trial {
             gauges: BTreeMap::from([(
-                "value".to_string(),
+                VALUE.to_string(),
                 c.predicted + c.deviation * rng.sample::<f64, _>(StandardNormal),
             )]),
             ..Trial::default()
@@ -83,7 +87,7 @@ fn judged(record: &Record, conditions: &[Condition]) -> Verdict {
     let cases = conditions
         .iter()
         .zip(summary.series("drawn"))
-        .map(|(c, k)| Case::new("", c.predicted, k.gauge("value"), c.tolerance));
+        .map(|(c, k)| Case::new("", c.predicted, k.gauge(VALUE), c.tolerance));
     Law::counted("drawn", "").near(cases).verdict()
 }
 
