@@ -215,7 +215,7 @@ fn inserted(text: &str, line: &str, id: &str) -> Option<String> {
             n.starts_with("lab") && n[3..].bytes().all(|b| b.is_ascii_digit()) && n < id
         })
     };
-    let last = text.lines().filter(names).last()?;
+    let last = text.lines().rev().find(names)?;
     Some(text.replacen(last, &format!("{last}\n{line}"), 1))
 }
 

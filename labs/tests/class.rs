@@ -156,16 +156,9 @@ fn a_class_of_two_hundred_is_put_together() {
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
 }
 
-#[test]
-fn hostile_records_are_refused_by_name_with_the_reason() {
-    let room = Room::new();
-    let original = reference("lab07");
-    let change = |set: &str, path: &str, value: Value| {
-        let mut record = original.clone();
-        *record.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
-        room.write(set, "lab07", &record.to_string());
-    };
-    let cases: &[(&str, &str, Value, &str)] = &[
+/// What is altered in a record of lab07, where, to what, and what is said of it.
+fn hostile() -> Vec<(&'static str, &'static str, Value, &'static str)> {
+    vec![
         (
             "negative",
             "/points/0/trials/0/ok",
@@ -214,8 +207,20 @@ fn hostile_records_are_refused_by_name_with_the_reason() {
         ),
         ("no params", "/params", json!([1]), "no flags"),
         ("newer", "/schema", json!(99), "newer"),
-    ];
-    for (set, path, value, _) in cases {
+    ]
+}
+
+#[test]
+fn hostile_records_are_refused_by_name_with_the_reason() {
+    let room = Room::new();
+    let original = reference("lab07");
+    let change = |set: &str, path: &str, value: Value| {
+        let mut record = original.clone();
+        *record.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+        room.write(set, "lab07", &record.to_string());
+    };
+    let cases = hostile();
+    for (set, path, value, _) in &cases {
         change(set, path, value.clone());
     }
     room.write(
@@ -241,7 +246,7 @@ fn hostile_records_are_refused_by_name_with_the_reason() {
     assert_eq!(class.sets.len(), 1, "{:?}", class.sets);
     let page = room.page(&class);
     assert!(!page.contains("<script") && !page.contains('\u{1b}'));
-    for (set, _, _, why) in cases {
+    for (set, _, _, why) in &cases {
         let told = class.left_out.iter().find(|l| l.what.contains(*set));
         let told = told.unwrap_or_else(|| panic!("{set} was taken"));
         let on_page = why.starts_with("&lt;");

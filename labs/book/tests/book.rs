@@ -317,23 +317,32 @@ fn predictions_stand_beside_what_was_measured() {
     assert!(page.contains("Predict first"));
 }
 
+/// The committed record of lab 3, with a change.
+fn lab03(change: &dyn Fn(&mut Record)) -> Vec<Entry> {
+    let mut record = records().into_iter().find(|r| r.lab == "lab03").unwrap();
+    change(&mut record);
+    entry(record).into_iter().collect()
+}
+
+/// The committed one against another.
+fn against(other: &[Entry]) -> Comparison {
+    Comparison::of(("A", &lab03(&|_| {})), ("B", other))
+}
+
+fn with_target(url: &str) -> Vec<Entry> {
+    lab03(&|r: &mut Record| r.target = Some(url.into()))
+}
+
 #[test]
 fn only_like_runs_are_judged() {
-    let of = |change: &dyn Fn(&mut Record)| -> Vec<Entry> {
-        let mut record = records().into_iter().find(|r| r.lab == "lab03").unwrap();
-        change(&mut record);
-        entry(record).into_iter().collect()
-    };
-    let same = of(&|_| {});
-    let compare = |other: &[Entry]| Comparison::of(("A", &same), ("B", other));
-    let judged = compare(&of(&|_| {}));
+    let judged = against(&lab03(&|_| {}));
     assert!(judged.all_notes().is_empty());
     assert!(judged.rows().all(|row| matches!(
         row.judgement,
         "same" | "within noise" | "cannot tell" | "not in both"
     )));
 
-    let elsewhere = compare(&of(&|r| r.host.cpu = Some(EVIL.into())));
+    let elsewhere = against(&lab03(&|r| r.host.cpu = Some(EVIL.into())));
     assert!(elsewhere.all_notes()[0].contains("different machines"));
     assert!(
         elsewhere
@@ -344,44 +353,8 @@ fn only_like_runs_are_judged() {
     is_sound("comparison", &page, &HashSet::new());
     assert!(page.contains("not judged"));
 
-    let target = |url: &str| of(&|r: &mut Record| r.target = Some(url.into()));
-    let against = compare(&target("http://127.0.0.1:8080"));
-    assert!(
-        against.all_notes()[0]
-            .contains("load on its own upstream against load on http://127.0.0.1:8080"),
-        "{:?}",
-        against.all_notes()
-    );
-    assert!(
-        against
-            .rows()
-            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
-    );
-    // Records from before it was a field have it in the command, and a password in there is not shown.
-    let one = target("http://127.0.0.1:8080/");
-    let words = [
-        "labs run 3 --target http://127.0.0.1:8080",
-        "labs run 3 --target=http://127.0.0.1:8080/",
-    ];
-    for command in words {
-        let older = of(&|r| r.command = command.into());
-        let comparison = Comparison::of(("A", &one), ("B", &older));
-        assert!(
-            comparison.all_notes().is_empty(),
-            "{:?}",
-            comparison.all_notes()
-        );
-    }
-    let secret = compare(&of(&|r| {
-        r.command = "labs run 3 --target http://anna:hunter2@h".into()
-    }));
-    let notes = secret.all_notes().join("\n");
-    assert!(
-        notes.contains("anna:***@h") && !notes.contains("hunter2"),
-        "{notes}"
-    );
     let quick = |command: &str| {
-        of(&|r| {
+        lab03(&|r| {
             r.scale = Scale::Quick;
             r.command = command.into();
         })
@@ -398,16 +371,55 @@ fn only_like_runs_are_judged() {
             .all_notes()
             .is_empty()
     );
-    let seed = compare(&of(&|r| r.seed = 7));
+    let seed = against(&lab03(&|r| r.seed = 7));
     assert_eq!(seed.all_notes(), ["lab03: other seeds: 1 against 7"]);
     assert!(seed.rows().all(|row| row.judgement != "not alike"));
 
-    let other_flags = compare(&of(&|r| r.params["queue"] = 100.into()));
+    let other_flags = against(&lab03(&|r| r.params["queue"] = 100.into()));
     assert_eq!(other_flags.rows().count(), 0);
     assert!(
         other_flags.all_notes()[0].contains("queue 200 against 100"),
         "{:?}",
         other_flags.all_notes()
+    );
+}
+
+#[test]
+fn loads_on_different_servers_are_not_alike() {
+    let elsewhere = against(&with_target("http://127.0.0.1:8080"));
+    assert!(
+        elsewhere.all_notes()[0]
+            .contains("load on its own upstream against load on http://127.0.0.1:8080"),
+        "{:?}",
+        elsewhere.all_notes()
+    );
+    assert!(
+        elsewhere
+            .rows()
+            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
+    );
+    // Records from before it was a field have it in the command, and a password in there is not shown.
+    let one = with_target("http://127.0.0.1:8080/");
+    let words = [
+        "labs run 3 --target http://127.0.0.1:8080",
+        "labs run 3 --target=http://127.0.0.1:8080/",
+    ];
+    for command in words {
+        let older = lab03(&|r| r.command = command.into());
+        let comparison = Comparison::of(("A", &one), ("B", &older));
+        assert!(
+            comparison.all_notes().is_empty(),
+            "{:?}",
+            comparison.all_notes()
+        );
+    }
+    let secret = against(&lab03(&|r| {
+        r.command = "labs run 3 --target http://anna:hunter2@h".into()
+    }));
+    let notes = secret.all_notes().join("\n");
+    assert!(
+        notes.contains("anna:***@h") && !notes.contains("hunter2"),
+        "{notes}"
     );
 }
 
