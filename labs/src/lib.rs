@@ -2,6 +2,8 @@
 
 use lab_kit::lab::{Experiment, entry};
 
+pub mod new;
+
 lab_kit::counting_heap!();
 
 /// Every lab, in the order of the course.

@@ -27,7 +27,7 @@ const CLASS: &[Extra] = &[
 ];
 
 fn main() -> std::process::ExitCode {
-    let own = [lab_generator::COMMAND, lab_live::SERVE];
+    let own = [lab_generator::COMMAND, lab_live::SERVE, labs::new::NEW];
     let extras = [&own, BOOK, CLASS, lab_crawl::COMMANDS].concat();
     lab_kit::cli::main(labs::SYLLABUS, &extras)
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::service::{Compact, ParseError, duration, number};
+use lab_theory::service::{Compact, ParseError, duration, number};
 
 /// What goes wrong, and how often. Nothing by default.
 ///

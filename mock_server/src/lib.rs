@@ -27,17 +27,16 @@
 
 mod fault;
 mod limits;
-pub mod queue;
-mod service;
 pub mod site;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
+pub use lab_theory::{MAX_TIME, ParseError, Sampler, Service, queue};
+
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
 pub use limits::{room, threads_start};
-pub use service::{ParseError, Sampler, Service};
 pub use site::Site;
-pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, MAX_TIME, Make, Route, Slots, Spec};
+pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};
 pub use upstream::{Counters, Upstream};

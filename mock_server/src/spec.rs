@@ -3,8 +3,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::service::{ParseError, number};
 use crate::{Faults, Service, Site};
+use lab_theory::service::{MAX_TIME, ParseError, number};
 
 /// The body of every answer unless a [`Spec`] or [`Route`] says otherwise: 256 bytes, so that a client can tell a
 /// whole answer from a broken one.
@@ -24,9 +24,6 @@ const fn alphabet() -> [u8; 256] {
 pub const MAX_SLOTS: usize = 1_000_000;
 /// The most waiting places allowed, short of no bound at all.
 pub const MAX_PLACES: usize = 10_000_000;
-/// The longest service time and `Retry-After` allowed.
-pub const MAX_TIME: Duration = Duration::from_secs(3600);
-
 /// One upstream, described.
 ///
 /// ```

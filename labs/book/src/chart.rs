@@ -3,7 +3,8 @@
 use lab_kit::{
     draw,
     figure::{Axis, Body, Figure, Layer, Line, Panel, Style, Unit},
-    findings::{Table, number, percent, seconds},
+    findings::Table,
+    text::{number, percent, seconds},
 };
 
 use crate::page::Html;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use lab_kit::claim::{Claim, Verdict};
-use lab_kit::findings::{Table, number};
 use lab_kit::report::Score;
+use lab_kit::{findings::Table, text::number};
 
 use crate::page::{self, Html, badge, count_badge, escaped};
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::{page::Html, pairs::is_mark};
+use crate::page::Html;
 
 const KEYWORDS: &str = " as async await break const continue crate dyn else enum extern false fn for if impl in \
      let loop match mod move mut pub ref return self Self static struct super trait true type unsafe \
@@ -47,6 +47,21 @@ pub fn below(source: &str, mark: usize) -> Option<String> {
         .iter()
         .map(|line| line.get(depth..).unwrap_or_default());
     Some(moved.collect::<Vec<_>>().join("\n"))
+}
+
+/// True for a line that is part of a mark.
+fn is_mark(line: &str) -> bool {
+    let line = line.trim_start();
+    mark(line).is_some() || line.starts_with("//     ")
+}
+
+/// Of a line that begins a mark ([`crate::pairs`]): its kind, its key and its text.
+pub(crate) fn mark(line: &str) -> Option<(&str, &str, &str)> {
+    let (name, text) = line.trim_start().strip_prefix("// ")?.split_once(": ")?;
+    let (kind, key) = name.split_at(name.find('(').unwrap_or(name.len()));
+    ["wrong", "right", "so"]
+        .contains(&kind)
+        .then_some((kind, key, text))
 }
 
 /// Two ways of the same thing, side by side, with the lines that only one of them has marked.

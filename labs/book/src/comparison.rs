@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lab_kit::{
     compare::{Compared, Comparison, Row},
-    findings::number,
+    text::number,
 };
 
 use crate::page::{Html, Link, Page, escaped};

@@ -96,26 +96,11 @@ struct Mark<'a> {
     line: usize,
 }
 
-/// True for a line that is part of a mark.
-pub(crate) fn is_mark(line: &str) -> bool {
-    let line = line.trim_start();
-    begun(line).is_some() || line.starts_with("//     ")
-}
-
-/// Kind, key and the first line of a mark's text.
-fn begun(line: &str) -> Option<(&str, &str, &str)> {
-    let (name, text) = line.trim_start().strip_prefix("// ")?.split_once(": ")?;
-    let (kind, key) = name.split_at(name.find('(').unwrap_or(name.len()));
-    ["wrong", "right", "so"]
-        .contains(&kind)
-        .then_some((kind, key, text))
-}
-
 fn marks(source: &str) -> Vec<Mark<'_>> {
     let mut found: Vec<Mark> = Vec::new();
     let mut open = false;
     for (line, text) in source.lines().enumerate() {
-        if let Some((kind, key, text)) = begun(text) {
+        if let Some((kind, key, text)) = code::mark(text) {
             let text = text.to_string();
             found.push(Mark {
                 kind,

@@ -1,9 +1,9 @@
 //! What the reader said beside what was measured and what theory says.
 
 use lab_kit::{
-    findings::number,
     lab::Question,
     report::{Entry, judgement},
+    text::number,
 };
 
 use serde_json::Value;

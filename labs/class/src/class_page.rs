@@ -4,7 +4,7 @@ use std::{fmt::Write, path::Path};
 
 use anyhow::Result;
 use lab_book::page::{self, Html, escaped};
-use lab_kit::findings::{Table, number};
+use lab_kit::{findings::Table, text::number};
 
 use crate::{
     class::{Claim, Class, Question, named},

@@ -70,7 +70,7 @@ pub fn digest(syllabus: &[&'static dyn Experiment], file: &str, text: &str) -> R
     text.hash(&mut print);
     Ok(Digest {
         card: lab.card(),
-        predictions: prediction::scored(lab, &record, &findings),
+        predictions: prediction::scored(lab.card(), lab.sketches(), &record, &findings),
         claims: findings
             .claims
             .iter()

@@ -13,12 +13,13 @@ use lab_kit::{
     cli::{Failed, LOCAL, say},
     draw::draw,
     figure::{Axis, Body, Colour, Figure, Layer, Line, Panel, Panels, Style, Unit},
-    findings::{Table, number},
+    findings::Table,
     lab::Experiment,
     prediction::Point,
     report::judgement,
     stats::median,
     store::{self, is_record_name},
+    text::number,
 };
 use serde::Serialize;
 

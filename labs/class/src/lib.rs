@@ -11,7 +11,7 @@ use lab_book::page::{Html, Link, Page};
 use lab_kit::{
     clean,
     cli::{Failed, pretty, print},
-    findings::number,
+    text::number,
 };
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use lab_book::page::{Html, escaped};
-use lab_kit::{findings::number, stats::quantile};
+use lab_kit::{stats::quantile, text::number};
 use serde::Serialize;
 
 /// Least, median and largest of some values.

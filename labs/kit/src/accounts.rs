@@ -7,9 +7,9 @@
 use std::fmt;
 
 use crate::{
-    findings::seconds,
     gauge::{self, Gauge},
     record::Trial,
+    text::seconds,
 };
 
 /// What else than success may become of what is offered.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{findings::number, stats::Estimate};
+use crate::{stats::Estimate, text::number};
 
 /// How the measured value should stand to the predicted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

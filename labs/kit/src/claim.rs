@@ -5,10 +5,11 @@ use serde::Serialize;
 use crate::{
     answer::{Relation, Theory},
     disturbance::Disturbed,
-    findings::number,
+    given::Given,
     judge::{self, Held, Judged, Stand},
-    origin::{Given, Origin},
+    origin::Origin,
     stats::Estimate,
+    text::number,
 };
 
 /// What a claim can prove. It follows from what its prediction was made of, unless the lab says that it

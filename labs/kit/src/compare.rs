@@ -17,11 +17,12 @@ use crate::{
     answer::Relation,
     claim::{Case, Claim},
     disturbance::Disturbed,
-    findings::{Table, number},
+    findings::Table,
     judge,
     record::{Record, Scale},
     report::{self, Entry},
     stats::{Estimate, Spread},
+    text::number,
 };
 
 /// Share of comparisons of equal runs that may show a change at all.
@@ -684,7 +685,8 @@ mod tests {
     use crate::{
         claim::Law,
         disturbance::{Disturbance, Resource},
-        origin::{Given, Origin},
+        given::Given,
+        origin::Origin,
     };
 
     const TIMERS: Disturbed = Disturbed::Longer(Resource::Timers);

@@ -222,6 +222,13 @@ fn crowded(record: &Record) -> Option<Unfit> {
     })
 }
 
+impl Host {
+    /// Why this machine is a poor place to measure, one sentence a reason; empty when it is fit.
+    pub fn complaints(&self) -> Vec<String> {
+        of_host(self).into_iter().map(|unfit| unfit.why).collect()
+    }
+}
+
 /// Why this machine is a poor place to measure; empty when it is fit.
 pub fn of_host(host: &Host) -> Vec<Unfit> {
     let mut found = Vec::new();

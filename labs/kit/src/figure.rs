@@ -3,6 +3,8 @@
 //! Labs build [`Figure`]s in their pure `explain` step; [`crate::draw`] turns them into SVG and PNG.
 //! Coordinates are data coordinates; sizes, fonts and colours in numbers belong to the drawing.
 
+use crate::stats::Estimate;
+
 /// One chart: a file `labNN-<id>.svg` and its PNG.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
@@ -291,6 +293,163 @@ pub struct ValueBar {
     pub hollow: bool,
 }
 
+impl Figure {
+    /// A chart with its finding as the title, so far without anything drawn.
+    pub fn new(id: impl Into<String>, title: impl Into<String>) -> Figure {
+        Figure {
+            id: id.into(),
+            title: title.into(),
+            subtitle: String::new(),
+            desc: String::new(),
+            body: Body::Panels(Panels {
+                x: Unit::Number.into(),
+                panels: vec![],
+                marks: vec![],
+            }),
+        }
+    }
+
+    /// Conditions of the experiment and what the marks mean.
+    pub fn subtitle(self, subtitle: impl Into<String>) -> Figure {
+        Figure {
+            subtitle: subtitle.into(),
+            ..self
+        }
+    }
+
+    /// A sentence or two for readers who cannot see the chart.
+    pub fn desc(self, desc: impl Into<String>) -> Figure {
+        Figure {
+            desc: desc.into(),
+            ..self
+        }
+    }
+
+    /// Drawn so.
+    pub fn body(self, body: Body) -> Figure {
+        Figure { body, ..self }
+    }
+
+    /// Panels over one axis, top to bottom.
+    pub fn over(self, x: impl Into<Axis>, panels: impl IntoIterator<Item = Panel>) -> Figure {
+        let panels = Panels {
+            x: x.into(),
+            panels: panels.into_iter().collect(),
+            marks: vec![],
+        };
+        self.body(Body::Panels(panels))
+    }
+
+    /// The same panels with these vertical marks through them.
+    pub fn marks(mut self, marks: impl IntoIterator<Item = Mark>) -> Figure {
+        if let Body::Panels(panels) = &mut self.body {
+            panels.marks.extend(marks);
+        }
+        self
+    }
+
+    /// Named values as bars over one axis.
+    pub fn bars(self, x: impl Into<Axis>, groups: impl IntoIterator<Item = BarGroup>) -> Figure {
+        let (x, groups) = (x.into(), groups.into_iter().collect());
+        self.body(Body::Bars(Bars { x, groups }))
+    }
+
+    /// Who did what when.
+    pub fn gantt(self, groups: impl IntoIterator<Item = Group>) -> Figure {
+        let groups = groups.into_iter().collect();
+        self.body(Body::Gantt(Gantt { groups }))
+    }
+}
+
+impl Panel {
+    /// An empty panel of the usual height. A unit alone is a linear axis from zero.
+    pub fn new(title: impl Into<String>, y: impl Into<Axis>) -> Panel {
+        Panel {
+            title: title.into(),
+            note: String::new(),
+            y: y.into(),
+            layers: vec![],
+            height: 1.0,
+        }
+    }
+
+    /// Unit or explanation beside the title.
+    pub fn note(self, note: impl Into<String>) -> Panel {
+        Panel {
+            note: note.into(),
+            ..self
+        }
+    }
+
+    /// So many times as high as the usual panel.
+    pub fn height(self, height: f64) -> Panel {
+        Panel { height, ..self }
+    }
+
+    /// On top of what it has.
+    pub fn layer(mut self, layer: impl Into<Layer>) -> Panel {
+        self.layers.push(layer.into());
+        self
+    }
+
+    /// On top of what it has, in this order.
+    pub fn layers<L: Into<Layer>>(mut self, layers: impl IntoIterator<Item = L>) -> Panel {
+        self.layers.extend(layers.into_iter().map(Into::into));
+        self
+    }
+}
+
+impl Layer {
+    /// A horizontal rule with its label.
+    pub fn rule(y: f64, label: impl Into<String>) -> Layer {
+        let label = label.into();
+        Layer::Rule { y, label }
+    }
+
+    /// A shaded stretch of the x axis.
+    pub fn region(x: (f64, f64), label: impl Into<String>, colour: Colour) -> Layer {
+        let label = label.into();
+        Layer::Region { x, label, colour }
+    }
+}
+
+impl From<Line> for Layer {
+    fn from(line: Line) -> Layer {
+        Layer::Line(line)
+    }
+}
+
+impl Mark {
+    /// A vertical mark without an interval.
+    pub fn at(x: f64, label: impl Into<String>, colour: Colour) -> Mark {
+        Mark {
+            x,
+            interval: None,
+            label: label.into(),
+            colour,
+        }
+    }
+}
+
+impl BarGroup {
+    /// Bars that belong together.
+    pub fn new(label: impl Into<String>, bars: impl IntoIterator<Item = ValueBar>) -> BarGroup {
+        BarGroup {
+            label: label.into(),
+            note: String::new(),
+            bars: bars.into_iter().collect(),
+        }
+    }
+
+    /// Explanation beside the label.
+    pub fn note(self, note: impl Into<String>) -> BarGroup {
+        BarGroup {
+            note: note.into(),
+            ..self
+        }
+    }
+}
+
 impl ValueBar {
     /// What was measured.
     pub fn measured(label: &str, colour: Colour, value: f64) -> ValueBar {
@@ -326,6 +485,12 @@ impl ValueBar {
     }
 }
 
+impl From<Unit> for Axis {
+    fn from(unit: Unit) -> Axis {
+        Axis::linear("", unit)
+    }
+}
+
 impl Axis {
     /// A linear axis from zero.
     pub fn linear(label: &str, unit: Unit) -> Axis {
@@ -336,6 +501,11 @@ impl Axis {
             ticks: vec![],
             range: None,
         }
+    }
+
+    /// The whole range of a share.
+    pub fn share() -> Axis {
+        Axis::linear("", Unit::Share).with_range(0.0, 1.0)
     }
 
     /// A logarithmic axis over the data's range.
@@ -378,6 +548,20 @@ impl Line {
         }
     }
 
+    /// What was measured at each x, with its intervals as a band; what is missing is left out.
+    pub fn of_estimates(
+        label: &str,
+        colour: Colour,
+        values: impl IntoIterator<Item = (f64, Option<Estimate>)>,
+    ) -> Line {
+        let values = values.into_iter();
+        let values: Vec<_> = values.filter_map(|(x, e)| Some((x, e?))).collect();
+        let points = values.iter().map(|(x, e)| (*x, e.value)).collect();
+        let band = values.iter();
+        let band = band.filter_map(|(x, e)| e.ci95.map(|(low, high)| (*x, low, high)));
+        Line::measured(label, colour, points).with_band(band.collect())
+    }
+
     /// What was seen at every look: a line without points.
     pub fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
         Line {
@@ -406,6 +590,15 @@ impl Line {
             points,
             band: vec![],
         }
+    }
+
+    /// The same line, broken at a place that nobody measured, between the points on its two sides.
+    pub fn broken(mut self, at: f64, beyond: impl Fn(f64) -> bool) -> Line {
+        let first = self.points.iter().position(|(x, _)| beyond(*x));
+        if let Some(first) = first.filter(|first| *first > 0) {
+            self.points.insert(first, (at, f64::NAN));
+        }
+        self
     }
 
     /// The same line with its interval.

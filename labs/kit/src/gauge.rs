@@ -3,10 +3,10 @@
 //! A lab's own are in its `gauges.rs`. Those that [`crate::session`] and [`crate::load`] write down for every
 //! lab are here. Each constant has the name of its key, in capitals.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 /// The name of a single figure of a trial, its unit included: "peak_bytes".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub struct Gauge {
     whose: &'static str,
     name: &'static str,
@@ -21,6 +21,34 @@ impl Gauge {
     /// The same figure of one of several: `BUSY.of("embed")` is "embed_busy".
     pub const fn of(self, whose: &'static str) -> Gauge {
         Gauge { whose, ..self }
+    }
+
+    fn key(&self) -> impl Iterator<Item = u8> {
+        let join = if self.whose.is_empty() { "" } else { "_" };
+        [self.whose, join, self.name]
+            .into_iter()
+            .flat_map(str::bytes)
+    }
+}
+
+// Two that have one key are one, however they were named.
+impl PartialEq for Gauge {
+    fn eq(&self, other: &Gauge) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Gauge {}
+
+impl PartialOrd for Gauge {
+    fn partial_cmp(&self, other: &Gauge) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Gauge {
+    fn cmp(&self, other: &Gauge) -> Ordering {
+        self.key().cmp(other.key())
     }
 }
 
@@ -99,5 +127,7 @@ mod tests {
         const BUSY: Gauge = Gauge::new("busy");
         assert_eq!(BUSY.to_string(), "busy");
         assert_eq!(BUSY.of("embed").to_string(), "embed_busy");
+        assert_eq!(BUSY.of("embed"), Gauge::new("embed_busy"));
+        assert_ne!(BUSY.of("embed"), BUSY);
     }
 }

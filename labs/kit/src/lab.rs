@@ -1,19 +1,22 @@
 //! What a lab is.
 
-use std::{any::Any, cell::Cell, collections::BTreeMap, marker::PhantomData, rc::Rc, sync::Once};
+use std::{collections::BTreeMap, marker::PhantomData, rc::Rc};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub use crate::card::{Card, Question, Sizes, Sketch, filled};
+
 use crate::{
     accounts::{self, Fate},
     claim::{Case, Claim, Law},
+    contain,
     disturbance::{self, Disturbed, Unfit},
-    findings::{self, Findings},
+    findings::Findings,
     needs::{Extent, Needs},
-    prediction::{self, Sketch},
+    prediction,
     record::{Record, Scale, Trial},
     session::Session,
     stats::Estimate,
@@ -93,223 +96,15 @@ pub trait Lab: 'static {
     fn explain(params: &Self::Params, summary: &Summary) -> Findings;
 }
 
-/// What a lab is about.
-#[derive(Debug)]
-pub struct Card {
-    /// 3 for lab03.
-    pub number: u8,
-    /// "concurrency_trap".
-    pub name: &'static str,
-    /// "The concurrency trap".
-    pub title: &'static str,
-    /// The question in one sentence.
-    pub question: &'static str,
-    /// What the reader is asked to predict before the run.
-    pub predict: &'static [Question],
-    /// What to try next: a command and what it shows.
-    pub next: &'static [(&'static str, &'static str)],
-    /// The lab's own source files, by name: first the one that opens with the lesson, then those in which
-    /// something is marked as the wrong or the right way. [`sources!`](crate::sources) reads them.
-    pub sources: &'static [(&'static str, &'static str)],
-    /// Answers to the questions of "Check yourself", as Markdown.
-    pub answers: &'static str,
-    /// How the experiment is sized.
-    pub sizes: Sizes,
-}
-
-/// Files beside the one that says so, by name, with what is in them.
-#[macro_export]
-macro_rules! sources {
-    ($($file:literal),+ $(,)?) => { &[$(($file, include_str!($file))),+] };
-}
-
-/// Flags that a scale puts before the user's own, and how often conditions are repeated.
-#[derive(Debug)]
-pub struct Sizes {
-    /// Flags at smoke scale.
-    pub smoke: &'static [&'static str],
-    /// Flags at full scale.
-    pub full: &'static [&'static str],
-    /// Trials of each condition at quick and at full scale (one at smoke scale).
-    pub trials: (usize, usize),
-}
-
-/// Something to predict: a number.
-#[derive(Debug)]
-pub struct Question {
-    /// Name in `--predict KEY=VALUE`.
-    pub key: &'static str,
-    /// The question. `{busy}` stands for the value of the flag `--busy`; see [`Question::asked`].
-    pub ask: &'static str,
-    /// Unit of the answer.
-    pub unit: &'static str,
-    /// A hint of the range.
-    pub hint: &'static str,
-}
-
-impl Question {
-    /// The question with the values that the run's flags have, so that it asks for what is measured
-    /// at any scale; with the flags' names where there is no run (`Value::Null`).
-    pub fn asked(&self, params: &Value) -> String {
-        filled(self.ask, params)
-    }
-}
-
-/// A text with its placeholders filled in: `{busy}` becomes what the flag `--busy` has in `params`,
-/// or the flag's name where there is no run (`Value::Null`) or no value.
+/// The parameters that these flags give, and the defaults.
 ///
-/// A placeholder is the name of a flag that `params` has, in braces; other braces stay. The text is
-/// Markdown: a fenced block stays as it is, and in inline code the value stands as it is typed, so
-/// that a command can be pasted. A value that could be markup is not filled in: records may come
-/// from anywhere.
-pub fn filled(text: &str, params: &Value) -> String {
-    let mut out = String::with_capacity(text.len());
-    // Backticks that opened the inline code that is being read.
-    let (mut fenced, mut code) = (false, 0);
-    for line in text.split_inclusive('\n') {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        if fenced || fence {
-            out += line;
-            continue;
-        }
-        if line.trim().is_empty() {
-            code = 0;
-        }
-        let mut rest = line;
-        while let Some(at) = rest.find(['`', '{']) {
-            out += &rest[..at];
-            rest = &rest[at..];
-            let ticks = rest.len() - rest.trim_start_matches('`').len();
-            let read = if ticks > 0 {
-                match code {
-                    0 => code = ticks,
-                    open if open == ticks => code = 0,
-                    _ => {}
-                }
-                out += &rest[..ticks];
-                ticks
-            } else if let Some((length, value)) = placeholder(rest, params, code > 0) {
-                out += &value;
-                length
-            } else {
-                out.push('{');
-                1
-            };
-            rest = &rest[read..];
-        }
-        out += rest;
-    }
-    out
-}
-
-/// What no value of a flag that a text speaks of has in it.
-const MARKUP: [char; 15] = [
-    '<', '>', '[', ']', '(', ')', '{', '}', '`', '*', '_', '\\', '#', '|', '\n',
-];
-
-/// The placeholder that a text begins with: its length, and what stands for it.
-fn placeholder(text: &str, params: &Value, in_code: bool) -> Option<(usize, String)> {
-    let (flag, _) = text.strip_prefix('{')?.split_once('}')?;
-    let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if flag.is_empty() || !flag.chars().all(kebab) {
-        return None;
-    }
-    let value = params.get(flag.replace('-', "_"));
-    if value.is_none() && !params.is_null() {
-        return None;
-    }
-    let plain = |value: &String| !value.contains(MARKUP);
-    let value = if in_code {
-        value.and_then(typed).filter(plain)?
-    } else {
-        let value = value.and_then(written).filter(plain);
-        value.unwrap_or_else(|| format!("--{flag}"))
-    };
-    Some((flag.len() + 2, value))
-}
-
-/// A flag's value as it is typed: "150ms", "50000", "1,2,3".
-fn typed(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Array(values) => {
-            let values: Option<Vec<String>> = values.iter().map(typed).collect();
-            Some(values?.join(","))
-        }
-        _ => None,
-    }
-}
-
-/// A flag's value as in a sentence: "150 ms", "50,000", "1, 2 and 3".
-fn written(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(spaced(text)),
-        Value::Number(number) => Some(number.as_u64().map_or_else(
-            || findings::number(number.as_f64().unwrap_or(f64::NAN)),
-            findings::thousands,
-        )),
-        Value::Array(values) => {
-            let values: Option<Vec<String>> = values.iter().map(written).collect();
-            let values = values?;
-            let (last, others) = values.split_last()?;
-            Some(match others {
-                [] => last.clone(),
-                _ => format!("{} and {last}", others.join(", ")),
-            })
-        }
-        _ => None,
-    }
-}
-
-/// "150ms" as "150 ms", "1s500ms" as "1 s 500 ms".
-fn spaced(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        let before = out.chars().next_back();
-        if before.is_some_and(|b| {
-            b.is_alphanumeric() && c.is_alphanumeric() && b.is_alphabetic() != c.is_alphabetic()
-        }) {
-            out.push(' ');
-        }
-        out.push(c);
-    }
-    out
-}
-
-impl Card {
-    /// "lab03".
-    pub fn id(&self) -> String {
-        format!("lab{:02}", self.number)
-    }
-
-    /// Flags that the scale puts before the user's.
-    pub fn preset(&self, scale: Scale) -> &'static [&'static str] {
-        match scale {
-            Scale::Smoke => self.sizes.smoke,
-            Scale::Quick => &[],
-            Scale::Full => self.sizes.full,
-        }
-    }
-
-    /// Trials of each condition unless `--trials` says otherwise.
-    pub fn trials(&self, scale: Scale) -> usize {
-        match scale {
-            Scale::Smoke => 1,
-            Scale::Quick => self.sizes.trials.0,
-            Scale::Full => self.sizes.trials.1,
-        }
-    }
-
-    /// The lesson: the module documentation that the lab's source opens with, as Markdown, with the
-    /// values that a run's flags have; see [`filled`].
-    pub fn lesson(&self, params: &Value) -> String {
-        let lesson = self.sources.first().map_or("", |(_, text)| text);
-        let lines = lesson.lines().map_while(|l| l.strip_prefix("//!"));
-        let lines: Vec<&str> = lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect();
-        filled(&lines.join("\n"), params)
-    }
+/// # Panics
+/// When there is no such flag: a slip in a test.
+pub fn params<L: Lab>(flags: &[&str]) -> L::Params {
+    let command = L::Params::augment_args(Command::new("test").no_binary_name(true));
+    let matches = command.try_get_matches_from(flags);
+    let matches = matches.unwrap_or_else(|error| panic!("{error}"));
+    L::Params::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A lab with its parameter type erased: what the syllabus lists.
@@ -427,7 +222,7 @@ impl<L: Lab> Experiment for Erased<L> {
                 )
             })?;
         L::check(&params).map_err(|e| anyhow::anyhow!("{}: {e}", record.lab))?;
-        contained(&record.lab, || explained::<L>(&params, record))
+        contain::contained(&record.lab, || explained::<L>(&params, record))
     }
 }
 
@@ -462,44 +257,6 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
         warn(&mut findings, why);
     }
     findings
-}
-
-thread_local! {
-    /// True while this thread explains a record: a panic is then a reason, and is not printed.
-    static EXPLAINING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True while this thread explains a record.
-pub(crate) fn is_explaining() -> bool {
-    EXPLAINING.get()
-}
-
-/// What a record does that no lab expects, it does to itself: a panic over it is an error with its name, and
-/// whoever goes through several records goes on.
-fn contained(lab: &str, explain: impl FnOnce() -> Findings) -> anyhow::Result<Findings> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !EXPLAINING.get() {
-                usual(panic);
-            }
-        }));
-    });
-    let before = EXPLAINING.replace(true);
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(explain));
-    EXPLAINING.set(before);
-    result.map_err(|panic| {
-        let why = reason(&*panic);
-        anyhow::anyhow!("{lab}: theory fails over this record: {why}")
-    })
-}
-
-/// What a panic says.
-pub(crate) fn reason(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it gives no reason")
 }
 
 /// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole

@@ -6,7 +6,7 @@
 //!
 //! experiment → record → summary → findings → chart, table, report
 //!
-//! - [`session`] runs conditions and their trials; [`load`] sends requests; [`host`] measures the
+//! - [`session`] runs conditions and their trials; [`load`] sends requests; `calibrate` measures the
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`]. What it
 //!   [`needs`] is told before it begins.
 //! - [`gate`] lets through what a lab can have written, and [`summary`] reads it as estimates with
@@ -23,16 +23,20 @@ pub mod accounts;
 pub mod address;
 pub mod answer;
 pub mod args;
+mod calibrate;
+pub mod card;
 pub mod claim;
 pub mod clean;
 pub mod cli;
 pub mod compare;
+mod contain;
 pub mod disturbance;
 pub mod draw;
 pub mod figure;
 pub mod findings;
 pub mod gate;
 pub mod gauge;
+pub mod given;
 pub mod heap;
 pub mod host;
 pub mod http;
@@ -48,6 +52,7 @@ pub mod prediction;
 pub mod progress;
 pub mod prove;
 pub mod python;
+pub mod quantity;
 pub mod record;
 pub mod report;
 pub mod scratch;
@@ -57,8 +62,17 @@ pub mod stats;
 pub mod stop;
 pub mod store;
 pub mod summary;
-pub mod theory;
+pub mod terminal;
+pub mod text;
+mod trend;
 pub mod work;
+
+/// What the models say: a package of its own, which needs neither server nor drawing.
+pub mod theory {
+    pub use lab_theory::*;
+
+    pub use crate::trend::Trend;
+}
 
 /// What most labs need.
 pub mod prelude {
@@ -73,25 +87,28 @@ pub mod prelude {
     pub use crate::{
         answer::Answer,
         args::{Size, Time, count, level, whole, within},
+        card::{Card, Question, Sizes, Sketch},
         claim::{Case, Claim, Law},
         disturbance::{Disturbed, Resource},
         figure::{
             Axis, Bar, BarGroup, Bars, BeatLane, Beats, Body, Colour, Figure, Gantt, Group, Lane,
             Layer, Line, Mark, Panel, Panels, Scale as AxisScale, Style, Unit, ValueBar,
         },
-        findings::{Findings, Table, cell, number, percent, seconds},
+        findings::{Findings, Table},
         gauge::{self, Gauge},
+        given::Given,
         http,
-        lab::{Card, Lab, Question, Sizes},
+        lab::Lab,
         load::{Closed, Open, Outcome, Tally},
         needs::{self, Extent, Needs},
-        origin::{Given, Origin},
-        prediction::Sketch,
+        origin::Origin,
         python::{Python, Script},
+        quantity::{Quantity, Within},
         record::{Scale, Trial},
         session::{Recorder, Service, Session},
         stats::Estimate,
         summary::{Condition, Summary},
+        text::{cell, number, percent, seconds},
         work::Kernel,
     };
 }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use crate::{
-    findings::{Findings, seconds},
+    findings::Findings,
     origin::Origin,
     session::{Cost, Session},
+    text::seconds,
 };
 
 /// Trials that an uncertain condition gets at a time, where there is room for so many.

@@ -5,9 +5,8 @@
 //! afternoon, the memory or the disk. Times are added up as numbers, so that no flag makes a sum overflow.
 
 use crate::{
-    host,
-    lab::Card,
-    limits, os,
+    card::Card,
+    host, limits, os,
     record::Scale,
     session::{Company, SPARE_FILES, Sweep},
 };

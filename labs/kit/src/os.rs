@@ -376,3 +376,12 @@ mod tests {
         assert_eq!(super::free_bytes(std::path::Path::new("/no/such")), None);
     }
 }
+
+/// Lets a child be ended by its parent alone: Ctrl-C on a terminal goes to the whole group of processes, and a
+/// child that dies of it would take the trials of its parent with it.
+pub fn by_itself(command: &mut std::process::Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(not(unix))]
+    let _ = command;
+}

@@ -5,46 +5,21 @@
 //! hold both alike.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     answer::Theory,
+    card::{Card, Sketch},
     figure::{Body, Colour, Figure, Layer, Line, Panel, Scale, Style},
-    findings::{Findings, Table, number},
-    lab::Experiment,
+    findings::{Findings, Table},
     record::Record,
     stats,
+    text::number,
 };
 
-/// Points of a curve that a reader is asked for on a terminal.
-const ASKED: usize = 4;
 /// More points of a curve than this are not read.
 const MOST: usize = 50;
 /// How the table with a reader's curve begins.
 pub const YOUR_CURVE: &str = "Your curve";
-
-/// A curve to predict: some of its points.
-#[derive(Debug)]
-pub struct Sketch {
-    /// Name in `--predict KEY@X=VALUE`.
-    pub key: &'static str,
-    /// What the curve shows.
-    pub ask: &'static str,
-    /// Unit of its values.
-    pub unit: &'static str,
-    /// A hint of their range.
-    pub hint: &'static str,
-    /// What is on the x axis: "clients".
-    pub x: &'static str,
-    /// The flag, as it is called in the record's parameters, that lists the places that are measured.
-    pub places: &'static str,
-    /// The figure with the measured curve.
-    pub figure: &'static str,
-    /// Its panel, from the top.
-    pub panel: usize,
-    /// Label of the measured line, which is in the unit of the values.
-    pub line: &'static str,
-}
 
 /// The curve and the place of `goodput@500`.
 pub fn place(key: &str) -> Option<(&str, f64)> {
@@ -54,31 +29,6 @@ pub fn place(key: &str) -> Option<(&str, f64)> {
 }
 
 impl Sketch {
-    /// Key of the point at `x`.
-    pub fn key_at(&self, x: f64) -> String {
-        format!("{}@{x}", self.key)
-    }
-
-    /// Where on the x axis a reader is asked: at most four of the places that are measured, from the
-    /// first to the last.
-    pub fn asked(&self, params: &Value) -> Vec<f64> {
-        let listed = params.get(self.places).and_then(Value::as_array);
-        let mut all: Vec<f64> = listed
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_f64)
-            .collect();
-        all.sort_by(f64::total_cmp);
-        all.dedup();
-        if all.len() <= ASKED {
-            return all;
-        }
-        let step = (all.len() - 1) as f64 / (ASKED - 1) as f64;
-        (0..ASKED)
-            .map(|i| all[(i as f64 * step).round() as usize])
-            .collect()
-    }
-
     /// The points that the reader predicted, x ascending.
     pub fn predicted(&self, record: &Record) -> Vec<(f64, f64)> {
         let mut points: Vec<(f64, f64)> = record
@@ -260,8 +210,13 @@ impl Scored {
 
 /// Every prediction of a record that the lab asks for, beside what was measured: its questions, then
 /// its curves.
-pub fn scored(lab: &dyn Experiment, record: &Record, findings: &Findings) -> Vec<Scored> {
-    let questions = lab.card().predict.iter().filter_map(|question| {
+pub fn scored(
+    card: &Card,
+    sketches: &[Sketch],
+    record: &Record,
+    findings: &Findings,
+) -> Vec<Scored> {
+    let questions = card.predict.iter().filter_map(|question| {
         let said = *record.predictions.get(question.key)?;
         let answer = findings.answer(question.key);
         let point = Point {
@@ -277,7 +232,7 @@ pub fn scored(lab: &dyn Experiment, record: &Record, findings: &Findings) -> Vec
             vec![point],
         )
     });
-    let curves = lab.sketches().iter();
+    let curves = sketches.iter();
     questions
         .chain(curves.filter_map(|sketch| sketch.score(record, findings)))
         .collect()
@@ -369,7 +324,7 @@ mod tests {
         }
     }
 
-    fn record(predictions: Value) -> Record {
+    fn record(predictions: serde_json::Value) -> Record {
         let host = serde_json::json!({
             "system": "", "cpu": null, "cores": 1, "memory_bytes": null, "open_files": null, "build": "",
             "effective_parallelism": [1.0], "timer_late_ms": 0, "timer_late_p99_ms": 0,

@@ -63,6 +63,6 @@ impl Progress {
 
     /// A line that stays.
     pub(crate) fn say(&self, line: &str) {
-        self.bar.suspend(|| crate::cli::say(line));
+        self.bar.suspend(|| crate::terminal::say(line));
     }
 }

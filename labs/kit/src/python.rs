@@ -160,7 +160,7 @@ impl Python {
                 .context("cannot write a Python script to the temporary folder")?;
         }
         let mut command = std::process::Command::new(&self.executable);
-        crate::cli::by_itself(&mut command);
+        crate::os::by_itself(&mut command);
         let mut child = AsyncCommand::from(command)
             .arg(folder.path().join(name))
             .args(&words)

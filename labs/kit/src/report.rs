@@ -5,12 +5,13 @@ use std::fmt::Write;
 use comfy_table::{ContentArrangement, LineStyle, Table as Grid, TableStyle, presets};
 
 use crate::{
+    card::Card,
     claim::{Claim, Verdict},
     clean, disturbance,
-    findings::{Findings, Table, number},
+    findings::{Findings, Table},
     host::Host,
-    lab::Card,
     record::Record,
+    text::number,
 };
 
 /// A lab's record with everything derived from it.

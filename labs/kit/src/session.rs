@@ -853,6 +853,17 @@ impl Recorder {
         self.state().wall = Some(wall);
     }
 
+    /// Runs what is measured, and states how long it took.
+    ///
+    /// # Errors
+    /// None: so that it can be the last line of a condition.
+    pub fn timed(&self, run: impl FnOnce()) -> anyhow::Result<()> {
+        let start = Instant::now();
+        run();
+        self.wall(start.elapsed());
+        Ok(())
+    }
+
     /// Refuses what a load did when the upstream was not there for most of its requests.
     fn found(&self, tally: &Tally, upstream: &Service) -> anyhow::Result<()> {
         let trial = &tally.trial;

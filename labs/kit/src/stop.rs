@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::{cli::say, lab};
+use crate::{contain, terminal::say};
 
 /// Exit code of a process that was interrupted.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -109,7 +109,7 @@ impl Stop {
             panic::set_hook(Box::new(move |why| {
                 usual(why);
                 // Theory over an odd record is contained.
-                if !lab::is_explaining() {
+                if !contain::is_explaining() {
                     shared.broken.send_replace(true);
                 }
             }));

@@ -4,8 +4,10 @@ use std::fmt;
 
 use crate::{
     disturbance::{self, Disturbance},
+    gauge::Gauge,
+    given::Given,
     host::Host,
-    origin::{Given, Origin},
+    origin::Origin,
     record::{Point, Record, Scale, Trial},
     stats::{self, Estimate},
 };
@@ -121,7 +123,7 @@ impl std::fmt::Display for Condition<'_> {
         f.write_str(self.series())?;
         match self.x() {
             0.0 => Ok(()),
-            x => write!(f, " at {}", crate::findings::number(x)),
+            x => write!(f, " at {}", crate::text::number(x)),
         }
     }
 }
@@ -219,6 +221,14 @@ impl<'a> Condition<'a> {
         let disturbance = Disturbance::mean(&mine).or(Disturbance::mean(&theirs));
         let estimate = self.own(Estimate::of(&values)?, disturbance);
         Some(estimate.from(other.origin()))
+    }
+
+    /// How many times as large a gauge is here as in another condition, trial by trial of the same rounds.
+    pub fn ratio(&self, other: &Condition, gauge: Gauge) -> Option<Estimate> {
+        self.paired(other, |one, other| {
+            let ratio = one.gauge(gauge)? / other.gauge(gauge)?;
+            ratio.is_finite().then_some(ratio)
+        })
     }
 
     /// The trial to draw: the one with the median of a figure (the lower one of two).

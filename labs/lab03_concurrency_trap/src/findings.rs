@@ -3,7 +3,7 @@
 use lab_kit::prelude::*;
 use lab_kit::theory::{Band, Burst, ClosedLoop, Prediction, Usl, little};
 
-use super::{Fall, Params, TIMEOUTS, plan};
+use super::plan::{Fall, Params, TIMEOUTS, plan};
 
 use Resource::Timers;
 
@@ -423,10 +423,9 @@ impl View<'_> {
             let time = self.time_inside(clients, queue).min(self.t);
             let cut = time / (self.window_s(clients, queue) * inside.sqrt());
             let measured = load.k.estimate(|trial| {
-                let gauge = |name: &str| trial.gauges.get(name).copied();
                 let time = trial.attempt_latency.mean_s()?;
-                let number = little::number_in_system(gauge("arrived_per_s")?, time);
-                Some(gauge("in_flight_sampled")? / number)
+                let number = little::number_in_system(trial.gauge(gauge::ARRIVED_PER_S)?, time);
+                Some(trial.gauge(gauge::IN_FLIGHT_SAMPLED)? / number)
             });
             Case::new(self.name(&load), 1.0, measured, 0.01 + cut)
         });
@@ -441,10 +440,10 @@ impl View<'_> {
         let differ = self.summary.total(|trial| {
             let gave_up = trial.timed_out + trial.failed + trial.aborted > 0;
             let told = (trial.ok + trial.rejected) as f64;
-            let untold = trial.gauge("sent_total").filter(|_| gave_up);
+            let untold = trial.gauge(gauge::SENT_TOTAL).filter(|_| gave_up);
             let untold = untold.map_or(0.0, |sent| (sent - told).max(0.0));
-            let ours = trial.gauge("refused_total")?;
-            let differ = (ours - trial.gauge("upstream_refused")?).abs();
+            let ours = trial.gauge(gauge::REFUSED_TOTAL)?;
+            let differ = (ours - trial.gauge(gauge::UPSTREAM_REFUSED)?).abs();
             Some((differ - untold).max(0.0))
         });
         let cases =
@@ -490,7 +489,7 @@ impl View<'_> {
         let cases = self.summary.series("burst/pool").into_iter().map(|k| {
             let waves = p.slots.min(p.pool) as f64 * (self.t / self.s).floor();
             let predicted = (waves + p.pool as f64).min(k.x());
-            let reach = k.every(|trial| trial.gauges.get("upstream_arrived").copied());
+            let reach = k.every(|trial| trial.gauge(gauge::UPSTREAM_ARRIVED));
             Case::share(format!("{} at once", k.x()), predicted, reach, 0.02)
         });
         let text = format!(
@@ -512,37 +511,20 @@ const RECONNECT: f64 = 0.03;
 
 /// The charts.
 impl<'a> View<'a> {
-    fn points(
-        &self,
-        series: &[Condition<'a>],
-        f: &dyn Fn(&Condition<'a>) -> Option<Estimate>,
-    ) -> Vec<(f64, f64)> {
-        let of = |k: &Condition<'a>| Some((k.x(), f(k)?.value));
-        series.iter().filter_map(of).collect()
-    }
-
     fn line(
         &self,
         label: &str,
         colour: Colour,
         series: &[Condition<'a>],
-        f: &dyn Fn(&Condition<'a>) -> Option<Estimate>,
+        f: impl Fn(&Condition<'a>) -> Option<Estimate>,
     ) -> Line {
-        let ends = |k: &Condition<'a>| f(k)?.ci95.map(|(lo, hi)| (k.x(), lo, hi));
-        let band = series.iter().filter_map(ends).collect();
-        Line::measured(label, colour, self.points(series, f)).with_band(band)
+        Line::of_estimates(label, colour, series.iter().map(|k| (k.x(), f(k))))
     }
 
     /// The same line, broken where theory has a cliff: nobody measured what lies between.
-    fn broken(&self, line: Line) -> Layer {
+    fn broken(&self, line: Line) -> Line {
         let cliff = self.patience();
-        let (mut points, beyond): (Vec<_>, Vec<_>) =
-            line.points.into_iter().partition(|(x, _)| *x < cliff);
-        if !points.is_empty() && !beyond.is_empty() {
-            points.push((cliff, f64::NAN));
-        }
-        points.extend(beyond);
-        Layer::Line(Line { points, ..line })
+        line.broken(cliff, |x| x >= cliff)
     }
 
     fn unbounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
@@ -651,8 +633,7 @@ impl<'a> View<'a> {
         )
     }
 
-    fn rates(&self) -> Vec<Layer> {
-        let goodput = |k: &Condition<'a>| self.unbounded_goodput(k);
+    fn rates(&self) -> Panel {
         let last = self.unbounded.last().map_or(1.0, Condition::x);
         let (full, cliff) = (self.c.min(last), self.patience().min(last));
         // Straight between its corners, and a cliff.
@@ -664,124 +645,79 @@ impl<'a> View<'a> {
         if cliff < last {
             theory.extend([(cliff, 0.0), (last, 0.0)]);
         }
-        let mut layers = vec![
-            Layer::Line(Line::theory("theory", Colour::Muted, theory)),
-            Layer::Line(
-                self.line("attempts", Colour::Orange, &self.unbounded, &|k| {
-                    self.unbounded_attempts(k)
-                }),
-            ),
-            Layer::Line(
-                self.line("goodput, bounded", Colour::Green, &self.bounded, &|k| {
+        let goodput = self.line(
+            "goodput, unbounded",
+            Colour::Vermilion,
+            &self.unbounded,
+            |k| self.unbounded_goodput(k),
+        );
+        let positive: Vec<_> = goodput
+            .points
+            .iter()
+            .filter(|(_, y)| *y > 0.0)
+            .copied()
+            .collect();
+        let fit = Usl::fit(&positive).filter(|fit| fit.r_squared > 0.5);
+        let fitted = fit.map(|fit| {
+            let clients = (0..=120).map(|i| last.powf(f64::from(i) / 120.0));
+            let curve = clients.map(|n| (n, fit.usl.at(n)));
+            Line::theory("USL (fitted)", Colour::Purple, curve.collect())
+        });
+        Panel::new("Requests per second", Unit::Number)
+            .note("attempts count failures, goodput does not")
+            .layer(Line::theory("theory", Colour::Muted, theory))
+            .layer(self.line("attempts", Colour::Orange, &self.unbounded, |k| {
+                self.unbounded_attempts(k)
+            }))
+            .layer(
+                self.line("goodput, bounded", Colour::Green, &self.bounded, |k| {
                     self.bounded_goodput(k)
                 }),
-            ),
-            self.broken(self.line(
-                "goodput, unbounded",
-                Colour::Vermilion,
-                &self.unbounded,
-                &goodput,
-            )),
-        ];
-        let positive = self.points(&self.unbounded, &goodput).into_iter();
-        let fit = Usl::fit(&positive.filter(|(_, y)| *y > 0.0).collect::<Vec<_>>());
-        if let Some(fit) = fit.filter(|fit| fit.r_squared > 0.5) {
-            let curve = (0..=120)
-                .map(|i| last.powf(f64::from(i) / 120.0))
-                .map(|n| (n, fit.usl.at(n)));
-            layers.push(Layer::Line(Line::theory(
-                "USL (fitted)",
-                Colour::Purple,
-                curve.collect(),
-            )));
-        }
-        layers
+            )
+            .layer(self.broken(goodput))
+            .layers(fitted)
+            .height(1.5)
     }
 
     fn trap(&self) -> Figure {
         let p = self.p;
-        let latency = |q: f64| move |k: &Condition<'a>| k.attempt_latency(q);
-        let share = |k: &Condition<'a>| k.success_share();
-        let waited =
-            |label, colour, q| Layer::Line(self.line(label, colour, &self.unbounded, &latency(q)));
-        let last = self.unbounded.last().map_or(0.0, Condition::x);
-        let mark = |x: f64, label: String, colour| Mark {
-            x,
-            interval: None,
-            label,
-            colour,
+        let waited = |label, colour, q| {
+            self.line(label, colour, &self.unbounded, move |k| {
+                k.attempt_latency(q)
+            })
         };
-        let marks = [
-            mark(self.c, format!("N = c = {}", p.slots), Colour::Purple),
-            mark(
+        let share = |label, colour, series| self.line(label, colour, series, |k| k.success_share());
+        let last = self.unbounded.last().map_or(0.0, Condition::x);
+        let knees = [
+            Mark::at(self.c, format!("N = c = {}", p.slots), Colour::Purple),
+            Mark::at(
                 self.patience(),
                 format!("N = c·T/s = {:.0}", self.patience()),
                 Colour::Ink,
             ),
         ];
-        Figure {
-            id: "trap".into(),
-            title: self.trap_title(),
-            subtitle: format!(
-                "Sustained load on {} slots of {}; clients wait {}; bounded queue: {} places. {} trial(s) a point, bands: 95 % intervals",
-                p.slots,
-                p.service,
-                p.timeout,
-                p.queue,
-                self.unbounded.first().map_or(0, |k| k.trials().len())
-            ),
-            desc:
-                "Three panels over the number of clients: requests per second, latency, success share."
-                    .into(),
-            body: Body::Panels(Panels {
-                x: self.level_axis("clients (requests in flight), log scale"),
-                panels: vec![
-                    Panel {
-                        title: "Requests per second".into(),
-                        note: "attempts count failures, goodput does not".into(),
-                        y: Axis::linear("", Unit::Number),
-                        layers: self.rates(),
-                        height: 1.5,
-                    },
-                    Panel {
-                        title: "Time until the answer, or until giving up".into(),
-                        note: "unbounded queue, log scale".into(),
-                        y: Axis::log("", Unit::Seconds),
-                        layers: vec![
-                            Layer::Rule {
-                                y: self.t,
-                                label: format!("timeout {}", p.timeout),
-                            },
-                            waited("p50", Colour::Sky, 0.5),
-                            waited("p95", Colour::Blue, 0.95),
-                            waited("p99", Colour::Ink, 0.99),
-                        ],
-                        height: 1.0,
-                    },
-                    Panel {
-                        title: "Success share".into(),
-                        note: "of attempts, answered in time".into(),
-                        y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                        layers: vec![
-                            Layer::Line(self.line(
-                                "bounded",
-                                Colour::Green,
-                                &self.bounded,
-                                &share,
-                            )),
-                            self.broken(self.line(
-                                "unbounded",
-                                Colour::Vermilion,
-                                &self.unbounded,
-                                &share,
-                            )),
-                        ],
-                        height: 0.8,
-                    },
-                ],
-                marks: marks.into_iter().filter(|m| m.x < last).collect(),
-            }),
-        }
+        let trials = self.unbounded.first().map_or(0, |k| k.trials().len());
+        Figure::new("trap", self.trap_title())
+            .subtitle(format!(
+                "Sustained load on {} slots of {}; clients wait {}; bounded queue: {} places. {trials} trial(s) a point, bands: 95 % intervals",
+                p.slots, p.service, p.timeout, p.queue
+            ))
+            .desc("Three panels over the number of clients: requests per second, latency, success share.")
+            .over(self.level_axis("clients (requests in flight), log scale"), [
+                self.rates(),
+                Panel::new("Time until the answer, or until giving up", Axis::log("", Unit::Seconds))
+                    .note("unbounded queue, log scale")
+                    .layer(Layer::rule(self.t, format!("timeout {}", p.timeout)))
+                    .layer(waited("p50", Colour::Sky, 0.5))
+                    .layer(waited("p95", Colour::Blue, 0.95))
+                    .layer(waited("p99", Colour::Ink, 0.99)),
+                Panel::new("Success share", Axis::share())
+                    .note("of attempts, answered in time")
+                    .layer(share("bounded", Colour::Green, &self.bounded))
+                    .layer(self.broken(share("unbounded", Colour::Vermilion, &self.unbounded)))
+                    .height(0.8),
+            ])
+            .marks(knees.into_iter().filter(|mark| mark.x < last))
     }
 
     fn burst_title(&self) -> String {
@@ -810,51 +746,37 @@ impl<'a> View<'a> {
         let theory = |queue| {
             let sizes = (0..=200).map(|i| last.powf(f64::from(i) / 200.0).round());
             let share = |n: f64| (n, self.burst_of(n, queue).success_share());
-            let line = sizes.map(share).collect();
-            Layer::Line(Line::theory("", Colour::Muted, line))
+            Line::theory("", Colour::Muted, sizes.map(share).collect())
         };
-        let all = |k: &Condition<'a>| k.estimate(|t| Some(t.offered as f64 / t.wall_s));
-        let good = |k: &Condition<'a>| k.estimate(|t| Some(t.ok as f64 / t.wall_s));
-        let share = |k: &Condition<'a>| k.success_share();
-        let (bursts, of) = (&self.bursts, Layer::Line);
-        Figure {
-            id: "burst".into(),
-            title: self.burst_title(),
-            subtitle: format!(
+        let share = |label, colour, series| self.line(label, colour, series, |k| k.success_share());
+        Figure::new("burst", self.burst_title())
+            .subtitle(format!(
                 "Bursts at {} slots of {}; clients wait {}; bounded queue: {} places",
                 p.slots, p.service, p.timeout, p.queue
-            ),
-            desc: "Two panels over the size of the burst: requests per second counted two ways, success share with theory.".into(),
-            body: Body::Panels(Panels {
-                x: self.level_axis("requests at once, log scale"),
-                panels: vec![
-                    Panel {
-                        title: "Requests per second".into(),
-                        note: "N / time, which counts failures, and good answers / time".into(),
-                        y: Axis::linear("", Unit::Number),
-                        layers: vec![
-                            of(self.line("N / time", Colour::Orange, bursts, &all)),
-                            of(self.line("good / time", Colour::Vermilion, bursts, &good)),
-                        ],
-                        height: 1.2,
-                    },
-                    Panel {
-                        title: "Success share".into(),
-                        note: "dashed: theory".into(),
-                        y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                        layers: vec![
-                            theory(None),
-                            theory(Some(p.queue)),
-                            of(self.line("unbounded", Colour::Vermilion, bursts, &share)),
-                            of(self.line("bounded", Colour::Green, &limited, &share)),
-                        ],
-                        height: 1.0,
-                    },
-                ],
-                marks: vec![],
-            }),
-        }
+            ))
+            .desc("Two panels over the size of the burst: requests per second counted two ways, success share with theory.")
+            .over(self.level_axis("requests at once, log scale"), [
+                Panel::new("Requests per second", Unit::Number)
+                    .note("N / time, which counts failures, and good answers / time")
+                    .layer(self.line("N / time", Colour::Orange, &self.bursts, all_by_time))
+                    .layer(self.line("good / time", Colour::Vermilion, &self.bursts, good_by_time))
+                    .height(1.2),
+                Panel::new("Success share", Axis::share())
+                    .note("dashed: theory")
+                    .layers([theory(None), theory(Some(p.queue))])
+                    .layer(share("unbounded", Colour::Vermilion, &self.bursts))
+                    .layer(share("bounded", Colour::Green, &limited)),
+            ])
     }
+}
+
+/// All requests over the time of the burst, which counts failures.
+fn all_by_time(k: &Condition) -> Option<Estimate> {
+    k.estimate(|t| Some(t.offered as f64 / t.wall_s))
+}
+
+fn good_by_time(k: &Condition) -> Option<Estimate> {
+    k.estimate(|t| Some(t.ok as f64 / t.wall_s))
 }
 
 /// A level of the sustained load, and what was answered there per second.
@@ -895,86 +817,53 @@ impl Knee {
 /// The tables and the answers.
 impl View<'_> {
     fn sustained_table(&self) -> Table {
-        let mut table = Table::new(
-            "Sustained load",
-            &[
-                "clients",
-                "attempts/s",
-                "goodput/s unbounded",
-                "theory",
-                "goodput/s bounded",
-                "p50",
-                "p95",
-                "p99",
-                "success",
-                "timed out",
-                "refused (bounded)",
-            ],
-        );
         let share = |k: &Condition, of: fn(&Trial) -> u64| {
             k.estimate(|t| (t.offered > 0).then(|| of(t) as f64 / t.offered as f64))
         };
-        for k in &self.unbounded {
-            let twin = self.summary.at("sustained/bounded", k.x());
-            table.row([
-                number(k.x()),
-                cell(self.unbounded_attempts(k), number),
-                cell(self.unbounded_goodput(k), number),
-                number(self.sustained_goodput(k.x())),
-                cell(twin.and_then(|b| self.bounded_goodput(&b)), number),
-                cell(k.attempt_latency(0.5), seconds),
-                cell(k.attempt_latency(0.95), seconds),
-                cell(k.attempt_latency(0.99), seconds),
-                cell(k.success_share(), percent),
-                cell(share(k, |t| t.timed_out), percent),
-                cell(twin.and_then(|b| share(&b, |t| t.rejected)), percent),
-            ]);
-        }
-        table.note = format!(
-            "Attempts and good answers are counted over the window. Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}.",
-            seconds(self.summary.host().request_overhead_ms / 1e3)
-        );
-        table
+        let twin = |k: &Condition| self.summary.at("sustained/bounded", k.x());
+        Table::of("Sustained load", &self.unbounded)
+            .column("clients", |k| number(k.x()))
+            .cells("attempts/s", number, |k| self.unbounded_attempts(k))
+            .cells("goodput/s unbounded", number, |k| self.unbounded_goodput(k))
+            .column("theory", |k| number(self.sustained_goodput(k.x())))
+            .cells("goodput/s bounded", number, |k| self.bounded_goodput(&twin(k)?))
+            .cells("p50", seconds, |k| k.attempt_latency(0.5))
+            .cells("p95", seconds, |k| k.attempt_latency(0.95))
+            .cells("p99", seconds, |k| k.attempt_latency(0.99))
+            .cells("success", percent, |k| k.success_share())
+            .cells("timed out", percent, |k| share(k, |t| t.timed_out))
+            .cells("refused (bounded)", percent, |k| share(&twin(k)?, |t| t.rejected))
+            .note(format!(
+                "Attempts and good answers are counted over the window. Latencies count from the intended start to the answer or to giving up, unbounded queue. Overhead of a request on this machine: {}.",
+                seconds(self.summary.host().request_overhead_ms / 1e3)
+            ))
     }
 
     fn burst_table(&self) -> Table {
-        let mut table = Table::new(
-            "Bursts",
-            &[
-                "at once",
-                "N/time",
-                "good/time",
-                "success",
-                "theory",
-                "success bounded",
-                "theory bounded",
-                "failed otherwise",
-            ],
-        );
-        for k in &self.bursts {
-            let twin = self.summary.at("burst/bounded", k.x());
-            let theory = |queue| percent(self.burst_of(k.x(), queue).success_share());
-            table.row([
-                number(k.x()),
-                cell(k.estimate(|t| Some(t.offered as f64 / t.wall_s)), number),
-                cell(k.estimate(|t| Some(t.ok as f64 / t.wall_s)), number),
-                cell(k.success_share(), percent),
-                theory(None),
-                cell(twin.and_then(|b| b.success_share()), percent),
-                theory(Some(self.p.queue)),
-                cell(k.estimate(|t| Some(t.failed as f64)), number),
-            ]);
-        }
-        if let Some(k) = self.summary.series("burst/pool").last() {
-            table.note = format!(
+        let twin = |k: &Condition| self.summary.at("burst/bounded", k.x());
+        let theory = |k: &Condition, queue| percent(self.burst_of(k.x(), queue).success_share());
+        let pool = self.summary.series("burst/pool");
+        let pool = pool.last().map(|k| {
+            format!(
                 "Through a pool of {} connections, of {} requests at once {} succeed and {} ever reach the upstream: the rest time out in the client.",
                 self.p.pool,
                 k.x(),
                 cell(k.success_share(), percent),
-                cell(k.gauge("upstream_arrived"), number)
-            );
-        }
-        table
+                cell(k.gauge(gauge::UPSTREAM_ARRIVED), number)
+            )
+        });
+        Table::of("Bursts", &self.bursts)
+            .column("at once", |k| number(k.x()))
+            .cells("N/time", number, |k| all_by_time(k))
+            .cells("good/time", number, |k| good_by_time(k))
+            .cells("success", percent, |k| k.success_share())
+            .column("theory", |k| theory(k, None))
+            .cells("success bounded", percent, |k| twin(k)?.success_share())
+            .column("theory bounded", |k| theory(k, Some(self.p.queue)))
+            .cells("failed otherwise", number, |k| {
+                k.estimate(|t| Some(t.failed as f64))
+            })
+            .note(pool.unwrap_or_default())
     }
 
     fn answers(&self) -> Vec<Answer> {
@@ -1008,63 +897,36 @@ fn beside_python(summary: &Summary) -> Option<Table> {
             "sustained/unbounded",
         ),
     ];
-    let mut table = Table::new(
-        "The same load from Rust and from Python",
-        &[
-            "load",
-            "requests",
-            "good/s Rust",
-            "Python",
-            "Rust / Python",
-            "attempts/s Rust",
-            "Python",
-            "success Rust",
-            "Python",
-            "upstream saw, Rust",
-            "Python",
-            "Python busy",
-        ],
-    );
-    for (arm, series, rust) in arms {
-        for python in summary.series(series) {
-            let Some(rust) = summary.at(rust, python.x()) else {
-                continue;
-            };
-            let gauge = |k: &Condition, name: &str| k.gauge(name);
-            // A sustained load of another length sends another number.
-            let arrived = |k: &Condition| {
-                let arrived = k.gauge("upstream_arrived");
-                cell(arrived.filter(|_| series.contains("burst")), number)
-            };
-            let ratio = rust.paired(&python, |rust, python| {
-                let rate = |t: &Trial| t.gauges.get("goodput_per_s").copied();
-                let ratio = rate(rust)? / rate(python)?;
-                ratio.is_finite().then_some(ratio)
-            });
-            table.row([
-                arm.to_string(),
-                number(python.x()),
-                cell(gauge(&rust, "goodput_per_s"), number),
-                cell(gauge(&python, "goodput_per_s"), number),
-                cell(ratio, |r| format!("{r:.2}")),
-                cell(gauge(&rust, "attempts_per_s"), number),
-                cell(gauge(&python, "attempts_per_s"), number),
-                cell(rust.success_share(), percent),
-                cell(python.success_share(), percent),
-                arrived(&rust),
-                arrived(&python),
-                cell(gauge(&python, "client_cpu_share"), percent),
-            ]);
-        }
-    }
-    table.note = "The pool of 100 is aiohttp's default: it keeps all other requests in the client, where their timeouts run. Rust's client has no pool here. Python busy: processor time of its process over the time of the load.".into();
-    (!table.rows.is_empty()).then_some(table)
+    let rows = arms.into_iter().flat_map(|(load, series, rust)| {
+        let all = summary.series(series).into_iter();
+        all.filter_map(move |python| Some((load, summary.at(rust, python.x())?, python)))
+    });
+    // A sustained load of another length sends another number.
+    let arrived = |load: &str, k: &Condition| {
+        let arrived = k.gauge(gauge::UPSTREAM_ARRIVED);
+        arrived.filter(|_| load.contains("burst"))
+    };
+    Table::of("The same load from Rust and from Python", rows)
+        .column("load", |r| r.0.to_string())
+        .column("requests", |r| number(r.2.x()))
+        .cells("good/s Rust", number, |r| r.1.gauge(gauge::GOODPUT_PER_S))
+        .cells("Python", number, |r| r.2.gauge(gauge::GOODPUT_PER_S))
+        .cells("Rust / Python", |r| format!("{r:.2}"), |r| r.1.ratio(&r.2, gauge::GOODPUT_PER_S))
+        .cells("attempts/s Rust", number, |r| r.1.gauge(gauge::ATTEMPTS_PER_S))
+        .cells("Python", number, |r| r.2.gauge(gauge::ATTEMPTS_PER_S))
+        .cells("success Rust", percent, |r| r.1.success_share())
+        .cells("Python", percent, |r| r.2.success_share())
+        .cells("upstream saw, Rust", number, |r| arrived(r.0, &r.1))
+        .cells("Python", number, |r| arrived(r.0, &r.2))
+        .cells("Python busy", percent, |r| r.2.gauge(gauge::CLIENT_CPU_SHARE))
+        .note("The pool of 100 is aiohttp's default: it keeps all other requests in the client, where their timeouts run. Rust's client has no pool here. Python busy: processor time of its process over the time of the load.")
+        .unless_empty()
 }
 
 /// Latencies over the time of arrival after the burst.
 fn steady_latencies(trial: &Trial) -> Vec<(f64, f64)> {
     let from = trial.started_s();
-    let trace = trial.traces.get("latency_s").into_iter().flatten();
+    let trace = trial.trace("latency_s").iter();
     let mut points: Vec<(f64, f64)> = trace.map(|(at, latency)| (at - from, *latency)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
@@ -1095,34 +957,25 @@ fn recovery_figure(k: &Condition, p: &Params) -> Figure {
     let drawn = k.typical(felt);
     let measured = drawn.map(steady_latencies).unwrap_or_default();
     let took = drawn.map_or(f64::NAN, felt);
-    Figure {
-        id: "recovery".into(),
-        title: format!(
-            "A burst of {} requests is felt for {}; its clients wait {}",
-            fall.burst,
-            seconds(took),
-            p.timeout
-        ),
-        subtitle: format!(
+    let title = format!(
+        "A burst of {} requests is felt for {}; its clients wait {}",
+        fall.burst,
+        seconds(took),
+        p.timeout
+    );
+    Figure::new("recovery", title)
+        .subtitle(format!(
             "At 0 s {} requests arrive at once; from then on {}/s, half the capacity. Dashed: the backlog worked off by what capacity is left. It steps because slots filled together come free together. One of {} trial(s)",
             fall.burst,
             number(fall.rate),
             k.trials().len()
-        ),
-        desc: "Latency of requests over the time of their arrival, falling in a straight line to the service time.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("time of arrival after the burst", Unit::Seconds).with_range(0.0, watch),
-            panels: vec![Panel {
-                title: "Latency".into(),
-                note: "of the steady requests, which wait as long as it takes".into(),
-                y: Axis::linear("", Unit::Seconds),
-                layers: vec![
-                    Layer::Line(Line::trace("measured", Colour::Blue, measured)),
-                    Layer::Line(Line::theory("theory", Colour::Muted, theory.into())),
-                ],
-                height: 1.3,
-            }],
-            marks: vec![],
-        }),
-    }
+        ))
+        .desc("Latency of requests over the time of their arrival, falling in a straight line to the service time.")
+        .over(Axis::linear("time of arrival after the burst", Unit::Seconds).with_range(0.0, watch), [
+            Panel::new("Latency", Unit::Seconds)
+                .note("of the steady requests, which wait as long as it takes")
+                .layer(Line::trace("measured", Colour::Blue, measured))
+                .layer(Line::theory("theory", Colour::Muted, theory.into()))
+                .height(1.3),
+        ])
 }

@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Fall, Params, plan, steady_after};
+use super::plan::{Fall, Params, plan, steady_after};
 
 /// Refusals and time-outs are what the lab is about; where none should be, [`premise`] says so.
 pub(super) fn may(_: &Params, at: &Condition) -> &'static [Fate] {
@@ -74,13 +74,13 @@ fn everybody_answered(
 /// What client and server counted of the same load.
 fn counts(t: &Trial, after_a_burst: bool, bounded: bool) -> Result<(), String> {
     let ended = (t.ok + t.rejected) as f64;
-    let refused = t.gauge("refused_total");
+    let refused = t.gauge(gauge::REFUSED_TOTAL);
     ensure(refused.is_none_or(|n| n >= t.rejected as f64), || {
         let n = refused.unwrap_or(0.0);
         format!("{} were refused, and {n} in all", t.rejected)
     })?;
-    let gauges = |a: &str, b: &str| Some((t.gauge(a)?, t.gauge(b)?));
-    if let Some((server, client)) = gauges("upstream_refused", "refused_total") {
+    let gauges = |a: Gauge, b: Gauge| Some((t.gauge(a)?, t.gauge(b)?));
+    if let Some((server, client)) = gauges(gauge::UPSTREAM_REFUSED, gauge::REFUSED_TOTAL) {
         ensure(server >= client, || {
             format!("{client} were refused, and the upstream refused {server}")
         })?;
@@ -88,7 +88,7 @@ fn counts(t: &Trial, after_a_burst: bool, bounded: bool) -> Result<(), String> {
             format!("a queue for everybody refused {server}")
         })?;
     }
-    if let Some((arrived, sent)) = gauges("upstream_arrived", "sent_total") {
+    if let Some((arrived, sent)) = gauges(gauge::UPSTREAM_ARRIVED, gauge::SENT_TOTAL) {
         ensure(arrived >= ended, || {
             format!("{arrived} arrived, and {ended} got an answer")
         })?;
@@ -105,14 +105,18 @@ fn sustained(p: &Params, t: &Trial, n: f64, bounded: bool) -> Result<(), String>
     ensure((t.wall_s - window).abs() < 1e-6, || {
         format!("the window is {:.3} s, not {window:.3} s", t.wall_s)
     })?;
-    for name in ["in_flight_max", "in_flight_mean", "in_flight_sampled"] {
+    for name in [
+        gauge::IN_FLIGHT_MAX,
+        gauge::IN_FLIGHT_MEAN,
+        gauge::IN_FLIGHT_SAMPLED,
+    ] {
         let seen = t.gauge(name).unwrap_or(0.0);
         ensure(seen <= n * 1.001, || {
             format!("{name} is {seen:.1} of {n} clients")
         })?;
     }
     // A second counter beside the client's: arrivals of the window, and attempts that begin in it.
-    let arrived = t.gauge("arrived_per_s").map(|rate| rate * window);
+    let arrived = t.gauge(gauge::ARRIVED_PER_S).map(|rate| rate * window);
     let (began, calm) = (t.offered as f64, !strained(t, 0.1 * window));
     let apart = arrived.is_some_and(|n| (n - began).abs() > 0.1 * began.max(n) + 2.0);
     ensure(!(apart && calm), || {
@@ -130,9 +134,9 @@ fn burst(p: &Params, t: &Trial, n: f64, arm: &str) -> Result<(), String> {
     ensure(t.offered as f64 == n, || {
         format!("{} requests, not {n}", t.offered)
     })?;
-    let most = t.gauge("in_flight_max").unwrap_or(0.0);
+    let most = t.gauge(gauge::IN_FLIGHT_MAX).unwrap_or(0.0);
     ensure(most <= n, || format!("{most} of {n} were in flight"))?;
-    let spread = t.gauge("arrival_spread_s").unwrap_or(0.0);
+    let spread = t.gauge(gauge::ARRIVAL_SPREAD_S).unwrap_or(0.0);
     let at_once = arm == "pool" || spread < p.timeout.s() || strained(t, p.timeout.s());
     ensure(at_once, || {
         format!("they arrived over {}, not at once", seconds(spread))
@@ -147,7 +151,7 @@ fn recovery(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(t.offered == due, || {
         format!("{} requests after the burst, not {due}", t.offered)
     })?;
-    let (arrived, burst) = (t.gauge("upstream_arrived"), fall.burst as f64);
+    let (arrived, burst) = (t.gauge(gauge::UPSTREAM_ARRIVED), fall.burst as f64);
     let came = arrived.map(|arrived| arrived - t.offered as f64);
     let whole = came.is_none_or(|came| (0.9 * burst..=1.01 * burst + 1.0).contains(&came));
     ensure(whole || strained(t, p.timeout.s()), || {

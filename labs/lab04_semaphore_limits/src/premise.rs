@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, SETTLES};
+use super::plan::{Params, SETTLES};
 
 /// Time-outs are what the lab is about; where none should be, [`premise`] says so.
 pub(super) fn may(_: &Params, at: &Condition) -> &'static [Fate] {

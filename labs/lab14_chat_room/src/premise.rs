@@ -7,16 +7,17 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, users::DRAWN};
+use super::{Params, gauges, users::DRAWN};
 
 /// What readings of two clocks may be apart, in seconds.
 const CLOCK: f64 = 0.02;
 
 /// Only a blocked event loop may lose users, and what they would have said and heard.
 pub(super) fn may(at: &Condition) -> &'static [Fate] {
-    match at.series() {
-        "inline" | "losses" => &[Fate::Failed, Fate::NeverSent],
-        _ => &[],
+    if on_the_loop(at) {
+        &[Fate::Failed, Fate::NeverSent]
+    } else {
+        &[]
     }
 }
 
@@ -24,6 +25,10 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     conversation(p, at, t)?;
     loops(t)?;
     mathematics(p, at, t)
+}
+
+fn on_the_loop(at: &Condition) -> bool {
+    matches!(at.series(), "inline" | "losses")
 }
 
 /// The mathematics asked for.
@@ -48,7 +53,7 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let crowds = p.users.iter().filter(|n| losses || **n as f64 == at.x());
     let crowds = crowds.filter(|n| (2..=20_000).contains(*n));
     let crowds = crowds.map(|n| p.crowd(Instant::now(), *n, block, vec![]));
-    let meant = gauge(t, "messages_meant")?;
+    let meant = gauge(t, gauges::MESSAGES_MEANT)?;
     let meet = crowds.filter(|c| {
         let said = c.messages() as u64 == t.offered;
         said && c.deliveries() as f64 == meant
@@ -60,7 +65,10 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
             t.offered
         )
     })?;
-    let (left, disconnected) = (gauge(t, "users_left")?, gauge(t, "users_disconnected")?);
+    let (left, disconnected) = (
+        gauge(t, gauges::USERS_LEFT)?,
+        gauge(t, gauges::USERS_DISCONNECTED)?,
+    );
     let gone = left + disconnected;
     let most = p.users.iter().copied().max().filter(|_| losses);
     let users = most.unwrap_or(crowd.users);
@@ -73,8 +81,11 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     ensure(lost <= gone * each, || {
         format!("{lost} messages were lost, and {gone} users have left")
     })?;
-    let (said, heard) = (gauge(t, "messages_said")?, gauge(t, "messages_received")?);
-    let delivered = gauge(t, "messages_delivered")?;
+    let (said, heard) = (
+        gauge(t, gauges::MESSAGES_SAID)?,
+        gauge(t, gauges::MESSAGES_RECEIVED)?,
+    );
+    let delivered = gauge(t, gauges::MESSAGES_DELIVERED)?;
     let most = (t.offered - t.never_sent.min(t.offered)) as f64;
     let least = if gone == 0.0 { most } else { t.ok as f64 };
     ensure((least..=most).contains(&said), || {
@@ -106,8 +117,8 @@ fn drawn(t: &Trial) -> Result<(), String> {
 
 /// Both event loops had something to do, and no more time for it than there was.
 fn loops(t: &Trial) -> Result<(), String> {
-    for name in ["server_busy_share", "users_busy_share"] {
-        let busy = gauge(t, name)? * t.wall_s;
+    for share in [gauges::SERVER_BUSY_SHARE, gauges::USERS_BUSY_SHARE] {
+        let busy = gauge(t, share)? * t.wall_s;
         ensure(0.0 < busy && busy <= 1.1 * t.wall_s + 0.1, || {
             format!(
                 "an event loop was busy for {busy:.3} s of {:.3} s",
@@ -121,10 +132,13 @@ fn loops(t: &Trial) -> Result<(), String> {
 /// What was asked for was computed and answered, where it should have been.
 fn mathematics(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let (cost, killed) = (block(p, at), at.series() == "killed");
-    let on_the_loop = matches!(at.series(), "inline" | "losses");
-    let (solved, failed) = (gauge(t, "jobs_solved")?, gauge(t, "jobs_failed")?);
+    let (solved, failed) = (
+        gauge(t, gauges::JOBS_SOLVED)?,
+        gauge(t, gauges::JOBS_FAILED)?,
+    );
     if at.series() == "quiet" {
-        let none = solved + failed == 0.0 && t.gauge("busy_s").is_none() && t.spans.is_empty();
+        let none =
+            solved + failed == 0.0 && t.gauge(gauges::BUSY_S).is_none() && t.spans.is_empty();
         return ensure(none, || "something was computed".into());
     }
     let asked = match killed {
@@ -139,21 +153,27 @@ fn mathematics(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
         false => (1.0, 0.0),
     };
     // Who has left is told nothing, and what comes after that nobody writes down.
-    let alone = on_the_loop && gauge(t, "users_left")? > 0.0;
+    let alone = on_the_loop(at) && gauge(t, gauges::USERS_LEFT)? > 0.0;
     ensure((solved, failed) == told || alone, || {
         format!("{solved} jobs were done and {failed} failed")
     })?;
     if killed {
         the_end(p, t)?;
     }
-    let answers = ["answer_s", "second_answer_s"].map(|name| t.gauge(name));
+    let answers = [gauges::ANSWER_S, gauges::SECOND_ANSWER_S].map(|gauge| t.gauge(gauge));
     let answers = || answers.iter().flatten();
     let waited: f64 = answers().sum();
     let told = answers().count() as f64 == solved + failed && answers().all(|s| *s > 0.0);
     ensure(told && p.away(cost).at + waited <= t.wall_s + CLOCK, || {
         format!("{} answers took {waited:.4} s", solved + failed)
     })?;
-    let (busy, span) = match (t.gauge("busy_s"), t.spans.as_slice()) {
+    computed(p, at, t, solved, alone)
+}
+
+/// What was computed took its time, when it was asked for.
+fn computed(p: &Params, at: &Condition, t: &Trial, solved: f64, alone: bool) -> Result<(), String> {
+    let (cost, killed) = (block(p, at), at.series() == "killed");
+    let (busy, span) = match (t.gauge(gauges::BUSY_S), t.spans.as_slice()) {
         (Some(busy), [span]) => (busy, span),
         (None, []) if alone => return Ok(()),
         _ => return Err("nothing was computed, or more than was asked for".into()),
@@ -173,18 +193,18 @@ fn mathematics(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
         )
     })?;
     let answer = if killed {
-        "second_answer_s"
+        gauges::SECOND_ANSWER_S
     } else {
-        "answer_s"
+        gauges::ANSWER_S
     };
     ensure(t.gauge(answer).is_none_or(|s| s >= busy - CLOCK), || {
         format!("the answer came before {busy:.4} s were computed")
     })?;
     // The event loop is busy while it computes.
-    let share = gauge(t, "server_busy_share")?;
+    let share = gauge(t, gauges::SERVER_BUSY_SHARE)?;
     let over = span.end_s <= t.started_s() + t.wall_s;
     let busy_too = share * t.wall_s >= 0.9 * busy - CLOCK;
-    ensure(busy_too || !on_the_loop || !over, || {
+    ensure(busy_too || !on_the_loop(at) || !over, || {
         format!("the event loop was busy for less than the {busy:.4} s that it computed")
     })
 }
@@ -198,7 +218,7 @@ fn the_end(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(*at >= middle - CLOCK, || {
         format!("it was killed at {at:.3} s, before the job's middle at {middle:.3} s")
     })?;
-    let processes = gauge(t, "processes")?;
+    let processes = gauge(t, gauges::PROCESSES)?;
     ensure(processes == 2.0, || {
         format!("{processes} processes computed")
     })

@@ -22,6 +22,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use futures_util::{SinkExt, StreamExt, future::try_join_all};
 use lab_kit::{
+    gauge,
     load::Load,
     record::{Latency, Trial},
     session::Recorder,
@@ -40,6 +41,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    gauges,
     protocol::{Reply, Request},
     server::websocket,
 };
@@ -559,21 +561,22 @@ impl Heard {
                 (ok, failed + 1)
             }
         });
-        for (name, value) in [
-            ("missed_heartbeats", self.missed as f64),
-            ("users_left", self.left as f64),
-            ("users_disconnected", self.disconnected as f64),
-            ("messages_received", self.received as f64),
-            ("messages_in_disorder", self.disorder as f64),
-            ("jobs_solved", f64::from(solved)),
-            ("jobs_failed", f64::from(failed)),
-            ("users_busy_share", self.busy),
-            ("started_s", self.start.as_secs_f64()),
+        for (gauge, value) in [
+            (gauges::MISSED_HEARTBEATS, self.missed as f64),
+            (gauges::USERS_LEFT, self.left as f64),
+            (gauges::USERS_DISCONNECTED, self.disconnected as f64),
+            (gauges::MESSAGES_RECEIVED, self.received as f64),
+            (gauges::MESSAGES_IN_DISORDER, self.disorder as f64),
+            (gauges::JOBS_SOLVED, f64::from(solved)),
+            (gauges::JOBS_FAILED, f64::from(failed)),
+            (gauges::USERS_BUSY_SHARE, self.busy),
+            (gauge::STARTED_S, self.start.as_secs_f64()),
         ] {
-            r.gauge(name, value);
+            r.gauge(gauge, value);
         }
-        for (name, answer) in ["answer_s", "second_answer_s"].iter().zip(&self.answers) {
-            r.gauge(name, answer.waited.as_secs_f64());
+        let waits = [gauges::ANSWER_S, gauges::SECOND_ANSWER_S];
+        for (gauge, answer) in waits.into_iter().zip(&self.answers) {
+            r.gauge(gauge, answer.waited.as_secs_f64());
         }
         let every = self.echoes.len().div_ceil(DRAWN).max(1);
         for (due, fate) in self.echoes.iter().step_by(every) {

@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::{Arm, Door, Params, Rules, Service, systems::Meter};
+use super::{Arm, Door, Params, Rules, Service, gauges, systems::Meter};
 
 /// Services side by side, over all trials of a round.
 const SYSTEMS: usize = 120;
@@ -159,9 +159,10 @@ where
         wall_s: freeze.window.as_secs_f64(),
         ..Trial::default()
     };
-    for (name, clock) in [
-        ("from_sending", (|t: &Took| t.0) as fn(&Took) -> f64),
-        ("from_due", |t| t.1),
+    let from_sending: fn(&Took) -> f64 = |t| t.0;
+    for (name, gauge, clock) in [
+        ("from_sending", gauges::P95_FROM_SENDING_S, from_sending),
+        ("from_due", gauges::P95_FROM_DUE_S, |t| t.1),
     ] {
         let mut pooled: Vec<f64> = all.iter().flatten().map(clock).collect();
         pooled.sort_by(f64::total_cmp);
@@ -170,7 +171,7 @@ where
         books.traces.insert(name.into(), drawn.collect());
         let p95 = lab_kit::stats::quantile(&pooled, 0.95);
         if p95.is_finite() {
-            books.gauges.insert(format!("p95_{name}_s"), p95);
+            books.gauges.insert(gauge.to_string(), p95);
         }
     }
     for (sent, _) in all.iter().flatten() {

@@ -6,13 +6,13 @@ use lab_kit::{
 };
 
 use super::{
-    Arm, Params,
+    Arm, Params, gauges,
     omission::Freeze,
     storm::{Remedy, Storm},
     systems::Crowd,
 };
 
-/// So many trials a condition may be side by side: see [`super::parts`].
+/// So many trials a condition may be side by side: see [`super::plan::parts`].
 const PARTS: [usize; 2] = [1, 3];
 /// Digits of a histogram, with room.
 const DIGITS: f64 = 0.002;
@@ -58,7 +58,7 @@ fn came(n: f64, mean: f64) -> bool {
 
 /// Services under a load, by their clients' books and by their gauges.
 fn sweep(p: &Params, arm: Arm, rho: f64, t: &Trial) -> Result<(), String> {
-    let (systems, crowd) = (gauge(t, "systems")?, Crowd::of(p, arm, rho));
+    let (systems, crowd) = (gauge(t, gauges::SYSTEMS)?, Crowd::of(p, arm, rho));
     let planned = PARTS.map(|parts| crowd.part(parts).systems as f64);
     ensure(planned.contains(&systems), || {
         format!("{systems} services were watched")
@@ -73,29 +73,32 @@ fn sweep(p: &Params, arm: Arm, rho: f64, t: &Trial) -> Result<(), String> {
     if t.offered == 0 {
         return Ok(());
     }
-    let service = gauge(t, "service_mean_s")?;
+    let service = gauge(t, gauges::SERVICE_MEAN_S)?;
     let chance = 8.0 / offered.sqrt();
     ensure((service / p.service.s() - 1.0).abs() <= chance, || {
         format!("a service took {service:.4} s on average")
     })?;
-    for (name, counted) in [
-        ("came_per_s", offered / time),
-        ("good_share", ok / offered),
-        ("refused_share", t.rejected as f64 / offered),
-        ("good_of_capacity", ok / time * service / c),
-        ("answered", t.attempt_latency.count() as f64),
+    for (figure, counted) in [
+        (gauges::CAME_PER_S, offered / time),
+        (gauges::GOOD_SHARE, ok / offered),
+        (gauges::REFUSED_SHARE, t.rejected as f64 / offered),
+        (gauges::GOOD_OF_CAPACITY, ok / time * service / c),
+        (gauges::ANSWERED, t.attempt_latency.count() as f64),
     ] {
-        equal(name, gauge(t, name)?, counted)?;
+        equal(&figure.to_string(), gauge(t, figure)?, counted)?;
     }
-    let exact = gauge(t, "exact_good_share")?;
+    let exact = gauge(t, gauges::EXACT_GOOD_SHARE)?;
     ensure((0.0..=1.0).contains(&exact), || {
-        format!("exact_good_share is {exact}")
+        format!("{} is {exact}", gauges::EXACT_GOOD_SHARE)
     })?;
-    let (answered, dropped) = (gauge(t, "answered")?, gauge(t, "dropped_share")? * offered);
+    let (answered, dropped) = (
+        gauge(t, gauges::ANSWERED)?,
+        gauge(t, gauges::DROPPED_SHARE)? * offered,
+    );
     ensure(answered + dropped <= ok + t.timed_out as f64 + 0.5, || {
         format!("{answered} were answered and {dropped:.0} dropped of {offered}")
     })?;
-    let deepest = gauge(t, "depth_max")?;
+    let deepest = gauge(t, gauges::DEPTH_MAX)?;
     ensure(t.rejected == 0 || deepest >= 1.0, || {
         format!("{} were refused, and nobody waited", t.rejected)
     })?;
@@ -116,10 +119,13 @@ fn waits(p: &Params, arm: Arm, answered: f64, t: &Trial) -> Result<(), String> {
     ensure(in_time && late, || {
         format!("{ok} of {answered} were in time by the books, and others by their latencies")
     })?;
-    let (wait, inside) = (gauge(t, "wait_mean_s")?, gauge(t, "queued_mean_s")?);
+    let (wait, inside) = (
+        gauge(t, gauges::WAIT_MEAN_S)?,
+        gauge(t, gauges::QUEUED_MEAN_S)?,
+    );
     let mean = t.attempt_latency.mean_s().unwrap_or_default();
     let service = p.service.s() * (1.0 + 8.0 / answered.sqrt());
-    let most = wait + service + gauge(t, "late_mean_s")?;
+    let most = wait + service + gauge(t, gauges::LATE_MEAN_S)?;
     let near = (wait * (1.0 - DIGITS)..=most * (1.0 + DIGITS)).contains(&mean);
     ensure(near && inside <= wait + 1e-6, || {
         format!("answers took {mean:.4} s, with a wait of {wait:.4} s, {inside:.4} s of it inside")
@@ -127,7 +133,8 @@ fn waits(p: &Params, arm: Arm, answered: f64, t: &Trial) -> Result<(), String> {
     // Where nobody is lost, virtual time serves the same requests.
     match arm {
         Arm::Unbounded | Arm::Waits | Arm::Newest => {
-            equal("same_wait_s", gauge(t, "same_wait_s")?, wait)
+            let same = gauges::SAME_WAIT_S;
+            equal(&same.to_string(), gauge(t, same)?, wait)
         }
         Arm::Shed | Arm::Deadline | Arm::Expired => Ok(()),
     }
@@ -135,8 +142,12 @@ fn waits(p: &Params, arm: Arm, answered: f64, t: &Trial) -> Result<(), String> {
 
 /// Sleepers: half of them are later than the median.
 fn timers(t: &Trial) -> Result<(), String> {
-    let of = |name: &str| t.gauge(name).unwrap_or_default();
-    let (mean, p50, p99) = (of("late_mean_s"), of("late_p50_s"), of("late_p99_s"));
+    let of = |gauge: Gauge| t.gauge(gauge).unwrap_or_default();
+    let (mean, p50, p99) = (
+        of(gauges::LATE_MEAN_S),
+        of(gauges::LATE_P50_S),
+        of(gauges::LATE_P99_S),
+    );
     ensure(p50 <= p99 && mean >= 0.5 * p50, || {
         format!("timers were late by {mean:.4} s on average, {p50:.4} s in the median")
     })
@@ -156,8 +167,8 @@ fn tested(p: &Params, open: bool, t: &Trial) -> Result<(), String> {
         format!("nothing was frozen: no answer took longer than {longest:.3} s")
     })?;
     // Older records have the curves alone.
-    let of = |clock: &str| t.gauge(&format!("p95_{clock}_s"));
-    let (Some(sent), Some(from_due)) = (of("from_sending"), of("from_due")) else {
+    let (by_sending, by_due) = (gauges::P95_FROM_SENDING_S, gauges::P95_FROM_DUE_S);
+    let (Some(sent), Some(from_due)) = (t.gauge(by_sending), t.gauge(by_due)) else {
         return Ok(());
     };
     let rank = |by: f64| t.latency.quantile_s(0.95 + by / t.ok as f64);
@@ -165,14 +176,14 @@ fn tested(p: &Params, open: bool, t: &Trial) -> Result<(), String> {
     let told = least.is_none_or(|s| sent >= s * (1.0 - DIGITS) - 1e-5)
         && most.is_none_or(|s| sent <= s * (1.0 + DIGITS) + 1e-5);
     ensure(told, || {
-        format!("p95_from_sending_s is {sent:.4}, and the latencies say otherwise")
+        format!("{by_sending} is {sent:.4}, and the latencies say otherwise")
     })?;
     ensure(from_due >= sent && (!open || from_due == sent), || {
         format!("the 95th percentile is {from_due:.4} s from when due, {sent:.4} s from sending")
     })?;
     let curve = t.traces.get("from_due").into_iter().flatten();
     let mut drawn = curve.filter(|(one_in, _)| *one_in == 20.0);
-    drawn.try_for_each(|(_, value)| equal("p95_from_due_s", from_due, *value))
+    drawn.try_for_each(|(_, value)| equal(&by_due.to_string(), from_due, *value))
 }
 
 /// A surge, by the books of all and by the shares of stretches.
@@ -186,12 +197,12 @@ fn storm(p: &Params, remedy: Remedy, t: &Trial) -> Result<(), String> {
         format!("{offered} came, where {due:.0} should, or as many a trial side by side")
     })?;
     let (mut good, mut lost) = (0.0, 0.0);
-    for (name, (from, to)) in storm.stretches() {
-        let of = |what: &str| t.gauge(&format!("{what}_{name}"));
-        let (Some(answered), Some(sent)) = (of("good"), of("attempts")) else {
+    for stretch in storm.stretches() {
+        let both = (t.gauge(stretch.good), t.gauge(stretch.attempts));
+        let (Some(answered), Some(sent)) = both else {
             continue;
         };
-        let given_up = of("given_up").unwrap_or(1.0 - answered);
+        let given_up = t.gauge(stretch.given_up).unwrap_or(1.0 - answered);
         equal("what was answered or given up", answered + given_up, 1.0)?;
         // Who gives up without a budget has sent as often as may be.
         let most = (1 + p.retries) as f64;
@@ -201,9 +212,10 @@ fn storm(p: &Params, remedy: Remedy, t: &Trial) -> Result<(), String> {
             answered + given_up * most
         };
         ensure((least - 1e-6..=most + 1e-6).contains(&sent), || {
+            let name = stretch.name;
             format!("{sent:.2} attempts a request {name}, with {given_up:.2} given up")
         })?;
-        let (few, _) = of_chance(p.calm * storm.capacity() * (to - from));
+        let (few, _) = of_chance(p.calm * storm.capacity() * (stretch.to - stretch.from));
         good += answered * few.max(0.0);
         lost += given_up * few.max(0.0);
     }

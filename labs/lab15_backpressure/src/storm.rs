@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::{Answer, Arm, Door, Params, Rules, Service, systems::Meter};
+use super::{Answer, Arm, Door, Params, Rules, Service, gauges, systems::Meter};
 
 /// Services side by side, over all trials of a round.
 const SYSTEMS: usize = 42;
@@ -52,7 +52,7 @@ impl Remedy {
         }
     }
 
-    fn arm(self) -> Arm {
+    pub(super) fn arm(self) -> Arm {
         match self {
             Remedy::None | Remedy::Away | Remedy::Budget => Arm::Unbounded,
             Remedy::Shed => Arm::Shed,
@@ -74,6 +74,19 @@ pub(super) struct Storm {
     pub(super) away: (f64, f64),
     /// When it is over.
     pub(super) end: f64,
+}
+
+/// A stretch of a storm, in seconds since it began.
+pub(super) struct Stretch {
+    pub(super) name: &'static str,
+    pub(super) from: f64,
+    pub(super) to: f64,
+    /// The share of the requests that came in it and were answered.
+    pub(super) good: Gauge,
+    /// The share that was given up.
+    pub(super) given_up: Gauge,
+    /// How often they were sent.
+    pub(super) attempts: Gauge,
 }
 
 impl Storm {
@@ -130,12 +143,33 @@ impl Storm {
     }
 
     /// Stretches of arrivals to compare: before, while it is down, and at the end.
-    pub(super) fn stretches(&self) -> [(&'static str, (f64, f64)); 3] {
+    pub(super) fn stretches(&self) -> [Stretch; 3] {
         let t = self.p.deadline.s();
         [
-            ("before", (0.0, self.surge.0 - t)),
-            ("down", (self.away.0 - 1.5 * t, self.away.0)),
-            ("end", (self.end - 2.0 * t, self.end)),
+            Stretch {
+                name: "before",
+                from: 0.0,
+                to: self.surge.0 - t,
+                good: gauges::GOOD_BEFORE,
+                given_up: gauges::GIVEN_UP_BEFORE,
+                attempts: gauges::ATTEMPTS_BEFORE,
+            },
+            Stretch {
+                name: "down",
+                from: self.away.0 - 1.5 * t,
+                to: self.away.0,
+                good: gauges::GOOD_DOWN,
+                given_up: gauges::GIVEN_UP_DOWN,
+                attempts: gauges::ATTEMPTS_DOWN,
+            },
+            Stretch {
+                name: "end",
+                from: self.end - 2.0 * t,
+                to: self.end,
+                good: gauges::GOOD_END,
+                given_up: gauges::GIVEN_UP_END,
+                attempts: gauges::ATTEMPTS_END,
+            },
         ]
     }
 
@@ -296,8 +330,8 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
     }
     // Share of the requests that came in a stretch and were answered, or given up, and how often they
     // were sent.
-    for (name, (from, to)) in storm.stretches() {
-        let inside = |d: &&Done| d.came >= from && d.came < to;
+    for stretch in storm.stretches() {
+        let inside = |d: &&Done| d.came >= stretch.from && d.came < stretch.to;
         let (mut came, mut good, mut sent) = (0.0, 0.0, 0.0);
         for done in all().filter(inside) {
             came += 1.0;
@@ -305,12 +339,12 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
             sent += done.attempts as f64;
         }
         if came > 0.0 {
-            for (what, value) in [
-                ("good", good),
-                ("given_up", came - good),
-                ("attempts", sent),
+            for (gauge, value) in [
+                (stretch.good, good),
+                (stretch.given_up, came - good),
+                (stretch.attempts, sent),
             ] {
-                trial.gauges.insert(format!("{what}_{name}"), value / came);
+                trial.gauges.insert(gauge.to_string(), value / came);
             }
         }
     }

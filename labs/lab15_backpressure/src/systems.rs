@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot::Receiver};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::{Answer, Arm, Door, Params, Rules, Service};
+use super::{Answer, Arm, Door, Params, Rules, Service, gauges};
 
 /// From here on an endless queue remembers for longer than a run lasts.
 pub(super) const NEAR: f64 = 0.9;
@@ -234,7 +234,9 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
         let systems: Vec<Watched> = done.into_iter().map(|(_, watched)| watched).collect();
         let mut trial = books(&crowd, begin, &systems);
         if inside.is_finite() {
-            trial.gauges.insert("sampled_inside".into(), inside);
+            trial
+                .gauges
+                .insert(gauges::SAMPLED_INSIDE.to_string(), inside);
         }
         r.books(trial);
     }
@@ -271,14 +273,14 @@ pub(super) async fn timers(r: Recorder, crowd: Crowd) -> Result<()> {
     if let Some(mut late) = r.load().unless_stopped(all).await {
         late.sort_by(f64::total_cmp);
         let figures = [
-            ("late_mean_s", mean(&late)),
-            ("late_p50_s", quantile(&late, 0.5)),
-            ("late_p99_s", quantile(&late, 0.99)),
+            (gauges::LATE_MEAN_S, mean(&late)),
+            (gauges::LATE_P50_S, quantile(&late, 0.5)),
+            (gauges::LATE_P99_S, quantile(&late, 0.99)),
         ];
         let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
         r.books(Trial {
             wall_s: crowd.window.as_secs_f64(),
-            gauges: finite.map(|(name, value)| (name.into(), value)).collect(),
+            gauges: finite.map(keyed).collect(),
             ..Trial::default()
         });
     }
@@ -508,7 +510,7 @@ impl Sums {
     }
 
     /// The figures, each with its unit in the name, over so many services.
-    fn figures(&mut self, crowd: &Crowd, systems: usize) -> [(&'static str, f64); 20] {
+    fn figures(&mut self, crowd: &Crowd, systems: usize) -> [(Gauge, f64); 20] {
         let time = systems as f64 * crowd.window.as_secs_f64();
         let service = self.work / self.offered;
         // What the workers could have done with services of these lengths, and of those asked for.
@@ -516,28 +518,36 @@ impl Sums {
         let asked = crowd.rules.workers as f64 / crowd.service_s;
         self.waits.sort_by(f64::total_cmp);
         [
-            ("came_per_s", self.offered / time),
-            ("service_mean_s", service),
-            ("wait_mean_s", mean(&self.waits)),
-            ("wait_p50_s", quantile(&self.waits, 0.5)),
-            ("wait_p99_s", quantile(&self.waits, 0.99)),
-            ("same_wait_s", self.same.0 / self.same.2),
-            ("exact_wait_s", self.same.1 / self.same.2),
-            ("queued_mean_s", self.queued.0 / self.queued.1),
-            ("refused_share", self.refused / self.offered),
-            ("dropped_share", self.dropped / self.offered),
-            ("good_share", self.good / self.offered),
-            ("exact_good_share", self.exact_good(crowd) / self.offered),
-            ("good_of_capacity", self.good / time / capacity),
-            ("late_of_capacity", 2.0 * self.too_late / time / asked),
-            ("late_mean_s", mean(&self.late)),
-            ("let_in_per_s", self.let_in / time),
-            ("sojourn_mean_s", self.sojourn.0 / self.sojourn.1),
-            ("depth_max", self.deepest as f64),
-            ("systems", systems as f64),
-            ("answered", self.waits.len() as f64),
+            (gauges::CAME_PER_S, self.offered / time),
+            (gauges::SERVICE_MEAN_S, service),
+            (gauges::WAIT_MEAN_S, mean(&self.waits)),
+            (gauges::WAIT_P50_S, quantile(&self.waits, 0.5)),
+            (gauges::WAIT_P99_S, quantile(&self.waits, 0.99)),
+            (gauges::SAME_WAIT_S, self.same.0 / self.same.2),
+            (gauges::EXACT_WAIT_S, self.same.1 / self.same.2),
+            (gauges::QUEUED_MEAN_S, self.queued.0 / self.queued.1),
+            (gauges::REFUSED_SHARE, self.refused / self.offered),
+            (gauges::DROPPED_SHARE, self.dropped / self.offered),
+            (gauges::GOOD_SHARE, self.good / self.offered),
+            (
+                gauges::EXACT_GOOD_SHARE,
+                self.exact_good(crowd) / self.offered,
+            ),
+            (gauges::GOOD_OF_CAPACITY, self.good / time / capacity),
+            (gauges::LATE_OF_CAPACITY, 2.0 * self.too_late / time / asked),
+            (gauges::LATE_MEAN_S, mean(&self.late)),
+            (gauges::LET_IN_PER_S, self.let_in / time),
+            (gauges::SOJOURN_MEAN_S, self.sojourn.0 / self.sojourn.1),
+            (gauges::DEPTH_MAX, self.deepest as f64),
+            (gauges::SYSTEMS, systems as f64),
+            (gauges::ANSWERED, self.waits.len() as f64),
         ]
     }
+}
+
+/// A figure as a record has it.
+fn keyed((gauge, value): (Gauge, f64)) -> (String, f64) {
+    (gauge.to_string(), value)
 }
 
 /// The books over all services.
@@ -550,9 +560,9 @@ fn books(crowd: &Crowd, begin: Instant, systems: &[Watched]) -> Trial {
     for watched in systems {
         sums.add(crowd, begin, watched, &mut trial);
     }
-    let gauges = sums.figures(crowd, systems.len()).into_iter();
-    let finite = gauges.filter(|(_, value)| value.is_finite());
-    trial.gauges = finite.map(|(name, value)| (name.into(), value)).collect();
+    let figures = sums.figures(crowd, systems.len()).into_iter();
+    let finite = figures.filter(|(_, value)| value.is_finite());
+    trial.gauges = finite.map(keyed).collect();
     trial
 }
 
@@ -652,7 +662,7 @@ mod tests {
                 assert!(trial.books_close(), "{arm:?} at {rho}");
                 assert_eq!(trial.offered, counted, "{arm:?} at {rho}");
                 if matches!(arm, Arm::Shed | Arm::Waits) {
-                    assert!(trial.gauges["depth_max"] <= p.places as f64);
+                    assert!(trial.gauge(gauges::DEPTH_MAX).unwrap() <= p.places as f64);
                 }
                 if arm != Arm::Shed {
                     assert_eq!(trial.rejected, 0);
@@ -694,8 +704,9 @@ mod tests {
                 });
             }
             let (inside, done) = join(sample(&crowd, begin, 5, services), running.join_all()).await;
-            let gauges = books(&crowd, begin, &done).gauges;
-            let law = gauges["let_in_per_s"] * gauges["sojourn_mean_s"];
+            let trial = books(&crowd, begin, &done);
+            let gauge = |gauge: Gauge| trial.gauge(gauge).unwrap();
+            let law = gauge(gauges::LET_IN_PER_S) * gauge(gauges::SOJOURN_MEAN_S);
             // A test runs beside others: only that none of them counts twice or not at all.
             assert!((inside / law - 1.0).abs() < 0.3, "{inside} {law}");
         });

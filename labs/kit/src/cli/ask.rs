@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::{Common, Failed};
 use crate::{
-    findings::number,
+    card::Sketch,
     lab::{Card, Experiment},
-    prediction::{self, Sketch},
+    prediction,
+    text::number,
 };
 
 type Predictions = BTreeMap<String, f64>;

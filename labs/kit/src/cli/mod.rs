@@ -7,22 +7,23 @@ mod splice;
 
 use std::{
     ffi::OsString,
-    io::{ErrorKind, Write},
     path::PathBuf,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use show::{entries, whole};
+
+pub use crate::terminal::{print, say};
 
 use crate::{
     address::ServerUrl,
     clean,
     lab::{Card, Experiment},
-    limits,
+    limits, os,
     record::Scale,
     stop::EXIT_INTERRUPTED,
 };
@@ -294,17 +295,8 @@ pub fn again(card: &Card) -> std::io::Result<std::process::Command> {
     if !NUMBERED.load(Relaxed) {
         command.args(["run", &card.number.to_string()]);
     }
-    by_itself(&mut command);
+    os::by_itself(&mut command);
     Ok(command)
-}
-
-/// Lets a child be ended by its parent alone: Ctrl-C on a terminal goes to the whole group of processes, and a
-/// child that dies of it would take the trials of its parent with it.
-pub fn by_itself(command: &mut std::process::Command) {
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-    #[cfg(not(unix))]
-    let _ = command;
 }
 
 /// A child process that does not outlive an error of its parent's: it is killed when this is dropped.
@@ -342,28 +334,6 @@ fn exit(outcome: Outcome) -> ExitCode {
         Err(Failed::Refuted) => 3,
         Err(Failed::Interrupted) => EXIT_INTERRUPTED as u8,
     })
-}
-
-/// Says something on stderr. Where nobody listens (the terminal is closed, its pipe has no reader) the words
-/// are lost, and nothing else.
-pub fn say(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr(), "{}", clean::terminal(text.as_ref()));
-}
-
-/// Writes to stdout, without what would rewrite a screen. A reader that is gone (`labs list | head`) changes what
-/// is printed, and nothing else: not what is measured, stored or decided.
-///
-/// # Errors
-/// When that does not work, as on a full disk.
-pub fn print(text: impl AsRef<str>) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out
-        .write_all(clean::terminal(text.as_ref()).as_bytes())
-        .and_then(|()| out.flush())
-    {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
 }
 
 /// Writes JSON to stdout.

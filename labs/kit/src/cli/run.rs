@@ -15,9 +15,10 @@ use super::{Common, Failed, MORE, Outcome, ask, ask::check_keys, find, pretty, p
 use crate::{
     address::{self, ServerUrl},
     claim::Verdict,
+    contain,
     host::Host,
     http,
-    lab::{self, Card, Experiment, Measure, Prepared},
+    lab::{Card, Experiment, Measure, Prepared},
     limits, more,
     needs::{self, Extent, Needs},
     os,
@@ -473,7 +474,7 @@ impl Bench {
             let work = || self.until_decided(lab, &mut session, &blank, &measure);
             let done = catch_unwind(AssertUnwindSafe(work));
             // Mostly the system refuses a thread.
-            done.unwrap_or_else(|why| Err(anyhow!("the run broke off: {}", lab::reason(&*why))))
+            done.unwrap_or_else(|why| Err(anyhow!("the run broke off: {}", contain::reason(&*why))))
         });
         // What fails while everything stops is part of the end, and takes nothing with it.
         if let Err(error) = done

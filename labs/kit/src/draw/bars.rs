@@ -1,6 +1,6 @@
 //! Named values as horizontal bars over one axis.
 
-use super::axis::{Span, Way};
+use super::axis::{Span, Tick, Way};
 use super::canvas::{Align, Canvas, EDGE, Stroke, WIDTH};
 use super::curve::Plot;
 use super::font::Font;
@@ -61,17 +61,7 @@ pub(super) fn draw(bars: &Bars, header: &Header<'_>, canvas: &mut Canvas) -> f64
             bottom,
         };
         let plot = Plot { rect, x, y: x };
-        for at in ticks.iter().filter_map(|tick| plot.across(tick.at)) {
-            canvas.line([(at, top), (at, bottom)], Stroke::solid(Paint::Grid, 1.0));
-            canvas.line(
-                [(at, bottom), (at, bottom + 4.0)],
-                Stroke::solid(Paint::Muted, 1.0),
-            );
-        }
-        canvas.line(
-            [(left, bottom), (right, bottom)],
-            Stroke::solid(Paint::Muted, 1.0),
-        );
+        grid(canvas, &plot, &ticks);
         if titled(group) {
             heading(
                 canvas,
@@ -108,6 +98,27 @@ pub(super) fn draw(bars: &Bars, header: &Header<'_>, canvas: &mut Canvas) -> f64
         bars.groups.len() - groups.len(),
         "group",
     ) + 20.0
+}
+
+/// The rules behind a group's bars, and the axis below them.
+fn grid(canvas: &mut Canvas, plot: &Plot, ticks: &[Tick]) {
+    let Rect {
+        left,
+        top,
+        right,
+        bottom,
+    } = plot.rect;
+    for at in ticks.iter().filter_map(|tick| plot.across(tick.at)) {
+        canvas.line([(at, top), (at, bottom)], Stroke::solid(Paint::Grid, 1.0));
+        canvas.line(
+            [(at, bottom), (at, bottom + 4.0)],
+            Stroke::solid(Paint::Muted, 1.0),
+        );
+    }
+    canvas.line(
+        [(left, bottom), (right, bottom)],
+        Stroke::solid(Paint::Muted, 1.0),
+    );
 }
 
 /// The most bars per group with which all groups together stay within [`MAX_BARS`].

@@ -346,8 +346,8 @@ impl Ord for Instant {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MMcK;
     use super::*;
+    use crate::MMcK;
     use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64Mcg;

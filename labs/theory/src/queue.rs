@@ -46,7 +46,7 @@ pub struct Counts {
 /// An arrival costs O(log c). Memory follows the requests present, not `slots`.
 ///
 /// ```
-/// use mock_server::queue::{Admission, Queue};
+/// use crate::queue::{Admission, Queue};
 ///
 /// let mut queue = Queue::new(1, Some(1));
 /// assert_eq!(queue.arrive(0, 10), Admission::Admitted { start: 0, finish: 10 });

@@ -79,7 +79,7 @@ impl Repairman {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::theory::erlang::erlang_b;
+    use crate::erlang::erlang_b;
     use proptest::prelude::*;
 
     fn on(processors: usize) -> impl Fn(usize) -> f64 {

@@ -10,7 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use mock_server::queue::{Admission, Queue};
+use crate::queue::{Admission, Queue};
 
 use super::{is_amount, nanos, seconds};
 

@@ -1,3 +1,5 @@
+//! How long one request takes, as a flag says it: constant, at random, or as recorded.
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,7 +8,8 @@ use rand::SeedableRng;
 use rand_distr::{Distribution, Exp1, LogNormal};
 use rand_pcg::Pcg64;
 
-use crate::MAX_TIME;
+/// The longest service time and `Retry-After` allowed.
+pub const MAX_TIME: Duration = Duration::from_secs(3600);
 
 /// How long a request holds its slot.
 ///
@@ -114,7 +117,7 @@ impl fmt::Display for Service {
 }
 
 /// A duration without the blanks of `1s 500ms`, which a flag would have to quote.
-pub(crate) struct Compact(pub(crate) Duration);
+pub struct Compact(pub Duration);
 
 impl fmt::Display for Compact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +160,11 @@ impl FromStr for Service {
     }
 }
 
-pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
+/// A duration with its unit.
+///
+/// # Errors
+/// What is wrong, and how to write one.
+pub fn duration(text: &str) -> Result<Duration, ParseError> {
     let text = text.trim();
     humantime::parse_duration(text).map_err(|_| {
         ParseError::new(format!(
@@ -166,7 +173,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
     })
 }
 
-pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, ParseError> {
+/// A number.
+///
+/// # Errors
+/// That it is none.
+pub fn number<T: FromStr>(text: &str) -> Result<T, ParseError> {
     let text = text.trim();
     text.parse()
         .map_err(|_| ParseError::new(format!("`{text}` is no number of the kind expected here")))
@@ -177,7 +188,8 @@ pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, ParseError> {
 pub struct ParseError(String);
 
 impl ParseError {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    /// The sentence for the user.
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }

@@ -21,7 +21,10 @@
 //! | [`schedule`] | when do jobs end that come one after another and share processors? |
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
-//! | [`trend`] | what does one more cost? |
+//! | [`queue`] | when does a service of so many slots answer? |
+//!
+//! [`Service`] says how long one request takes. It and the queue are here, below the server that runs them, so
+//! that the simulator and the server are one.
 
 pub mod amdahl;
 pub mod burst;
@@ -33,10 +36,11 @@ pub mod little;
 pub mod mdc;
 pub mod overload;
 pub mod pipeline;
+pub mod queue;
 pub mod repairman;
 pub mod schedule;
+pub mod service;
 pub mod simulate;
-pub mod trend;
 pub mod usl;
 
 pub use burst::{Burst, Limited};
@@ -45,8 +49,8 @@ pub use erlang::{MMc, MMcK};
 pub use mdc::MDc;
 pub use overload::{Discipline, Fate, Impatient};
 pub use pipeline::{Pipeline, Stage};
+pub use service::{MAX_TIME, ParseError, Sampler, Service};
 pub use simulate::{Run, Station, Usage, simulate};
-pub use trend::Trend;
 pub use usl::{Fit, Usl};
 
 /// A quantity that can be waited for or counted: not negative and not `NaN` (infinity is allowed).

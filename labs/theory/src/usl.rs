@@ -207,7 +207,7 @@ mod tests {
             kappa: 0.0,
         };
         for n in [1.0, 4.0, 1e6] {
-            assert!((usl.at(n) / super::super::amdahl::amdahl(0.9, n) - 1.0).abs() < 1e-12);
+            assert!((usl.at(n) / crate::amdahl::amdahl(0.9, n) - 1.0).abs() < 1e-12);
         }
         assert_eq!(usl.peak(), None);
         assert!((usl.capacity_limit() - 10.0).abs() < 1e-12);

@@ -91,7 +91,7 @@ pub fn critical_path(jobs: &[Job]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::theory::amdahl::makespan_equal_jobs;
+    use crate::amdahl::makespan_equal_jobs;
     use proptest::prelude::*;
 
     fn jobs(times: &[(f64, f64)]) -> Vec<Job> {

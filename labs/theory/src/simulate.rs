@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use mock_server::Service;
+use crate::Service;
 
 use super::{nanos, seconds};
 
@@ -336,7 +336,7 @@ impl Calendar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::theory::{MMc, Pipeline};
+    use crate::{MMc, Pipeline};
     use proptest::prelude::*;
     use std::time::Duration;
 

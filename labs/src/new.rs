@@ -1,0 +1,271 @@
+//! `labs new`: a lab to fill in.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{CommandFactory, FromArgMatches, Parser};
+use lab_kit::cli::{Extra, Failed, print};
+
+use crate::SYLLABUS;
+
+/// `labs new`.
+pub const NEW: Extra = Extra {
+    command: New::command,
+    run: |matches| {
+        let new = New::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
+        Ok(new.run()?)
+    },
+};
+
+/// Writes a lab to fill in: two ways, one law, one question, one answer, one test
+///
+/// It runs as it is, and is in the syllabus. Works from any folder of a clone.
+#[derive(Parser)]
+#[command(name = "new")]
+struct New {
+    /// Its name, in words of small letters with underscores: two_ways_to_wait
+    name: String,
+    /// Its title [default: the name as words]
+    #[arg(long)]
+    title: Option<String>,
+    /// The question it asks
+    #[arg(long, default_value = "Do waits add up?")]
+    question: String,
+    /// Its number [default: the one after the last]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=99))]
+    number: Option<u8>,
+}
+
+/// The files of a lab, by their place in it.
+const FILES: [(&str, &str); 6] = [
+    ("Cargo.toml", include_str!("../new/Cargo.toml.txt")),
+    ("answers.md", include_str!("../new/answers.md.txt")),
+    ("src/main.rs", include_str!("../new/main.rs.txt")),
+    ("src/lib.rs", include_str!("../new/lib.rs.txt")),
+    ("src/plan.rs", include_str!("../new/plan.rs.txt")),
+    ("src/findings.rs", include_str!("../new/findings.rs.txt")),
+];
+
+impl New {
+    fn run(self) -> anyhow::Result<()> {
+        let root = clone()?;
+        let last = SYLLABUS.iter().map(|lab| lab.card().number).max();
+        let number = self.number.unwrap_or(last.unwrap_or(0) + 1);
+        let lab = Named::new(number, &self.name, self.title, self.question)?;
+        let folder = root.join("labs").join(format!("{}_{}", lab.id, lab.name));
+        ensure!(!folder.exists(), "{} is there already", folder.display());
+        let mut cards = SYLLABUS.iter().map(|lab| lab.card());
+        if let Some(card) = cards.find(|card| card.number == number || card.name == lab.name) {
+            bail!("{} {} is there already", card.id(), card.name);
+        }
+        // All is looked at before anything is written.
+        let lists = lab.lists(&root)?;
+        fs::create_dir_all(folder.join("src"))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let files = FILES.map(|(name, text)| (folder.join(name), lab.fill(text)));
+        for (path, text) in files.into_iter().chain(lists) {
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        // Long names break lines. Without rustfmt the files are as sound, and less tidy.
+        let tidy = Command::new("cargo")
+            .args(["fmt", "-p", &lab.id])
+            .current_dir(&root)
+            .output();
+        drop(tidy);
+        print(lab.next(&folder))
+    }
+}
+
+/// The folder of the clone that the command is run in.
+fn clone() -> anyhow::Result<PathBuf> {
+    let here = env::current_dir().context("cannot tell the current folder")?;
+    let is_clone = |folder: &&Path| folder.join("labs/new/Cargo.toml.txt").is_file();
+    let root = here.ancestors().find(is_clone);
+    let root = root.context(
+        "not in a clone: a lab is source code; go to the folder with README.md and labs/",
+    )?;
+    Ok(root.to_path_buf())
+}
+
+/// A lab as its files name it.
+struct Named {
+    id: String,
+    number: u8,
+    name: String,
+    title: String,
+    question: String,
+    /// Of its type.
+    type_name: String,
+}
+
+impl Named {
+    fn new(
+        number: u8,
+        name: &str,
+        title: Option<String>,
+        question: String,
+    ) -> anyhow::Result<Named> {
+        let word = |w: &str| w.starts_with(|c: char| c.is_ascii_lowercase());
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        ensure!(
+            name.len() <= 40 && name.chars().all(plain) && name.split('_').all(word),
+            "\"{name}\" is no name of a lab: small letters, with underscores between words"
+        );
+        let capital = |w: &str| w[..1].to_uppercase() + &w[1..];
+        let words = capital(&name.replace('_', " "));
+        let title = title.unwrap_or(words);
+        for text in [&title, &question] {
+            let plain = |c: char| !c.is_control() && !"\"\\{}@".contains(c);
+            ensure!(
+                !text.trim().is_empty() && text.chars().all(plain),
+                "\"{text}\" cannot be a title or a question: no quotes, braces or backslashes"
+            );
+        }
+        Ok(Named {
+            id: format!("lab{number:02}"),
+            number,
+            name: name.into(),
+            title,
+            question,
+            type_name: name.split('_').map(capital).collect(),
+        })
+    }
+
+    fn fill(&self, text: &str) -> String {
+        let values = [
+            ("@ID@", &self.id),
+            ("@NAME@", &self.name),
+            ("@TITLE@", &self.title),
+            ("@QUESTION@", &self.question),
+            ("@TYPE@", &self.type_name),
+            ("@NUMBER@", &self.number.to_string()),
+        ];
+        values
+            .iter()
+            .fold(text.into(), |text: String, (key, value)| {
+                text.replace(key, value)
+            })
+    }
+
+    /// The three lists that name every lab, with this one put in after the one before it.
+    fn lists(&self, root: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        let Named {
+            id,
+            name,
+            type_name,
+            ..
+        } = self;
+        let lines = [
+            (
+                "Cargo.toml",
+                format!("{id} = {{ path = \"labs/{id}_{name}\" }}"),
+            ),
+            ("labs/Cargo.toml", format!("{id}.workspace = true")),
+            (
+                "labs/src/lib.rs",
+                format!("    entry::<{id}::{type_name}>(),"),
+            ),
+        ];
+        let put = |(file, line): (&str, String)| {
+            let path = root.join(file);
+            let text = fs::read_to_string(&path);
+            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            let text = inserted(&text, &line, id);
+            Ok((
+                path,
+                text.with_context(|| format!("{file} has no list of the labs any more"))?,
+            ))
+        };
+        lines.into_iter().map(put).collect()
+    }
+
+    fn next(&self, folder: &Path) -> String {
+        let (run, test) = (
+            format!("cargo run --release -p {}", self.id),
+            format!("cargo test -p {}", self.id),
+        );
+        let again = format!("cargo run --release -- run {}", self.number);
+        format!(
+            "{} written, and listed in Cargo.toml, labs/Cargo.toml and labs/src/lib.rs.\n\n\
+             {run:<40}# runs it\n\
+             {test:<40}# tests it\n\
+             {again:<40}# the same from the umbrella\n\n\
+             Then fill in, in this order:\n\
+             src/lib.rs       the lesson, the wrong way and the right way\n\
+             src/plan.rs      its flags, which conditions there are, how long they take\n\
+             src/findings.rs  what theory says: a claim, a chart, a table, an answer to the question\n\
+             answers.md       the answers to \"Check yourself\"\n\
+             cargo test -p lab_book tells what the book misses; the README's list of labs is updated by\n\
+             cargo run --release -- splice README.md results/reference\n",
+            folder.display()
+        )
+    }
+}
+
+/// The text with a line put in after the last of those that begin as it does and name a lab before this one.
+fn inserted(text: &str, line: &str, id: &str) -> Option<String> {
+    let (head, _) = line.split_once(id)?;
+    let names = |l: &&str| {
+        let named = l.strip_prefix(head).and_then(|rest| rest.get(..id.len()));
+        named.is_some_and(|n| {
+            n.starts_with("lab") && n[3..].bytes().all(|b| b.is_ascii_digit()) && n < id
+        })
+    };
+    let last = text.lines().filter(names).last()?;
+    Some(text.replacen(last, &format!("{last}\n{line}"), 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_after_the_lab_before() {
+        let text = "[x]\nlab01 = 1\nlab03 = 3\nlabel = 2\n";
+        let with = |id| inserted(text, &format!("{id} = new"), id).unwrap();
+        assert_eq!(
+            with("lab02"),
+            "[x]\nlab01 = 1\nlab02 = new\nlab03 = 3\nlabel = 2\n"
+        );
+        assert_eq!(
+            with("lab20"),
+            "[x]\nlab01 = 1\nlab03 = 3\nlab20 = new\nlabel = 2\n"
+        );
+        assert_eq!(inserted("nothing", "lab20 = new", "lab20"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_or_a_title_is_refused() {
+        let named =
+            |name: &str, title: &str| Named::new(20, name, Some(title.into()), "Why?".into());
+        assert_eq!(named("two_ways", "Two ways").unwrap().type_name, "TwoWays");
+        for name in [
+            "",
+            "Two",
+            "two-ways",
+            "two__ways",
+            "_two",
+            "2ways",
+            "../x",
+            "zwei_wäge",
+        ] {
+            assert!(named(name, "A title").is_err(), "{name}");
+        }
+        for title in ["", "a \"quote\"", "a {flag}", "a\nline", "back\\slash"] {
+            assert!(named("two", title).is_err(), "{title}");
+        }
+    }
+
+    #[test]
+    fn every_file_has_all_its_places_filled() {
+        let lab = Named::new(20, "two_ways", None, "Why?".into()).unwrap();
+        for (name, text) in FILES {
+            let filled = lab.fill(text);
+            assert!(!filled.contains('@'), "{name}: {filled}");
+        }
+    }
+}
