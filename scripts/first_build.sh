@@ -19,26 +19,44 @@ export CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never
 # Downloads are not part of it.
 cargo fetch --locked
 
-# What the README's first command builds, as `cargo run --release` does.
 seconds() { date +%s; }
-begin=$(seconds)
-cargo build --release --locked -p labs --bin labs 2>&1 | tee "$target/log"
-cold=$(($(seconds) - begin))
+# took NAME COMMAND…: NAME becomes the seconds that it took.
+took() {
+    local name=$1 begin
+    shift
+    begin=$(seconds)
+    "$@"
+    printf -v "$name" %s $(($(seconds) - begin))
+}
+build() { cargo build --release --locked "$@"; }
+
+# One lab alone, as `cargo run --release -p lab03` builds it.
+took alone build -p lab03
+rm -rf "${target:?}"/*
+
+# What the README's first command builds, as `cargo run --release` does.
+took cold build -p labs --bin labs 2>"$target/log"
 crates=$(grep -c '^ *Compiling ' "$target/log")
 
-# And after a change in one lab.
+# And after a change in one lab: its own program, and the one with all labs.
+build
 touch labs/lab03_concurrency_trap/src/lib.rs
-begin=$(seconds)
-cargo build --release --locked -p labs --bin labs
-again=$(($(seconds) - begin))
+took lab_again build -p lab03
+touch labs/lab03_concurrency_trap/src/lib.rs
+took again build -p labs --bin labs
 
-cargo build --release --locked -p mock_server
+build -p mock_server
 size() {
     local file=$target/release/$1
     [ -e "$file" ] || file=$file.exe
     wc -c <"$file" | tr -d ' '
 }
 labs=$(size labs) mock=$(size mock_server)
+all=$labs count=1
+for folder in labs/lab[0-9][0-9]_*; do
+    lab=$(basename "$folder")
+    all=$((all + $(size "${lab%%_*}"))) count=$((count + 1))
+done
 
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo "${NUMBER_OF_PROCESSORS:-unknown}")
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1 || true)
@@ -61,9 +79,12 @@ cat >"$out/instrument/build.json.new" <<END
   "cores": "$cores",
   "rustc": "$rust",
   "cold_build_s": $cold,
+  "cold_build_of_one_lab_s": $alone,
   "rebuild_after_one_lab_s": $again,
+  "rebuild_of_one_lab_s": $lab_again,
   "crates_compiled": $crates,
   "labs_bytes": $labs,
+  "all_programs_bytes": $all,
   "mock_server_bytes": $mock,
   "tables": [
     {
@@ -71,9 +92,12 @@ cat >"$out/instrument/build.json.new" <<END
       "columns": ["fact", "value"],
       "rows": [
         ["first build, without downloads", "$(minutes "$cold")"],
-        ["build after a change in one lab", "$(minutes "$again")"],
+        ["the same of one lab alone (\`-p lab03\`)", "$(minutes "$alone")"],
+        ["a change in one lab: its own program is built again", "$lab_again s"],
+        ["the same, and the program with all labs", "$again s"],
         ["crates compiled", "$crates"],
         ["size of labs", "$(mb "$labs")"],
+        ["size of all $count programs together", "$(mb "$all")"],
         ["size of mock_server", "$(mb "$mock")"]
       ],
       "note": "$cores processors ($cpu), $system, Rust $rust, $day."

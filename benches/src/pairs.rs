@@ -21,10 +21,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use lab_kit::{
-    findings::{Table, number},
-    stats::median,
-};
+use lab_kit::{findings::Table, stats::median, text::number};
 use serde::Serialize;
 
 use crate::{

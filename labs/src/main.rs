@@ -17,8 +17,8 @@ const BOOK: &[Extra] = &[
 /// A class's results and a reader's own predictions.
 const CLASS: &[Extra] = &[
     Extra {
-        command: lab_class::class::command,
-        run: |flags| lab_class::class::run(labs::SYLLABUS, flags),
+        command: lab_class::command::command,
+        run: |flags| lab_class::command::run(labs::SYLLABUS, flags),
     },
     Extra {
         command: lab_class::journal::command,

@@ -43,7 +43,7 @@ impl Room {
 
     fn page(&self, class: &Class) -> String {
         let out = self.0.path().join("class.html");
-        lab_class::class::write(class, &out).unwrap();
+        lab_class::class_page::write(class, &out).unwrap();
         fs::read_to_string(out).unwrap()
     }
 }

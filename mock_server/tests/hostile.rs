@@ -13,6 +13,8 @@ use common::Server;
 
 /// The most memory allowed, in MB.
 const MOST: u64 = 400;
+/// Bytes of what is far too long.
+const MB: usize = 1 << 20;
 
 /// What becomes of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,10 @@ use Fate::{HungUp, Other, Status, Waits};
 
 fn text(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
+}
+
+fn long(length: usize) -> String {
+    "a".repeat(length)
 }
 
 /// A request with this first line.
@@ -67,9 +73,28 @@ fn http2(frames: &[Vec<u8>]) -> Vec<u8> {
     all
 }
 
-fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
-    let many = |n: usize, what: &str| headers(&what.repeat(n));
-    let mega = "a".repeat(1 << 20);
+/// What it is, what is sent, and what becomes of it.
+type Case = (&'static str, Vec<u8>, Fate);
+
+fn cases() -> Vec<Case> {
+    [
+        no_whole_requests(),
+        versions_and_hosts(),
+        methods(),
+        absolute_targets(),
+        paths(),
+        many_and_odd_headers(),
+        lengths(),
+        codings(),
+        pacing(),
+        http2_frames(),
+        http2_floods(),
+    ]
+    .concat()
+}
+
+/// Silence, halves and other protocols.
+fn no_whole_requests() -> Vec<Case> {
     vec![
         ("nothing", vec![], Waits),
         ("a blank line", text("\r\n"), Waits),
@@ -91,6 +116,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             text("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"),
             Status(400),
         ),
+    ]
+}
+
+fn versions_and_hosts() -> Vec<Case> {
+    vec![
         (
             "lines without CR",
             text("GET / HTTP/1.1\nhost: mock\n\n"),
@@ -103,6 +133,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("HTTP/9.9", line("GET / HTTP/9.9"), Status(400)),
         ("no host", text("GET / HTTP/1.1\r\n\r\n"), Status(200)),
         ("two hosts", headers("host: other\r\n"), Status(200)),
+    ]
+}
+
+fn methods() -> Vec<Case> {
+    vec![
         ("an odd method", line("BREW / HTTP/1.1"), Status(200)),
         (
             "a long method",
@@ -124,6 +159,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ),
         ("CONNECT [::1]", line("CONNECT [::1]:443 HTTP/1.1"), HungUp),
         ("CONNECT a path", line("CONNECT / HTTP/1.1"), Status(200)),
+    ]
+}
+
+/// Targets that name a server, as for a proxy.
+fn absolute_targets() -> Vec<Case> {
+    vec![
         (
             "an absolute target",
             line("GET http://elsewhere.invalid/x HTTP/1.1"),
@@ -155,6 +196,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             line("GET http://a%zz/ HTTP/1.1"),
             Status(400),
         ),
+    ]
+}
+
+fn paths() -> Vec<Case> {
+    vec![
         ("a relative target", line("GET x HTTP/1.1"), HungUp),
         (
             "blanks in the target",
@@ -185,34 +231,40 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("UTF-8", line("GET /größe HTTP/1.1"), Status(200)),
         (
             "a path of 60 kB",
-            line(&format!("GET /{} HTTP/1.1", &mega[..60_000])),
+            line(&format!("GET /{} HTTP/1.1", long(60_000))),
             Status(200),
         ),
         (
             "a path of 1 MB",
-            line(&format!("GET /{mega} HTTP/1.1")),
+            line(&format!("GET /{} HTTP/1.1", long(MB))),
             Status(431),
         ),
         (
             "a query of 1 MB",
-            line(&format!("GET /?{mega} HTTP/1.1")),
+            line(&format!("GET /?{} HTTP/1.1", long(MB))),
             Status(431),
         ),
+    ]
+}
+
+fn many_and_odd_headers() -> Vec<Case> {
+    let many = |n: usize, what: &str| headers(&what.repeat(n));
+    vec![
         ("100 headers", many(98, "a: b\r\n"), Status(200)),
         ("10,000 headers", many(10_000, "a: b\r\n"), Status(431)),
         (
             "a header of 100 kB",
-            headers(&format!("a: {}\r\n", &mega[..100_000])),
+            headers(&format!("a: {}\r\n", long(100_000))),
             Status(200),
         ),
         (
             "a header of 1 MB",
-            headers(&format!("a: {mega}\r\n")),
+            headers(&format!("a: {}\r\n", long(MB))),
             Status(431),
         ),
         (
             "a name of 1 MB",
-            headers(&format!("{mega}: b\r\n")),
+            headers(&format!("{}: b\r\n", long(MB))),
             Status(431),
         ),
         (
@@ -241,6 +293,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             ),
             Status(200),
         ),
+    ]
+}
+
+/// Bodies of some length.
+fn lengths() -> Vec<Case> {
+    vec![
         (
             "two lengths",
             post("content-length: 1\r\ncontent-length: 2\r\n", "ab"),
@@ -276,6 +334,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             post("content-length: 10000000000\r\n", "a"),
             Waits,
         ),
+    ]
+}
+
+/// Bodies in chunks or in another coding.
+fn codings() -> Vec<Case> {
+    vec![
         (
             "a length and chunks",
             post(
@@ -313,7 +377,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             "a chunk with a long extension",
             post(
                 "transfer-encoding: chunked\r\n",
-                &format!("1;{mega}\r\na\r\n0\r\n\r\n"),
+                &format!("1;{}\r\na\r\n0\r\n\r\n", long(MB)),
             ),
             HungUp,
         ),
@@ -330,6 +394,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             ),
             HungUp,
         ),
+    ]
+}
+
+/// Clients that wait within a request, and some that do not wait between two.
+fn pacing() -> Vec<Case> {
+    vec![
         (
             "a wait for 100",
             post("expect: 100-continue\r\ncontent-length: 4\r\n", ""),
@@ -350,6 +420,11 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             post("content-length: 3\r\n", "abcGET / HTTP/1.1\r\n\r\n"),
             Status(200),
         ),
+    ]
+}
+
+fn http2_frames() -> Vec<Case> {
+    vec![
         ("HTTP/2", http2(&[]), Other),
         (
             "HTTP/2, half its preface",
@@ -380,6 +455,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Fate)> {
             ]),
             Other,
         ),
+    ]
+}
+
+/// Frames that are harmless one by one.
+fn http2_floods() -> Vec<Case> {
+    vec![
         (
             "HTTP/2, 10,000 streams",
             http2(

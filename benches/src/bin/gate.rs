@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use benches::{
     charts, counts,
-    pairs::{self, LAYOUTS, Plan},
+    pairs::{self, LAYOUTS, Plan, Report},
     programs::{self, Base, Workspace},
     verdict::{Count, FEWEST, Verdict},
 };
@@ -351,22 +351,97 @@ struct Tally {
     seconds: f64,
 }
 
-fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Result<Outcome> {
-    let workspace = Workspace::here()?;
-    let present = workspace.present()?;
-    // Two files, as in a comparison of two commits; the paths have the same length.
-    let twin = present.with_file_name(format!("oneself{}", std::env::consts::EXE_SUFFIX));
-    fs::copy(&present, &twin)?;
-    // A change moves what it does not change.
-    let moved = workspace.source().layouts(LAYOUTS);
-    if let Err(why) = &moved {
-        warn(&format!("the code stays where it is: {why:#}"));
+impl Tally {
+    /// Counts a run; `slow` is the case that was slowed in it.
+    fn add(&mut self, report: &Report, slow: Option<&String>) {
+        self.runs += 1;
+        self.seconds += report.seconds;
+        self.blocked += u32::from(report.with(Verdict::Regressed).count() > 0);
+        for row in &report.rows {
+            let planted = slow == Some(&row.case);
+            let counts = self.cases.entry((planted, row.case.clone())).or_default();
+            counts[row.verdict as usize] += 1;
+            counts[4] += u32::from(row.again);
+        }
     }
-    let wanted = |case: &String| plan.only.as_ref().is_none_or(|only| case.contains(only));
-    let cases: Vec<String> = programs::cases(&present)?
-        .into_iter()
-        .filter(wanted)
-        .collect();
+}
+
+/// Whether there is neither a false alarm nor a miss, in any case: each is a chance to be wrong.
+fn is_right(report: &Report, slow: Option<&String>) -> bool {
+    report.rows.iter().all(|row| match slow == Some(&row.case) {
+        true => row.verdict == Verdict::Regressed,
+        false => matches!(row.verdict, Verdict::Ok | Verdict::Uncertain),
+    })
+}
+
+/// This tree's program, to be compared with itself.
+struct Itself {
+    present: PathBuf,
+    /// A copy: two files, as in a comparison of two commits.
+    twin: PathBuf,
+    /// The program with its code in other places, as a change moves what it does not change; None where
+    /// that cannot be had.
+    moved: Option<Vec<PathBuf>>,
+    /// The cases that are compared.
+    cases: Vec<String>,
+}
+
+impl Itself {
+    fn build(plan: &Plan) -> Result<Itself> {
+        let workspace = Workspace::here()?;
+        let present = workspace.present()?;
+        // The paths have the same length.
+        let twin = present.with_file_name(format!("oneself{}", std::env::consts::EXE_SUFFIX));
+        fs::copy(&present, &twin)?;
+        let moved = match workspace.source().layouts(LAYOUTS) {
+            Ok(moved) => Some(moved),
+            Err(why) => {
+                warn(&format!("the code stays where it is: {why:#}"));
+                None
+            }
+        };
+        let wanted = |case: &String| plan.only.as_ref().is_none_or(|only| case.contains(only));
+        let cases = programs::cases(&present)?
+            .into_iter()
+            .filter(wanted)
+            .collect();
+        Ok(Itself {
+            present,
+            twin,
+            moved,
+            cases,
+        })
+    }
+
+    /// The case that is slowed in a run: one after the other, as a change mostly slows one and the rest must
+    /// stay silent.
+    fn slowed(&self, kind: Kind, run: u32) -> Option<&String> {
+        if kind != Kind::Slower {
+            return None;
+        }
+        self.cases.get((run as usize - 1) % self.cases.len().max(1))
+    }
+
+    /// The unchanged is compared with itself with its code elsewhere; the slowed with its code where it was,
+    /// so that nothing but the calls that were planted is slower.
+    fn compare(&self, kind: Kind, run: u32, plan: &Plan) -> Result<Report> {
+        let unchanged = kind == Kind::Same;
+        let base = match &self.moved {
+            Some(moved) if unchanged => &moved[run as usize % LAYOUTS],
+            _ => &self.twin,
+        };
+        let layouts = || {
+            let moved = self.moved.as_ref().context("the code stays where it is")?;
+            let by = usize::from(unchanged);
+            let other = (0..LAYOUTS).map(|i| moved[(i + by) % LAYOUTS].clone());
+            Ok(moved.iter().cloned().zip(other).collect())
+        };
+        pairs::compare("itself", base, &self.present, plan, layouts)
+    }
+}
+
+fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Result<Outcome> {
+    let itself = Itself::build(plan)?;
     let mut tallies = Vec::new();
     let mut good = true;
     for (this, share) in [(Kind::Same, 0.0), (Kind::Slower, planted)] {
@@ -375,44 +450,14 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
         }
         let mut tally = Tally::default();
         for run in 1..=runs {
-            // One case after the other, as a change mostly slows one: the rest must stay silent.
-            let slow = (this == Kind::Slower)
-                .then(|| cases.get((run as usize - 1) % cases.len().max(1)).cloned())
-                .flatten();
+            let slow = itself.slowed(this, run);
             let plan = Plan {
-                planted: slow.clone().map(|case| (case, share)),
+                planted: slow.map(|case| (case.clone(), share)),
                 ..plan.clone()
             };
-            let (twin, layouts) = match &moved {
-                Ok(moved) => {
-                    // The unchanged against itself with its code elsewhere; the slowed with its code
-                    // where it was, so that nothing but the calls that were planted is slower.
-                    let by = usize::from(this == Kind::Same);
-                    let other = (0..LAYOUTS).map(|i| moved[(i + by) % LAYOUTS].clone());
-                    let twin = match this {
-                        Kind::Same => &moved[run as usize % LAYOUTS],
-                        _ => &twin,
-                    };
-                    (twin, Some(moved.iter().cloned().zip(other).collect()))
-                }
-                Err(_) => (&twin, None),
-            };
-            let layouts = || layouts.context("the code stays where it is");
-            let report = pairs::compare("itself", twin, &present, &plan, layouts)?;
-            tally.runs += 1;
-            tally.seconds += report.seconds;
-            tally.blocked += u32::from(report.with(Verdict::Regressed).count() > 0);
-            for row in &report.rows {
-                let planted = slow.as_ref() == Some(&row.case);
-                let counts = tally.cases.entry((planted, row.case.clone())).or_default();
-                counts[row.verdict as usize] += 1;
-                counts[4] += u32::from(row.again);
-                // Each case is a chance to be wrong.
-                good &= match planted {
-                    true => row.verdict == Verdict::Regressed,
-                    false => matches!(row.verdict, Verdict::Ok | Verdict::Uncertain),
-                };
-            }
+            let report = itself.compare(this, run, &plan)?;
+            tally.add(&report, slow);
+            good &= is_right(&report, slow);
             eprintln!(
                 "{run} of {runs}{}: {:.1} s",
                 slow.map_or(String::new(), |case| format!(
@@ -424,6 +469,18 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
         }
         tallies.push((share, tally));
     }
+    let report: Vec<_> = tallies.iter().collect();
+    shown.show(&report, &verdicts(&tallies))?;
+    if good {
+        Ok(Outcome::Passed)
+    } else {
+        eprintln!("error: a false alarm or a miss");
+        Ok(Outcome::Worse)
+    }
+}
+
+/// What the gate said, by the share by which a case was slowed.
+fn verdicts(tallies: &[(f64, Tally)]) -> Table {
     let mut table = Table::new(
         "Verdicts of the gate on itself",
         &[
@@ -436,7 +493,7 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
             "measured twice",
         ],
     );
-    for (share, tally) in &tallies {
+    for (share, tally) in tallies {
         for ((planted, case), counts) in &tally.cases {
             // Beside a slowed case the others are as in the unchanged runs; what they say is counted.
             let share = if *planted { *share } else { 0.0 };
@@ -453,14 +510,7 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
         );
     }
     table.note = table.note.trim_end().into();
-    let report: Vec<_> = tallies.iter().collect();
-    shown.show(&report, &table)?;
-    if good {
-        Ok(Outcome::Passed)
-    } else {
-        eprintln!("error: a false alarm or a miss");
-        Ok(Outcome::Worse)
-    }
+    table
 }
 
 fn draw(dir: &Path, again: bool, criterion: Option<PathBuf>) -> Result<Outcome> {

@@ -1,18 +1,15 @@
-//! `labs class`: many result sets as one.
+//! Many result sets as one.
 
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lab_kit::{
     clean,
-    cli::{Failed, say},
-    findings::number,
     lab::{Card, Experiment},
     prediction::{Point, Scored},
+    text::number,
 };
 use rayon::prelude::*;
 use serde::Serialize;
@@ -22,7 +19,7 @@ use crate::{
     digest::{Claimed, Digest, digest},
     end_of, factor,
     handin::{self, Found},
-    reason, show,
+    reason,
     spread::{Spread, outliers},
 };
 
@@ -30,53 +27,6 @@ use crate::{
 const MOST_OUTLIERS: usize = 200;
 /// Outliers in the text.
 const TOLD: usize = 20;
-
-/// Puts many students' results together: what they predicted, what they measured, on which machines
-///
-/// A FILE is a folder of records, a .zip, .tar.gz or .tar archive of one or of many such folders, or a
-/// folder that holds all of these, however deep: a folder per student, as learning platforms give them.
-/// Nothing is unpacked to the disk and no link is followed. What is damaged, and what is nothing that can be
-/// read, is listed and left out.
-#[derive(Parser, Debug)]
-#[command(name = "class")]
-struct Flags {
-    /// Result sets: folders or archives
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Write a page that stands alone
-    #[arg(long, value_name = "FILE.html")]
-    out: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// The command, for [`lab_kit::cli::Extra`].
-pub fn command() -> clap::Command {
-    Flags::command()
-}
-
-/// Runs it.
-///
-/// # Errors
-/// When nothing could be read, or what was asked for could not be written.
-pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result<(), Failed> {
-    let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
-    let class = Class::read(syllabus, &flags.files);
-    for left in &class.left_out {
-        say(format!("left out: {}: {}", left.what, left.why));
-    }
-    if class.sets.is_empty() {
-        let why = "no result set could be read: a FILE is a folder with labNN.json, or a .zip or .tar.gz archive of one";
-        return Err(anyhow::anyhow!(why).into());
-    }
-    if let Some(out) = &flags.out {
-        write(&class, out)?;
-    }
-    show(&class, || class.text(), flags.json, flags.out.as_deref())
-}
-
-pub use crate::class_page::write;
 
 /// Many result sets, put together.
 #[derive(Debug, Default, Serialize)]
@@ -277,16 +227,33 @@ impl Class {
         class
     }
 
-    fn text(&self) -> String {
+    /// As text for the terminal.
+    pub fn text(&self) -> String {
+        [
+            self.size_text(),
+            self.predictions_text(),
+            self.verdicts_text(),
+            self.machines_text(),
+            self.outliers_text(),
+            self.twins_text(),
+            self.left_out_text(),
+        ]
+        .concat()
+    }
+
+    fn size_text(&self) -> String {
         let records: usize = self.sets.iter().map(|set| set.labs.len()).sum();
-        let mut text = format!(
+        format!(
             "{} with {}, on {}\n",
             counted(self.sets.len(), "result set"),
             counted(records, "record"),
             counted(self.machines.len(), "kind of machine")
                 .replace("kind of machines", "kinds of machine"),
-        );
-        text += "\nPredictions\n";
+        )
+    }
+
+    fn predictions_text(&self) -> String {
+        let mut text = String::from("\nPredictions\n");
         if self.questions.is_empty() {
             text += "  none: `labs run 3` asks for some on a terminal, `--predict goodput=800` gives one\n";
         }
@@ -305,8 +272,13 @@ impl Class {
                 q.close
             );
         }
+        text
+    }
+
+    /// How many claims everybody confirms, and the others one by one.
+    fn verdicts_text(&self) -> String {
         let open = |c: &&Claim| c.refuted + c.inconclusive > 0;
-        text += &format!(
+        let mut text = format!(
             "\nVerdicts: {} of {} are confirmed by everybody\n",
             self.claims.iter().filter(|c| !open(c)).count(),
             counted(self.claims.len(), "claim")
@@ -322,7 +294,11 @@ impl Class {
                 named(&c.refuted_by)
             );
         }
-        text += "\nMachines\n";
+        text
+    }
+
+    fn machines_text(&self) -> String {
+        let mut text = String::from("\nMachines\n");
         for m in &self.machines {
             text += &format!(
                 "  {} × {}, {}, {}\n",
@@ -344,6 +320,12 @@ impl Class {
         if !unfit.is_empty() {
             text += &format!("  unfit to measure in some lab{}\n", named(&unfit));
         }
+        text
+    }
+
+    /// The farthest; empty where there is none.
+    fn outliers_text(&self) -> String {
+        let mut text = String::new();
         if !self.outliers.is_empty() {
             text += "\nFar from the others\n";
         }
@@ -361,20 +343,28 @@ impl Class {
         if let Some(more @ 1..) = self.outliers.len().checked_sub(TOLD) {
             text += &format!("  and {more} more: --json or --out has them\n");
         }
-        for twins in &self.twins {
-            text += &format!(
+        text
+    }
+
+    fn twins_text(&self) -> String {
+        let told = self.twins.iter().map(|twins| {
+            format!(
                 "\nThe same record of {}, byte for byte{}\n",
                 twins.lab,
                 named(&twins.sets)
-            );
+            )
+        });
+        told.collect()
+    }
+
+    fn left_out_text(&self) -> String {
+        if self.left_out.is_empty() {
+            return String::new();
         }
-        if !self.left_out.is_empty() {
-            text += &format!(
-                "\n{} left out (see above)\n",
-                counted(self.left_out.len(), "file")
-            );
-        }
-        text
+        format!(
+            "\n{} left out (see above)\n",
+            counted(self.left_out.len(), "file")
+        )
     }
 
     /// Sets with a machine that was unfit, and the first reason.

@@ -16,7 +16,8 @@ use lab_kit::{
 use serde::Serialize;
 
 pub mod class;
-mod class_page;
+pub mod class_page;
+pub mod command;
 pub mod digest;
 pub mod handin;
 pub mod journal;

@@ -257,108 +257,105 @@ mod tests {
 
     const WRONG_BODY: Outcome = Outcome::Failed(Failure::Body);
 
-    /// Answers, and what becomes of them.
-    fn samples() -> Vec<(&'static str, bool, bool, Outcome)> {
-        let (yes, no) = (true, false);
-        vec![
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcx",
-                yes,
-                yes,
-                WRONG_BODY,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 4\r\n\r\nabcd",
-                yes,
-                no,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nabcd",
-                yes,
-                no,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.0 200 OK\r\nconnection: a, keep-alive\r\ncontent-length: 4\r\n\r\nabcd",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n2;x=y\r\nab\r\n2\r\ncd\r\n0\r\nlast: 1\r\n\r\n",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 103 Early\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcd",
-                yes,
-                yes,
-                Outcome::Ok,
-            ),
-            (
-                "HTTP/1.1 204 No\r\ncontent-length: 7\r\n\r\n",
-                yes,
-                yes,
-                WRONG_BODY,
-            ),
-            (
-                "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n",
-                yes,
-                yes,
-                Outcome::Rejected,
-            ),
-            (
-                "HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\nno",
-                yes,
-                yes,
-                Outcome::Rejected,
-            ),
-            (
-                "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
-                yes,
-                yes,
-                Outcome::Failed(Failure::Status(500)),
-            ),
-            (
-                "HTTP/1.1 301 Away\r\ncontent-length: 0\r\n\r\n",
-                yes,
-                yes,
-                Outcome::Failed(Failure::Status(301)),
-            ),
-            // Only the end of the connection is the end of these.
-            ("HTTP/1.1 200 OK\r\n\r\nabcd", no, no, Outcome::Ok),
-            (
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabcd",
-                no,
-                no,
-                Outcome::Ok,
-            ),
-        ]
-    }
+    /// Answers: whether they end by themselves, whether they keep the connection, and their outcome.
+    const SAMPLES: &[(&str, bool, bool, Outcome)] = &[
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcx",
+            true,
+            true,
+            WRONG_BODY,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 4\r\n\r\nabcd",
+            true,
+            false,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nabcd",
+            true,
+            false,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nconnection: a, keep-alive\r\ncontent-length: 4\r\n\r\nabcd",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n2;x=y\r\nab\r\n2\r\ncd\r\n0\r\nlast: 1\r\n\r\n",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 103 Early\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcd",
+            true,
+            true,
+            Outcome::Ok,
+        ),
+        (
+            "HTTP/1.1 204 No\r\ncontent-length: 7\r\n\r\n",
+            true,
+            true,
+            WRONG_BODY,
+        ),
+        (
+            "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n",
+            true,
+            true,
+            Outcome::Rejected,
+        ),
+        (
+            "HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\nno",
+            true,
+            true,
+            Outcome::Rejected,
+        ),
+        (
+            "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
+            true,
+            true,
+            Outcome::Failed(Failure::Status(500)),
+        ),
+        (
+            "HTTP/1.1 301 Away\r\ncontent-length: 0\r\n\r\n",
+            true,
+            true,
+            Outcome::Failed(Failure::Status(301)),
+        ),
+        // Only the end of the connection is the end of these.
+        ("HTTP/1.1 200 OK\r\n\r\nabcd", false, false, Outcome::Ok),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabcd",
+            false,
+            false,
+            Outcome::Ok,
+        ),
+    ];
 
     #[test]
     fn an_answer_ends_where_it_says() {
-        for (text, ends, keeps, outcome) in samples() {
+        for &(text, ends, keeps, outcome) in SAMPLES {
             assert_eq!(whole(text), Ok((0, ends, keeps, outcome)), "{text}");
             // At the end of the connection all of them are complete, and it is gone.
             let closed = read(text.as_bytes(), &[], true);
@@ -420,7 +417,7 @@ mod tests {
     /// However it is changed, what comes is read to the same end in one piece and in many.
     #[test]
     fn what_is_changed_is_the_same_in_any_parts() {
-        let samples: Vec<_> = samples().into_iter().map(|(text, ..)| text).collect();
+        let samples: Vec<_> = SAMPLES.iter().map(|(text, ..)| *text).collect();
         fuzz(&samples, WORDS, |bytes, rng| {
             let parts: Vec<usize> = (0..4).map(|_| rng.random_range(1..40)).collect();
             for ends in [false, true] {
@@ -434,15 +431,15 @@ mod tests {
     proptest! {
         #[test]
         fn an_answer_is_the_same_in_any_parts(
-            i in 0..samples().len(), parts in prop::collection::vec(1usize..30, 1..8)
+            i in 0..SAMPLES.len(), parts in prop::collection::vec(1usize..30, 1..8)
         ) {
-            let text = samples()[i].0;
+            let text = SAMPLES[i].0;
             prop_assert_eq!(read(text.as_bytes(), &parts, false), whole(text));
         }
 
         #[test]
-        fn what_is_cut_off_is_never_complete(i in 0..samples().len(), share in 0.0f64..1.0) {
-            let (text, ends, ..) = samples()[i];
+        fn what_is_cut_off_is_never_complete(i in 0..SAMPLES.len(), share in 0.0f64..1.0) {
+            let (text, ends, ..) = SAMPLES[i];
             let cut = &text.as_bytes()[..(text.len() as f64 * share) as usize];
             // Without a length only the head can be cut off.
             if ends || !cut.windows(4).any(|w| w == b"\r\n\r\n") {

@@ -682,7 +682,7 @@ struct State {
     /// How long another's upstream still works for requests of this trial.
     settle: Duration,
     /// Sum and count of each mean.
-    means: BTreeMap<Gauge, (f64, u64)>,
+    means: Vec<(Gauge, f64, u64)>,
 }
 
 impl Recorder {
@@ -791,9 +791,14 @@ impl Recorder {
     /// Adds a value to a mean that becomes a gauge of this name.
     pub fn sample(&self, gauge: impl Into<Gauge>, value: f64) {
         let mut state = self.state();
-        let (sum, count) = state.means.entry(gauge.into()).or_default();
-        *sum += value;
-        *count += 1;
+        let gauge = gauge.into();
+        match state.means.iter_mut().find(|(known, ..)| known.is(gauge)) {
+            Some((_, sum, count)) => {
+                *sum += value;
+                *count += 1;
+            }
+            None => state.means.push((gauge, value, 1)),
+        }
     }
 
     /// Writes down when the successes of a burst were answered, as a trace of their count.
@@ -1055,7 +1060,7 @@ impl Recorder {
             self.gauge(gauge::RESIDENT_MB, bytes as f64 / 1e6);
         }
         let mut state = self.state();
-        for (name, (sum, count)) in std::mem::take(&mut state.means) {
+        for (name, sum, count) in std::mem::take(&mut state.means) {
             state
                 .trial
                 .gauges

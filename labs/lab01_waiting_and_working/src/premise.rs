@@ -57,7 +57,7 @@ fn lasts(t: &Trial) -> Result<(), String> {
     let starts = t.spans.iter().map(|s| s.start_s);
     let ends = t.spans.iter().map(|s| s.end_s);
     let whole = ends.fold(0.0, f64::max) - starts.fold(f64::INFINITY, f64::min);
-    let stood = t.gauge("stall_total_ms").unwrap_or(0.0) / 1e3;
+    let stood = t.gauge(gauge::STALL_TOTAL_MS).unwrap_or(0.0) / 1e3;
     let more = t.wall_s - whole;
     ensure(
         (-CLOCK_S..=0.1 * t.wall_s + 0.05 + stood).contains(&more),

@@ -2,7 +2,10 @@
 
 use lab_kit::prelude::*;
 
-use super::Params;
+use super::{Params, gauges};
+
+use Disturbed::{Fewer, Longer};
+use Resource::{Processors, Timers};
 
 /// A timer is rounded up to the next millisecond, and its thread needs some time to wake.
 const LATE: f64 = 2e-3;
@@ -12,41 +15,51 @@ const TURN: f64 = 4e-3;
 /// By what share a computation may take longer or shorter than when it was calibrated.
 const CLOCK: f64 = 0.05;
 
-/// What an arm does to the loop.
+/// What an arm does to the loop, by theory.
 #[derive(Clone, Copy)]
-enum Effect {
-    /// Stops it: the gap is the blocked time and what had passed of the beat before, within so much.
-    Blocks(Given, f64),
-    /// Lets it live: at most this many seconds between two beats.
-    Lives(Given),
+struct Effect {
+    claim: &'static str,
+    /// The longest gap between two beats.
+    gap: Given,
+    /// How near it is, where the loop is stopped; where it lives, the gap is no longer than that.
+    within: Option<f64>,
+    why: &'static str,
+    /// A computation takes as long as the processor's clock lets it.
+    computes: bool,
+}
+
+impl Effect {
+    fn claimed(&self, cases: impl IntoIterator<Item = Case>) -> Claim {
+        let resource = if self.computes { Processors } else { Timers };
+        let law = Law::new(self.claim, "s", Longer(resource)).within(self.why);
+        match self.within {
+            Some(_) => law.near(cases),
+            None => law.at_most(cases),
+        }
+    }
 }
 
 /// One arm with what theory knows of it.
 struct Arm<'a> {
     name: &'static str,
     note: String,
-    claim: &'static str,
-    effect: Effect,
-    condition: Condition<'a>,
-    /// What polls take of it, in seconds: each time all of them together, and one of them.
-    polls: Vec<(f64, f64)>,
-    /// True where it computes: a computation takes as long as the processor's clock lets it.
-    computes: bool,
     /// Workers of its runtime.
     workers: f64,
+    effect: Effect,
+    condition: Condition<'a>,
+    /// How long a task is busy, in seconds.
+    busy: f64,
+    /// Of each task that is busy on the loop, how long one of its polls takes.
+    polls: Vec<f64>,
 }
 
 impl<'a> Arm<'a> {
-    fn gap(&self) -> Option<Estimate> {
-        self.condition.gauge("longest_gap_s")
+    fn gauge(&self, gauge: Gauge) -> Option<Estimate> {
+        self.condition.gauge(gauge)
     }
 
-    /// The gap beside somebody busy: about as long as the flags say, and of several all together.
-    fn gap_beside(&self, busy: f64) -> Option<Estimate> {
-        let trials = self.condition.trials().iter();
-        let mut shares = trials.map(|t| t.gauge("busy_s").unwrap_or(busy) / busy);
-        let beside = shares.all(|share| (0.5..=2.0).contains(&share));
-        self.gap().filter(|_| beside)
+    fn gap(&self) -> Option<Estimate> {
+        self.gauge(gauges::LONGEST_GAP_S)
     }
 
     /// The trial that is drawn: that of median longest gap.
@@ -54,165 +67,203 @@ impl<'a> Arm<'a> {
         self.condition.typical(longest_gap)
     }
 
-    fn theory(&self) -> Given {
-        match self.effect {
-            Effect::Blocks(gap, _) | Effect::Lives(gap) => gap,
+    /// The gap beside theory. Whoever is busy has to be so for about as long as the flags say, and of several all
+    /// together.
+    fn case(&self, name: &str) -> Case {
+        let mut trials = self.condition.trials().iter();
+        let share = |t: &Trial| t.gauge(gauges::BUSY_S).map_or(1.0, |busy| busy / self.busy);
+        let beside = trials.all(|t| (0.5..=2.0).contains(&share(t)));
+        let (gap, within) = (self.effect.gap, self.effect.within.unwrap_or(0.0));
+        Case::new(name, gap, self.gap().filter(|_| beside), within)
+    }
+
+    fn answer(&self, key: &'static str) -> Answer {
+        let (gap, theory) = (self.gap(), self.effect.gap.value);
+        match self.effect.within {
+            Some(_) => Answer::near(key, gap, theory),
+            None => Answer::at_most(key, gap, theory),
         }
     }
 
-    fn case(&self, name: &str, busy: f64) -> Case {
-        let gap = self.gap_beside(busy);
-        match self.effect {
-            Effect::Blocks(theory, within) => Case::new(name, theory, gap, within),
-            Effect::Lives(most) => Case::exact(name, most, gap),
-        }
-    }
-
-    /// Seconds in polls, of a kind; what is computed was calibrated before the run.
-    fn polled(&self, summary: &Summary, which: impl Fn(f64) -> bool) -> Given {
-        let all = self.polls.iter().filter(|(_, each)| which(*each));
-        let sum = all.fold(0.0, |sum, (all, _)| sum + all);
-        if self.computes {
-            summary.calibrated(|_| sum)
-        } else {
-            sum.into()
+    /// Seconds in polls as long as that; what is computed was calibrated before the run.
+    fn polled(&self, summary: &Summary, long: impl Fn(f64) -> bool) -> Given {
+        let polls = self.polls.iter().filter(|each| long(**each));
+        let sum = polls.fold(0.0, |sum, _| sum + self.busy);
+        match self.effect.computes {
+            true => summary.calibrated(|_| sum),
+            false => sum.into(),
         }
     }
 
     /// By how much the computations in it may be slower or faster.
     fn slack(&self) -> f64 {
-        let all = self.polls.iter().map(|(all, _)| all).sum::<f64>();
-        if self.computes { CLOCK * all } else { 0.0 }
+        match self.effect.computes {
+            true => CLOCK * self.polls.iter().map(|_| self.busy).sum::<f64>(),
+            false => 0.0,
+        }
     }
 }
 
 fn longest_gap(trial: &Trial) -> f64 {
-    let gap = trial.gauges.get("longest_gap_s");
-    gap.copied().unwrap_or(f64::NAN)
+    trial.gauge(gauges::LONGEST_GAP_S).unwrap_or(f64::NAN)
 }
 
 /// The arms that this record has, with theory.
 struct View<'a> {
     p: &'a Params,
     summary: &'a Summary<'a>,
+    calm: Effect,
     arms: Vec<Arm<'a>>,
+}
+
+/// What theory knows of the arms, before anything is measured.
+struct Theory<'a> {
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    beat: f64,
+    busy: f64,
+    /// How long a slice is.
+    slice: f64,
+}
+
+impl<'a> Theory<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
+        let busy = p.busy.s();
+        let slices = (busy / p.slice.s()).ceil().max(1.0);
+        Theory {
+            p,
+            summary,
+            beat: p.beat.s(),
+            busy,
+            slice: busy / slices,
+        }
+    }
+
+    /// The gap is the blocked time and what had passed of the beat before.
+    fn slept(&self, claim: &'static str) -> Effect {
+        Effect {
+            claim,
+            gap: (self.busy + self.beat / 2.0).into(),
+            within: Some(self.beat / 2.0 + LATE),
+            why: "half a beat, and 2 ms for the timer and its thread",
+            computes: false,
+        }
+    }
+
+    fn computed(&self, claim: &'static str) -> Effect {
+        Effect {
+            claim,
+            gap: self.summary.calibrated(|_| self.busy + self.beat / 2.0),
+            within: Some(self.beat / 2.0 + LATE + CLOCK * self.busy),
+            why: "half a beat, 2 ms for the timer, and 5 % of the computation: clocks change",
+            computes: true,
+        }
+    }
+
+    /// Between two beats at most, where nothing stops the loop: the beat, late by a tick of the timer, and
+    /// by a turn where all processors are busy.
+    fn most(&self) -> f64 {
+        self.beat + LATE + TURN
+    }
+
+    fn calm(&self) -> Effect {
+        Effect {
+            claim: "a task that awaits, or computes on another thread, does not keep the heartbeat waiting",
+            gap: self.most().into(),
+            within: None,
+            why: "a beat; 2 ms for the timer and its thread; 4 ms: a turn of the system's scheduler",
+            computes: false,
+        }
+    }
+
+    /// Between two beats there may be the slice in which the beat fell due. A worker of a
+    /// multi-thread runtime takes the task woken last first, which may be the one that has
+    /// yielded: another slice.
+    fn sliced(&self, slices: f64, claim: &'static str) -> Effect {
+        let most = self.most() + slices * (1.0 + CLOCK) * self.slice;
+        Effect {
+            claim,
+            gap: self.summary.calibrated(|_| most),
+            within: None,
+            why: "a beat and the slices that may lie in it; 6 ms for timer and scheduler, 5 % for the clock",
+            computes: true,
+        }
+    }
+
+    /// An arm, if the record has it.
+    fn arm(
+        &self,
+        series: &str,
+        name: &'static str,
+        (note, workers): (&str, usize),
+        effect: Effect,
+        polls: &[f64],
+    ) -> Option<Arm<'a>> {
+        Some(Arm {
+            name,
+            note: note.into(),
+            workers: workers as f64,
+            effect,
+            condition: self.summary.only(series)?,
+            busy: self.busy,
+            polls: polls.to_vec(),
+        })
+    }
+
+    /// The arms on a runtime of one thread.
+    fn on_one_thread(&self) -> [Option<Arm<'a>>; 6] {
+        let sleeps = self.slept("std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat");
+        let computes = self.computed("a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat");
+        let yields = self.sliced(1.0, "a computation that yields lets the heartbeat through after the slice that it fell into");
+        let each = format!("{ONE_THREAD}, every {}", seconds(self.p.slice.s()));
+        let one = (ONE_THREAD, 1);
+        let arm = |series, name, effect, polls: &[_]| self.arm(series, name, one, effect, polls);
+        let (whole, slices) = ([self.busy], [self.slice]);
+        [
+            arm("sleep", "tokio::time::sleep", self.calm(), &[]),
+            arm("thread_sleep", "std::thread::sleep", sleeps, &whole),
+            arm("compute", "CPU loop", computes, &whole),
+            self.arm("yield", "CPU loop + yield_now", (&each, 1), yields, &slices),
+            arm("spawn_blocking", "spawn_blocking", self.calm(), &[]),
+            arm("rayon", "rayon + oneshot", self.calm(), &[]),
+        ]
+    }
+
+    /// The arms on a runtime of several.
+    fn on_many_threads(&self) -> [Option<Arm<'a>>; 4] {
+        let in_place = Effect {
+            computes: true,
+            ..self.calm()
+        };
+        let another =
+            "one blocked worker does not keep the heartbeat waiting while another worker is awake";
+        let one_of_two = self.sliced(2.0, another);
+        let alone = self.slept("one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock");
+        let together = self.slept("as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked");
+        let note = many_threads(self.p);
+        let many = (note.as_str(), self.p.workers);
+        let arm = |series, name, effect, polls: &[_]| self.arm(series, name, many, effect, polls);
+        let (whole, both) = (&[self.busy], &[self.busy, self.slice]);
+        let all = vec![self.busy; self.p.workers];
+        [
+            arm("block_in_place", IN_PLACE, in_place, whole),
+            arm("one_of_two", "one blocks, one yields", one_of_two, both),
+            arm("one_alone", "one blocks, others asleep", alone, whole),
+            arm("all_workers", "all workers blocked", together, &all),
+        ]
+    }
 }
 
 impl<'a> View<'a> {
     fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
-        let (beat, busy) = (p.beat.s(), p.busy.s());
-        let slices = (busy / p.slice.s()).ceil().max(1.0);
-        let slice = busy / slices;
-        let w = p.workers as f64;
-        let (one, many) = (one_thread(), many_threads(p));
-        let slept = Effect::Blocks((busy + beat / 2.0).into(), beat / 2.0 + LATE);
-        let computed = Effect::Blocks(
-            summary.calibrated(|_| busy + beat / 2.0),
-            beat / 2.0 + LATE + CLOCK * busy,
-        );
-        // The beat, late by a tick of the timer, and by a turn where all processors are busy.
-        let most = beat + LATE + TURN;
-        let calm = Effect::Lives(most.into());
-        // Between two beats there may be the slice in which the beat fell due. A worker of a
-        // multi-thread runtime takes the task woken last first, which may be the one that has
-        // yielded: another slice.
-        let sliced =
-            |n: f64| Effect::Lives(summary.calibrated(|_| most + n * (1.0 + CLOCK) * slice));
-        let (whole, cut) = ((busy, busy), (busy, slice));
-        let arm = |series, name, note: &str, effect, polls: &[(f64, f64)], computes, claim| {
-            Some(Arm {
-                name,
-                note: note.into(),
-                claim,
-                effect,
-                condition: summary.only(series)?,
-                polls: polls.to_vec(),
-                computes,
-                workers: if note.starts_with("multi") { w } else { 1.0 },
-            })
-        };
-        let each = format!("{one}, every {}", seconds(p.slice.s()));
-        let all = vec![whole; p.workers];
-        let arms = [
-            arm("sleep", "tokio::time::sleep", &one, calm, &[], false, CALM),
-            arm(
-                "thread_sleep",
-                "std::thread::sleep",
-                &one,
-                slept,
-                &[whole],
-                false,
-                "std::thread::sleep in a task stops the heartbeat for as long as it sleeps, and what had passed of the beat",
-            ),
-            arm(
-                "compute",
-                "CPU loop",
-                &one,
-                computed,
-                &[whole],
-                true,
-                "a computation in a task stops the heartbeat for as long as it computes, and what had passed of the beat",
-            ),
-            arm(
-                "yield",
-                "CPU loop + yield_now",
-                &each,
-                sliced(1.0),
-                &[cut],
-                true,
-                "a computation that yields lets the heartbeat through after the slice that it fell into",
-            ),
-            arm(
-                "spawn_blocking",
-                "spawn_blocking",
-                &one,
-                calm,
-                &[],
-                false,
-                CALM,
-            ),
-            arm("rayon", "rayon + oneshot", &one, calm, &[], false, CALM),
-            arm(
-                "block_in_place",
-                IN_PLACE,
-                &many,
-                calm,
-                &[whole],
-                true,
-                CALM,
-            ),
-            arm(
-                "one_of_two",
-                "one blocks, one yields",
-                &many,
-                sliced(2.0),
-                &[whole, cut],
-                true,
-                "one blocked worker does not keep the heartbeat waiting while another worker is awake",
-            ),
-            arm(
-                "one_alone",
-                "one blocks, others asleep",
-                &many,
-                slept,
-                &[whole],
-                false,
-                "one blocked worker stops a multi-thread runtime when the others are asleep: it is the one that watched the clock",
-            ),
-            arm(
-                "all_workers",
-                "all workers blocked",
-                &many,
-                slept,
-                &all,
-                false,
-                "as many blocked tasks as workers stop a multi-thread runtime for as long as all are blocked",
-            ),
-        ];
+        let theory = Theory::of(p, summary);
+        let (one, many) = (theory.on_one_thread(), theory.on_many_threads());
+        let arms = one.into_iter().chain(many).flatten();
         View {
             p,
             summary,
-            arms: arms.into_iter().flatten().collect(),
+            calm: theory.calm(),
+            arms: arms.collect(),
         }
     }
 
@@ -232,13 +283,8 @@ impl<'a> View<'a> {
     }
 }
 
-const CALM: &str =
-    "a task that awaits, or computes on another thread, does not keep the heartbeat waiting";
 const IN_PLACE: &str = "block_in_place";
-
-fn one_thread() -> String {
-    "current-thread".into()
-}
+const ONE_THREAD: &str = "current-thread";
 
 fn many_threads(p: &Params) -> String {
     format!("multi-thread, {} workers", p.workers)
@@ -246,13 +292,9 @@ fn many_threads(p: &Params) -> String {
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
-    let answer = |key, name: &str| {
-        let arm = view.arm(name);
-        let (gap, theory) = (arm.and_then(Arm::gap), arm.map(Arm::theory));
-        let answer = match arm.map(|arm| arm.effect) {
-            Some(Effect::Lives(most)) => Answer::at_most(key, gap, most.value),
-            _ => Answer::near(key, gap, theory.map_or(f64::NAN, |t| t.value)),
-        };
+    let answer = |key, name| {
+        let none = Answer::near(key, None, f64::NAN);
+        let answer = view.arm(name).map_or(none, |arm| arm.answer(key));
         answer.scaled(1e3)
     };
     Findings {
@@ -281,70 +323,33 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 fn threads(view: &View) -> Vec<Claim> {
     let case = |series, predicted: usize| {
         let condition = view.summary.only(series)?;
-        let told = condition.every(|t| t.gauges.get("threads").copied());
+        let told = condition.every(|t| t.gauge(gauges::THREADS));
         Some(Case::exact("", predicted as f64, told))
     };
+    let counted = |text| Law::counted(text, "threads");
+    // On a machine that stands still the first call may be done before the last is begun.
+    let each = "calls that block in spawn_blocking get a thread each";
+    let each = Law::new(each, "threads", Fewer(Processors));
     vec![
-        Law::counted(
-            "all tasks of a current-thread runtime run on one thread",
-            "threads",
-        )
-        .near(case("threads/current", 1)),
-        Law::counted(
-            "tasks of a multi-thread runtime run on no more threads than it has workers",
-            "threads",
-        )
-        .at_most(case("threads/multi", view.p.workers)),
-        // On a machine that stands still the first call may be done before the last is begun.
-        Law::new(
-            "calls that block in spawn_blocking get a thread each",
-            "threads",
-            Disturbed::Fewer(Resource::Processors),
-        )
-        .near(case("threads/blocking", view.p.tasks)),
+        counted("all tasks of a current-thread runtime run on one thread")
+            .near(case("threads/current", 1)),
+        counted("tasks of a multi-thread runtime run on no more threads than it has workers")
+            .at_most(case("threads/multi", view.p.workers)),
+        each.near(case("threads/blocking", view.p.tasks)),
     ]
 }
 
 /// How long the heart stands still.
 fn gaps(view: &View) -> Vec<Claim> {
-    let law = |text: &'static str, resource, why| {
-        Law::new(text, "s", Disturbed::Longer(resource)).within(why)
-    };
-    let busy = view.p.busy.s();
-    let calm = view.arms.iter().filter(|arm| arm.claim == CALM);
-    let mut claims = vec![
-        law(
-            CALM,
-            Resource::Timers,
-            "a beat; 2 ms for the timer and its thread; 4 ms: a turn of the system's scheduler",
-        )
-        .at_most(calm.map(|arm| arm.case(arm.name, busy))),
-    ];
-    for arm in view.arms.iter().filter(|arm| arm.claim != CALM) {
-        let resource = if arm.computes {
-            Resource::Processors
-        } else {
-            Resource::Timers
-        };
-        claims.push(match (arm.effect, arm.computes) {
-            (Effect::Blocks(..), false) => {
-                law(arm.claim, resource, "half a beat, and 2 ms for the timer and its thread")
-                    .near([arm.case("", busy)])
-            }
-            (Effect::Blocks(..), true) => law(
-                arm.claim,
-                resource,
-                "half a beat, 2 ms for the timer, and 5 % of the computation: clocks change",
-            )
-            .near([arm.case("", busy)]),
-            (Effect::Lives(_), _) => law(
-                arm.claim,
-                resource,
-                "a beat and the slices that may lie in it; 6 ms for timer and scheduler, 5 % for the clock",
-            )
-            .at_most([arm.case("", busy)]),
-        });
-    }
+    let is_calm = |arm: &&Arm| arm.effect.claim == view.calm.claim;
+    let (calm, others): (Vec<&Arm>, Vec<&Arm>) = view.arms.iter().partition(is_calm);
+    let calm = calm.into_iter().map(|arm| arm.case(arm.name));
+    let mut claims = vec![view.calm.claimed(calm)];
+    claims.extend(
+        others
+            .into_iter()
+            .map(|arm| arm.effect.claimed([arm.case("")])),
+    );
     claims
 }
 
@@ -353,18 +358,18 @@ fn instruments(view: &View) -> Vec<Claim> {
     let (slow, watch) = (view.p.slow.s(), view.p.watch.s());
     // A poll about as long as the threshold may fall on either side.
     let clear = |arm: &&Arm| {
-        let of = arm.polls.iter().map(|(_, each)| each / slow);
-        of.into_iter().all(|share| !(0.7..=1.3).contains(&share))
+        let mut shares = arm.polls.iter().map(|each| each / slow);
+        shares.all(|share| !(0.7..=1.3).contains(&share))
     };
     let held_up = view.arms.iter().filter(clear).map(|arm| {
-        let expected = arm.polled(view.summary, |each| each > slow);
-        let measured = arm.condition.gauge("slow_poll_s");
+        let expected = arm.polled(view.summary, |poll| poll > slow);
+        let measured = arm.gauge(gauges::SLOW_POLL_S);
         Case::new(arm.name, expected, measured, slow + arm.slack())
     });
     let holding = view.arms.iter().filter(|arm| !arm.polls.is_empty());
     let busy = holding.flat_map(|arm| {
-        let polls = arm.condition.gauge("poll_s");
-        let busy = |t: &Trial| Some(t.gauge("busy_share")? * t.wall_s * arm.workers);
+        let polls = arm.gauge(gauges::POLL_S);
+        let busy = |t: &Trial| Some(t.gauge(gauges::BUSY_SHARE)? * t.wall_s * arm.workers);
         let busy = arm.condition.estimate(busy);
         let within = 0.02 * watch + arm.slack();
         let all = arm.polled(view.summary, |_| true);
@@ -377,7 +382,7 @@ fn instruments(view: &View) -> Vec<Claim> {
             _ => vec![Case::new(arm.name, all, busy, within)],
         }
     });
-    let law = |text: &'static str| Law::new(text, "s", Disturbed::Longer(Resource::Processors));
+    let law = |text| Law::new(text, "s", Longer(Processors));
     vec![
         law("the time in slow polls is that for which polls are held up, and none where none is")
             .within("--slow: less is no slow poll; and 5 % of what is computed: clocks change")
@@ -395,79 +400,64 @@ fn beats(view: &View) -> Figure {
         Some(n) if n > 1 => format!("Each lane is the median trial of {n}. "),
         _ => String::new(),
     };
-    Figure {
-        id: "heartbeat".into(),
-        title: format!(
-            "A blocked poll leaves {} without a beat; spawn_blocking leaves {}",
-            view.drawn_s("std::thread::sleep"),
-            view.drawn_s("spawn_blocking")
-        ),
-        subtitle: format!(
+    let title = format!(
+        "A blocked poll leaves {} without a beat; spawn_blocking leaves {}",
+        view.drawn_s("std::thread::sleep"),
+        view.drawn_s("spawn_blocking")
+    );
+    Figure::new("heartbeat", title)
+        .subtitle(format!(
             "One tick per heartbeat (every {}) beside a task that is busy for {}. {drawn}Red: no tick for more than three beats",
             seconds(p.beat.s()),
             seconds(p.busy.s())
-        ),
-        desc: "Heartbeats over time, a lane for each way of being busy. The ways that block the loop show one long gap.".into(),
-        body: Body::Beats(Beats {
+        ))
+        .desc("Heartbeats over time, a lane for each way of being busy. The ways that block the loop show one long gap.")
+        .body(Body::Beats(Beats {
             until: p.watch.s(),
             threshold: 3.0 * p.beat.s(),
             lanes: view.arms.iter().filter_map(lane).collect(),
-        }),
-    }
+        }))
 }
 
 fn heartbeat(view: &View) -> Table {
-    let mut table = Table::new(
-        "The heartbeat",
-        &[
-            "the other task",
-            "runtime",
-            "longest gap",
-            "theory",
-            "busy for",
-            "workers' busy share",
-            "slow polls",
-        ],
-    );
-    for arm in &view.arms {
-        let theory = seconds(arm.theory().value);
-        table.row([
-            arm.name.into(),
-            arm.note.clone(),
-            cell(arm.gap(), seconds),
-            match arm.effect {
-                Effect::Blocks(..) => theory,
-                Effect::Lives(_) => format!("≤ {theory}"),
-            },
-            cell(arm.condition.gauge("busy_s"), seconds),
-            cell(arm.condition.gauge("busy_share"), percent),
-            cell(arm.condition.gauge("slow_polls"), number),
-        ]);
-    }
-    table.note = format!(
-        "The longest gap of a trial, on average. A poll of more than {} counts as slow.",
-        seconds(view.p.slow.s())
-    );
-    table
+    let theory = |effect: &Effect| match effect.within {
+        Some(_) => seconds(effect.gap.value),
+        None => format!("≤ {}", seconds(effect.gap.value)),
+    };
+    Table::of("The heartbeat", &view.arms)
+        .column("the other task", |arm| arm.name.into())
+        .column("runtime", |arm| arm.note.clone())
+        .cells("longest gap", seconds, |arm| arm.gap())
+        .column("theory", |arm| theory(&arm.effect))
+        .cells("busy for", seconds, |arm| arm.gauge(gauges::BUSY_S))
+        .cells("workers' busy share", percent, |arm| {
+            arm.gauge(gauges::BUSY_SHARE)
+        })
+        .cells("slow polls", number, |arm| arm.gauge(gauges::SLOW_POLLS))
+        .note(format!(
+            "The longest gap of a trial, on average. A poll of more than {} counts as slow.",
+            seconds(view.p.slow.s())
+        ))
 }
 
 fn who(view: &View) -> Table {
-    let told = |series| view.summary.only(series)?.gauge("threads");
-    let mut threads = Table::new("Who runs the tasks", &["where", "tasks", "threads"]);
-    for (name, series) in [
-        (one_thread(), "threads/current"),
+    let places = [
+        (ONE_THREAD.into(), "threads/current"),
         (many_threads(view.p), "threads/multi"),
         ("spawn_blocking".into(), "threads/blocking"),
-    ] {
-        threads.row([name, view.p.tasks.to_string(), cell(told(series), number)]);
-    }
-    threads
+    ];
+    let told = |series| view.summary.only(series)?.gauge(gauges::THREADS);
+    Table::of("Who runs the tasks", places)
+        .column("where", |(place, _)| place.clone())
+        .column("tasks", |_| view.p.tasks.to_string())
+        .cells("threads", number, |(_, series)| told(series))
+        .done()
 }
 
 /// The trial of median longest gap, from its first beat on.
 fn lane(arm: &Arm) -> Option<BeatLane> {
     let trial = arm.drawn()?;
-    let beats = trial.traces.get("beats")?;
+    let beats = trial.trace("beats");
     let first = beats.first()?.0;
     Some(BeatLane {
         title: arm.name.into(),

@@ -90,272 +90,29 @@
 //! - Suppose eight workers, and each request blocks its worker for 20 ms. How many requests a
 //!   second until nothing else runs?
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::thread::ThreadId;
 
-use lab_kit::{host, prelude::*};
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::runtime::{Builder, Runtime};
+use lab_kit::prelude::*;
+use rayon::ThreadPool;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, block_in_place, spawn_blocking, yield_now};
 use tokio::time::MissedTickBehavior;
 use tokio_metrics::TaskMonitor;
 
 mod findings;
+mod gauges;
+mod instruments;
+mod plan;
 mod premise;
+mod who;
 
-/// The constants of the experiment.
-#[derive(Args, Debug, Serialize, Deserialize)]
-pub struct Params {
-    /// Tasks that say which thread they run on
-    #[arg(long, default_value_t = 10, value_parser = tasks)]
-    pub tasks: usize,
-    /// Workers of the multi-thread runtime [default: one for each processor]
-    #[arg(long, default_value_t = host::cores().min(MOST_WORKERS), hide_default_value = true, value_parser = workers)]
-    pub workers: usize,
-    /// Time between two beats
-    #[arg(long, default_value = "10ms")]
-    pub beat: Time,
-    /// How long the other task is busy
-    #[arg(long, default_value = "150ms")]
-    pub busy: Time,
-    /// The task that yields computes this long between two yields
-    #[arg(long, default_value = "2ms")]
-    pub slice: Time,
-    /// How long the heartbeat is watched
-    #[arg(long, default_value = "280ms")]
-    pub watch: Time,
-    /// A poll that takes longer counts as slow
-    #[arg(long, default_value = "5ms")]
-    pub slow: Time,
-}
-
-const MOST_WORKERS: usize = 64;
-/// Tokio's own limit on threads of `spawn_blocking` is 512.
-const MOST_TASKS: usize = 500;
-
-fn workers(text: &str) -> Result<usize, String> {
-    within(text, MOST_WORKERS)
-}
-
-fn tasks(text: &str) -> Result<usize, String> {
-    within(text, MOST_TASKS)
-}
-
-fn within(text: &str, most: usize) -> Result<usize, String> {
-    whole(text, 1..=most)
-}
-
-impl Params {
-    /// When the other task becomes busy: in the middle between two beats, so that no coin is
-    /// tossed over which of two timers fires first.
-    fn lead(&self) -> Duration {
-        let beat = self.beat.duration();
-        let room = self.watch.duration().saturating_sub(self.busy.duration()) / 2;
-        let beats = (room.as_secs_f64() / beat.as_secs_f64()).floor().max(1.0);
-        beat.mul_f64(beats + 0.5)
-    }
-}
-
-/// lab02.
-pub struct EventLoop;
-
-impl Lab for EventLoop {
-    type Params = Params;
-
-    const TAKES_TARGET: bool = false;
-
-    const CARD: Card = Card {
-        number: 2,
-        name: "event_loop",
-        title: "The event loop",
-        question: "What does one blocking call cost everybody else?",
-        predict: &[
-            Question {
-                key: "sleep",
-                ask: "A task calls std::thread::sleep for {busy}: longest gap between the beats of another?",
-                unit: "ms",
-                hint: "1 to 1000",
-            },
-            Question {
-                key: "offloaded",
-                ask: "The same time of computation inside spawn_blocking: longest gap?",
-                unit: "ms",
-                hint: "1 to 1000",
-            },
-            Question {
-                key: "slices",
-                ask: "Computed on the loop in slices of {slice} with yield_now between them: longest gap?",
-                unit: "ms",
-                hint: "1 to 1000",
-            },
-        ],
-        next: &[
-            (
-                "cargo run --release --bin lab02 -- --busy 2s --watch 2.5s",
-                "two seconds of computation in one task",
-            ),
-            (
-                "cargo run --release --bin lab02 -- --slice 40ms",
-                "yielding too seldom: what does the heartbeat say, and what do slow polls?",
-            ),
-            (
-                "cargo run --release --bin lab02 -- --workers 8",
-                "more workers: what do they cure, and what not?",
-            ),
-        ],
-        sources: lab_kit::sources!["lib.rs"],
-        answers: include_str!("../answers.md"),
-        sizes: Sizes {
-            smoke: &[
-                "--beat", "4ms", "--busy", "16ms", "--watch", "24ms", "--slice", "1ms",
-            ],
-            full: &["--busy", "300ms", "--watch", "600ms"],
-            trials: (3, 7),
-        },
-    };
-
-    fn check(p: &Params) -> Result<(), String> {
-        let (beat, busy, watch) = (p.beat.s(), p.busy.s(), p.watch.s());
-        if beat < 2e-3 {
-            return Err("--beat must be 2 ms or more: timers tick in milliseconds".into());
-        }
-        if busy < 4.0 * beat {
-            return Err(
-                "--busy is shorter than four beats: such a gap could be a late timer".into(),
-            );
-        }
-        if watch < busy + 2.0 * beat {
-            return Err("--watch must be two beats longer than --busy, to see the heart beat before and after".into());
-        }
-        if p.slice.s() < 1e-4 {
-            return Err(
-                "--slice must be 100µs or more: this would measure yield_now itself".into(),
-            );
-        }
-        Ok(())
-    }
-
-    fn needs(p: &Params, extent: &Extent) -> Needs {
-        const ARMS: f64 = 10.0;
-        let beside = p
-            .watch
-            .s()
-            .max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
-        let told = p.tasks as f64 * 1.5e-3;
-        Needs {
-            seconds: extent.times() * (ARMS * (beside + 5e-3) + told),
-            // A line in the record for each beat.
-            memory: extent.times() * ARMS * beside / p.beat.s() * 100.0,
-            less: "a shorter --watch and --busy",
-            ..Needs::default()
-        }
-    }
-
-    fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let kernel = Kernel::calibrate();
-        let (busy, slice) = (p.busy.duration(), p.slice.duration());
-        let pool = Arc::new(ThreadPoolBuilder::new().num_threads(1).build()?);
-        let one = || Builder::new_current_thread().enable_all().build();
-        let many = || {
-            Builder::new_multi_thread()
-                .worker_threads(p.workers)
-                .enable_all()
-                .build()
-        };
-
-        let mut plan = session.plan();
-        plan.point("threads/current", 0.0, |r| {
-            threads(r, one()?, p.tasks, || tell(kernel))
-        });
-        plan.point("threads/multi", 0.0, |r| {
-            threads(r, many()?, p.tasks, || tell(kernel))
-        });
-        plan.point("threads/blocking", 0.0, |r| {
-            threads(r, one()?, p.tasks, || tell_from_blocking(p.tasks))
-        });
-
-        // Awaiting: the loop is free.
-        plan.point("sleep", 0.0, |r| beside(r, one()?, p, 1, |_| sleep(busy)));
-        // The wrong ways: nothing else is polled until the call returns.
-        plan.point("thread_sleep", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| sleep_on_the_loop(busy))
-        });
-        plan.point("compute", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| compute(kernel, busy))
-        });
-        // The right ways.
-        plan.point("yield", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| compute_in_slices(kernel, busy, slice))
-        });
-        plan.point("spawn_blocking", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| compute_blocking(kernel, busy))
-        });
-        plan.point("rayon", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| {
-                compute_on_rayon(pool.clone(), kernel, busy)
-            })
-        });
-        plan.point("block_in_place", 0.0, |r| {
-            beside(r, many()?, p, 1, |_| compute_in_place(kernel, busy))
-        });
-        // The wrong way on a multi-thread runtime: one worker blocked, then all of them.
-        if p.workers > 1 {
-            plan.point("one_of_two", 0.0, |r| {
-                beside(r, many()?, p, 2, |i| async move {
-                    match i {
-                        0 => sleep_on_the_loop(busy).await,
-                        _ => compute_in_slices(kernel, busy, slice).await,
-                    }
-                })
-            });
-            plan.point("one_alone", 0.0, |r| {
-                beside(r, many()?, p, 1, |_| sleep_on_the_loop(busy))
-            });
-        }
-        plan.point("all_workers", 0.0, |r| {
-            beside(r, many()?, p, p.workers, |_| sleep_on_the_loop(busy))
-        });
-        plan.run()
-    }
-
-    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
-        premise::premise(p, at, trial)
-    }
-
-    fn explain(p: &Params, summary: &Summary) -> Findings {
-        findings::explain(p, summary)
-    }
-}
-
-/// Right, for waiting. The clock of a sleep starts when it is made, not when it is awaited.
-async fn sleep(busy: Duration) {
-    tokio::time::sleep(busy).await;
-}
-
-/// Wrong: the thread sleeps, and with it everything that lives on it.
-async fn sleep_on_the_loop(busy: Duration) {
-    std::thread::sleep(busy);
-}
+pub use plan::{EventLoop, Params};
 
 // wrong: Computes on the event loop
 /// Wrong: an `async fn` without an `.await` is a plain function.
 async fn compute(kernel: Kernel, busy: Duration) {
     kernel.work(busy);
-}
-
-/// Right, when the computation can be cut: others are polled between two slices.
-async fn compute_in_slices(kernel: Kernel, busy: Duration, slice: Duration) {
-    for part in kernel.slices(busy, slice) {
-        kernel.work(part);
-        yield_now().await;
-    }
-}
-
-/// Right: another thread, of the runtime's pool for calls that block.
-async fn compute_blocking(kernel: Kernel, busy: Duration) {
-    let _ = spawn_blocking(move || kernel.work(busy)).await;
 }
 
 // right: Computes elsewhere and awaits the answer
@@ -370,6 +127,29 @@ async fn compute_on_rayon(pool: Arc<ThreadPool>, kernel: Kernel, busy: Duration)
         let _ = send.send(());
     });
     let _ = answer.await;
+}
+
+/// Right, for waiting. The clock of a sleep starts when it is made, not when it is awaited.
+async fn sleep(busy: Duration) {
+    tokio::time::sleep(busy).await;
+}
+
+/// Wrong: the thread sleeps, and with it everything that lives on it.
+async fn sleep_on_the_loop(busy: Duration) {
+    std::thread::sleep(busy);
+}
+
+/// Right, when the computation can be cut: others are polled between two slices.
+async fn compute_in_slices(kernel: Kernel, busy: Duration, slice: Duration) {
+    for part in kernel.slices(busy, slice) {
+        kernel.work(part);
+        yield_now().await;
+    }
+}
+
+/// Right: another thread, of the runtime's pool for calls that block.
+async fn compute_blocking(kernel: Kernel, busy: Duration) {
+    let _ = spawn_blocking(move || kernel.work(busy)).await;
 }
 
 /// Right, on a multi-thread runtime: the worker hands everything else it has to another thread
@@ -416,32 +196,8 @@ where
     });
     let wall = start.elapsed();
     r.wall(wall);
-    for (from, to) in &blocks {
-        r.span("busy", "busy", *from, *to);
-    }
-    // As measured by the busy tasks themselves; of several, the time in which all of them were.
-    let (last, first) = (
-        blocks.iter().map(|b| b.0).max(),
-        blocks.iter().map(|b| b.1).min(),
-    );
-    let together = first
-        .zip(last)
-        .map_or(0.0, |(first, last)| (first - last).as_secs_f64());
-    r.gauge("busy_s", together);
-    // What a program in production can tell about itself.
-    let metrics = runtime.metrics();
-    let workers = metrics.num_workers();
-    let busy: Duration = (0..workers)
-        .map(|w| metrics.worker_total_busy_duration(w))
-        .sum();
-    r.gauge(
-        "busy_share",
-        busy.as_secs_f64() / wall.as_secs_f64() / workers as f64,
-    );
-    let polls = monitor.cumulative();
-    r.gauge("poll_s", polls.total_poll_duration.as_secs_f64());
-    r.gauge("slow_polls", polls.total_slow_poll_count as f64);
-    r.gauge("slow_poll_s", polls.total_slow_poll_duration.as_secs_f64());
+    instruments::busy(r, &blocks);
+    instruments::told(r, &runtime, &monitor, wall);
     Ok(())
 }
 
@@ -456,43 +212,6 @@ async fn heartbeat(r: Recorder, every: Duration) {
         let gap = last.map_or(Duration::ZERO, |last| now - last);
         (last, longest) = (Some(now), longest.max(gap));
         r.trace("beats", now, gap.as_secs_f64());
-        r.gauge("longest_gap_s", longest.as_secs_f64());
+        r.gauge(gauges::LONGEST_GAP_S, longest.as_secs_f64());
     }
-}
-
-/// On how many threads do these tasks run?
-fn threads<F>(r: &Recorder, runtime: Runtime, tasks: usize, task: impl Fn() -> F) -> Result<()>
-where
-    F: Future<Output = Option<ThreadId>> + Send + 'static,
-{
-    let begun = async {
-        (0..tasks)
-            .map(|_| task())
-            .collect::<JoinSet<_>>()
-            .join_all()
-            .await
-    };
-    let told: Vec<Option<ThreadId>> = runtime.block_on(begun);
-    r.gauge(
-        "threads",
-        told.into_iter().flatten().collect::<HashSet<_>>().len() as f64,
-    );
-    Ok(())
-}
-
-/// A task that works a little, so that other workers have time to take some.
-async fn tell(kernel: Kernel) -> Option<ThreadId> {
-    kernel.work(Duration::from_micros(500));
-    Some(std::thread::current().id())
-}
-
-/// Each call that blocks gets a thread while no other one is free. It blocks for longer than it takes
-/// to begin so many.
-async fn tell_from_blocking(calls: usize) -> Option<ThreadId> {
-    let blocked = Duration::from_millis(5) + calls as u32 * Duration::from_micros(200);
-    let told = spawn_blocking(move || {
-        std::thread::sleep(blocked);
-        std::thread::current().id()
-    });
-    told.await.ok()
 }

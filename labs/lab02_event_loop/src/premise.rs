@@ -5,14 +5,14 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::Params;
+use super::{Params, gauges};
 
 /// Two readings of the clock for one instant, and roundings.
 const CLOCK_S: f64 = 1e-3;
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     if at.series().starts_with("threads/") {
-        let told = t.gauge("threads").unwrap_or(0.0);
+        let told = t.gauge(gauges::THREADS).unwrap_or(0.0);
         return ensure((1.0..=p.tasks as f64).contains(&told), || {
             format!("{} tasks ran on {told} threads", p.tasks)
         });
@@ -25,7 +25,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     busy(p, at, t, tasks)?;
     beats(p, t)?;
     if matches!(at.series(), "thread_sleep" | "compute") {
-        let (gap, held) = (gauge(t, "longest_gap_s")?, gauge(t, "busy_s")?);
+        let (gap, held) = (gauge(t, gauges::LONGEST_GAP_S)?, gauge(t, gauges::BUSY_S)?);
         ensure(gap >= held - CLOCK_S, || {
             let (gap, held) = (seconds(gap), seconds(held));
             format!("the loop was held for {held}, and no gap is longer than {gap}")
@@ -63,7 +63,7 @@ fn busy(p: &Params, at: &Condition, t: &Trial, tasks: usize) -> Result<(), Strin
         .iter()
         .map(|s| s.end_s)
         .fold(f64::INFINITY, f64::min);
-    let (said, together) = (gauge(t, "busy_s")?, (first - last).max(0.0));
+    let (said, together) = (gauge(t, gauges::BUSY_S)?, (first - last).max(0.0));
     ensure((said - together).abs() <= CLOCK_S, || {
         format!(
             "busy for {}, and by the spans {}",
@@ -81,7 +81,7 @@ fn beats(p: &Params, t: &Trial) -> Result<(), String> {
         return Err("the heart did not beat".into());
     };
     let longest = beats.iter().map(|(_, gap)| *gap).fold(0.0, f64::max);
-    let said = gauge(t, "longest_gap_s")?;
+    let said = gauge(t, gauges::LONGEST_GAP_S)?;
     ensure((said - longest).abs() <= CLOCK_S, || {
         format!(
             "the longest gap is {}, and of the beats {}",
@@ -100,7 +100,7 @@ fn beats(p: &Params, t: &Trial) -> Result<(), String> {
             p_watch = p.watch
         )
     })?;
-    let stood = t.gauge("stall_total_ms").unwrap_or(0.0) / 1e3;
+    let stood = t.gauge(gauge::STALL_TOTAL_MS).unwrap_or(0.0) / 1e3;
     let slack = longest + 3.0 * p.beat.s() + 0.02 + stood;
     let begun = t
         .spans
@@ -122,8 +122,8 @@ fn beats(p: &Params, t: &Trial) -> Result<(), String> {
 /// Slow polls are polls, each of them slow, and polls are what keeps workers busy; but for block_in_place, which
 /// leaves its worker.
 fn polls(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let (polls, slow) = (gauge(t, "poll_s")?, gauge(t, "slow_poll_s")?);
-    let count = gauge(t, "slow_polls")?;
+    let (polls, slow) = (gauge(t, gauges::POLL_S)?, gauge(t, gauges::SLOW_POLL_S)?);
+    let count = gauge(t, gauges::SLOW_POLLS)?;
     ensure(slow <= polls + CLOCK_S, || {
         format!(
             "{} in slow polls of {} in all",
@@ -140,7 +140,7 @@ fn polls(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
         "sleep" | "thread_sleep" | "compute" | "yield" | "spawn_blocking" | "rayon"
     );
     let workers = if one { 1.0 } else { p.workers as f64 };
-    let share = gauge(t, "busy_share")?;
+    let share = gauge(t, gauges::BUSY_SHARE)?;
     ensure((0.0..=1.02).contains(&share), || {
         format!("workers were busy for {}", percent(share))
     })?;

@@ -2,22 +2,34 @@
 
 use lab_kit::prelude::*;
 
+use super::plan::{BIN, HERD, LEAD, WINDOW};
 use super::schedule::{self, Calls, Expected};
-use super::{ARMS, HERD, LEAD, Params};
+use super::{ARMS, Params, gauges};
+
+use Disturbed::{Either, Fewer, Longer};
+use Resource::Timers;
 
 /// Degrees of freedom of an interval whose width theory gives: as good as known.
 const KNOWN: usize = 1000;
 
+/// (b) A peak is what arrives within so many seconds.
+const WINDOW_S: f64 = WINDOW.as_secs_f64();
+
 /// A gauge that counts; nothing where it is no count.
-fn count(t: &Trial, name: &str) -> Option<u64> {
+fn count(t: &Trial, name: Gauge) -> Option<u64> {
     let whole = |n: &f64| *n >= 0.0 && n.is_finite();
     t.gauge(name).filter(whole).map(|n| n.round() as u64)
 }
 
 /// The share that one count is of another: nothing where it is more than all of them.
-fn share(k: &Condition, part: &'static str, whole: &'static str) -> Option<Estimate> {
+fn share(k: &Condition, part: Gauge, whole: Gauge) -> Option<Estimate> {
     let hits = |t: &Trial| Some(count(t, part)?).filter(|n| Some(*n) <= count(t, whole));
     k.share_of(hits, |t| count(t, whole))
+}
+
+/// How many more one count is than another, in each trial.
+fn more(k: &Condition, count: Gauge, than: Gauge) -> Option<Estimate> {
+    k.every(|t| Some(t.gauge(count)? - t.gauge(than)?))
 }
 
 /// How far a share of calls may lie from theory: a tenth of the deviation of a single call's outcome,
@@ -55,10 +67,8 @@ impl<'a> Failing<'a> {
         let q = k.x();
         let n = p.retries(arm).most.map(|most| most + 1);
         let calls = p.calls as f64;
-        let (wanted, deviation) = (
-            schedule::amplification(q, n),
-            schedule::attempts_deviation(q, n),
-        );
+        let wanted = schedule::amplification(q, n);
+        let deviation = schedule::attempts_deviation(q, n);
         let granted = match arm {
             "budget" | "breaker" => 1.0 + p.budget().most_retries(calls) / calls,
             _ => f64::INFINITY,
@@ -94,17 +104,15 @@ impl<'a> Failing<'a> {
     /// Attempts a call, as the service counted them. The calls do not depend on each other, so the
     /// interval is that of the mean of so many, with the deviation of their law.
     fn sent(&self) -> Option<Estimate> {
-        let k = &self.condition;
-        let (sent, calls) = (
-            k.total(|t| t.gauge("arrived"))?.value,
-            k.total(|t| t.gauge("calls"))?.value,
-        );
+        let total = |gauge| self.condition.total(|t| t.gauge(gauge));
+        let sent = total(gauges::ARRIVED)?.value;
+        let calls = total(gauges::CALLS)?.value;
         let deviation = match self.retried {
             Retried::AsGranted => 0.0,
             _ => self.deviation,
         };
         let estimate = Estimate::with_error(sent / calls, deviation / calls.sqrt(), KNOWN);
-        (calls > 0.0).then(|| estimate.from(k.origin()))
+        (calls > 0.0).then(|| estimate.from(self.condition.origin()))
     }
 
     /// Share of the calls that succeeded.
@@ -112,11 +120,27 @@ impl<'a> Failing<'a> {
         match self.retried {
             // What is independent here is an attempt.
             Retried::AsGranted => {
-                let of_attempts = share(&self.condition, "calls_ok", "arrived")?;
+                let of_attempts = share(&self.condition, gauges::CALLS_OK, gauges::ARRIVED)?;
                 Some(of_attempts.scaled(self.sent()?.value))
             }
-            _ => share(&self.condition, "calls_ok", "calls"),
+            _ => share(&self.condition, gauges::CALLS_OK, gauges::CALLS),
         }
+    }
+
+    /// Whether the formulas apply: the breaker does not open by bad luck, and the deadline leaves room
+    /// for the attempts.
+    fn believable(&self, p: &Params) -> bool {
+        let q = self.condition.x();
+        let in_a_row = p.calls as f64 / (1.0 - q) * q.powi(p.breaker_after as i32);
+        let quiet = self.arm != "breaker" || in_a_row < 1e-3;
+        let retries = p.retries(self.arm);
+        // As many attempts as no call in a thousand needs.
+        let needed = (1e-3f64.ln() / q.ln()).ceil() as u32;
+        let most = retries.most.unwrap_or(needed).min(needed);
+        let waits: Duration = retries.backoff.ceilings().take(most as usize).sum();
+        // A budget is used up whatever the waits.
+        let room = waits < p.patience() / 2;
+        quiet && (room || self.arm == "none" || self.retried == Retried::AsGranted)
     }
 }
 
@@ -135,26 +159,19 @@ impl<'a> Down<'a> {
     fn of(p: &Params, arm: &'static str, label: &'static str, k: Condition<'a>) -> Down<'a> {
         let retries = p.retries(arm);
         let random = matches!(arm, "jitter" | "deadline");
-        let window = super::WINDOW.as_secs_f64();
         let alone = !matches!(arm, "budget" | "breaker");
-        let theory = alone.then(|| plays(p).expected(retries, random, window));
-        // A herd that comes back at the very end.
+        let most = retries.most.unwrap_or(0) as usize;
         let mut at = HERD.as_secs_f64();
-        let steps = retries
-            .backoff
-            .ceilings()
-            .take(retries.most.unwrap_or(0) as usize);
-        let close = steps
-            .map(|wait| {
-                at += wait.as_secs_f64();
-                at
-            })
-            .any(|at| (at - p.outage.s()).abs() < 0.02);
+        // A herd that comes back at the very end.
+        let close = retries.backoff.ceilings().take(most).any(|wait| {
+            at += wait.as_secs_f64();
+            (at - p.outage.s()).abs() < 0.02
+        });
         Down {
             arm,
             label,
             condition: k,
-            theory,
+            theory: alone.then(|| plays(p).expected(retries, random, WINDOW_S)),
             tossed: close && !random,
         }
     }
@@ -166,13 +183,23 @@ impl<'a> Down<'a> {
 
     /// Attempts sent in the outage for each call begun in it.
     fn sent(&self) -> Option<Estimate> {
-        self.condition
-            .estimate(|t| Some(t.gauge("sent_in_outage")? / t.gauge("calls_in_outage")?))
+        self.condition.estimate(|t| {
+            Some(t.gauge(gauges::SENT_IN_OUTAGE)? / t.gauge(gauges::CALLS_IN_OUTAGE)?)
+        })
     }
 
     /// Share of the calls begun in the outage that succeeded.
     fn saved(&self) -> Option<Estimate> {
-        share(&self.condition, "saved_in_outage", "calls_in_outage")
+        share(
+            &self.condition,
+            gauges::SAVED_IN_OUTAGE,
+            gauges::CALLS_IN_OUTAGE,
+        )
+    }
+
+    /// The most attempts within a window after the outage.
+    fn peak(&self) -> Option<Estimate> {
+        self.condition.gauge(gauges::COMEBACK_PEAK)
     }
 }
 
@@ -183,340 +210,6 @@ fn plays(p: &Params) -> Calls {
         deadline: p.deadline.s(),
     }
 }
-
-/// All that was measured, with what theory says of it.
-struct View<'a> {
-    p: &'a Params,
-    failing: Vec<Failing<'a>>,
-    down: Vec<Down<'a>>,
-    permits: Vec<Permit<'a>>,
-}
-
-impl<'a> View<'a> {
-    fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
-        let random = ARMS.iter().flat_map(|(arm, label)| {
-            let conditions = summary.series(&format!("random/{arm}")).into_iter();
-            conditions.map(|k| Failing::of(p, arm, label, k))
-        });
-        let outages = ARMS.iter().filter_map(|(arm, label)| {
-            let k = summary.only(&format!("outage/{arm}"))?;
-            Some(Down::of(p, arm, label, k))
-        });
-        let permits = [("permit/kept", true), ("permit/given back", false)];
-        let permits = permits.into_iter().flat_map(|(series, kept)| {
-            let conditions = summary.series(series).into_iter();
-            conditions.map(move |k| Permit::of(p, summary, kept, k))
-        });
-        View {
-            p,
-            failing: random.collect(),
-            down: outages.collect(),
-            permits: permits.collect(),
-        }
-    }
-
-    /// (b) An arm.
-    fn arm(&self, name: &str) -> Option<&Down<'a>> {
-        self.down.iter().find(|d| d.arm == name)
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        let mut claims = vec![self.sent_once()];
-        claims.extend(self.random_claims());
-        claims.extend(self.budget());
-        claims.extend(self.outage_claims());
-        claims.extend(self.comeback());
-        claims.extend(self.breaker());
-        claims.push(self.permits_claim());
-        claims
-    }
-}
-
-pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let view = View::of(p, summary);
-    let arm = |name: &str| view.arm(name);
-    let peak = |name| arm(name).and_then(|d| d.condition.gauge("comeback_peak"));
-    let saved = |name| arm(name).and_then(Down::saved);
-    let headline = format!(
-        "After the outage {} attempts come within {} where nobody's back-off is random, {} with full jitter. With it {} retries save {} of the outage's calls; all that fit into the deadline save {}.",
-        cell(peak("exponential"), number),
-        seconds(super::WINDOW.as_secs_f64()),
-        cell(peak("deadline"), number),
-        p.retries,
-        cell(saved("jitter"), percent),
-        cell(saved("deadline"), percent),
-    );
-
-    let mut figures = Vec::new();
-    figures.extend(random_figure(p, &view.failing));
-    figures.extend(outage_figure(p, &view.down));
-    figures.extend(permit_figure(p, &view.permits));
-
-    let asked = view
-        .failing
-        .iter()
-        .find(|f| f.arm == "jitter" && f.condition.x() == 0.3);
-    let outlasting = arm("jitter").and_then(|d| d.theory).map(|due| due.success);
-    let answers = vec![
-        Answer::near(
-            "attempts",
-            asked.and_then(Failing::sent),
-            asked.map_or(f64::NAN, |f| f.attempts),
-        ),
-        Answer::near("jitter", saved("jitter"), outlasting.unwrap_or(f64::NAN)).scaled(100.0),
-    ];
-    Findings {
-        headline,
-        figures,
-        tables: vec![
-            outage_table(p, &view.down),
-            random_table(p, &view.failing),
-            permit_table(p, &view.permits),
-        ],
-        claims: view.claims(),
-        answers,
-    }
-}
-
-/// Whether the formulas of (a) apply: the breaker does not open by bad luck, and the deadline leaves
-/// room for the attempts.
-fn believable(p: &Params, f: &Failing) -> bool {
-    let q = f.condition.x();
-    let in_a_row = p.calls as f64 / (1.0 - q) * q.powi(p.breaker_after as i32);
-    let quiet = f.arm != "breaker" || in_a_row < 1e-3;
-    let retries = p.retries(f.arm);
-    // As many attempts as no call in a thousand needs.
-    let needed = (1e-3f64.ln() / q.ln()).ceil() as u32;
-    let most = retries.most.unwrap_or(needed).min(needed);
-    let waits: Duration = retries.backoff.ceilings().take(most as usize).sum();
-    // A budget is used up whatever the waits.
-    let room = waits < p.patience() / 2;
-    quiet && (room || f.arm == "none" || f.retried == Retried::AsGranted)
-}
-
-impl View<'_> {
-    /// Every attempt in the client's books arrived, and none that is not there did.
-    fn sent_once(&self) -> Claim {
-        let case = |name: String, k: &Condition| {
-            // What was given up for lack of time may never have got there: that is not measured.
-            let in_time = k.trials().iter().all(|t| t.timed_out == 0);
-            let astray = k.every(|t| Some(t.gauge("arrived")? - t.gauge("attempts")?));
-            Case::exact(name, 0.0, astray.filter(|_| in_time))
-        };
-        let random = self.failing.iter().map(|f| case(f.name(), &f.condition));
-        let outages = self
-            .down
-            .iter()
-            .map(|d| case(format!("{}, outage", d.label), &d.condition));
-        let permits = self.permits.iter().map(|k| case(k.name(), &k.condition));
-        Law::counted(
-            "the service sees each attempt of the client's books, and no other",
-            "attempts",
-        )
-        .books()
-        .near(random.chain(outages).chain(permits))
-    }
-
-    /// (a) What retries bring, and what they cost.
-    fn random_claims(&self) -> [Claim; 2] {
-        let of = |wanted: fn(Retried) -> bool| {
-            let there = self.failing.iter().filter(|f| believable(self.p, f));
-            there.filter(move |f| wanted(f.retried))
-        };
-        let success = of(|retried| retried != Retried::Hardly).map(|f| {
-            let case = Case::new(f.name(), f.success, f.succeeded(), apart(f.success));
-            case.scaled(100.0)
-        });
-        let attempts = of(|retried| retried == Retried::Freely)
-            .map(|f| Case::share(f.name(), f.attempts, f.sent(), 0.05));
-        [
-            Law::counted(
-                "n attempts of which each fails with probability q succeed with 1 − qⁿ, whatever the back-off; where the budget is used up, each of the attempts it grants with 1 − q",
-                "%",
-            )
-            .within("a tenth of the deviation of one call's outcome, one point at least: an attempt more or less at q = 0.6 is more")
-            .near(success),
-            Law::counted(
-                "they cost (1 − qⁿ)/(1 − q) attempts a call, where no budget stops them",
-                "attempts a call",
-            )
-            .within("5 %: one attempt in twenty too many or too few")
-            .near(attempts),
-        ]
-    }
-
-    /// The budget grants what it says: with failures at random and in the outage.
-    fn budget(&self) -> [Claim; 2] {
-        let p = self.p;
-        // It grants its reserve anew in the next window.
-        let within = |t: &Trial| t.wall_s < p.budget().window.as_secs_f64();
-        let granted = |f: &&Failing| f.retried == Retried::AsGranted && believable(p, f);
-        let random = self.failing.iter().filter(granted).map(|f| {
-            let retries = f
-                .condition
-                .every(|t| Some(t.gauge("arrived")? - t.gauge("calls")?));
-            let retries = retries.filter(|_| f.condition.trials().iter().all(within));
-            let most = p.budget().most_retries(p.calls as f64);
-            Case::new(f.name(), most, retries, 1.0)
-        });
-        let outage = self.arm("budget").and_then(|d| {
-            let wanted = self.arm("deadline")?.theory?.amplification - 1.0;
-            let most = most_in_outage(p, wanted)?;
-            let retries = d
-                .condition
-                .every(|t| Some(t.gauge("sent_in_outage")? - t.gauge("calls_in_outage")?));
-            let after = p.budget().granted_share() * p.rate * p.cap.s();
-            Some(Case::new(d.label, most, retries, after + 1.0))
-        });
-        [
-            Law::counted(
-                "the budget grants its share of the calls and its reserve: that many retries are made where more are wanted",
-                "retries",
-            )
-            .within("one retry, for which the last call may pay too late")
-            .near(random),
-            Law::new(
-                "in the outage, too, what the budget grants is all that retries add",
-                "retries",
-                Disturbed::Fewer(Resource::Timers),
-            )
-            .within("as many as are granted in the longest back-off, and one: they may be sent after the outage")
-            .near(outage),
-        ]
-    }
-
-    /// (b) What is sent during the outage, and what comes through.
-    fn outage_claims(&self) -> [Claim; 2] {
-        let theories = || self.down.iter().filter_map(|d| Some((d, d.theory?)));
-        let sent = theories()
-            .map(|(d, due)| Case::share(d.label, d.says(due.amplification), d.sent(), 0.05));
-        let saved = theories().map(|(d, due)| {
-            let (label, share) = (d.label, due.success);
-            Case::new(label, d.says(share), d.saved(), apart(share)).scaled(100.0)
-        });
-        [
-            Law::new(
-                "in the outage each call sends the attempts that its back-off makes due",
-                "attempts a call",
-                Disturbed::Fewer(Resource::Timers),
-            )
-            .within("5 %: theory's attempts take no time, and its waits end in time")
-            .near(sent),
-            Law::new(
-                "an outage's call is saved if its back-off outlasts the outage: a fixed number of retries runs out sooner with jitter, the deadline does not",
-                "%",
-                Disturbed::Either(Resource::Timers),
-            )
-            .within("a tenth of the deviation of one call's outcome, one point at least")
-            .near(saved),
-        ]
-    }
-
-    /// (b) The comeback: only of arms whose herd is still there.
-    fn comeback(&self) -> Option<Claim> {
-        let herds = ["quadratic", "exponential", "deadline"];
-        let cases: Vec<Case> = herds
-            .into_iter()
-            .filter_map(|name| {
-                let d = self.arm(name)?;
-                let due = d.theory.filter(|due| due.success > 0.999)?;
-                let came = d.condition.gauge("comeback_peak");
-                Some(Case::share(d.label, d.says(due.peak), came, 0.2))
-            })
-            .collect();
-        let law = Law::new(
-            "after the outage all of a herd come within one window when its back-off is not random, and spread over the back-off with full jitter",
-            "attempts",
-            Disturbed::Either(Resource::Timers),
-        );
-        let law = law.within("20 %: a peak is the most of many windows, and attempts that are a few milliseconds late move others into it");
-        (!cases.is_empty()).then(|| law.near(cases))
-    }
-
-    /// (b) The breaker lets a probe through for each time it is half open, and that depends on its wait
-    /// alone.
-    fn breaker(&self) -> Vec<Claim> {
-        let p = self.p;
-        let Some(d) = self.arm("breaker") else {
-            return vec![];
-        };
-        let (wait, gap, outage) = (p.breaker_wait.s(), 1.0 / p.rate, p.outage.s());
-        let (most, least) = (outage / wait, outage / (wait + gap + 2e-3));
-        let calls = p.herd as f64 + p.rate * outage;
-        if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
-            return vec![];
-        }
-        // Answers that were on their way when the service went down begin the count anew; a machine that
-        // stood still may have kept one more.
-        let starts = p.starts();
-        let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
-        let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
-        let late = starts.iter().filter(under_way).count() as f64;
-        let anew = |trial: &Trial| {
-            let stalled = trial.gauge("stall_max_ms").is_some_and(|ms| ms > 3.0);
-            late + f64::from(u8::from(stalled))
-        };
-        let failures = f64::from(p.breaker_after - 1);
-
-        let opened = |t: &Trial| Some(t.gauge("opened_in_outage")? - 1.0);
-        let probes = |t: &Trial| t.gauge("probes_in_outage");
-        let periods = d.condition.every(opened);
-        let each = d
-            .condition
-            .every(|t| Some(probes(t)? / t.gauge("opened_in_outage").filter(|n| *n >= 1.0)?));
-        let rest = d
-            .condition
-            .every(|t| Some(t.gauge("sent_in_outage")? - probes(t)? - failures * anew(t)));
-        vec![
-            Law::new(
-                "in the outage the breaker is half open once for each of its waits, whatever the load",
-                "times",
-                Disturbed::Fewer(Resource::Timers),
-            )
-            .within("one, for the last wait that need not end with the outage, and the time until a call comes")
-            .near([Case::new("outage", (most + least) / 2.0, periods, (most - least) / 2.0 + 1.0)]),
-            Law::counted("each time it has been open it lets through no more probes than it was told", "probes")
-                .at_most([Case::exact("outage", f64::from(p.probes), each)]),
-            Law::counted(
-                "besides, and but for those after which a late success begins the count anew, the service sees no more than the failures in a row that open it and what is in flight by then",
-                "attempts",
-            )
-            .at_most([Case::exact("outage", failures + p.limit as f64, rest)]),
-        ]
-    }
-
-    fn permits_claim(&self) -> Claim {
-        // Nor may an attempt have taken another time than theory takes for it.
-        let cases = self.permits.iter().flat_map(|k| {
-            let each = k.condition.gauge("attempt_mean_s");
-            [
-                Case::share(k.name(), k.predicted, k.condition.wall_s(), 0.05),
-                Case::share(format!("an attempt, {}", k.name()), k.attempt, each, 0.25),
-            ]
-        });
-        Law::new(
-            "a permit that is kept while its holder sleeps costs N·(A − 1)·b/m on top of the N·A·s/m of one that is given back",
-            "s",
-            Disturbed::Longer(Resource::Timers),
-        )
-        .within("5 %: which of the last attempts fails is worth a back-off, and each of some thirty attempts in a row ends up to a tick late")
-        .near(cases)
-    }
-}
-
-/// Retries that the budget grants from the first call to the end of the outage, in which each call wants so
-/// many; `None` where hardly more are wanted, or where the outage is longer than the budget's window.
-fn most_in_outage(p: &Params, wanted: f64) -> Option<f64> {
-    let (lead, outage) = (LEAD.as_secs_f64(), p.outage.s());
-    let starts = p.starts();
-    let until = starts.partition_point(|t| *t < outage) as f64;
-    let inside = starts.iter().filter(|t| (0.0..outage).contains(*t)).count() as f64;
-    let most = p.budget().most_retries(until);
-    (lead + outage <= 10.0 && wanted * inside > 2.0 * most).then_some(most)
-}
-
-/// Points of a line.
-type Points = Vec<(f64, f64)>;
 
 /// (c) One way at one back-off.
 struct Permit<'a> {
@@ -544,115 +237,314 @@ impl<'a> Permit<'a> {
         }
     }
 
+    fn way(&self) -> &'static str {
+        if self.kept { "kept" } else { "given back" }
+    }
+
     fn name(&self) -> String {
-        let way = if self.kept { "kept" } else { "given back" };
-        format!("{way}, back-off {}", seconds(self.condition.x()))
+        format!("{}, back-off {}", self.way(), seconds(self.condition.x()))
     }
 }
 
-fn random_figure(p: &Params, failing: &[Failing]) -> Option<Figure> {
-    let series = [
-        ("none", "no retry", Colour::Vermilion),
-        ("budget", "budget", Colour::Blue),
-        ("jitter", "retries", Colour::Green),
-    ];
-    type Beside = fn(&Failing) -> Option<(Estimate, f64)>;
-    let curve = |arm: &str, f: Beside| -> (Points, Points) {
-        let of = failing.iter().filter(|k| k.arm == arm);
-        of.filter_map(|k| {
-            let (x, (measured, predicted)) = (k.condition.x(), f(k)?);
-            Some(((x, measured.value), (x, predicted)))
-        })
-        .unzip()
-    };
-    let layers = |f: Beside| {
-        let mut layers = Vec::new();
-        for (arm, label, colour) in series {
-            let (measured, theory) = curve(arm, f);
-            layers.push(Layer::Line(Line::theory("", Colour::Muted, theory)));
-            layers.push(Layer::Line(Line::measured(label, colour, measured)));
+/// All that was measured, with what theory says of it.
+struct View<'a> {
+    p: &'a Params,
+    failing: Vec<Failing<'a>>,
+    down: Vec<Down<'a>>,
+    permits: Vec<Permit<'a>>,
+}
+
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        let failing = ARMS.iter().flat_map(|(arm, label)| {
+            let conditions = summary.series(&format!("random/{arm}")).into_iter();
+            conditions.map(|k| Failing::of(p, arm, label, k))
+        });
+        let down = ARMS.iter().filter_map(|(arm, label)| {
+            let k = summary.only(&format!("outage/{arm}"))?;
+            Some(Down::of(p, arm, label, k))
+        });
+        let permits = [("permit/kept", true), ("permit/given back", false)];
+        let permits = permits.into_iter().flat_map(|(series, kept)| {
+            let conditions = summary.series(series).into_iter();
+            conditions.map(move |k| Permit::of(p, summary, kept, k))
+        });
+        View {
+            p,
+            failing: failing.collect(),
+            down: down.collect(),
+            permits: permits.collect(),
         }
-        layers
-    };
-    let (middle, n) = (p.failing[p.failing.len() / 2], p.retries + 1);
-    let shown = failing
-        .iter()
-        .find(|k| k.arm == "jitter" && k.condition.x() == middle)?;
-    Some(Figure {
-        id: "random".into(),
-        title: format!(
-            "Where {} of the attempts fail, up to {n} of them make {} of the calls succeed, with {} attempts a call",
-            percent(middle),
-            percent(shown.succeeded()?.value),
-            number(shown.sent()?.value)
-        ),
-        subtitle: format!(
-            "{} calls, each attempt fails with probability q; dashed: theory. The budget grants {} retries a call",
-            p.calls,
-            number(p.budget().granted_share())
-        ),
-        desc: "Two panels over the probability that an attempt fails: share of calls that succeed, and attempts a call.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("probability q that an attempt fails", Unit::Share)
-                .with_ticks(p.failing.clone()),
-            panels: vec![
-                Panel {
-                    title: "Calls that succeed".into(),
-                    note: "whatever the back-off".into(),
-                    y: Axis::linear("", Unit::Share).with_range(0.0, 1.0),
-                    layers: layers(|k| Some((k.succeeded()?, k.success))),
-                    height: 1.1,
-                },
-                Panel {
-                    title: "Load of the service".into(),
-                    note: "attempts a call".into(),
-                    y: Axis::linear("", Unit::Factor),
-                    layers: layers(|k| Some((k.sent()?, k.attempts))),
-                    height: 1.1,
-                },
-            ],
-            marks: vec![],
-        }),
-    })
+    }
+
+    /// (a) An arm where attempts fail with this probability.
+    fn failing(&self, arm: &str, q: f64) -> Option<&Failing<'a>> {
+        let mut arms = self.failing.iter();
+        arms.find(|f| f.arm == arm && f.condition.x() == q)
+    }
+
+    /// (b) An arm.
+    fn down(&self, arm: &str) -> Option<&Down<'a>> {
+        self.down.iter().find(|d| d.arm == arm)
+    }
+}
+
+pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
+    let view = View::of(p, summary);
+    let figures = [view.random(), view.outage(), view.permit()];
+    Findings {
+        headline: view.headline(),
+        figures: figures.into_iter().flatten().collect(),
+        tables: vec![
+            view.outage_table(),
+            view.random_table(),
+            view.permit_table(),
+        ],
+        claims: view.claims(),
+        answers: view.answers(),
+    }
+}
+
+/// The claims and the answers.
+impl View<'_> {
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![self.sent_once()];
+        claims.extend(self.random_claims());
+        claims.extend(self.budget());
+        claims.extend(self.outage_claims());
+        claims.extend(self.comeback());
+        claims.extend(self.breaker());
+        claims.push(self.permits_claim());
+        claims
+    }
+
+    /// Every attempt in the client's books arrived, and none that is not there did.
+    fn sent_once(&self) -> Claim {
+        let case = |name: String, k: &Condition| {
+            // What was given up for lack of time may never have got there: that is not measured.
+            let in_time = k.trials().iter().all(|t| t.timed_out == 0);
+            let astray = more(k, gauges::ARRIVED, gauges::ATTEMPTS);
+            Case::exact(name, 0.0, astray.filter(|_| in_time))
+        };
+        let random = self.failing.iter().map(|f| case(f.name(), &f.condition));
+        let outages = self.down.iter();
+        let outages = outages.map(|d| case(format!("{}, outage", d.label), &d.condition));
+        let permits = self.permits.iter().map(|k| case(k.name(), &k.condition));
+        Law::counted(
+            "the service sees each attempt of the client's books, and no other",
+            "attempts",
+        )
+        .books()
+        .near(random.chain(outages).chain(permits))
+    }
+
+    /// (a) What retries bring, and what they cost.
+    fn random_claims(&self) -> [Claim; 2] {
+        let of = |wanted: fn(Retried) -> bool| {
+            let there = self.failing.iter().filter(|f| f.believable(self.p));
+            there.filter(move |f| wanted(f.retried))
+        };
+        let success = of(|retried| retried != Retried::Hardly).map(|f| {
+            let case = Case::new(f.name(), f.success, f.succeeded(), apart(f.success));
+            case.scaled(100.0)
+        });
+        let attempts = of(|retried| retried == Retried::Freely)
+            .map(|f| Case::share(f.name(), f.attempts, f.sent(), 0.05));
+        [
+            Law::counted("n attempts of which each fails with probability q succeed with 1 − qⁿ, whatever the back-off; where the budget is used up, each of the attempts it grants with 1 − q", "%")
+                .within("a tenth of the deviation of one call's outcome, one point at least: an attempt more or less at q = 0.6 is more")
+                .near(success),
+            Law::counted("they cost (1 − qⁿ)/(1 − q) attempts a call, where no budget stops them", "attempts a call")
+                .within("5 %: one attempt in twenty too many or too few")
+                .near(attempts),
+        ]
+    }
+
+    /// The budget grants what it says: with failures at random and in the outage.
+    fn budget(&self) -> [Claim; 2] {
+        let p = self.p;
+        // It grants its reserve anew in the next window.
+        let within = |t: &Trial| t.wall_s < p.budget().window.as_secs_f64();
+        let granted = |f: &&Failing| f.retried == Retried::AsGranted && f.believable(p);
+        let random = self.failing.iter().filter(granted).map(|f| {
+            let retries = more(&f.condition, gauges::ARRIVED, gauges::CALLS);
+            let retries = retries.filter(|_| f.condition.trials().iter().all(within));
+            let most = p.budget().most_retries(p.calls as f64);
+            Case::new(f.name(), most, retries, 1.0)
+        });
+        let outage = self.down("budget").and_then(|d| {
+            let wanted = self.down("deadline")?.theory?.amplification - 1.0;
+            let most = most_in_outage(p, wanted)?;
+            let retries = more(
+                &d.condition,
+                gauges::SENT_IN_OUTAGE,
+                gauges::CALLS_IN_OUTAGE,
+            );
+            let after = p.budget().granted_share() * p.rate * p.cap.s();
+            Some(Case::new(d.label, most, retries, after + 1.0))
+        });
+        [
+            Law::counted("the budget grants its share of the calls and its reserve: that many retries are made where more are wanted", "retries")
+                .within("one retry, for which the last call may pay too late")
+                .near(random),
+            Law::new("in the outage, too, what the budget grants is all that retries add", "retries", Fewer(Timers))
+                .within("as many as are granted in the longest back-off, and one: they may be sent after the outage")
+                .near(outage),
+        ]
+    }
+
+    /// (b) What is sent during the outage, and what comes through.
+    fn outage_claims(&self) -> [Claim; 2] {
+        let theories = || self.down.iter().filter_map(|d| Some((d, d.theory?)));
+        let sent = theories()
+            .map(|(d, due)| Case::share(d.label, d.says(due.amplification), d.sent(), 0.05));
+        let saved = theories().map(|(d, due)| {
+            let (label, share) = (d.label, due.success);
+            Case::new(label, d.says(share), d.saved(), apart(share)).scaled(100.0)
+        });
+        [
+            Law::new("in the outage each call sends the attempts that its back-off makes due", "attempts a call", Fewer(Timers))
+                .within("5 %: theory's attempts take no time, and its waits end in time")
+                .near(sent),
+            Law::new("an outage's call is saved if its back-off outlasts the outage: a fixed number of retries runs out sooner with jitter, the deadline does not", "%", Either(Timers))
+                .within("a tenth of the deviation of one call's outcome, one point at least")
+                .near(saved),
+        ]
+    }
+
+    /// (b) The comeback: only of arms whose herd is still there.
+    fn comeback(&self) -> Option<Claim> {
+        let herds = ["quadratic", "exponential", "deadline"].into_iter();
+        let cases = herds.filter_map(|arm| {
+            let d = self.down(arm)?;
+            let due = d.theory.filter(|due| due.success > 0.999)?;
+            Some(Case::share(d.label, d.says(due.peak), d.peak(), 0.2))
+        });
+        let claim = Law::new("after the outage all of a herd come within one window when its back-off is not random, and spread over the back-off with full jitter", "attempts", Either(Timers))
+            .within("20 %: a peak is the most of many windows, and attempts that are a few milliseconds late move others into it")
+            .near(cases);
+        (!claim.cases.is_empty()).then_some(claim)
+    }
+
+    /// (b) The breaker lets a probe through for each time it is half open, and that depends on its wait
+    /// alone.
+    fn breaker(&self) -> Vec<Claim> {
+        let p = self.p;
+        let Some(d) = self.down("breaker") else {
+            return vec![];
+        };
+        let (wait, gap, outage) = (p.breaker_wait.s(), 1.0 / p.rate, p.outage.s());
+        let (most, least) = (outage / wait, outage / (wait + gap + 2e-3));
+        let calls = p.herd as f64 + p.rate * outage;
+        if calls < 2.0 * f64::from(p.breaker_after) + p.limit as f64 {
+            return vec![];
+        }
+        // Answers that were on their way when the service went down begin the count anew; a machine that
+        // stood still may have kept one more.
+        let starts = p.starts();
+        let first = starts.iter().copied().find(|t| *t >= 0.0).unwrap_or(0.0);
+        let under_way = |t: &&f64| **t < 0.0 && **t + p.service.s() + 3e-3 > first;
+        let late = starts.iter().filter(under_way).count() as f64;
+        let anew = |trial: &Trial| {
+            let stalled = trial.gauge(gauge::STALL_MAX_MS).is_some_and(|ms| ms > 3.0);
+            late + f64::from(u8::from(stalled))
+        };
+        let failures = f64::from(p.breaker_after - 1);
+
+        let opened = |t: &Trial| t.gauge(gauges::OPENED_IN_OUTAGE);
+        let probes = |t: &Trial| t.gauge(gauges::PROBES_IN_OUTAGE);
+        let periods = d.condition.every(|t| Some(opened(t)? - 1.0));
+        let each = d
+            .condition
+            .every(|t| Some(probes(t)? / opened(t).filter(|n| *n >= 1.0)?));
+        let rest = d
+            .condition
+            .every(|t| Some(t.gauge(gauges::SENT_IN_OUTAGE)? - probes(t)? - failures * anew(t)));
+        vec![
+            Law::new("in the outage the breaker is half open once for each of its waits, whatever the load", "times", Fewer(Timers))
+                .within("one, for the last wait that need not end with the outage, and the time until a call comes")
+                .near([Case::new("outage", (most + least) / 2.0, periods, (most - least) / 2.0 + 1.0)]),
+            Law::counted("each time it has been open it lets through no more probes than it was told", "probes")
+                .at_most([Case::exact("outage", f64::from(p.probes), each)]),
+            Law::counted("besides, and but for those after which a late success begins the count anew, the service sees no more than the failures in a row that open it and what is in flight by then", "attempts")
+                .at_most([Case::exact("outage", failures + p.limit as f64, rest)]),
+        ]
+    }
+
+    fn permits_claim(&self) -> Claim {
+        // Nor may an attempt have taken another time than theory takes for it.
+        let cases = self.permits.iter().flat_map(|k| {
+            let each = k.condition.gauge(gauges::ATTEMPT_MEAN_S);
+            [
+                Case::share(k.name(), k.predicted, k.condition.wall_s(), 0.05),
+                Case::share(format!("an attempt, {}", k.name()), k.attempt, each, 0.25),
+            ]
+        });
+        Law::new("a permit that is kept while its holder sleeps costs N·(A − 1)·b/m on top of the N·A·s/m of one that is given back", "s", Longer(Timers))
+            .within("5 %: which of the last attempts fails is worth a back-off, and each of some thirty attempts in a row ends up to a tick late")
+            .near(cases)
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let asked = self.failing("jitter", 0.3);
+        let attempts = asked.map_or(f64::NAN, |f| f.attempts);
+        let jitter = self.down("jitter");
+        let outlasting = jitter.and_then(|d| d.theory);
+        let outlasting = outlasting.map_or(f64::NAN, |due| due.success);
+        vec![
+            Answer::near("attempts", asked.and_then(Failing::sent), attempts),
+            Answer::near("jitter", jitter.and_then(Down::saved), outlasting).scaled(100.0),
+        ]
+    }
+}
+
+/// Retries that the budget grants from the first call to the end of the outage, in which each call wants so
+/// many; `None` where hardly more are wanted, or where the outage is longer than the budget's window.
+fn most_in_outage(p: &Params, wanted: f64) -> Option<f64> {
+    let (lead, outage) = (LEAD.as_secs_f64(), p.outage.s());
+    let starts = p.starts();
+    let until = starts.partition_point(|t| *t < outage) as f64;
+    let inside = starts.iter().filter(|t| (0.0..outage).contains(*t)).count() as f64;
+    let most = p.budget().most_retries(until);
+    let window = p.budget().window.as_secs_f64();
+    (lead + outage <= window && wanted * inside > 2.0 * most).then_some(most)
+}
+
+/// Points of a line.
+type Points = Vec<(f64, f64)>;
+
+/// What was measured and what theory says at the same places, as points of two lines.
+fn beside(values: impl Iterator<Item = (f64, Option<Estimate>, f64)>) -> (Points, Points) {
+    values
+        .filter_map(|(x, measured, theory)| Some(((x, measured?.value), (x, theory))))
+        .unzip()
 }
 
 /// Sums over a window that moves along the stretches of which these are the counts, each at the window's
 /// middle.
 fn moving(bins: &[(f64, f64)]) -> Points {
-    let width = super::WINDOW.as_secs_f64();
-    let of = (width / super::BIN.as_secs_f64()).round() as usize;
+    let of = (WINDOW_S / BIN.as_secs_f64()).round() as usize;
     let sum = |bins: &[(f64, f64)]| bins.iter().map(|(_, n)| n).sum();
     bins.windows(of.max(1))
-        .map(|bins| (bins[0].0 + width / 2.0, sum(bins)))
+        .map(|bins| (bins[0].0 + WINDOW_S / 2.0, sum(bins)))
         .collect()
-}
-
-/// The trial to draw.
-fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
-    k.typical(|t| t.gauge("comeback_peak").unwrap_or_default())
 }
 
 /// Arrivals within a window, since the beginning of the outage, of the trial to draw.
 fn arrivals(k: &Condition) -> Points {
-    let trial = drawn(k).and_then(|t| Some((t.traces.get("arrivals")?, t.gauge("down_at_s")?)));
-    let Some((bins, from)) = trial else {
-        return vec![];
+    let since_down = |t: &Trial| {
+        let from = t.gauge(gauges::DOWN_AT_S)?;
+        let arrivals = t.trace("arrivals").iter();
+        Some(arrivals.map(|(at, n)| (at - from, *n)).collect::<Points>())
     };
-    let since: Points = bins.iter().map(|(at, n)| (at - from, *n)).collect();
-    moving(&since)
-}
-
-/// The most of a line that begin after the outage.
-fn comes_back(p: &Params, line: &[(f64, f64)]) -> Option<f64> {
-    let from = p.outage.s() + super::WINDOW.as_secs_f64() / 2.0;
-    let after = line.iter().filter(|(at, _)| *at >= from);
-    after.map(|(_, n)| *n).reduce(f64::max)
+    let drawn = k.typical(|t| t.gauge(gauges::COMEBACK_PEAK).unwrap_or_default());
+    moving(&drawn.and_then(since_down).unwrap_or_default())
 }
 
 /// The arrivals that an arm's back-off makes due: the mean of some plays.
 fn due(p: &Params, arm: &str) -> Points {
     const PLAYS: u64 = 20;
-    let (plays, width, lead) = (plays(p), super::BIN.as_secs_f64(), LEAD.as_secs_f64());
+    let (plays, width, lead) = (plays(p), BIN.as_secs_f64(), LEAD.as_secs_f64());
     let end = p.outage.s() + p.tail().as_secs_f64();
     let mut sums = vec![0.0; ((end + lead) / width) as usize];
     for seed in 0..PLAYS {
@@ -663,222 +555,209 @@ fn due(p: &Params, arm: &str) -> Points {
         }
     }
     let bins = sums.into_iter().enumerate();
-    let bins: Points = bins
-        .map(|(i, sum)| (i as f64 * width - lead, sum))
-        .collect();
-    moving(&bins)
+    let bins = bins.map(|(i, sum)| (i as f64 * width - lead, sum));
+    moving(&bins.collect::<Points>())
 }
 
-fn outage_figure(p: &Params, down: &[Down]) -> Option<Figure> {
-    let shown = [
-        ("immediate", Colour::Vermilion),
-        ("exponential", Colour::Orange),
-        ("deadline", Colour::Green),
-        ("budget", Colour::Blue),
-        ("breaker", Colour::Purple),
-    ];
-    let names = [
-        "At once",
-        "Exponential back-off",
-        "Full jitter, until the deadline",
-        "The same with a budget",
-        "The same with a breaker as well",
-    ];
-    let came = |name: &str| {
-        let arm = down.iter().find(|d| d.arm == name)?;
-        comes_back(p, &arrivals(&arm.condition))
-    };
-    let came = |name| came(name).map_or("–".into(), number);
-    let mut panels = Vec::new();
-    for ((arm, colour), name) in shown.into_iter().zip(names) {
-        let Some(d) = down.iter().find(|d| d.arm == arm) else {
-            continue;
-        };
-        let region = Layer::Region {
-            x: (0.0, p.outage.s()),
-            label: if panels.is_empty() {
-                "service down".into()
-            } else {
-                String::new()
-            },
-            colour: Colour::Muted,
-        };
-        let line = Line::trace("", colour, arrivals(&d.condition));
-        let mut layers = vec![region];
-        if d.theory.is_some() {
-            layers.push(Layer::Line(Line::theory("", Colour::Muted, due(p, arm))));
-        }
-        layers.push(Layer::Line(line));
-        panels.push(Panel {
-            title: name.into(),
-            note: format!(
-                "{} attempts a call, {} of the outage's calls saved",
-                cell(d.sent(), number),
-                cell(d.saved(), percent)
-            ),
-            y: Axis::linear("", Unit::Number),
-            layers,
-            height: 0.62,
-        });
+/// The charts.
+impl View<'_> {
+    fn headline(&self) -> String {
+        let peak = |arm| cell(self.down(arm).and_then(Down::peak), number);
+        let saved = |arm| cell(self.down(arm).and_then(Down::saved), percent);
+        format!(
+            "After the outage {} attempts come within {} where nobody's back-off is random, {} with full jitter. With it {} retries save {} of the outage's calls; all that fit into the deadline save {}.",
+            peak("exponential"),
+            seconds(WINDOW_S),
+            peak("deadline"),
+            self.p.retries,
+            saved("jitter"),
+            saved("deadline"),
+        )
     }
-    (!panels.is_empty()).then(|| Figure {
-        id: "outage".into(),
-        title: format!(
-            "Without jitter {} attempts come back within {}, with it {}",
-            came("exponential"),
-            seconds(super::WINDOW.as_secs_f64()),
-            came("deadline")
-        ),
-        subtitle: format!(
-            "Attempts within {}, of one trial each: {} calls/s all the time, and {} that begin with the outage of {}. Dashed: theory",
-            seconds(super::WINDOW.as_secs_f64()),
-            number(p.rate),
-            p.herd,
-            p.outage
-        ),
-        desc: "A panel for each way to try again: attempts over time through an outage.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("time since the service went down", Unit::Seconds),
-            panels,
-            marks: vec![],
-        }),
-    })
-}
 
-fn permit_figure(p: &Params, permits: &[Permit]) -> Option<Figure> {
-    let line = |kept: bool| -> (Points, Points) {
-        let of = permits.iter().filter(|k| k.kept == kept);
-        of.filter_map(|k| {
-            let x = k.condition.x();
-            Some(((x, k.condition.wall_s()?.value), (x, k.predicted.value)))
-        })
-        .unzip()
-    };
-    let ((kept, kept_theory), (given, given_theory)) = (line(true), line(false));
-    let (longest, slow) = *kept.last()?;
-    let (_, fast) = *given.last()?;
-    Some(Figure {
-        id: "permit".into(),
-        title: format!(
+    fn random(&self) -> Option<Figure> {
+        let p = self.p;
+        let shown = [
+            ("none", "no retry", Colour::Vermilion),
+            ("budget", "budget", Colour::Blue),
+            ("jitter", "retries", Colour::Green),
+        ];
+        let lines = |of: fn(&Failing) -> (f64, Option<Estimate>, f64)| {
+            shown.into_iter().flat_map(move |(arm, label, colour)| {
+                let (measured, theory) =
+                    beside(self.failing.iter().filter(|f| f.arm == arm).map(of));
+                [
+                    Line::theory("", Colour::Muted, theory),
+                    Line::measured(label, colour, measured),
+                ]
+            })
+        };
+        let (middle, n) = (p.failing[p.failing.len() / 2], p.retries + 1);
+        let named = self.failing("jitter", middle)?;
+        let title = format!(
+            "Where {} of the attempts fail, up to {n} of them make {} of the calls succeed, with {} attempts a call",
+            percent(middle),
+            percent(named.succeeded()?.value),
+            number(named.sent()?.value)
+        );
+        let q = Axis::linear("probability q that an attempt fails", Unit::Share);
+        Some(Figure::new("random", title)
+            .subtitle(format!(
+                "{} calls, each attempt fails with probability q; dashed: theory. The budget grants {} retries a call",
+                p.calls,
+                number(p.budget().granted_share())
+            ))
+            .desc("Two panels over the probability that an attempt fails: share of calls that succeed, and attempts a call.")
+            .over(q.with_ticks(p.failing.clone()), [
+                Panel::new("Calls that succeed", Axis::share())
+                    .note("whatever the back-off")
+                    .layers(lines(|f| (f.condition.x(), f.succeeded(), f.success)))
+                    .height(1.1),
+                Panel::new("Load of the service", Unit::Factor)
+                    .note("attempts a call")
+                    .layers(lines(|f| (f.condition.x(), f.sent(), f.attempts)))
+                    .height(1.1),
+            ]))
+    }
+
+    fn outage(&self) -> Option<Figure> {
+        let p = self.p;
+        let shown = [
+            ("immediate", Colour::Vermilion, "At once"),
+            ("exponential", Colour::Orange, "Exponential back-off"),
+            ("deadline", Colour::Green, "Full jitter, until the deadline"),
+            ("budget", Colour::Blue, "The same with a budget"),
+            ("breaker", Colour::Purple, "The same with a breaker as well"),
+        ];
+        let shown = shown.into_iter();
+        let shown = shown.filter_map(|(arm, colour, title)| Some((self.down(arm)?, colour, title)));
+        let panels = shown.enumerate().map(|(at, (d, colour, title))| {
+            let down = if at == 0 { "service down" } else { "" };
+            Panel::new(title, Unit::Number)
+                .note(format!(
+                    "{} attempts a call, {} of the outage's calls saved",
+                    cell(d.sent(), number),
+                    cell(d.saved(), percent)
+                ))
+                .layer(Layer::region((0.0, p.outage.s()), down, Colour::Muted))
+                .layers(
+                    d.theory
+                        .map(|_| Line::theory("", Colour::Muted, due(p, d.arm))),
+                )
+                .layer(Line::trace("", colour, arrivals(&d.condition)))
+                .height(0.62)
+        });
+        let panels: Vec<Panel> = panels.collect();
+        let title = format!(
+            "Without jitter {} attempts come back within {}, with it {}",
+            self.came_back("exponential"),
+            seconds(WINDOW_S),
+            self.came_back("deadline")
+        );
+        (!panels.is_empty()).then(|| Figure::new("outage", title)
+            .subtitle(format!(
+                "Attempts within {}, of one trial each: {} calls/s all the time, and {} that begin with the outage of {}. Dashed: theory",
+                seconds(WINDOW_S),
+                number(p.rate),
+                p.herd,
+                p.outage
+            ))
+            .desc("A panel for each way to try again: attempts over time through an outage.")
+            .over(Axis::linear("time since the service went down", Unit::Seconds), panels))
+    }
+
+    /// The most of an arm's line that begin after the outage.
+    fn came_back(&self, arm: &str) -> String {
+        let line = self.down(arm).map(|d| arrivals(&d.condition));
+        let from = self.p.outage.s() + WINDOW_S / 2.0;
+        let after = line.into_iter().flatten().filter(|(at, _)| *at >= from);
+        let most = after.map(|(_, n)| n).reduce(f64::max);
+        most.map_or("–".into(), number)
+    }
+
+    fn permit(&self) -> Option<Figure> {
+        let p = self.p;
+        let way = |kept| {
+            let permits = self.permits.iter().filter(move |k| k.kept == kept);
+            beside(permits.map(|k| (k.condition.x(), k.condition.wall_s(), k.predicted.value)))
+        };
+        let ((kept, kept_theory), (given, given_theory)) = (way(true), way(false));
+        let (longest, slow) = *kept.last()?;
+        let (_, fast) = *given.last()?;
+        let title = format!(
             "Back-off of {}: all calls take {} when it keeps the permit, {} when it gives it back",
             seconds(longest),
             seconds(slow),
             seconds(fast)
-        ),
-        subtitle: format!(
-            "{} calls of {} through {} permits; every {}th attempt fails and is made again after the back-off",
-            p.items, p.item_service, p.permits, p.fail_every
-        ),
-        desc: "Time for all calls over the back-off, with the permit kept during it or given back."
-            .into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("back-off b", Unit::Seconds).with_range(0.0, longest),
-            panels: vec![Panel {
-                title: "Time for all calls".into(),
-                note: "dashed: theory".into(),
-                y: Axis::linear("", Unit::Seconds),
-                layers: vec![
-                    Layer::Line(Line::theory("", Colour::Muted, kept_theory)),
-                    Layer::Line(Line::theory("", Colour::Muted, given_theory)),
-                    Layer::Line(Line::measured("permit kept", Colour::Vermilion, kept)),
-                    Layer::Line(Line::measured("permit given back", Colour::Green, given)),
-                ],
-                height: 1.3,
-            }],
-            marks: vec![],
-        }),
-    })
+        );
+        Some(Figure::new("permit", title)
+            .subtitle(format!(
+                "{} calls of {} through {} permits; every {}th attempt fails and is made again after the back-off",
+                p.items, p.item_service, p.permits, p.fail_every
+            ))
+            .desc("Time for all calls over the back-off, with the permit kept during it or given back.")
+            .over(Axis::linear("back-off b", Unit::Seconds).with_range(0.0, longest), [
+                Panel::new("Time for all calls", Unit::Seconds)
+                    .note("dashed: theory")
+                    .layer(Line::theory("", Colour::Muted, kept_theory))
+                    .layer(Line::theory("", Colour::Muted, given_theory))
+                    .layer(Line::measured("permit kept", Colour::Vermilion, kept))
+                    .layer(Line::measured("permit given back", Colour::Green, given))
+                    .height(1.3),
+            ]))
+    }
 }
 
-fn outage_table(p: &Params, down: &[Down]) -> Table {
-    let mut table = Table::new(
-        "(b) The outage",
-        &[
-            "retries",
-            "attempts a call in it",
-            "theory",
-            "its calls saved",
-            "theory",
-            "peak after it",
-            "mean time of a success",
-            "probes",
-        ],
-    );
-    for d in down {
-        let k = &d.condition;
-        table.row([
-            d.label.to_string(),
-            cell(d.sent(), number),
-            d.theory.map_or("–".into(), |due| number(due.amplification)),
-            cell(d.saved(), percent),
-            d.theory.map_or("–".into(), |due| percent(due.success)),
-            cell(k.gauge("comeback_peak"), number),
-            cell(k.estimate(|t| t.latency.mean_s()), seconds),
-            if d.arm == "breaker" {
-                cell(k.gauge("probes_in_outage"), number)
-            } else {
-                "–".into()
-            },
-        ]);
+/// The tables.
+impl View<'_> {
+    fn outage_table(&self) -> Table {
+        let theory = |d: &Down, write: fn(Expected) -> String| d.theory.map_or("–".into(), write);
+        let probes = |d: &Down| d.condition.gauge(gauges::PROBES_IN_OUTAGE);
+        let rate = self.p.rate;
+        Table::of("(b) The outage", &self.down)
+            .column("retries", |d| d.label.into())
+            .cells("attempts a call in it", number, |d| d.sent())
+            .column("theory", |d| theory(d, |due| number(due.amplification)))
+            .cells("its calls saved", percent, |d| d.saved())
+            .column("theory", |d| theory(d, |due| percent(due.success)))
+            .cells("peak after it", number, |d| d.peak())
+            .cells("mean time of a success", seconds, |d| d.condition.estimate(|t| t.latency.mean_s()))
+            .cells("probes", number, |d| probes(d).filter(|_| d.arm == "breaker"))
+            .note(format!(
+                "Each row has what the one above it has, and something more; from \"until the deadline\" on retries are not counted. The peak is the most attempts within {}; {} calls/s are {} of it. Latencies include the calls outside the outage.",
+                seconds(WINDOW_S),
+                number(rate),
+                number(rate * WINDOW_S)
+            ))
     }
-    table.note = format!(
-        "Each row has what the one above it has, and something more; from \"until the deadline\" on retries are not counted. The peak is the most attempts within {}; {} calls/s are {} of it. Latencies include the calls outside the outage.",
-        seconds(super::WINDOW.as_secs_f64()),
-        number(p.rate),
-        number(p.rate * super::WINDOW.as_secs_f64())
-    );
-    table
-}
 
-fn random_table(p: &Params, failing: &[Failing]) -> Table {
-    let mut table = Table::new(
-        "(a) Failures at random",
-        &[
-            "retries",
-            "attempts that fail",
-            "success",
-            "theory",
-            "attempts a call",
-            "theory",
-            "p99 time of a success",
-        ],
-    );
-    for f in failing {
-        table.row([
-            f.label.to_string(),
-            percent(f.condition.x()),
-            cell(f.succeeded(), percent),
-            percent(f.success),
-            cell(f.sent(), number),
-            number(f.attempts),
-            cell(f.condition.latency(0.99), seconds),
-        ]);
+    fn random_table(&self) -> Table {
+        Table::of("(a) Failures at random", &self.failing)
+            .column("retries", |f| f.label.into())
+            .column("attempts that fail", |f| percent(f.condition.x()))
+            .cells("success", percent, |f| f.succeeded())
+            .column("theory", |f| percent(f.success))
+            .cells("attempts a call", number, |f| f.sent())
+            .column("theory", |f| number(f.attempts))
+            .cells("p99 time of a success", seconds, |f| f.condition.latency(0.99))
+            .note(format!(
+                "{} calls at once through {} permits. Intervals of shares are Wilson's: the calls do not depend on each other.",
+                self.p.calls, self.p.limit
+            ))
     }
-    table.note = format!(
-        "{} calls at once through {} permits. Intervals of shares are Wilson's: the calls do not depend on each other.",
-        p.calls, p.limit
-    );
-    table
-}
 
-fn permit_table(p: &Params, permits: &[Permit]) -> Table {
-    let mut table = Table::new(
-        "(c) A permit during the back-off",
-        &["back-off", "permit", "time for all", "theory"],
-    );
-    for k in permits {
-        table.row([
-            seconds(k.condition.x()),
-            if k.kept { "kept" } else { "given back" }.into(),
-            cell(k.condition.wall_s(), seconds),
-            seconds(k.predicted.value),
-        ]);
+    fn permit_table(&self) -> Table {
+        let p = self.p;
+        Table::of("(c) A permit during the back-off", &self.permits)
+            .column("back-off", |k| seconds(k.condition.x()))
+            .column("permit", |k| k.way().into())
+            .cells("time for all", seconds, |k| k.condition.wall_s())
+            .column("theory", |k| seconds(k.predicted.value))
+            .note(format!(
+                "{} calls of {}, {} permits, every {}th attempt fails.",
+                p.items, p.item_service, p.permits, p.fail_every
+            ))
     }
-    table.note = format!(
-        "{} calls of {}, {} permits, every {}th attempt fails.",
-        p.items, p.item_service, p.permits, p.fail_every
-    );
-    table
 }
 
 #[cfg(test)]

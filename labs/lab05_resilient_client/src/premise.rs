@@ -5,7 +5,8 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{BIN, LEAD, Params, WINDOW};
+use super::plan::{BIN, LEAD, WINDOW};
+use super::{Params, gauges};
 
 /// What a machine that stands still may add to a time, in seconds.
 const STALL_S: f64 = 1.0;
@@ -32,8 +33,8 @@ pub(super) fn may(p: &Params, at: &Condition) -> &'static [Fate] {
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let (calls, attempts) = (gauge(t, "calls")?, gauge(t, "attempts")?);
-    let made = calls - gauge(t, "unsent")? + gauge(t, "retries")?;
+    let (calls, attempts) = (gauge(t, gauges::CALLS)?, gauge(t, gauges::ATTEMPTS)?);
+    let made = calls - gauge(t, gauges::UNSENT)? + gauge(t, gauges::RETRIES)?;
     equal("attempts", attempts, made)?;
     let Some((part, arm)) = at.series().split_once('/') else {
         return Ok(());
@@ -42,14 +43,18 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         return permit(p, t, arm == "kept");
     }
     equal("calls", calls, t.offered as f64)?;
-    equal("calls with a body", gauge(t, "calls_ok")?, t.ok as f64)?;
-    let arrived = gauge(t, "arrived")?;
-    equal("arrivals", arrived, gauge(t, "upstream_arrived")?)?;
+    equal(
+        "calls with a body",
+        gauge(t, gauges::CALLS_OK)?,
+        t.ok as f64,
+    )?;
+    let arrived = gauge(t, gauges::ARRIVED)?;
+    equal("arrivals", arrived, gauge(t, gauge::UPSTREAM_ARRIVED)?)?;
     if arm == "none" {
-        equal("retries", gauge(t, "retries")?, 0.0)?;
+        equal("retries", gauge(t, gauges::RETRIES)?, 0.0)?;
     }
     if arm != "breaker" {
-        equal("probes without a breaker", gauge(t, "probes")?, 0.0)?;
+        equal("probes without a breaker", gauge(t, gauges::PROBES)?, 0.0)?;
     }
     match part {
         "random" => {
@@ -70,12 +75,16 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
     let (starts, lasts, bin) = (p.starts(), p.outage.s(), BIN.as_secs_f64());
     let inside = starts.iter().filter(|s| (0.0..lasts).contains(*s)).count() as f64;
     equal("calls", t.offered as f64, starts.len() as f64)?;
-    equal("calls in the outage", gauge(t, "calls_in_outage")?, inside)?;
+    equal(
+        "calls in the outage",
+        gauge(t, gauges::CALLS_IN_OUTAGE)?,
+        inside,
+    )?;
     let last = starts.last().copied().unwrap_or(0.0) + LEAD.as_secs_f64();
     ensure(t.wall_s > last - 0.02, || {
         format!("{:.2} s, and the last call begins at {last:.2} s", t.wall_s)
     })?;
-    let saved = gauge(t, "saved_in_outage")?;
+    let saved = gauge(t, gauges::SAVED_IN_OUTAGE)?;
     let others = t.ok as f64 - saved;
     ensure(
         (0.0..=starts.len() as f64 - inside).contains(&others),
@@ -83,8 +92,8 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
     )?;
     // Between two openings at least one probe fails.
     for when in [
-        ("probes", "breaker_opened"),
-        ("probes_in_outage", "opened_in_outage"),
+        (gauges::PROBES, gauges::BREAKER_OPENED),
+        (gauges::PROBES_IN_OUTAGE, gauges::OPENED_IN_OUTAGE),
     ] {
         let (probes, opened) = (gauge(t, when.0)?, gauge(t, when.1)?);
         ensure(probes + 1.0 >= opened, || {
@@ -92,14 +101,14 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
         })?;
     }
     for when in [
-        ("probes", "probes_in_outage"),
-        ("breaker_opened", "opened_in_outage"),
+        (gauges::PROBES, gauges::PROBES_IN_OUTAGE),
+        (gauges::BREAKER_OPENED, gauges::OPENED_IN_OUTAGE),
     ] {
         let (all, inside) = (gauge(t, when.0)?, gauge(t, when.1)?);
         ensure(inside <= all, || format!("{} is {inside} of {all}", when.1))?;
     }
     let bins = t.trace("arrivals");
-    let begin = gauge(t, "down_at_s")? - LEAD.as_secs_f64();
+    let begin = gauge(t, gauges::DOWN_AT_S)? - LEAD.as_secs_f64();
     let on_time = |(i, (at, _)): (usize, &(f64, f64))| (at - begin - i as f64 * bin).abs() < 1e-4;
     ensure(bins.iter().enumerate().all(on_time), || {
         "the arrivals are not counted since the outage".into()
@@ -111,7 +120,7 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
     let lead = LEAD.as_secs_f64();
     let (down, up) = (place(lead + 1e-6), place(lead + lasts + 1e-6));
     let up_whole = place(lead + lasts + bin - 1e-6);
-    let sent = gauge(t, "sent_in_outage")?;
+    let sent = gauge(t, gauges::SENT_IN_OUTAGE)?;
     let between = (sum(&bins[down..up]), sum(&bins[down..up_whole]));
     ensure((between.0..=between.1).contains(&sent), || {
         format!("{sent} attempts in the outage, and {} over time", between.0)
@@ -123,7 +132,7 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
         windows.fold(0.0, f64::max)
     };
     let between = (most(&bins[up_whole..], wide), most(&bins[up..], wide + 1));
-    let peak = gauge(t, "comeback_peak")?;
+    let peak = gauge(t, gauges::COMEBACK_PEAK)?;
     ensure((between.0..=between.1).contains(&peak), || {
         format!("a peak of {peak}, and of {} over time", between.1)
     })
@@ -131,16 +140,16 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
 
 /// (c) All items come, every so many attempts one fails, and no more than the permits are in flight.
 fn permit(p: &Params, t: &Trial, kept: bool) -> Result<(), String> {
-    let (attempts, items) = (gauge(t, "attempts")?, p.items as f64);
-    equal("items", gauge(t, "calls_ok")?, items)?;
+    let (attempts, items) = (gauge(t, gauges::ATTEMPTS)?, p.items as f64);
+    equal("items", gauge(t, gauges::CALLS_OK)?, items)?;
     equal(
         "calls",
-        gauge(t, "calls")?,
+        gauge(t, gauges::CALLS)?,
         if kept { attempts } else { items },
     )?;
     let failed = (attempts / p.fail_every as f64).floor();
     equal("failed attempts", attempts - items, failed)?;
-    let each = gauge(t, "attempt_mean_s")?;
+    let each = gauge(t, gauges::ATTEMPT_MEAN_S)?;
     // The service's timers end up to a tick early.
     ensure(each > p.item_service.s() - 2e-3, || {
         format!("an attempt took {each:.4} s, less than the service takes")

@@ -1,9 +1,9 @@
 //! Theory beside measurement for lab06.
 
-use lab_kit::prelude::*;
+use lab_kit::{prelude::*, stats::mean};
 use mock_server::queue::{Admission, Queue};
 
-use super::{Params, python};
+use super::{Params, embeddings, gauges, python};
 
 /// The buffer into which hyper 1 reads first, and the one in which it puts a request's head
 /// together: one of each for every connection (`INIT_BUFFER_SIZE`).
@@ -19,83 +19,55 @@ const RUNS: u64 = 100;
 /// Virtual batches for the mean of one.
 const BATCHES: usize = 1600;
 
+/// Timers of the runtime tick in milliseconds.
+const TICK: f64 = 1e-3;
+
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let arms = Measured::all(p, summary);
-    let heaps = Heaps::of(summary);
-    let gain = gain(&arms);
-    let growth = heaps.growth();
-
-    let mut claims = throughput_claims(&arms);
-    claims.extend(crash_claims(summary));
-    claims.extend(heap_claims(p, &heaps));
-
-    let faster = gain.as_ref().map_or(f64::NAN, |(batch, window, _)| {
-        window.theory() / batch.theory()
-    });
-    let answers = vec![
-        Answer::near("window", gain.as_ref().map(|(_, _, gain)| *gain), faster),
-        // The peak does not depend on the length of the text.
-        Answer::near("memory", growth.map(|(_, grown)| grown), 1.0),
+    let speed = Speed::of(p, summary);
+    let heaps = Heaps::of(p, summary);
+    let (gain, growth) = (speed.gain(), heaps.growth());
+    let faster = gain.map_or(f64::NAN, |g| g.theory());
+    let figures = [
+        speed.over_batches(),
+        speed.over_levels(),
+        heaps.over_sizes(),
+        heaps.over_levels(),
+        heaps.over_batches(),
     ];
-    let figures = [batch_figure(p, &arms), level_figure(p, &arms)];
-    let mut tables = vec![rates(p, &arms), share(p, &heaps)];
-    tables.extend(python::table(p, summary, |random, batches| {
-        let batch = batches.then_some(p.batch);
-        let same =
-            |a: &&Measured| a.random == random && a.batch == batch && a.width == p.concurrency;
-        arms.iter().find(same).and_then(Measured::rate)
-    }));
+    let beside_python = python::table(p, summary, |random, batch| speed.rate_of(random, batch));
+    let tables = [Some(speed.table()), Some(heaps.table()), beside_python];
     Findings {
-        headline: headline(gain.as_ref(), growth),
-        figures: figures
-            .into_iter()
-            .flatten()
-            .chain(heap_figures(p, &heaps))
-            .collect(),
-        tables,
-        claims,
-        answers,
+        headline: headline(gain, growth),
+        figures: figures.into_iter().flatten().collect(),
+        tables: tables.into_iter().flatten().collect(),
+        claims: [speed.claims(), crash_claims(summary), heaps.claims()].concat(),
+        answers: vec![
+            Answer::near("window", gain.map(|g| g.times), faster),
+            // The peak does not depend on the length of the text.
+            Answer::near("memory", growth.map(|(_, grown)| grown), 1.0),
+        ],
     }
 }
 
-/// Batches of random service, a window of the same concurrency, and how many times as fast it is.
-type Gain<'m, 'a> = (&'m Measured<'a>, &'m Measured<'a>, Estimate);
-
-/// For the worst batch: one as large as the concurrency.
-fn gain<'m, 'a>(arms: &'m [Measured<'a>]) -> Option<Gain<'m, 'a>> {
-    let random = || arms.iter().filter(|a| a.random);
-    let mut worst = random().filter(|a| a.batch == Some(a.width));
-    worst.find_map(|batch| {
-        let window = random().find(|a| a.batch.is_none() && a.width == batch.width)?;
-        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
-        let gain = batch
-            .condition
-            .paired(&window.condition, |b, w| Some(rate(w)? / rate(b)?));
-        Some((batch, window, gain?))
-    })
-}
-
-fn headline(gain: Option<&Gain>, growth: Option<(f64, Estimate)>) -> String {
-    let mut headline = String::new();
-    if let Some((batch, window, gain)) = gain {
-        headline += &format!(
-            "With random service times {} in flight embed {} chunks/s in batches of {} and {} without batches, {} times as many",
-            batch.width,
+fn headline(gain: Option<Gain>, growth: Option<(f64, Estimate)>) -> String {
+    let faster = gain.map(|Gain { batch, window, times }| {
+        format!(
+            "With random service times {m} in flight embed {} chunks/s in batches of {m} and {} without batches, {} times as many",
             cell(batch.rate(), number),
-            batch.width,
             cell(window.rate(), number),
-            number(gain.value),
-        );
-    }
-    if let Some((texts, heap)) = growth {
-        headline += &format!(
-            "{} when the text grows {}-fold, the window's memory grows {:.2}-fold.",
-            if headline.is_empty() { "" } else { ";" },
+            number(times.value),
+            m = batch.width,
+        )
+    });
+    let level = growth.map(|(texts, heap)| {
+        format!(
+            "when the text grows {}-fold, the window's memory grows {:.2}-fold.",
             number(texts),
             heap.value
-        );
-    }
-    headline
+        )
+    });
+    let both: Vec<String> = faster.into_iter().chain(level).collect();
+    both.join("; ")
 }
 
 /// What a request costs beside its service.
@@ -114,14 +86,11 @@ struct Pace {
     origin: Origin,
 }
 
-/// Timers of the runtime tick in milliseconds.
-const TICK: f64 = 1e-3;
-
 impl Pace {
     fn of(summary: &Summary) -> Option<Pace> {
         let answer = summary.calibrated(|host| 1.0 / host.upstream_ceiling_per_s.max(1.0));
         let trip = summary.calibrated(|host| host.request_overhead_ms / 1e3);
-        let between = summary.only("pace")?.gauge("between_requests_s")?;
+        let between = summary.only("pace")?.gauge(gauges::BETWEEN_REQUESTS_S)?;
         let each = answer + Given::from(between);
         Some(Pace {
             trip: trip.value,
@@ -185,74 +154,14 @@ struct Measured<'a> {
     mean: f64,
     /// Chunks of the text.
     chunks: Given,
-    /// Seconds on average.
-    expected: f64,
 }
 
-impl<'a> Measured<'a> {
-    fn all(p: &Params, summary: &Summary<'a>) -> Vec<Measured<'a>> {
-        let Some(pace) = Pace::of(summary) else {
-            return Vec::new();
-        };
-        // How many chunks the text has is known from another condition: what the run that was killed
-        // and started again has on the disk.
-        let both = |t: &Trial| Some(t.gauges.get("lines_left")? + t.gauges.get("lines")?);
-        let chunks = summary.only("crash").and_then(|k| k.estimate(both));
-        let mut all = Vec::new();
-        for random in [false, true] {
-            for series in ["batch", "level", "window"] {
-                let kind = if random { "random" } else { "constant" };
-                for condition in summary.series(&format!("{series}/{kind}")) {
-                    let x = condition.x() as usize;
-                    let (batch, width) = match series {
-                        "batch" => (Some(x), p.concurrency),
-                        "level" => (Some(p.batch), x),
-                        _ => (None, x),
-                    };
-                    let chunks = chunks.or_else(|| condition.gauge("lines"));
-                    all.extend(chunks.map(|chunks| {
-                        let chunks = Given::from(chunks).map(f64::round);
-                        Measured::of(p, pace, condition, chunks, (random, batch, width))
-                    }));
-                }
-            }
-        }
-        all
-    }
+/// Chunks/s of a trial.
+fn rate(trial: &Trial) -> Option<f64> {
+    Some(trial.gauge(gauges::LINES)? / trial.wall_s)
+}
 
-    fn of(
-        p: &Params,
-        pace: Pace,
-        condition: Condition<'a>,
-        chunks: Given,
-        (random, batch, width): (bool, Option<usize>, usize),
-    ) -> Measured<'a> {
-        let mean = p.service.duration();
-        let mut measured = Measured {
-            condition,
-            random,
-            batch,
-            width,
-            pace,
-            service: match random {
-                true => p.spread(mean),
-                false => ServiceTime::Constant(mean),
-            },
-            mean: mean.as_secs_f64(),
-            chunks,
-            expected: f64::NAN,
-        };
-        // Enough for the mean, and bounded whatever the flags.
-        let n = chunks.value as u64;
-        let runs = match random {
-            true => RUNS.min(2_000_000 / n.max(1) + 1),
-            false => 1,
-        };
-        let runs: Vec<f64> = (0..runs).map(|seed| measured.seconds(seed)).collect();
-        measured.expected = lab_kit::stats::mean(&runs);
-        measured
-    }
-
+impl Measured<'_> {
     /// Seconds that theory gives the text, for the times that the service draws with this seed.
     fn seconds(&self, seed: u64) -> f64 {
         let mut times = self.service.sampler(seed);
@@ -262,16 +171,26 @@ impl<'a> Measured<'a> {
             .makespan(n, self.batch, self.width, self.random, next)
     }
 
+    /// Their mean: of enough runs where times are random, and of a bounded number whatever the flags.
+    fn expected(&self) -> f64 {
+        let n = self.chunks.value as u64;
+        let runs = match self.random {
+            true => RUNS.min(2_000_000 / n.max(1) + 1),
+            false => 1,
+        };
+        let runs: Vec<f64> = (0..runs).map(|seed| self.seconds(seed)).collect();
+        mean(&runs)
+    }
+
     /// The same for what the service of a trial drew.
     fn replayed(&self, t: &Trial) -> Option<f64> {
-        if !self.random {
-            return Some(self.expected);
+        match self.random {
+            true => t.gauge(gauges::SEED).map(|seed| self.seconds(seed as u64)),
+            false => Some(self.expected()),
         }
-        t.gauges.get("seed").map(|seed| self.seconds(*seed as u64))
     }
 
     fn rate(&self) -> Option<Estimate> {
-        let rate = |t: &Trial| Some(t.gauges.get("lines")? / t.wall_s);
         self.condition.estimate(rate)
     }
 
@@ -279,14 +198,13 @@ impl<'a> Measured<'a> {
     fn theory(&self) -> f64 {
         let rate = |t: &Trial| Some(self.chunks.value / self.replayed(t)?);
         let rates: Vec<f64> = self.condition.trials().iter().filter_map(rate).collect();
-        lab_kit::stats::mean(&rates)
+        mean(&rates)
     }
 
     fn name(&self) -> String {
-        let way = match self.batch {
-            Some(b) => format!("batches of {b}"),
-            None => "a window".into(),
-        };
+        let way = self
+            .batch
+            .map_or("a window".into(), |b| format!("batches of {b}"));
         let kind = if self.random { "random" } else { "constant" };
         format!("{way} with {} in flight, {kind} service", self.width)
     }
@@ -299,10 +217,7 @@ impl<'a> Measured<'a> {
             false => (origin, self.rate()),
             true => {
                 // Trial by trial, so that what differs in their draws is not taken for spread.
-                let ratio = |t: &Trial| {
-                    let rate = t.gauges.get("lines")? / t.wall_s;
-                    Some(rate * self.replayed(t)? / self.chunks.value)
-                };
+                let ratio = |t: &Trial| Some(rate(t)? * self.replayed(t)? / self.chunks.value);
                 let ratio = self.condition.estimate(ratio);
                 let drawn = self.condition.origin();
                 (origin.and(drawn), ratio.map(|r| r.scaled(theory)))
@@ -324,10 +239,9 @@ impl<'a> Measured<'a> {
         });
         let due = Given::new(lasts.sum::<f64>() / BATCHES as f64, self.pace.origin);
         let of = |t: &Trial| {
-            let gauge = |name: &str| t.gauges.get(name).copied();
-            let n = gauge("batches").filter(|n| *n >= 2.0)?;
-            let error = gauge("batch_deviation_s")? / n.sqrt();
-            let mean = gauge("batch_mean_s")?;
+            let n = t.gauge(gauges::BATCHES).filter(|n| *n >= 2.0)?;
+            let error = t.gauge(gauges::BATCH_DEVIATION_S)? / n.sqrt();
+            let mean = t.gauge(gauges::BATCH_MEAN_S)?;
             Some(Estimate::with_error(mean, error, n as usize - 1))
         };
         let trials: Vec<Estimate> = self.condition.trials().iter().filter_map(of).collect();
@@ -336,73 +250,264 @@ impl<'a> Measured<'a> {
     }
 }
 
-fn throughput_claims(arms: &[Measured]) -> Vec<Claim> {
-    let law = |text: &str, of: &dyn Fn(&&Measured) -> bool| {
-        Law::new(text, "chunks/s", Disturbed::Fewer(Resource::Timers))
-            .within("answers come up to a tick late or early and half of one is assumed: 1.5 ms for each service, and 2 %")
-            .near(arms.iter().filter(of).map(Measured::case))
-            .unless(sends(arms))
-    };
-    let mut claims = vec![
-        law(
-            "constant service: b chunks in a batch take ⌈b/m⌉ waves of s, so batches of a multiple of m give m/s, as a window does (but for the last round)",
-            &|a| !a.random,
-        ),
-        law(
-            "random service, for the times that were drawn: a batch lasts as long as the slowest of its m places, and a window leaves none empty before its end",
-            &|a| a.random,
-        ),
-    ];
-    claims.extend(on_average(arms).map(|claim| claim.unless(sends(arms))));
-    let counted = arms.iter().flat_map(|a| {
-        [("lines", "lines"), ("upstream_arrived", "requests")].map(|(gauge, what)| {
-            let seen = a.condition.every(|t| t.gauges.get(gauge).copied());
-            Case::exact(format!("{}: {what}", a.name()), a.chunks, seen)
+/// The throughput part.
+struct Speed<'a> {
+    p: &'a Params,
+    arms: Vec<Measured<'a>>,
+}
+
+/// Batches of random service, a window of the same concurrency, and how many times as fast it is.
+#[derive(Clone, Copy)]
+struct Gain<'s> {
+    batch: &'s Measured<'s>,
+    window: &'s Measured<'s>,
+    times: Estimate,
+}
+
+impl Gain<'_> {
+    fn theory(&self) -> f64 {
+        self.window.theory() / self.batch.theory()
+    }
+}
+
+impl<'a> Speed<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Speed<'a> {
+        let arms = Speed::arms(p, summary).unwrap_or_default();
+        Speed { p, arms }
+    }
+
+    fn arms(p: &Params, summary: &'a Summary<'a>) -> Option<Vec<Measured<'a>>> {
+        let pace = Pace::of(summary)?;
+        // How many chunks the text has is known from another condition: what the run that was killed
+        // and started again has on the disk.
+        let both = |t: &Trial| Some(t.gauge(gauges::LINES_LEFT)? + t.gauge(gauges::LINES)?);
+        let both = summary.only("crash").and_then(|k| k.estimate(both));
+        let mean = p.service.duration();
+        let kinds = [
+            ("constant", false, ServiceTime::Constant(mean)),
+            ("random", true, p.spread(mean)),
+        ];
+        let mut all = Vec::new();
+        for (kind, random, service) in kinds {
+            for series in ["batch", "level", "window"] {
+                for condition in summary.series(&format!("{series}/{kind}")) {
+                    let x = condition.x() as usize;
+                    let (batch, width) = match series {
+                        "batch" => (Some(x), p.concurrency),
+                        "level" => (Some(p.batch), x),
+                        _ => (None, x),
+                    };
+                    let chunks = both.or_else(|| condition.gauge(gauges::LINES));
+                    all.extend(chunks.map(|chunks| Measured {
+                        condition,
+                        random,
+                        batch,
+                        width,
+                        pace,
+                        service: service.clone(),
+                        mean: mean.as_secs_f64(),
+                        chunks: Given::from(chunks).map(f64::round),
+                    }));
+                }
+            }
+        }
+        Some(all)
+    }
+
+    /// Chunks/s with --concurrency requests in flight.
+    fn rate_of(&self, random: bool, batch: Option<usize>) -> Option<Estimate> {
+        let wanted =
+            |a: &&Measured| a.random == random && a.batch == batch && a.width == self.p.concurrency;
+        self.arms.iter().find(wanted)?.rate()
+    }
+
+    /// For the worst batch: one as large as the concurrency.
+    fn gain(&self) -> Option<Gain<'_>> {
+        let random = || self.arms.iter().filter(|a| a.random);
+        let mut worst = random().filter(|a| a.batch == Some(a.width));
+        worst.find_map(|batch| {
+            let window = random().find(|a| a.batch.is_none() && a.width == batch.width)?;
+            let times = |b: &Trial, w: &Trial| Some(rate(w)? / rate(b)?);
+            let times = batch.condition.paired(&window.condition, times)?;
+            Some(Gain {
+                batch,
+                window,
+                times,
+            })
         })
-    });
-    claims.push(Law::counted("every chunk is sent once and has one line", "chunks").near(counted));
-    claims
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let law = |text: &str, random: bool| {
+            let arms = self.arms.iter().filter(|a| a.random == random);
+            Law::new(text, "chunks/s", Disturbed::Fewer(Resource::Timers))
+                .within("answers come up to a tick late or early and half of one is assumed: 1.5 ms for each service, and 2 %")
+                .near(arms.map(Measured::case))
+                .unless(self.sends())
+        };
+        let constant = "constant service: b chunks in a batch take ⌈b/m⌉ waves of s, so batches of a multiple of m give m/s, as a window does (but for the last round)";
+        let random = "random service, for the times that were drawn: a batch lasts as long as the slowest of its m places, and a window leaves none empty before its end";
+        let mut claims = vec![law(constant, false), law(random, true)];
+        claims.extend(self.on_average().map(|claim| claim.unless(self.sends())));
+        let counted = self.arms.iter().flat_map(|a| {
+            let counts = [
+                (gauges::LINES, "lines"),
+                (gauge::UPSTREAM_ARRIVED, "requests"),
+            ];
+            counts.map(|(gauge, what)| {
+                let seen = a.condition.every(|t| t.gauge(gauge));
+                Case::exact(format!("{}: {what}", a.name()), a.chunks, seen)
+            })
+        });
+        let text = "every chunk is sent once and has one line";
+        claims.push(Law::counted(text, "chunks").near(counted));
+        claims
+    }
+
+    /// Why what was calibrated, not the service, would be what these laws speak of: sending all that are in
+    /// flight takes a good part of a service time.
+    fn sends(&self) -> Option<String> {
+        let takes = |a: &Measured| a.pace.trip + a.width as f64 * a.pace.each;
+        let slow = self.arms.iter().find(|a| takes(a) > a.mean / 3.0)?;
+        Some(format!(
+            "sending {} requests takes {}, too much beside a service of {}",
+            slow.width,
+            seconds(takes(slow)),
+            seconds(slow.mean)
+        ))
+    }
+
+    /// All batches of random service together against the mean of the law, not against the times that
+    /// were drawn.
+    fn on_average(&self) -> Option<Claim> {
+        let random = self.arms.iter().filter(|a| a.random);
+        let barriers: Vec<(Given, Option<Estimate>)> =
+            random.filter_map(Measured::barrier).collect();
+        let origins = barriers.iter().map(|(due, _)| due.origin());
+        let due = Given::new(1.0, origins.fold(Origin::default(), Origin::and));
+        let ratios = barriers.iter();
+        let ratios = ratios.map(|(due, lasted)| Some((*lasted)?.scaled(1.0 / due.value)));
+        let ratios: Option<Vec<Estimate>> = ratios.collect();
+        let measured = ratios.and_then(|ratios| Estimate::mean_of(&ratios));
+        let text = "random service, on average over all sizes of batches: a batch lasts as long as E[max] says";
+        let law = Law::new(text, "of the time", Disturbed::Longer(Resource::Timers))
+            .within("15 %: without a barrier it would be a fourth of the time at b = m = 25");
+        (barriers.len() > 2).then(|| law.near([Case::share("all batches", due, measured, 0.15)]))
+    }
+
+    fn table(&self) -> Table {
+        let most = |a: &Measured| a.width as f64 / self.p.service.s();
+        let pace = self.arms.first().map(|a| a.pace);
+        Table::of("Chunks per second", &self.arms)
+            .column("service", |a| a.service.to_string())
+            .column("in flight", |a| number(a.width as f64))
+            .column("batch", |a| a.batch.map_or("none".into(), |b| b.to_string()))
+            .cells("chunks/s", number, |a| a.rate())
+            .column("theory, these draws", |a| number(a.theory()))
+            .column("theory, on average", |a| number(a.chunks.value / a.expected()))
+            .column("share of m/s", |a| cell(a.rate(), |rate| percent(rate / most(a))))
+            .note(pace.map_or(String::new(), |pace| format!(
+                "Theory includes {} for the way there and back, {} until the next request of a batch is on its way (both measured beforehand), and the 1 ms tick of the service's timers.",
+                seconds(pace.trip),
+                seconds(pace.each)
+            )))
+    }
+
+    /// The arms that have a place on an axis, from left to right; the first one of each place.
+    fn along(&self, place: impl Fn(&Measured) -> Option<usize>) -> Places<'_> {
+        let placed = self.arms.iter().filter_map(|a| Some((place(a)?, a)));
+        let mut placed: Vec<(usize, &Measured)> = placed.collect();
+        placed.sort_by_key(|(x, _)| *x);
+        placed.dedup_by_key(|(x, _)| *x);
+        placed.into_iter().map(|(x, a)| (x as f64, a)).collect()
+    }
+
+    fn over_batches(&self) -> Option<Figure> {
+        let p = self.p;
+        let drawn = |a: &Measured, random| a.random == random && a.width == p.concurrency;
+        let of = |random| self.along(|a| a.batch.filter(|_| drawn(a, random)));
+        let (constant, random) = (of(false), of(true));
+        let ((fewest, first), (most, _)) = (random.first()?, random.last()?);
+        let gain = |of: &Places| Some(of.last()?.1.rate()?.value / of.first()?.1.rate()?.value);
+        let title = format!(
+            "Batches of {most} instead of {fewest}: {:.2} times as fast with random service, {:.2} with constant",
+            gain(&random)?,
+            gain(&constant)?
+        );
+        let n = first.chunks.value;
+        let without = first
+            .pace
+            .makespan(n as usize, None, p.concurrency, false, || p.service.s());
+        Some(Figure::new("batch", title)
+            .subtitle(format!(
+                "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the random times of this run",
+                p.chunk, p.concurrency, p.service
+            ))
+            .desc("Chunks per second over the batch size, with constant and with random service.")
+            .over(Axis::log("chunks in a batch, log scale", Unit::Number).with_ticks(ticks(&random)), [
+                Panel::new("Chunks per second", Unit::Number)
+                    .layer(Layer::rule(n / without, "without batches, constant"))
+                    .layers([theory_line(&constant), theory_line(&random)])
+                    .layer(rate_line("constant", Colour::Blue, &constant))
+                    .layer(rate_line("random", Colour::Vermilion, &random))
+                    .height(1.3),
+            ]))
+    }
+
+    fn over_levels(&self) -> Option<Figure> {
+        let p = self.p;
+        let of = |random: bool, batch: Option<usize>| {
+            self.along(|a| (a.random == random && a.batch == batch).then_some(a.width))
+        };
+        let panel = |title: &str, random: bool| {
+            let (barrier, window) = (of(random, Some(p.batch)), of(random, None));
+            let batches = format!("batches of {}", p.batch);
+            Panel::new(title, Unit::Number)
+                .note("chunks per second")
+                .layers([theory_line(&barrier), theory_line(&window)])
+                .layer(rate_line(&batches, Colour::Vermilion, &barrier))
+                .layer(rate_line("window", Colour::Green, &window))
+        };
+        let (barrier, window) = (of(true, Some(p.batch)), of(true, None));
+        let (_, fast) = window.last()?;
+        let (_, slow) = barrier.iter().find(|(_, a)| a.width == fast.width)?;
+        let title = format!(
+            "With {} in flight a window embeds {} chunks/s, batches of {} only {}",
+            fast.width,
+            number(fast.rate()?.value),
+            p.batch,
+            number(slow.rate()?.value)
+        );
+        Some(Figure::new("level", title)
+            .subtitle(format!(
+                "Chunks of {}, a service of {} on average; dashed: theory, for the random times of this run",
+                p.chunk, p.service
+            ))
+            .desc("Chunks per second over the requests in flight, for batches and a window, with constant and random service.")
+            .over(Axis::linear("requests in flight", Unit::Number).with_ticks(ticks(&window)), [
+                panel("Constant service", false),
+                panel("Random service", true),
+            ]))
+    }
 }
 
-/// Why what was calibrated, not the service, would be what these laws speak of: sending all that are in flight
-/// takes a good part of a service time.
-fn sends(arms: &[Measured]) -> Option<String> {
-    let takes = |a: &Measured| a.pace.trip + a.width as f64 * a.pace.each;
-    let slow = arms.iter().find(|a| takes(a) > a.mean / 3.0)?;
-    Some(format!(
-        "sending {} requests takes {}, too much beside a service of {}",
-        slow.width,
-        seconds(takes(slow)),
-        seconds(slow.mean)
-    ))
+/// Arms with their places on an axis.
+type Places<'s> = Vec<(f64, &'s Measured<'s>)>;
+
+fn ticks(places: &Places) -> Vec<f64> {
+    places.iter().map(|(x, _)| *x).collect()
 }
 
-/// All batches of random service together against the mean of the law, not against the times that
-/// were drawn.
-fn on_average(arms: &[Measured]) -> Option<Claim> {
-    let barriers = arms.iter().filter(|a| a.random);
-    let (due, lasted): (Vec<Given>, Vec<Option<Estimate>>) =
-        barriers.filter_map(Measured::barrier).unzip();
-    let origin = due
+fn theory_line(places: &Places) -> Line {
+    let points = places.iter().map(|(x, a)| (*x, a.theory()));
+    Line::theory("", Colour::Muted, points.collect())
+}
+
+fn rate_line(label: &str, colour: Colour, places: &Places) -> Line {
+    let points = places
         .iter()
-        .fold(Origin::default(), |all, due| all.and(due.origin()));
-    let ratios: Option<Vec<Estimate>> = lasted
-        .into_iter()
-        .zip(&due)
-        .map(|(lasted, due)| Some(lasted?.scaled(1.0 / due.value)))
-        .collect();
-    let measured = ratios.and_then(|ratios| Estimate::mean_of(&ratios));
-    let text = "random service, on average over all sizes of batches: a batch lasts as long as E[max] says";
-    let law = Law::new(text, "of the time", Disturbed::Longer(Resource::Timers));
-    let law = law.within("15 %: without a barrier it would be a fourth of the time at b = m = 25");
-    (due.len() > 2).then(|| {
-        law.near([Case::share(
-            "all batches",
-            Given::new(1.0, origin),
-            measured,
-            0.15,
-        )])
-    })
+        .filter_map(|(x, a)| Some((*x, a.rate()?.value)));
+    Line::measured(label, colour, points.collect())
 }
 
 fn crash_claims(summary: &Summary) -> Vec<Claim> {
@@ -411,30 +516,30 @@ fn crash_claims(summary: &Summary) -> Vec<Claim> {
     };
     // Only if all of its runs really were killed on their way: with something written, and something left.
     let on_its_way = |t: &Trial| {
-        let (killed, left) = (t.gauge("killed")?, t.gauge("lines_left")?);
-        Some(killed == 1.0 && (1.0..t.gauge("chunks")?).contains(&left))
+        let (killed, left) = (t.gauge(gauges::KILLED)?, t.gauge(gauges::LINES_LEFT)?);
+        Some(killed == 1.0 && (1.0..t.gauge(gauges::CHUNKS)?).contains(&left))
     };
     let killed = crash.trials().iter().all(|t| on_its_way(t) == Some(true));
-    let of = |name: &'static str| crash.every(|t| t.gauge(name)).filter(|_| killed);
+    let window = |due: Given, gauge: Gauge| {
+        let found = crash.every(|t| t.gauge(gauge));
+        [Case::exact("window", due, found.filter(|_| killed))]
+    };
     // What is on the disk is not sent again: counted by the service beside what the file holds.
-    let missing = crash.estimate(|t| Some(t.gauges.get("chunks")? - t.gauges.get("lines_left")?));
+    let missing = crash.estimate(|t| Some(t.gauge(gauges::CHUNKS)? - t.gauge(gauges::LINES_LEFT)?));
     let missing = missing.map_or(f64::NAN.into(), Given::from);
+    let whole =
+        "killed half way, its last line torn, and started again: every chunk has exactly one line";
+    let rest = "started again, it sends what is not on the disk, and nothing else";
     vec![
-        Law::counted(
-            "killed half way, its last line torn, and started again: every chunk has exactly one line",
-            "chunks missing or twice",
-        )
-        .near([Case::exact("window", 0.0, of("chunks_missing"))]),
-        Law::counted(
-            "started again, it sends what is not on the disk, and nothing else",
-            "requests",
-        )
-        .near([Case::exact("window", missing, of("sent_again"))]),
+        Law::counted(whole, "chunks missing or twice")
+            .near(window(0.0.into(), gauges::CHUNKS_MISSING)),
+        Law::counted(rest, "requests").near(window(missing, gauges::SENT_AGAIN)),
     ]
 }
 
 /// The memory part, by series.
 struct Heaps<'a> {
+    p: &'a Params,
     size_window: Vec<Condition<'a>>,
     size_whole: Vec<Condition<'a>>,
     level_window: Vec<Condition<'a>>,
@@ -446,11 +551,11 @@ struct Heaps<'a> {
 }
 
 fn peak(k: &Condition) -> Option<Estimate> {
-    k.gauge("heap_peak_bytes")
+    k.gauge(gauges::HEAP_PEAK_BYTES)
 }
 
 fn idle(k: &Condition) -> Option<Estimate> {
-    k.gauge("heap_idle_bytes")
+    k.gauge(gauges::HEAP_IDLE_BYTES)
 }
 
 type Figures = fn(&Condition) -> Option<Estimate>;
@@ -470,10 +575,64 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
     (points.len() > 1 && spread > 0.0).then(|| mean(&|p| (p.0 - x) * (p.1 - y)) / spread)
 }
 
+/// How far a peak may lie from theory, as a share of what it grew by.
+const APART: f64 = 0.1;
+
+/// The peak grows from the first condition's by so many bytes for each unit of x.
+fn growing(of: &[Condition], per_x: impl Into<Given>, name: impl Fn(f64) -> String) -> Vec<Case> {
+    let Some((first, base)) = of.first().and_then(|k| Some((k.x(), peak(k)?))) else {
+        return Vec::new();
+    };
+    let per_x = per_x.into();
+    let case = |k: &Condition| {
+        let growth = per_x * (k.x() - first);
+        let predicted = Given::from(base) + growth;
+        Case::new(name(k.x()), predicted, peak(k), APART * growth.value).scaled(1e-6)
+    };
+    of.iter().skip(1).map(case).collect()
+}
+
+/// Between the first and the last condition the peak lies on the straight line from one to the other.
+fn straight(of: &[Condition], way: &str) -> Vec<Case> {
+    let [first, .., last] = of else {
+        return Vec::new();
+    };
+    let Some((low, high)) = peak(first).zip(peak(last)) else {
+        return Vec::new();
+    };
+    let per_x = (Given::from(high) - Given::from(low)) / (last.x() - first.x());
+    // One that takes less than the buffers of its connection has not been measured.
+    let takes = per_x.value >= 2.0 * BUFFER;
+    let mut cases = growing(&of[..of.len() - 1], per_x, |m| {
+        format!("{m} in flight, {way}")
+    });
+    for case in &mut cases {
+        case.measured = case.measured.filter(|_| takes);
+    }
+    cases
+}
+
+/// A size as flags write it, or as near as a figure needs.
+fn megabytes(bytes: f64) -> String {
+    Size::bytes(bytes as u64).to_string()
+}
+
+/// Memory in MB.
+fn line(label: &str, colour: Colour, of: &[Condition], figure: Figures) -> Line {
+    let points = points(of, figure).into_iter();
+    let points = points.map(|(x, bytes)| (x, bytes / 1e6));
+    Line::measured(label, colour, points.collect())
+}
+
+fn xs(line: &Line) -> Vec<f64> {
+    line.points.iter().map(|(x, _)| *x).collect()
+}
+
 impl<'a> Heaps<'a> {
-    fn of(summary: &Summary<'a>) -> Heaps<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Heaps<'a> {
         let series = |name: &str| summary.series(&format!("heap/{name}"));
         Heaps {
+            p,
             size_window: series("size/window"),
             size_whole: series("size/whole"),
             level_window: series("level/window"),
@@ -483,6 +642,20 @@ impl<'a> Heaps<'a> {
             kept_answers: series("kept/answers"),
             kept_lines: series("kept/lines"),
         }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Condition<'a>> {
+        let all = [
+            &self.size_window,
+            &self.size_whole,
+            &self.level_window,
+            &self.level_batch,
+            &self.chunk_window,
+            &self.chunk_batch,
+            &self.kept_answers,
+            &self.kept_lines,
+        ];
+        all.into_iter().flatten()
     }
 
     /// How many times as long the longest text is as the shortest, and what that does to the peak.
@@ -499,608 +672,280 @@ impl<'a> Heaps<'a> {
     }
 
     /// Bytes that one more chunk in a batch takes, when answers are kept and when lines are.
-    fn per_chunk(&self, p: &Params) -> Option<(Given, Given)> {
-        let besides = |of: &[Condition], name: &str| {
-            let found = of.first()?.gauge(name)?;
-            Some(Given::from(found) + p.chunk.f())
+    fn per_chunk(&self) -> Option<(Given, Given)> {
+        let besides = |of: &[Condition], gauge: Gauge| {
+            let found = of.first()?.gauge(gauge)?;
+            Some(Given::from(found) + self.p.chunk.f())
         };
         Some((
-            besides(&self.kept_answers, "besides_answer_bytes")? + BUFFER,
-            besides(&self.kept_lines, "besides_line_bytes")?,
+            besides(&self.kept_answers, gauges::BESIDES_ANSWER_BYTES)? + BUFFER,
+            besides(&self.kept_lines, gauges::BESIDES_LINE_BYTES)?,
         ))
     }
 }
 
-/// The peak grows from the first condition's by so many bytes for each unit of x. How far it may lie from
-/// that is a share of what it grows by.
-fn growing(
-    of: &[Condition],
-    per_x: impl Into<Given>,
-    share: f64,
-    name: impl Fn(f64) -> String,
-) -> Vec<Case> {
-    let Some((first, base)) = of.first().and_then(|k| Some((k.x(), peak(k)?))) else {
-        return Vec::new();
-    };
-    let per_x = per_x.into();
-    let case = |k: &Condition| {
-        let growth = per_x * (k.x() - first);
-        let case = Case::new(
-            name(k.x()),
-            Given::from(base) + growth,
-            peak(k),
-            share * growth.value,
-        );
-        case.scaled(1e-6)
-    };
-    of.iter().skip(1).map(case).collect()
-}
+const IDLE: &str = "batches smaller than the concurrency leave connections idle";
 
-/// Between the first and the last condition the peak lies on the straight line from one to the other.
-fn straight(of: &[Condition], share: f64, way: &str) -> Vec<Case> {
-    let (Some(first), Some(last)) = (of.first(), of.last()) else {
-        return Vec::new();
-    };
-    let Some((low, high)) = peak(first).zip(peak(last)) else {
-        return Vec::new();
-    };
-    let per_x = (Given::from(high) - Given::from(low)) / (last.x() - first.x());
-    // One that takes less than the buffers of its connection has not been measured.
-    let takes = per_x.value >= 2.0 * BUFFER;
-    let name = |m: f64| format!("{m} in flight, {way}");
-    let inner = &of[..of.len() - 1];
-    let cases = growing(inner, per_x, share, name).into_iter();
-    let measured = |case: Case| Case {
-        measured: case.measured.filter(|_| takes),
-        ..case
-    };
-    cases.map(measured).collect()
-}
+/// The claims about memory.
+impl Heaps<'_> {
+    fn claims(&self) -> Vec<Claim> {
+        vec![
+            self.level_with_size(),
+            self.each_request(),
+            self.connections(),
+            self.bodies(),
+            self.kept(),
+            self.left(),
+        ]
+    }
 
-fn heap_claims(p: &Params, heaps: &Heaps) -> Vec<Claim> {
-    vec![
-        level_with_size(p, heaps),
-        per_request(heaps),
-        connections(heaps),
-        bodies(p, heaps),
-        kept(p, heaps),
-        left(heaps),
-    ]
-}
-
-/// The window's memory over the length of the text.
-fn level_with_size(p: &Params, heaps: &Heaps) -> Claim {
-    let shortest = heaps.size_window.first();
-    let base = shortest.and_then(peak);
-    let cases = heaps.size_window.iter().skip(1).filter_map(|k| {
-        let name = format!("a text of {}", megabytes(k.x()));
-        Some(Case::share(name, base?, peak(k), 0.05).scaled(1e-6))
-    });
-    let each = shortest.map_or(0.0, Condition::x) / p.heap_chunk.f() / p.heap_concurrency as f64;
-    let young = (each < GROWN).then(|| {
-        format!("with {each:.0} requests for each connection the shortest text is too short: connections grow until they have carried 33")
-    });
-    Law::counted(
-        "the window's peak does not depend on the length of the text: as for the shortest",
-        "MB",
-    )
-    .within("5 %: less than 2 in 100 of the text that was added")
-    .near(cases)
-    .unless(young)
-}
-
-fn per_request(heaps: &Heaps) -> Claim {
-    let mut cases = straight(&heaps.level_window, 0.1, "window");
-    cases.extend(straight(&heaps.level_batch, 0.1, "batches"));
-    Law::counted(
-        "each request more in flight takes as much as any other: the peak grows along a straight line",
-        "MB",
-    )
-    .within("10 % of what it grew by: which of the requests in flight are being read at the peak is chance")
-    .near(cases)
-}
-
-fn connections(heaps: &Heaps) -> Claim {
-    let of = &heaps.level_window;
-    let first = of.first().and_then(|k| Some((k.x(), idle(k)?)));
-    let cases = of.iter().skip(1).filter_map(|k| {
-        let (fewest, base) = first?;
-        let least = Given::from(base) + 2.0 * BUFFER * (k.x() - fewest);
-        let held = k.every(|t| t.gauges.get("heap_idle_bytes").copied());
-        Some(Case::exact(format!("{} connections", k.x()), least, held).scaled(1e-6))
-    });
-    Law::counted(
-        "a connection that does nothing holds at least hyper's two buffers of 8 KB: so much more than the fewest do",
-        "MB",
-    )
-    .at_least(cases)
-}
-
-fn bodies(p: &Params, heaps: &Heaps) -> Claim {
-    let name = |way: &'static str| move |x| format!("{} in a request, {way}", megabytes(x));
-    let mut cases = growing(
-        &heaps.chunk_window,
-        p.concurrency as f64,
-        0.1,
-        name("window"),
-    );
-    cases.extend(growing(
-        &heaps.chunk_batch,
-        p.batch as f64,
-        0.1,
-        name("batches"),
-    ));
-    let idle = p.batch < p.concurrency;
-    Law::counted(
-        "a chunk is in memory once: the peak grows by m bytes for each byte of it in the window, by b in batches",
-        "MB",
-    )
-    .within("10 % of what it grew by: another chunk is being read and cleaned meanwhile")
-    .near(cases)
-    .unless(idle.then(|| "batches smaller than the concurrency leave connections idle".into()))
-}
-
-fn kept(p: &Params, heaps: &Heaps) -> Claim {
-    let cases = heaps.per_chunk(p).map(|(per_answer, per_line)| {
-        let name = |what: &'static str| move |b| format!("batches of {b}, {what} kept");
-        let mut cases = growing(&heaps.kept_answers, per_answer, 0.1, name("answers"));
-        cases.extend(growing(&heaps.kept_lines, per_line, 0.1, name("lines")));
-        cases
-    });
-    let long = super::embeddings::longest(p.dimensions) > BUFFER / 2.0;
-    let below = p.heap_batches.iter().any(|b| *b < p.concurrency);
-    let besides = |k: &Condition| k.gauge("besides_line_bytes");
-    let line = heaps.kept_lines.first().and_then(besides);
-    let why = if line.is_some_and(|line| line.value > BUFFER / 2.0) {
-        Some("what waits for a permit holds as much as a good part of the buffer".to_string())
-    } else if long {
-        Some("an answer of this length does not fit into the first buffer".to_string())
-    } else {
-        below.then(|| "batches smaller than the concurrency leave connections idle".into())
-    };
-    Law::counted(
-        "an answer that waits for its batch to end holds the 8 KB it was read into, however short it is; a line does not",
-        "MB",
-    )
-    .within("10 % of what it grew by: lists that grow by doubling, and answers that are being read")
-    .near(cases.unwrap_or_default())
-    .unless(why)
-}
-
-fn left(heaps: &Heaps) -> Claim {
-    let cases = heaps.all().map(|k| {
-        let left = k.every(|t| {
-            let held = t.gauges.get("heap_held_bytes")?;
-            Some((held - t.gauges.get("heap_freed_bytes")?).abs())
+    /// The window's memory over the length of the text.
+    fn level_with_size(&self) -> Claim {
+        let p = self.p;
+        let shortest = self.size_window.first();
+        let base = shortest.and_then(peak);
+        let cases = self.size_window.iter().skip(1).filter_map(|k| {
+            let name = format!("a text of {}", megabytes(k.x()));
+            Some(Case::share(name, base?, peak(k), 0.05).scaled(1e-6))
         });
-        let name = format!("{} {}", k.series(), k.x());
-        Case::exact(name, 2e3, left).scaled(1e-3)
-    });
-    Law::counted(
-        "all but a tenth of a connection of what the client holds at its end is freed when it is dropped, so the counting was right",
-        "kB",
-    )
-    .books()
-    .at_most(cases)
-}
-
-impl<'a> Heaps<'a> {
-    fn all(&self) -> impl Iterator<Item = &Condition<'a>> {
-        let all = [
-            &self.size_window,
-            &self.size_whole,
-            &self.level_window,
-            &self.level_batch,
-            &self.chunk_window,
-            &self.chunk_batch,
-            &self.kept_answers,
-            &self.kept_lines,
-        ];
-        all.into_iter().flatten()
+        let requests = shortest.map_or(0.0, Condition::x) / p.heap_chunk.f();
+        let each = requests / p.heap_concurrency as f64;
+        let young = (each < GROWN).then(|| {
+            format!("with {each:.0} requests for each connection the shortest text is too short: connections grow until they have carried 33")
+        });
+        let text =
+            "the window's peak does not depend on the length of the text: as for the shortest";
+        Law::counted(text, "MB")
+            .within("5 %: less than 2 in 100 of the text that was added")
+            .near(cases)
+            .unless(young)
     }
-}
 
-/// A size as flags write it, or as near as a figure needs.
-fn megabytes(bytes: f64) -> String {
-    Size::bytes(bytes as u64).to_string()
-}
-
-fn rates(p: &Params, arms: &[Measured]) -> Table {
-    let mut table = Table::new(
-        "Chunks per second",
-        &[
-            "service",
-            "in flight",
-            "batch",
-            "chunks/s",
-            "theory, these draws",
-            "theory, on average",
-            "share of m/s",
-        ],
-    );
-    for a in arms {
-        let most = a.width as f64 / p.service.s();
-        table.row([
-            if a.random {
-                p.spread(p.service.duration()).to_string()
-            } else {
-                p.service.to_string()
-            },
-            number(a.width as f64),
-            a.batch.map_or("none".into(), |b| b.to_string()),
-            cell(a.rate(), number),
-            number(a.theory()),
-            number(a.chunks.value / a.expected),
-            cell(a.rate(), |rate| percent(rate / most)),
-        ]);
+    fn each_request(&self) -> Claim {
+        let mut cases = straight(&self.level_window, "window");
+        cases.extend(straight(&self.level_batch, "batches"));
+        let text = "each request more in flight takes as much as any other: the peak grows along a straight line";
+        Law::counted(text, "MB")
+            .within("10 % of what it grew by: which of the requests in flight are being read at the peak is chance")
+            .near(cases)
     }
-    let Some(Measured { pace, .. }) = arms.first() else {
-        return table;
-    };
-    table.note = format!(
-        "Theory includes {} for the way there and back, {} until the next request of a batch is on its way (both measured beforehand), and the 1 ms tick of the service's timers.",
-        seconds(pace.trip),
-        seconds(pace.each)
-    );
-    table
-}
 
-fn share(p: &Params, heaps: &Heaps) -> Table {
-    let mut table = Table::new(
-        "What one more request in flight holds",
-        &["part", "kB", "how it is known"],
-    );
-    let kb = |bytes: f64| number(bytes / 1e3);
-    let Some((connection, request)) = heaps.per_request() else {
-        return table;
-    };
-    let body = p.chunk.f();
-    let Some((_, line_of)) = heaps.per_chunk(p) else {
-        return table;
-    };
-    let future = line_of.value - body;
-    for (part, bytes, how) in [
-        (
-            "its connection, idle",
-            connection,
-            "slope over connections before the first request",
-        ),
-        (
-            "two buffers of hyper in it",
-            2.0 * BUFFER,
-            "8 KB each: constants in hyper's source",
-        ),
-        (
-            "the rest of it",
-            connection - 2.0 * BUFFER,
-            "mostly the client's queue to the connection, a block of 32 places; from the 33rd request on two",
-        ),
-        (
-            "the text of its chunk",
-            body,
-            "the peak grows by one byte a request for each byte of a chunk",
-        ),
-        (
-            "its future",
-            future,
-            "counted for a hundred that wait for their turn",
-        ),
-        (
-            "the rest",
-            request - connection - body - future,
-            "the request under construction, and an answer's buffer",
-        ),
-        (
-            "all",
-            request,
-            "slope of the peak over the requests in flight",
-        ),
-    ] {
-        table.row([part.to_string(), kb(bytes), how.to_string()]);
+    fn connections(&self) -> Claim {
+        let first = self.level_window.first();
+        let first = first.and_then(|k| Some((k.x(), idle(k)?)));
+        let cases = self.level_window.iter().skip(1).filter_map(|k| {
+            let (fewest, base) = first?;
+            let least = Given::from(base) + 2.0 * BUFFER * (k.x() - fewest);
+            let held = k.every(|t| t.gauge(gauges::HEAP_IDLE_BYTES));
+            Some(Case::exact(format!("{} connections", k.x()), least, held).scaled(1e-6))
+        });
+        let text = "a connection that does nothing holds at least hyper's two buffers of 8 KB: so much more than the fewest do";
+        Law::counted(text, "MB").at_least(cases)
     }
-    let slope = |of: &[Condition]| slope(&points(of, peak)).map_or("–".into(), kb);
-    table.note = format!(
-        "One more chunk in a batch takes {} kB when answers are kept, {} kB when lines are. No TLS here: its buffers would come on top.",
-        slope(&heaps.kept_answers),
-        slope(&heaps.kept_lines)
-    );
-    table
-}
 
-fn batch_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
-    let of = |random: bool| -> Vec<&Measured> {
-        let mut of: Vec<_> = arms
-            .iter()
-            .filter(|a| a.random == random && a.width == p.concurrency && a.batch.is_some())
-            .collect();
-        of.sort_by_key(|a| a.batch);
-        of.dedup_by_key(|a| a.batch);
-        of
-    };
-    let (constant, random) = (of(false), of(true));
-    let (first, last) = (random.first()?, random.last()?);
-    let n = first.chunks.value;
-    let measured = |arms: &[&Measured]| {
-        arms.iter()
-            .filter_map(|a| Some((a.batch? as f64, a.rate()?.value)))
-            .collect()
-    };
-    let gain = |of: &[&Measured]| Some(of.last()?.rate()?.value / of.first()?.rate()?.value);
-    let theory = |arms: &[&Measured]| {
-        arms.iter()
-            .map(|a| (a.batch.unwrap_or(1) as f64, a.theory()))
-            .collect::<Vec<_>>()
-    };
-    let without = first
-        .pace
-        .makespan(n as usize, None, p.concurrency, false, || p.service.s());
-    let ticks: Vec<f64> = random.iter().map(|a| a.batch.unwrap_or(1) as f64).collect();
-    Some(Figure {
-        id: "batch".into(),
-        title: format!(
-            "Batches of {} instead of {}: {:.2} times as fast with random service, {:.2} with constant",
-            last.batch?,
-            first.batch?,
-            gain(&random)?,
-            gain(&constant)?
-        ),
-        subtitle: format!(
-            "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the random times of this run",
-            p.chunk, p.concurrency, p.service
-        ),
-        desc: "Chunks per second over the batch size, with constant and with random service."
-            .into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("chunks in a batch, log scale", Unit::Number).with_ticks(ticks),
-            panels: vec![Panel {
-                title: "Chunks per second".into(),
-                note: String::new(),
-                y: Axis::linear("", Unit::Number),
-                layers: vec![
-                    Layer::Rule {
-                        y: n / without,
-                        label: "without batches, constant".into(),
-                    },
-                    Layer::Line(Line::theory("", Colour::Muted, theory(&constant))),
-                    Layer::Line(Line::theory("", Colour::Muted, theory(&random))),
-                    Layer::Line(Line::measured(
-                        "constant",
-                        Colour::Blue,
-                        measured(&constant),
-                    )),
-                    Layer::Line(Line::measured(
-                        "random",
-                        Colour::Vermilion,
-                        measured(&random),
-                    )),
-                ],
-                height: 1.3,
-            }],
-            marks: vec![],
-        }),
-    })
-}
+    fn bodies(&self) -> Claim {
+        let (m, b) = (self.p.concurrency, self.p.batch);
+        let name = |way: &'static str| move |x| format!("{} in a request, {way}", megabytes(x));
+        let mut cases = growing(&self.chunk_window, m as f64, name("window"));
+        cases.extend(growing(&self.chunk_batch, b as f64, name("batches")));
+        let text = "a chunk is in memory once: the peak grows by m bytes for each byte of it in the window, by b in batches";
+        Law::counted(text, "MB")
+            .within("10 % of what it grew by: another chunk is being read and cleaned meanwhile")
+            .near(cases)
+            .unless((b < m).then(|| IDLE.into()))
+    }
 
-fn level_figure(p: &Params, arms: &[Measured]) -> Option<Figure> {
-    let of = |random: bool, barrier: bool| -> Vec<&Measured> {
-        let wanted = |a: &&Measured| {
-            a.random == random
-                && if barrier {
-                    a.batch == Some(p.batch)
-                } else {
-                    a.batch.is_none()
-                }
+    fn kept(&self) -> Claim {
+        let p = self.p;
+        let cases = self.per_chunk().map(|(per_answer, per_line)| {
+            let name = |what: &'static str| move |b| format!("batches of {b}, {what} kept");
+            let mut cases = growing(&self.kept_answers, per_answer, name("answers"));
+            cases.extend(growing(&self.kept_lines, per_line, name("lines")));
+            cases
+        });
+        let long = |bytes: f64| bytes > BUFFER / 2.0;
+        let line = self.kept_lines.first();
+        let line = line.and_then(|k| k.gauge(gauges::BESIDES_LINE_BYTES));
+        let why = match () {
+            () if line.is_some_and(|line| long(line.value)) => {
+                Some("what waits for a permit holds as much as a good part of the buffer")
+            }
+            () if long(embeddings::longest(p.dimensions)) => {
+                Some("an answer of this length does not fit into the first buffer")
+            }
+            () if p.heap_batches.iter().any(|b| *b < p.concurrency) => Some(IDLE),
+            () => None,
         };
-        let mut of: Vec<_> = arms.iter().filter(wanted).collect();
-        of.sort_by_key(|a| a.width);
-        of.dedup_by_key(|a| a.width);
-        of
-    };
-    let line = |label: &str, colour, arms: &[&Measured]| {
-        Layer::Line(Line::measured(
-            label,
-            colour,
-            arms.iter()
-                .filter_map(|a| Some((a.width as f64, a.rate()?.value)))
-                .collect(),
-        ))
-    };
-    let theory = |arms: &[&Measured]| {
-        let points = arms.iter().map(|a| (a.width as f64, a.theory()));
-        Layer::Line(Line::theory("", Colour::Muted, points.collect()))
-    };
-    let panel = |random: bool, title: &str| {
-        let (barrier, window) = (of(random, true), of(random, false));
-        Panel {
-            title: title.into(),
-            note: "chunks per second".into(),
-            y: Axis::linear("", Unit::Number),
-            layers: vec![
-                theory(&barrier),
-                theory(&window),
-                line(
-                    &format!("batches of {}", p.batch),
-                    Colour::Vermilion,
-                    &barrier,
-                ),
-                line("window", Colour::Green, &window),
-            ],
-            height: 1.0,
-        }
-    };
-    let (barrier, window) = (of(true, true), of(true, false));
-    let fast = window.last()?;
-    let slow = barrier.iter().find(|a| a.width == fast.width)?;
-    let ticks: Vec<f64> = window.iter().map(|a| a.width as f64).collect();
-    Some(Figure {
-        id: "level".into(),
-        title: format!(
-            "With {} in flight a window embeds {} chunks/s, batches of {} only {}",
-            fast.width,
-            number(fast.rate()?.value),
-            p.batch,
-            number(slow.rate()?.value)
-        ),
-        subtitle: format!(
-            "Chunks of {}, a service of {} on average; dashed: theory, for the random times of this run",
-            p.chunk, p.service
-        ),
-        desc: "Chunks per second over the requests in flight, for batches and a window, with constant and random service.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("requests in flight", Unit::Number).with_ticks(ticks),
-            panels: vec![panel(false, "Constant service"), panel(true, "Random service")],
-            marks: vec![],
-        }),
-    })
+        let text = "an answer that waits for its batch to end holds the 8 KB it was read into, however short it is; a line does not";
+        Law::counted(text, "MB")
+            .within("10 % of what it grew by: lists that grow by doubling, and answers that are being read")
+            .near(cases.unwrap_or_default())
+            .unless(why.map(String::from))
+    }
+
+    fn left(&self) -> Claim {
+        let cases = self.all().map(|k| {
+            let left = k.every(|t| {
+                let held = t.gauge(gauges::HEAP_HELD_BYTES)?;
+                Some((held - t.gauge(gauges::HEAP_FREED_BYTES)?).abs())
+            });
+            Case::exact(format!("{} {}", k.series(), k.x()), 2e3, left).scaled(1e-3)
+        });
+        let text = "all but a tenth of a connection of what the client holds at its end is freed when it is dropped, so the counting was right";
+        Law::counted(text, "kB").books().at_most(cases)
+    }
 }
 
-fn heap_figures(p: &Params, heaps: &Heaps) -> impl Iterator<Item = Figure> {
-    let figures = [
-        size_figure(p, heaps),
-        concurrency_figure(p, heaps),
-        kept_figure(p, heaps),
-    ];
-    figures.into_iter().flatten()
-}
+/// The table and the charts of memory.
+impl Heaps<'_> {
+    fn table(&self) -> Table {
+        let kb = |bytes: f64| number(bytes / 1e3);
+        let slope = |of: &[Condition]| slope(&points(of, peak)).map_or("–".into(), kb);
+        let parts = self.parts();
+        Table::of("What one more request in flight holds", parts.iter().flatten())
+            .column("part", |(part, _, _)| part.to_string())
+            .column("kB", |(_, bytes, _)| kb(*bytes))
+            .column("how it is known", |(_, _, how)| how.to_string())
+            .note(parts.map_or(String::new(), |_| format!(
+                "One more chunk in a batch takes {} kB when answers are kept, {} kB when lines are. No TLS here: its buffers would come on top.",
+                slope(&self.kept_answers),
+                slope(&self.kept_lines)
+            )))
+    }
 
-/// Points in MB, with an x axis in another unit.
-fn in_megabytes(points: Vec<(f64, f64)>, unit: f64) -> Vec<(f64, f64)> {
-    let scaled = points.into_iter().map(|(x, bytes)| (x / unit, bytes / 1e6));
-    scaled.collect()
-}
+    /// What a request in flight holds: its parts, their bytes, and how these are known.
+    fn parts(&self) -> Option<[(&'static str, f64, &'static str); 7]> {
+        let (connection, request) = self.per_request()?;
+        let body = self.p.chunk.f();
+        let future = self.per_chunk()?.1.value - body;
+        Some([
+            (
+                "its connection, idle",
+                connection,
+                "slope over connections before the first request",
+            ),
+            (
+                "two buffers of hyper in it",
+                2.0 * BUFFER,
+                "8 KB each: constants in hyper's source",
+            ),
+            (
+                "the rest of it",
+                connection - 2.0 * BUFFER,
+                "mostly the client's queue to the connection, a block of 32 places; from the 33rd request on two",
+            ),
+            (
+                "the text of its chunk",
+                body,
+                "the peak grows by one byte a request for each byte of a chunk",
+            ),
+            (
+                "its future",
+                future,
+                "counted for a hundred that wait for their turn",
+            ),
+            (
+                "the rest",
+                request - connection - body - future,
+                "the request under construction, and an answer's buffer",
+            ),
+            (
+                "all",
+                request,
+                "slope of the peak over the requests in flight",
+            ),
+        ])
+    }
 
-/// One panel of memory.
-fn heap_panel(title: &str, note: &str, x: Axis, y: Axis, layers: Vec<Layer>) -> Body {
-    Body::Panels(Panels {
-        x,
-        panels: vec![Panel {
-            title: title.into(),
-            note: note.into(),
-            y,
-            layers,
-            height: 1.3,
-        }],
-        marks: vec![],
-    })
-}
-
-fn size_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
-    const MEGABYTE: f64 = 1048576.0;
-    let window = in_megabytes(points(&heaps.size_window, peak), MEGABYTE);
-    let whole = in_megabytes(points(&heaps.size_whole, peak), MEGABYTE);
-    let (texts, growth) = heaps.growth()?;
-    let most = whole.last()?.1;
-    let ticks: Vec<f64> = window.iter().map(|w| w.0).collect();
-    Some(Figure {
-        id: "size".into(),
-        title: format!(
+    fn over_sizes(&self) -> Option<Figure> {
+        const MEGABYTE: f64 = 1048576.0;
+        let p = self.p;
+        let line = |label: &str, colour, of: &[Condition]| {
+            let line = line(label, colour, of, peak);
+            let points = line.points.iter().map(|(x, y)| (x / MEGABYTE, *y));
+            Line::measured(label, colour, points.collect())
+        };
+        let whole = line("all at once", Colour::Vermilion, &self.size_whole);
+        let window = line("window", Colour::Green, &self.size_window);
+        let (texts, growth) = self.growth()?;
+        let (_, most) = whole.points.last()?;
+        let title = format!(
             "The text grows {}-fold, the window's heap {:.2}-fold; all at once takes {} MB",
             number(texts),
             growth.value,
-            number(most)
-        ),
-        subtitle: format!(
-            "Peak live heap of the client, {} in flight, chunks of {}",
-            p.heap_concurrency, p.heap_chunk
-        ),
-        desc: "Peak heap over the length of the text: level for the window, rising when all is sent as one batch.".into(),
-        body: heap_panel(
-            "Peak live heap",
-            "MB, log scale",
-            Axis::log("length of the text in MB, log scale", Unit::Number).with_ticks(ticks),
-            Axis::log("", Unit::Number),
-            vec![
-                Layer::Line(Line::measured("all at once", Colour::Vermilion, whole)),
-                Layer::Line(Line::measured("window", Colour::Green, window)),
-            ],
-        ),
-    })
-}
+            number(*most)
+        );
+        Some(Figure::new("size", title)
+            .subtitle(format!(
+                "Peak live heap of the client, {} in flight, chunks of {}",
+                p.heap_concurrency, p.heap_chunk
+            ))
+            .desc("Peak heap over the length of the text: level for the window, rising when all is sent as one batch.")
+            .over(Axis::log("length of the text in MB, log scale", Unit::Number).with_ticks(xs(&window)), [
+                Panel::new("Peak live heap", Axis::log("", Unit::Number))
+                    .note("MB, log scale")
+                    .layers([whole, window])
+                    .height(1.3),
+            ]))
+    }
 
-fn concurrency_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
-    let (levels, batches, idles) = (
-        in_megabytes(points(&heaps.level_window, peak), 1.0),
-        in_megabytes(points(&heaps.level_batch, peak), 1.0),
-        in_megabytes(points(&heaps.level_window, idle), 1.0),
-    );
-    let (connection, request) = heaps.per_request()?;
-    let ticks: Vec<f64> = levels.iter().map(|w| w.0).collect();
-    Some(Figure {
-        id: "concurrency".into(),
-        title: format!(
+    fn over_levels(&self) -> Option<Figure> {
+        let idles = line("connections, idle", Colour::Sky, &self.level_window, idle);
+        let levels = line("window, peak", Colour::Green, &self.level_window, peak);
+        let batches = line("batches, peak", Colour::Vermilion, &self.level_batch, peak);
+        let (connection, request) = self.per_request()?;
+        let title = format!(
             "A request in flight holds {} kB, {} kB of it its connection",
             number(request / 1e3),
             number(connection / 1e3)
-        ),
-        subtitle: format!(
-            "Live heap of the client, chunks of {}; batches are twice the concurrency",
-            p.chunk
-        ),
-        desc: "Live heap over the requests in flight: idle connections, the peak in a window and in batches.".into(),
-        body: heap_panel(
-            "Live heap",
-            "MB",
-            Axis::linear("requests in flight", Unit::Number).with_ticks(ticks),
-            Axis::linear("", Unit::Number),
-            vec![
-                Layer::Line(Line::measured("connections, idle", Colour::Sky, idles)),
-                Layer::Line(Line::measured("window, peak", Colour::Green, levels)),
-                Layer::Line(Line::measured("batches, peak", Colour::Vermilion, batches)),
-            ],
-        ),
-    })
-}
-
-fn kept_figure(p: &Params, heaps: &Heaps) -> Option<Figure> {
-    let of = |kept: &[Condition]| {
-        (
-            slope(&points(kept, peak)),
-            in_megabytes(points(kept, peak), 1.0),
-        )
-    };
-    let (per_answer, answers) = of(&heaps.kept_answers);
-    let (per_line, lines) = of(&heaps.kept_lines);
-    let end = answers.last()?.0;
-    let theory = |from: &(f64, f64), each: Given| {
-        let end = (end, from.1 + each.value * (end - from.0) / 1e6);
-        Layer::Line(Line::theory("", Colour::Muted, vec![*from, end]))
-    };
-    let mut layers = Vec::new();
-    if let Some((answer, line)) = heaps.per_chunk(p) {
-        layers.push(theory(answers.first()?, answer));
-        layers.push(theory(lines.first()?, line));
+        );
+        Some(Figure::new("concurrency", title)
+            .subtitle(format!(
+                "Live heap of the client, chunks of {}; batches are twice the concurrency",
+                self.p.chunk
+            ))
+            .desc("Live heap over the requests in flight: idle connections, the peak in a window and in batches.")
+            .over(Axis::linear("requests in flight", Unit::Number).with_ticks(xs(&levels)), [
+                Panel::new("Live heap", Unit::Number)
+                    .note("MB")
+                    .layers([idles, levels, batches])
+                    .height(1.3),
+            ]))
     }
-    let ticks: Vec<f64> = answers.iter().map(|a| a.0).collect();
-    layers.push(Layer::Line(Line::measured(
-        "answers kept",
-        Colour::Vermilion,
-        answers,
-    )));
-    layers.push(Layer::Line(Line::measured(
-        "lines kept",
-        Colour::Green,
-        lines,
-    )));
-    Some(Figure {
-        id: "kept".into(),
-        title: format!(
+
+    fn over_batches(&self) -> Option<Figure> {
+        let p = self.p;
+        let per = |kept: &[Condition]| Some(number(slope(&points(kept, peak))? / 1e3));
+        let answers = line("answers kept", Colour::Vermilion, &self.kept_answers, peak);
+        let lines = line("lines kept", Colour::Green, &self.kept_lines, peak);
+        let title = format!(
             "Each chunk of a batch takes {} kB when its answer is kept until the batch ends, {} kB when its line is",
-            number(per_answer? / 1e3),
-            number(per_line? / 1e3)
-        ),
-        subtitle: format!(
-            "Peak live heap, {} in flight, chunks of {}, answers of {} numbers; dashed: chunk and buffer, chunk and future",
-            p.concurrency, p.chunk, p.dimensions
-        ),
-        desc: "Peak heap over the batch size: steep when answers are kept, shallow when only lines are.".into(),
-        body: heap_panel(
-            "Peak live heap",
-            "MB",
-            Axis::linear("chunks in a batch", Unit::Number).with_ticks(ticks),
-            Axis::linear("", Unit::Number),
-            layers,
-        ),
-    })
+            per(&self.kept_answers)?,
+            per(&self.kept_lines)?
+        );
+        let (end, _) = *answers.points.last()?;
+        let theory = |measured: &Line, each: Given| {
+            let from = *measured.points.first()?;
+            let end = (end, from.1 + each.value * (end - from.0) / 1e6);
+            Some(Line::theory("", Colour::Muted, vec![from, end]))
+        };
+        let theory = self
+            .per_chunk()
+            .map(|(per_answer, per_line)| [theory(&answers, per_answer), theory(&lines, per_line)]);
+        Some(Figure::new("kept", title)
+            .subtitle(format!(
+                "Peak live heap, {} in flight, chunks of {}, answers of {} numbers; dashed: chunk and buffer, chunk and future",
+                p.concurrency, p.chunk, p.dimensions
+            ))
+            .desc("Peak heap over the batch size: steep when answers are kept, shallow when only lines are.")
+            .over(Axis::linear("chunks in a batch", Unit::Number).with_ticks(xs(&answers)), [
+                Panel::new("Peak live heap", Unit::Number)
+                    .note("MB")
+                    .layers(theory.into_iter().flatten().flatten())
+                    .layers([answers, lines])
+                    .height(1.3),
+            ]))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{EACH, Params};
+use super::{Params, gauges, plan::EACH};
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let (series, x) = (at.series(), at.x());
@@ -39,10 +39,10 @@ fn chunked(p: &Params, lines: f64, text: f64, chunk: f64) -> Result<(), String> 
 
 /// Every chunk is there, was asked for once, and the batches are those that its number makes.
 fn speed(p: &Params, t: &Trial, batch: Option<f64>) -> Result<(), String> {
-    let lines = gauge(t, "lines")?;
+    let lines = gauge(t, gauges::LINES)?;
     chunked(p, lines, p.size.f(), p.chunk.f())?;
     // A server that somebody else runs does not say.
-    let Some(arrived) = t.gauge("upstream_arrived") else {
+    let Some(arrived) = t.gauge(gauge::UPSTREAM_ARRIVED) else {
         return Ok(());
     };
     ensure(arrived == lines, || {
@@ -51,11 +51,11 @@ fn speed(p: &Params, t: &Trial, batch: Option<f64>) -> Result<(), String> {
     let Some(batch) = batch else {
         return Ok(());
     };
-    let (batches, due) = (gauge(t, "batches")?, (lines / batch).ceil() - 1.0);
+    let (batches, due) = (gauge(t, gauges::BATCHES)?, (lines / batch).ceil() - 1.0);
     ensure(batches == due, || {
         format!("{batches} batches are followed by another, of {due}")
     })?;
-    let lasted = batches * t.gauge("batch_mean_s").unwrap_or(0.0);
+    let lasted = batches * t.gauge(gauges::BATCH_MEAN_S).unwrap_or(0.0);
     ensure(lasted <= t.wall_s * 1.001 + 1e-3, || {
         format!("the batches lasted {lasted:.3} s in {:.3} s", t.wall_s)
     })
@@ -64,14 +64,14 @@ fn speed(p: &Params, t: &Trial, batch: Option<f64>) -> Result<(), String> {
 /// What was left and what was written then is what is on the disk, and what was sent before the end of the
 /// first run is at least what that left.
 fn crash(p: &Params, t: &Trial) -> Result<(), String> {
-    let (chunks, left) = (gauge(t, "chunks")?, gauge(t, "lines_left")?);
+    let (chunks, left) = (gauge(t, gauges::CHUNKS)?, gauge(t, gauges::LINES_LEFT)?);
     chunked(p, chunks, p.size.f(), p.chunk.f())?;
-    let there = left + gauge(t, "lines")?;
-    let due = chunks - gauge(t, "chunks_missing")?;
+    let there = left + gauge(t, gauges::LINES)?;
+    let due = chunks - gauge(t, gauges::CHUNKS_MISSING)?;
     ensure(there == due, || {
         format!("{there} lines were written, and {due} chunks are there")
     })?;
-    let sent = t.gauge("sent_twice").zip(t.gauge("sent_again"));
+    let sent = t.gauge(gauges::SENT_TWICE).zip(t.gauge(gauges::SENT_AGAIN));
     let before = sent.map(|(twice, again)| twice + chunks - again);
     ensure(before.is_none_or(|before| before >= left), || {
         format!("{left} lines were left, of fewer requests")
@@ -80,13 +80,16 @@ fn crash(p: &Params, t: &Trial) -> Result<(), String> {
 
 /// The whole text went through, and memory that is held is held at the peak as well.
 fn held(p: &Params, t: &Trial, text: f64, chunk: f64) -> Result<(), String> {
-    chunked(p, gauge(t, "lines")?, text, chunk)?;
-    let (idle, peak) = (gauge(t, "heap_idle_bytes")?, gauge(t, "heap_peak_bytes")?);
+    chunked(p, gauge(t, gauges::LINES)?, text, chunk)?;
+    let (idle, peak) = (
+        gauge(t, gauges::HEAP_IDLE_BYTES)?,
+        gauge(t, gauges::HEAP_PEAK_BYTES)?,
+    );
     ensure(0.0 < idle && idle <= peak, || {
         format!("{idle} bytes were held idle and {peak} at the peak")
     })?;
     // Its connections are still open.
-    let end = gauge(t, "heap_held_bytes")?;
+    let end = gauge(t, gauges::HEAP_HELD_BYTES)?;
     ensure(end >= idle / 2.0, || {
         format!("{end} bytes were held at the end, and {idle} before the first request")
     })

@@ -51,46 +51,35 @@ pub(super) fn add(
     }
 }
 
-/// Rust and Python beside each other; `rust` are chunks/s for constant or random service, with or
-/// without batches. No claim: it depends on the machine and on both languages' libraries.
+/// Rust and Python beside each other; `rust` are chunks/s for constant or random service, in batches or
+/// without. No claim: it depends on the machine and on both languages' libraries.
 pub(super) fn table(
     p: &Params,
     summary: &Summary,
-    rust: impl Fn(bool, bool) -> Option<Estimate>,
+    rust: impl Fn(bool, Option<usize>) -> Option<Estimate>,
 ) -> Option<Table> {
-    let mut table = Table::new(
-        "The same requests from Rust and from Python",
-        &[
-            "service",
-            "way",
-            "chunks/s, Rust",
-            "Python",
-            "Rust / Python",
-            "Python busy",
-        ],
-    );
-    for (kind, random) in [("constant", false), ("random", true)] {
-        for (arm, name, batches) in ARMS {
-            let python = summary.only(&format!("python/{arm}/{kind}"));
-            let Some(python) = python else { continue };
-            let rate = python.estimate(|t| Some(t.ok as f64 / t.wall_s));
-            let rust = rust(random, batches);
-            let ratio = rust
-                .zip(rate)
-                .map(|(rust, python)| rust.value / python.value);
-            table.row([
-                kind.into(),
-                name.into(),
-                cell(rust, number),
-                cell(rate, number),
-                ratio.map_or("–".into(), |r| format!("{r:.2}")),
-                cell(python.gauge("client_cpu_share"), percent),
-            ]);
-        }
-    }
-    table.note = format!(
-        "{} requests in flight, batches of {}. Rust reads the text from its file and appends each answer to another as it goes; Python makes its text beforehand and keeps no answers. Python busy: processor time of its process over the time of the whole.",
-        p.concurrency, p.batch
-    );
-    (!table.rows.is_empty()).then_some(table)
+    let kinds = ["constant", "random"].into_iter();
+    let arms = kinds.flat_map(|kind| ARMS.map(|arm| (kind, arm)));
+    let rows = arms.filter_map(|(kind, (arm, way, batches))| {
+        let rust = rust(kind == "random", batches.then_some(p.batch));
+        let python = summary.only(&format!("python/{arm}/{kind}"))?;
+        let rate = python.estimate(|t| Some(t.ok as f64 / t.wall_s));
+        Some((kind, way, rust, rate, python))
+    });
+    let ratio = |rust: Option<Estimate>, python: Option<Estimate>| {
+        let both = rust.zip(python);
+        both.map_or("–".into(), |(r, p)| format!("{:.2}", r.value / p.value))
+    };
+    Table::of("The same requests from Rust and from Python", rows)
+        .column("service", |r| r.0.into())
+        .column("way", |r| r.1.into())
+        .cells("chunks/s, Rust", number, |r| r.2)
+        .cells("Python", number, |r| r.3)
+        .column("Rust / Python", |r| ratio(r.2, r.3))
+        .cells("Python busy", percent, |r| r.4.gauge(gauge::CLIENT_CPU_SHARE))
+        .note(format!(
+            "{} requests in flight, batches of {}. Rust reads the text from its file and appends each answer to another as it goes; Python makes its text beforehand and keeps no answers. Python busy: processor time of its process over the time of the whole.",
+            p.concurrency, p.batch
+        ))
+        .unless_empty()
 }

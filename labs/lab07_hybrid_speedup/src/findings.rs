@@ -8,7 +8,7 @@ use lab_kit::theory::{
     simulate::{Station, simulate},
 };
 
-use super::{Params, Work, python};
+use super::{Params, gauges, plan::Work, python};
 
 /// How close a figure must be to its theory, as a share of it.
 const CLOSE: f64 = 0.05;
@@ -19,10 +19,6 @@ const TICK: f64 = 1e-3;
 /// How long the system's scheduler lets a thread run on while another waits for a processor: about 3 ms
 /// on Linux.
 const TURN: f64 = 3e-3;
-
-/// An example to work out: items, seconds to fetch one, seconds to process one, and the minutes that
-/// they are said to take together.
-const EXAMPLE: (usize, f64, f64, f64) = (1000, 0.1, 2.0, 5.0);
 
 /// A strategy, as it is called in the record and in the lab.
 #[derive(Clone, Copy, PartialEq)]
@@ -66,6 +62,13 @@ impl Arm {
     }
 }
 
+/// Threads, and what they do with an item.
+#[derive(Clone, Copy)]
+struct Pool {
+    threads: usize,
+    work: Work,
+}
+
 /// What the flags and the calibrated machine predict, in seconds.
 #[derive(Clone, Copy)]
 struct Theory<'a> {
@@ -93,7 +96,7 @@ impl<'a> Theory<'a> {
         let expected = p.fetch.s() + host.request_overhead_ms / 1e3;
         let mut fetch = |at_a_time: usize| {
             let k = summary.at("fetch", at_a_time as f64)?;
-            let wave = |t: &Trial| Some(t.wall_s * at_a_time as f64 / t.gauges.get("items")?);
+            let wave = |t: &Trial| Some(t.wall_s * at_a_time as f64 / t.gauge(gauges::ITEMS)?);
             let wave = k.estimate(wave)?;
             origin = origin.and(wave.origin());
             Some(wave.value)
@@ -104,10 +107,10 @@ impl<'a> Theory<'a> {
             origin = origin.and(job.origin());
             Some(job.value / p.cost.s())
         };
-        let job = |t: &Trial| t.gauges.get("process_s").copied();
+        let job = |t: &Trial| t.gauge(gauges::PROCESS_S);
         let pace = process(1, &job);
         // Where one thread was not measured, each trial's own look at the pace stands for it.
-        let at_pace = |t: &Trial| Some(job(t)? / t.gauges.get("pace")?);
+        let at_pace = |t: &Trial| Some(job(t)? / t.gauge(gauges::PACE)?);
         let shared = match pace {
             Some(alone) => process(p.workers, &job).map(|job| job / alone),
             None => process(p.workers, &at_pace),
@@ -148,8 +151,16 @@ impl<'a> Theory<'a> {
         Given::new(value, self.origin)
     }
 
-    /// Processors that so many threads are worth: P of them as measured with nothing to fetch.
-    fn worth(&self, threads: usize, work: Work) -> f64 {
+    /// P threads, which do what --work says.
+    fn pool(&self) -> Pool {
+        Pool {
+            threads: self.p.workers,
+            work: self.p.work,
+        }
+    }
+
+    /// Processors that a pool is worth: P threads as measured with nothing to fetch.
+    fn worth(&self, Pool { threads, work }: Pool) -> f64 {
         match work {
             Work::Spin if threads == self.p.workers => self.workers,
             Work::Spin => self.host.width(threads),
@@ -159,8 +170,10 @@ impl<'a> Theory<'a> {
 
     /// The least and the most seconds for `n` items of `cost` seconds each on so many threads; one
     /// figure unless it is left to chance.
-    fn time(&self, arm: Arm, n: usize, cost: f64, (threads, work): (usize, Work)) -> (f64, f64) {
-        let on = |active: usize| Stage::on_processors(cost, active, self.worth(active, work));
+    fn time(&self, arm: Arm, n: usize, cost: f64, pool: Pool) -> (f64, f64) {
+        let Pool { threads, work } = pool;
+        let worth = |threads| self.worth(Pool { threads, work });
+        let on = |active: usize| Stage::on_processors(cost, active, worth(active));
         let time = match arm {
             Arm::Sequential => n as f64 * self.one(cost),
             // Whether the loop sees the first answer before the others are there is a coin toss:
@@ -202,10 +215,9 @@ impl<'a> Theory<'a> {
     /// Seconds that processing an item takes on a thread of its own.
     fn cost(&self, ratio: f64, work: Work) -> f64 {
         let cost = ratio * self.p.fetch.s();
-        if work == self.p.work {
-            cost * self.pace
-        } else {
-            cost
+        match work == self.p.work {
+            true => cost * self.pace,
+            false => cost,
         }
     }
 
@@ -224,8 +236,8 @@ impl<'a> Theory<'a> {
 
     /// How many times faster than one after another: the middle of what theory leaves open, and how
     /// far it is to its ends.
-    fn gain(&self, arm: Arm, n: usize, cost: f64, on: (usize, Work)) -> (f64, f64) {
-        let (least, most) = self.time(arm, n, cost, on);
+    fn gain(&self, arm: Arm, n: usize, cost: f64, pool: Pool) -> (f64, f64) {
+        let (least, most) = self.time(arm, n, cost, pool);
         let one = n as f64 * self.one(cost);
         let (low, high) = (one / most, one / least);
         ((low + high) / 2.0, (high - low) / 2.0)
@@ -233,8 +245,8 @@ impl<'a> Theory<'a> {
 
     /// The same in a long run, at a ratio.
     fn long_run(&self, arm: Arm, ratio: f64) -> (f64, f64) {
-        let (c, on) = (self.p.concurrency, (self.p.workers, self.p.work));
-        self.gain(arm, 40 * c.max(on.0), self.cost(ratio, on.1), on)
+        let n = 40 * self.p.concurrency.max(self.p.workers);
+        self.gain(arm, n, self.cost(ratio, self.p.work), self.pool())
     }
 
     /// Up to which ratio async only will do, and from which on threads only.
@@ -261,57 +273,16 @@ struct Beside<'a> {
     theory: &'a Theory<'a>,
     arm: Arm,
     ratio: f64,
-    on: (usize, Work),
+    pool: Pool,
     items: usize,
     k: Condition<'a>,
     /// One after another at the same ratio.
     one: Option<Condition<'a>>,
 }
 
-impl<'a> Beside<'a> {
-    /// The strategy at a ratio, if the record has it.
-    fn at(theory: &'a Theory<'a>, summary: &Summary<'a>, arm: Arm, ratio: f64) -> Option<Self> {
-        Some(Beside {
-            theory,
-            arm,
-            ratio,
-            on: (theory.p.workers, theory.p.work),
-            items: theory.p.items(arm.series(), ratio),
-            k: summary.at(arm.series(), ratio)?,
-            one: summary.at("sequential", ratio),
-        })
-    }
-
-    /// The strategy on another pool, where p is --cost.
-    fn narrow(theory: &'a Theory<'a>, summary: &Summary<'a>, arm: Arm, k: Condition<'a>) -> Self {
-        let p = theory.p;
-        Beside {
-            theory,
-            arm,
-            ratio: p.ratio(),
-            on: (k.x() as usize, p.work),
-            items: p.items_on(k.x() as usize),
-            k,
-            one: summary.at("sequential", p.ratio()),
-        }
-    }
-
-    /// The hybrid whose work sleeps whatever --work says.
-    fn slept(theory: &'a Theory<'a>, summary: &Summary<'a>) -> Option<Self> {
-        let p = theory.p;
-        Some(Beside {
-            theory,
-            arm: Arm::Hybrid,
-            ratio: p.ratio(),
-            on: (p.sleepers, Work::Sleep),
-            items: p.items,
-            k: summary.at("slept", p.sleepers as f64)?,
-            one: summary.at("sequential", p.ratio()),
-        })
-    }
-
+impl Beside<'_> {
     fn cost(&self) -> f64 {
-        self.theory.cost(self.ratio, self.on.1)
+        self.theory.cost(self.ratio, self.pool.work)
     }
 
     fn wall(&self) -> Option<Estimate> {
@@ -320,7 +291,9 @@ impl<'a> Beside<'a> {
 
     /// What theory says of its time: the middle, and how far it is to the ends.
     fn time(&self) -> (f64, f64) {
-        let (least, most) = self.theory.time(self.arm, self.items, self.cost(), self.on);
+        let (least, most) = self
+            .theory
+            .time(self.arm, self.items, self.cost(), self.pool);
         ((least + most) / 2.0, (most - least) / 2.0)
     }
 
@@ -337,7 +310,8 @@ impl<'a> Beside<'a> {
 
     /// What theory says of it: the middle, and how far it is to the ends.
     fn predicted(&self) -> (f64, f64) {
-        self.theory.gain(self.arm, self.items, self.cost(), self.on)
+        self.theory
+            .gain(self.arm, self.items, self.cost(), self.pool)
     }
 
     /// The one figure of theory that is drawn: the bound of the hybrid, the middle of the others.
@@ -362,7 +336,7 @@ impl<'a> Beside<'a> {
     fn bound(&self) -> f64 {
         let (middle, open) = self
             .theory
-            .gain(Arm::Hybrid, self.items, self.cost(), self.on);
+            .gain(Arm::Hybrid, self.items, self.cost(), self.pool);
         middle + open
     }
 
@@ -385,12 +359,12 @@ impl<'a> Beside<'a> {
 
 /// Seconds an item took.
 fn each(trial: &Trial) -> Option<f64> {
-    let each = trial.wall_s / trial.gauges.get("items")?;
+    let each = trial.wall_s / trial.gauge(gauges::ITEMS)?;
     (each > 0.0).then_some(each)
 }
 
 /// "2.31×"; a dash where there is none.
-fn factor(value: f64) -> String {
+pub(super) fn factor(value: f64) -> String {
     match value.is_finite() {
         true => format!("{}×", number(value)),
         false => "–".into(),
@@ -413,14 +387,38 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A strategy at a ratio.
+    /// A condition of a strategy, on the pool and with the items that it has at this ratio.
+    fn beside(&self, arm: Arm, ratio: f64, k: Condition<'a>) -> Beside<'a> {
+        Beside {
+            theory: self.theory,
+            arm,
+            ratio,
+            pool: self.theory.pool(),
+            items: self.p.items(arm.series(), ratio),
+            k,
+            one: self.summary.at("sequential", ratio),
+        }
+    }
+
+    /// A strategy at a ratio, if the record has it.
     fn at(&self, arm: Arm, ratio: f64) -> Option<Beside<'a>> {
-        Beside::at(self.theory, self.summary, arm, ratio)
+        let k = self.summary.at(arm.series(), ratio)?;
+        Some(self.beside(arm, ratio, k))
     }
 
     /// A strategy where p is --cost.
     fn main(&self, arm: Arm) -> Option<Beside<'a>> {
         self.at(arm, self.p.ratio())
+    }
+
+    /// How many times as fast it is there.
+    fn gain(&self, arm: Arm) -> Option<Estimate> {
+        self.main(arm)?.gain()
+    }
+
+    /// The bound of the hybrid there.
+    fn bound(&self) -> String {
+        factor(self.main(Arm::Hybrid).map_or(f64::NAN, |b| b.bound()))
     }
 
     /// A strategy at every ratio.
@@ -429,15 +427,30 @@ impl<'a> View<'a> {
         conditions.filter_map(|k| self.at(arm, k.x())).collect()
     }
 
-    /// A strategy on every other pool.
+    /// A strategy on every other pool, where p is --cost.
     fn narrow(&self, arm: Arm) -> Vec<Beside<'a>> {
+        let (p, work) = (self.p, self.p.work);
         let conditions = self.summary.series(&format!("{}/width", arm.series()));
-        let beside = |k| Beside::narrow(self.theory, self.summary, arm, k);
+        let beside = |k: Condition<'a>| {
+            let threads = k.x() as usize;
+            Beside {
+                pool: Pool { threads, work },
+                items: p.items_on(threads),
+                ..self.beside(arm, p.ratio(), k)
+            }
+        };
         conditions.into_iter().map(beside).collect()
     }
 
+    /// The hybrid whose work sleeps whatever --work says.
     fn slept(&self) -> Option<Beside<'a>> {
-        Beside::slept(self.theory, self.summary)
+        let (p, threads, work) = (self.p, self.p.sleepers, Work::Sleep);
+        let k = self.summary.at("slept", threads as f64)?;
+        Some(Beside {
+            pool: Pool { threads, work },
+            items: p.items,
+            ..self.beside(Arm::Hybrid, p.ratio(), k)
+        })
     }
 
     /// Where threads that compute would have to take turns theory does not know in which order.
@@ -457,160 +470,107 @@ impl<'a> View<'a> {
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let theory = &Theory::of(p, summary);
     let view = &View { p, theory, summary };
-    let gain = |arm| times(view.main(arm).and_then(|b| b.gain()));
     let answer = |key, arm| {
-        let beside = view.main(arm);
-        let predicted = beside.map_or(f64::NAN, |b| b.predicted().0);
-        Answer::near(key, beside.and_then(|b| b.gain()), predicted)
+        let predicted = view.main(arm).map_or(f64::NAN, |b| b.predicted().0);
+        Answer::near(key, view.gain(arm), predicted)
     };
     let mut tables = vec![strategies(view), ratios(view), example_table()];
     tables.extend(python::table(p, summary));
+    let claims = simple(view).chain(hybrids(view));
     Findings {
         headline: format!(
             "With p/f = {}, {} and {} fetches at a time the hybrid is {} as fast as one after another; its bound is {}. Threads only reach {}, async only {}.",
             number(p.ratio()),
             threads(p.workers),
             p.concurrency,
-            gain(Arm::Hybrid),
-            factor(view.main(Arm::Hybrid).map_or(f64::NAN, |b| b.bound())),
-            gain(Arm::Threads),
-            gain(Arm::Async)
+            times(view.gain(Arm::Hybrid)),
+            view.bound(),
+            times(view.gain(Arm::Threads)),
+            times(view.gain(Arm::Async))
         ),
         figures: vec![bars(view), sweep(view), processors(view)],
         tables,
-        claims: [simple(view), hybrids(view)]
-            .into_iter()
-            .flatten()
-            .map(|claim| claim.unless(theory.astray()))
-            .collect(),
+        claims: claims.map(|claim| claim.unless(theory.astray())).collect(),
         answers: vec![answer("async", Arm::Async), answer("hybrid", Arm::Hybrid)],
     }
 }
 
 /// What theory says of the strategies without a bridge, at every ratio.
-fn simple(view: &View) -> Vec<Claim> {
-    let ratio = Disturbed::Either(view.resource());
+fn simple(view: &View) -> impl Iterator<Item = Claim> {
+    let resource = view.resource();
     let one = view.every(Arm::Sequential).into_iter().map(|b| {
         let each = view.theory.given(view.theory.one(b.cost()));
         Case::share(b.name(), each, b.each(), CLOSE)
     });
     let gains = |arm: Arm| view.every(arm).into_iter().map(|b| b.case(b.name()));
-    let mut claims = vec![
-        Law::new(
-            "one after another an item takes f + p, at every ratio",
-            "s",
-            Disturbed::Longer(view.resource()),
-        )
+    let gain = |text| Law::new(text, "times", Disturbed::Either(resource));
+    let each = "one after another an item takes f + p, at every ratio";
+    let each = Law::new(each, "s", Disturbed::Longer(resource))
         .within("5 %: a processor's clock changes with load and heat")
-        .near(one),
-    ];
-    if view.has_processors(view.p.workers) {
-        claims.push(
-            Law::new(
-                "threads take N·(f + p)/P, each waiting and computing in turn, at every ratio",
-                "times",
-                ratio,
-            )
+        .near(one);
+    let threads = view.has_processors(view.p.workers).then(|| {
+        gain("threads take N·(f + p)/P, each waiting and computing in turn, at every ratio")
             .within("5 %: a thread that wakes waits for a processor where all of them compute")
-            .near(gains(Arm::Threads)),
-        );
-    }
+            .near(gains(Arm::Threads))
+    });
     // Whether the loop sees the first of several answers before the others are there is a coin
     // toss, in every trial anew; what is certain are the ends.
-    claims.push(
-        Law::new(
-            "on one event loop the time lies between the larger of N·f/C and N·p and their sum, at every ratio",
-            "times",
-            ratio,
-        )
+    let ends = gain("on one event loop the time lies between the larger of N·f/C and N·p and their sum, at every ratio")
         .within("half of what lies between the two, and 5 % for clocks and timers")
-        .near(gains(Arm::Async)),
-    );
-    claims
+        .near(gains(Arm::Async));
+    [Some(each), threads, Some(ends)].into_iter().flatten()
 }
 
 /// What theory says of the hybrid, and of pools of other sizes.
-fn hybrids(view: &View) -> Vec<Claim> {
-    let ratio = Disturbed::Either(view.resource());
-    let hybrid = view.every(Arm::Hybrid).into_iter();
-    let hybrid = hybrid.filter(|b| view.has_processors(b.on.0));
-    let mut claims = vec![
-        Law::new(
-            "the hybrid takes the larger of N·f/C and N·p/P at every ratio, and with each wave of fetches at most a tick and a turn of the processor more",
-            "times",
-            ratio,
-        )
-        .within("half of what a tick of 1 ms and a turn of 3 ms make, and 5 %: f and P are those of other trials")
-        .near(hybrid.map(|b| b.case(b.name()))),
-    ];
+fn hybrids(view: &View) -> [Claim; 3] {
+    let known = |b: &Beside| view.has_processors(b.pool.threads);
+    let hybrid = view.every(Arm::Hybrid).into_iter().filter(known);
     let narrow = [Arm::Threads, Arm::Hybrid].into_iter();
-    let narrow = narrow.flat_map(|arm| view.narrow(arm));
-    let narrow = narrow.filter(|b| view.has_processors(b.on.0));
-    claims.push(
-        Law::new(
-            "on smaller pools both are as much slower as theory says: more threads help, as far as there are processors for them",
-            "times",
-            ratio,
-        )
-        .within("5 % for clocks, and half of what a tick for each wave of fetches makes")
-        .near(narrow.map(|b| b.case(format!("{}, {}", b.arm.name(), threads(b.on.0))))),
-    );
+    let narrow = narrow.flat_map(|arm| view.narrow(arm)).filter(known);
     let slept = view.slept().map(|b| {
         let (time, open) = b.time();
         Case::new("", b.theory.given(time), b.wall(), open + CLOSE * time)
     });
-    claims.push(
-        Law::new(
-            "work that sleeps is as fast as its pool is large, on any machine",
-            "s",
-            Disturbed::Longer(Resource::Timers),
-        )
-        .within("5 %, and half of what a tick for each wave of fetches makes")
-        .near(slept),
-    );
-    claims
+    let gain = |text| Law::new(text, "times", Disturbed::Either(view.resource()));
+    let asleep = "work that sleeps is as fast as its pool is large, on any machine";
+    [
+        gain("the hybrid takes the larger of N·f/C and N·p/P at every ratio, and with each wave of fetches at most a tick and a turn of the processor more")
+            .within("half of what a tick of 1 ms and a turn of 3 ms make, and 5 %: f and P are those of other trials")
+            .near(hybrid.map(|b| b.case(b.name()))),
+        gain("on smaller pools both are as much slower as theory says: more threads help, as far as there are processors for them")
+            .within("5 % for clocks, and half of what a tick for each wave of fetches makes")
+            .near(narrow.map(|b| b.case(format!("{}, {}", b.arm.name(), threads(b.pool.threads))))),
+        Law::new(asleep, "s", Disturbed::Longer(Resource::Timers))
+            .within("5 %, and half of what a tick for each wave of fetches makes")
+            .near(slept),
+    ]
 }
 
 /// The strategies where p is --cost, and the one whose work sleeps.
 fn strategies(view: &View) -> Table {
     let (p, theory) = (view.p, view.theory);
-    let mut table = Table::new(
-        &format!("p = {}, f = {}", p.cost, p.fetch),
-        &[
-            "strategy",
-            "items",
-            "time",
-            "theory",
-            "speed-up",
-            "theory",
-            "share of the bound",
-        ],
-    );
-    let asleep = view.slept();
-    let asleep = asleep.map(|b| (format!("hybrid, {} that sleep", threads(p.sleepers)), b));
-    let strategies = Arm::ALL.into_iter().filter_map(|arm| view.main(arm));
-    for (name, b) in strategies.map(|b| (b.arm.name().into(), b)).chain(asleep) {
-        table.row([
-            name,
-            b.items.to_string(),
-            cell(b.wall(), seconds),
-            seconds(b.time().0),
-            times(b.gain()),
-            b.says(),
-            cell(b.efficiency(), percent),
-        ]);
-    }
-    table.note = format!(
-        "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}. The bound of the hybrid is {}.",
-        threads(p.workers),
-        number(theory.worth(p.workers, p.work)),
-        p.fetch,
-        seconds(theory.alone),
-        seconds(theory.among),
-        p.concurrency,
-        factor(view.main(Arm::Hybrid).map_or(f64::NAN, |b| b.bound()))
-    );
-    table
+    let known = Arm::ALL.into_iter().filter_map(|arm| view.main(arm));
+    let known = known.map(|b| (b.arm.name().to_string(), b));
+    let asleep = format!("hybrid, {} that sleep", threads(p.sleepers));
+    let asleep = view.slept().map(|b| (asleep, b));
+    Table::of(format!("p = {}, f = {}", p.cost, p.fetch), known.chain(asleep))
+        .column("strategy", |(name, _)| name.clone())
+        .column("items", |(_, b)| b.items.to_string())
+        .cells("time", seconds, |(_, b)| b.wall())
+        .column("theory", |(_, b)| seconds(b.time().0))
+        .cells("speed-up", factor, |(_, b)| b.gain())
+        .column("theory", |(_, b)| b.says())
+        .cells("share of the bound", percent, |(_, b)| b.efficiency())
+        .note(format!(
+            "{} on this machine are worth {} processors. A fetch of {} takes {} by itself and {} among {}. The bound of the hybrid is {}.",
+            threads(p.workers),
+            number(theory.worth(theory.pool())),
+            p.fetch,
+            seconds(theory.alone),
+            seconds(theory.among),
+            p.concurrency,
+            view.bound()
+        ))
 }
 
 /// The strategies where p is --cost, and the one that only sleeps.
@@ -623,172 +583,149 @@ fn bars(view: &View) -> Figure {
         Some(bar.with_theory(b.drawn()))
     };
     let known = Arm::ALL.into_iter().filter_map(|arm| view.main(arm));
-    let real = known.filter_map(|b| bar(b.arm.name(), b.arm.colour(), &b));
-    let mut groups = vec![BarGroup {
-        label: match p.work {
-            Work::Spin => "Real computation".into(),
-            Work::Sleep => "Work that is done elsewhere".into(),
-        },
-        note: format!("on {}", threads(p.workers)),
-        bars: real.collect(),
-    }];
+    let known = known.filter_map(|b| bar(b.arm.name(), b.arm.colour(), &b));
     let label = format!("hybrid, {}", threads(p.sleepers));
     let asleep = view.slept().and_then(|b| bar(&label, Colour::Purple, &b));
-    groups.extend(asleep.map(|bar| BarGroup {
-        label: "Sleep instead of computation".into(),
-        note: "as large as the pool, whatever the machine".into(),
-        bars: vec![bar],
-    }));
-    let hybrid = view.main(Arm::Hybrid);
-    Figure {
-        id: "speedup".into(),
-        title: format!(
-            "At p/f = {} the hybrid is {} as fast as one after another; its bound is {}",
-            number(p.ratio()),
-            times(hybrid.and_then(|b| b.gain())),
-            factor(hybrid.map_or(f64::NAN, |b| b.bound()))
-        ),
-        subtitle: format!(
+    let asleep = asleep.map(|bar| {
+        BarGroup::new("Sleep instead of computation", [bar])
+            .note("as large as the pool, whatever the machine")
+    });
+    let work = match p.work {
+        Work::Spin => "Real computation",
+        Work::Sleep => "Work that is done elsewhere",
+    };
+    let awake = BarGroup::new(work, known).note(format!("on {}", threads(p.workers)));
+    let title = format!(
+        "At p/f = {} the hybrid is {} as fast as one after another; its bound is {}",
+        number(p.ratio()),
+        times(view.gain(Arm::Hybrid)),
+        view.bound()
+    );
+    Figure::new("speedup", title)
+        .subtitle(format!(
             "f = {}, p = {}, {} fetches at a time. Dashed: theory, the time to fill included; of the hybrid its bound, of async only the middle of what it leaves open",
             p.fetch, p.cost, p.concurrency
-        ),
-        desc: "Bars of the speed-up of each strategy over one after another: async only, threads only, the hybrid, which is the fastest, and the hybrid with work that sleeps.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::linear(
-                "speed-up over one after another, measured in the same run",
-                Unit::Factor,
-            ),
-            groups,
-        }),
-    }
+        ))
+        .desc("Bars of the speed-up of each strategy over one after another: async only, threads only, the hybrid, which is the fastest, and the hybrid with work that sleeps.")
+        .bars(
+            Axis::linear("speed-up over one after another, measured in the same run", Unit::Factor),
+            std::iter::once(awake).chain(asleep),
+        )
 }
 
 /// Speed-ups at every ratio.
 fn ratios(view: &View) -> Table {
-    let mut table = Table::new(
-        "Speed-up at every ratio",
-        &[
-            "p/f",
-            "p",
-            "async only",
-            "theory",
-            "threads only",
-            "theory",
-            "hybrid",
-            "theory",
-            "share of the bound",
-        ],
-    );
-    for one in view.every(Arm::Sequential) {
-        let mut row = vec![number(one.ratio), seconds(one.ratio * view.p.fetch.s())];
-        let arms = Arm::FASTER.map(|arm| view.at(arm, one.ratio));
-        for b in arms {
-            row.push(times(b.and_then(|b| b.gain())));
-            row.push(b.map_or("–".into(), |b| b.says()));
-        }
-        row.push(cell(arms[2].and_then(|b| b.efficiency()), percent));
-        table.row(row);
+    let gain = |arm, r: &f64| view.at(arm, *r)?.gain();
+    let says = |arm, r: &f64| view.at(arm, *r).map_or("–".into(), |b| b.says());
+    let ratios = view.every(Arm::Sequential).into_iter().map(|b| b.ratio);
+    let mut table = Table::of("Speed-up at every ratio", ratios)
+        .column("p/f", |r| number(*r))
+        .column("p", |r| seconds(r * view.p.fetch.s()));
+    for arm in Arm::FASTER {
+        table = table
+            .cells(arm.name(), factor, |r| gain(arm, r))
+            .column("theory", |r| says(arm, r));
     }
-    table.note = "Each strategy with as many items as fit into its time, filling included. Theory leaves open whether the answers of a wave come together (async only), and how long a loop waits for a processor (hybrid); the bound of the hybrid is the upper end.".into();
     table
+        .cells("share of the bound", percent, |r| view.at(Arm::Hybrid, *r)?.efficiency())
+        .note("Each strategy with as many items as fit into its time, filling included. Theory leaves open whether the answers of a wave come together (async only), and how long a loop waits for a processor (hybrid); the bound of the hybrid is the upper end.")
 }
 
-/// Seconds the example takes on so many processors, by simulation.
-fn example_on(processors: usize) -> f64 {
-    let (n, f, p, _) = EXAMPLE;
-    let constant = |s: f64| ServiceTime::Constant(Duration::from_secs_f64(s));
-    let stages = [
-        Station::new(10, constant(f)),
-        Station::new(processors, constant(p)).behind(processors),
-    ];
-    simulate(&stages, n, 1).map_or(f64::NAN, |run| run.makespan)
+/// An example to work out, ten fetches at a time; times in seconds.
+struct Example {
+    items: usize,
+    fetch: f64,
+    process: f64,
+    /// So long they are said to take together.
+    minutes: f64,
 }
 
-/// The example one after another.
-fn example_sequential() -> f64 {
-    let (n, f, p, _) = EXAMPLE;
-    n as f64 * (f + p)
+const EXAMPLE: Example = Example {
+    items: 1000,
+    fetch: 0.1,
+    process: 2.0,
+    minutes: 5.0,
+};
+
+impl Example {
+    /// Seconds one after another.
+    fn sequential(&self) -> f64 {
+        self.items as f64 * (self.fetch + self.process)
+    }
+
+    /// Seconds on so many processors, by simulation.
+    fn on(&self, processors: usize) -> f64 {
+        let constant = |s: f64| ServiceTime::Constant(Duration::from_secs_f64(s));
+        let stages = [
+            Station::new(10, constant(self.fetch)),
+            Station::new(processors, constant(self.process)).behind(processors),
+        ];
+        simulate(&stages, self.items, 1).map_or(f64::NAN, |run| run.makespan)
+    }
+
+    fn gain(&self, processors: usize) -> f64 {
+        self.sequential() / self.on(processors)
+    }
+
+    /// Busy processors without which they do not end in those minutes.
+    fn needed(&self) -> f64 {
+        self.items as f64 * self.process / (self.minutes * 60.0)
+    }
 }
 
 fn example_table() -> Table {
-    let (n, _, p, minutes) = EXAMPLE;
-    let mut table = Table::new(
-        "Simulated, not measured: 1000 items of 0.1 s and 2 s, ten fetches at a time",
-        &["busy processors", "time", "speed-up"],
-    );
-    for processors in [1, 2, 4, 6, 7, 8, 16] {
-        let time = example_on(processors);
-        table.row([
-            processors.to_string(),
-            format!("{} min", number(time / 60.0)),
-            factor(example_sequential() / time),
-        ]);
-    }
-    table.note = format!(
-        "One after another {} min. To end in {} min they need {} busy processors.",
-        number(example_sequential() / 60.0),
-        number(minutes),
-        number(n as f64 * p / (minutes * 60.0))
-    );
-    table
+    let minutes = |s: f64| number(s / 60.0);
+    let title = "Simulated, not measured: 1000 items of 0.1 s and 2 s, ten fetches at a time";
+    Table::of(title, [1, 2, 4, 6, 7, 8, 16])
+        .column("busy processors", |n| n.to_string())
+        .column("time", |n| format!("{} min", minutes(EXAMPLE.on(*n))))
+        .column("speed-up", |n| factor(EXAMPLE.gain(*n)))
+        .note(format!(
+            "One after another {} min. To end in {} min they need {} busy processors.",
+            minutes(EXAMPLE.sequential()),
+            number(EXAMPLE.minutes),
+            number(EXAMPLE.needed())
+        ))
 }
 
 /// The speed-ups over p/f.
 fn sweep(view: &View) -> Figure {
     let (p, theory) = (view.p, view.theory);
-    let ratios: Vec<f64> = view
-        .every(Arm::Sequential)
-        .iter()
-        .map(|b| b.ratio)
-        .collect();
-    let ends = (ratios.iter().copied())
-        .fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), r| {
-            (least.min(r), most.max(r))
-        });
-    let mut layers = Vec::new();
-    let mut theory_drawn = String::new();
-    if ends.0 < ends.1 {
-        layers.extend(regions(theory, ends));
-        theory_drawn = format!(
+    let ratios = view.every(Arm::Sequential).into_iter().map(|b| b.ratio);
+    let ratios: Vec<f64> = ratios.collect();
+    // They ascend.
+    let ends = ratios.first().copied().zip(ratios.last().copied());
+    let ends = ends.filter(|(from, to)| from < to);
+    let drawn = ends.map_or(String::new(), |_| {
+        format!(
             ". Dashed: theory; band: what it leaves open. Shaded, by theory of a long run: a strategy will do where the hybrid is less than {:.0} % faster",
             100.0 * (NEARLY - 1.0)
-        );
-    }
-    for arm in Arm::FASTER {
-        let points = view.every(arm);
-        let measured = points
+        )
+    });
+    let lines = Arm::FASTER.into_iter().flat_map(|arm| {
+        let places = view.every(arm);
+        let measured = places
             .iter()
             .filter_map(|b| Some((b.ratio, b.gain()?.value)));
-        layers.extend(between(theory, &points).map(Layer::Line));
         let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
-        layers.push(Layer::Line(measured));
-    }
-    layers.push(Layer::Rule {
-        y: 1.0,
-        label: "one after another".into(),
+        between(theory, &places).into_iter().chain([measured])
     });
-    Figure {
-        id: "sweep".into(),
-        title: lead(view),
-        subtitle: format!(
-            "f = {}, {} fetches at a time, {}{theory_drawn}",
+    Figure::new("sweep", lead(view))
+        .subtitle(format!(
+            "f = {}, {} fetches at a time, {}{drawn}",
             p.fetch,
             p.concurrency,
             threads(p.workers)
-        ),
-        desc: "Speed-up of three strategies over the ratio of processing to fetching: async only falls from the number of fetches at a time towards one, threads only stays at the number of threads, the hybrid is above both in between.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("p/f, log scale", Unit::Number).with_ticks(ratios),
-            panels: vec![Panel {
-                title: "Speed-up".into(),
-                note: "over one after another, measured in the same run".into(),
-                y: Axis::log("", Unit::Factor),
-                layers,
-                height: 1.6,
-            }],
-            marks: vec![],
-        }),
-    }
+        ))
+        .desc("Speed-up of three strategies over the ratio of processing to fetching: async only falls from the number of fetches at a time towards one, threads only stays at the number of threads, the hybrid is above both in between.")
+        .over(Axis::log("p/f, log scale", Unit::Number).with_ticks(ratios), [
+            Panel::new("Speed-up", Axis::log("", Unit::Factor))
+                .note("over one after another, measured in the same run")
+                .layers(ends.into_iter().flat_map(|ends| regions(theory, ends)))
+                .layers(lines)
+                .layer(Layer::rule(1.0, "one after another"))
+                .height(1.6),
+        ])
 }
 
 /// Theory from the first of these places to the last: that of a long run, bent to what it says at each
@@ -823,7 +760,7 @@ fn between(theory: &Theory, places: &[Beside]) -> Option<Line> {
 }
 
 /// Which strategy will do where, by theory.
-fn regions(theory: &Theory, (from, to): (f64, f64)) -> Vec<Layer> {
+fn regions(theory: &Theory, (from, to): (f64, f64)) -> impl Iterator<Item = Layer> {
     let (simple, threads) = theory.borders(from, to);
     let (left, right) = (simple.unwrap_or(from), threads.unwrap_or(to));
     let regions = [
@@ -832,26 +769,16 @@ fn regions(theory: &Theory, (from, to): (f64, f64)) -> Vec<Layer> {
         ((right.max(left), to), "threads will do", Colour::Orange),
     ];
     let shown = regions.into_iter().filter(|(x, ..)| x.0 < x.1);
-    shown
-        .map(|(x, label, colour)| Layer::Region {
-            x,
-            label: label.into(),
-            colour,
-        })
-        .collect()
+    shown.map(|(x, label, colour)| Layer::region(x, label, colour))
 }
 
 /// Where the hybrid was farthest ahead of the better of the two others, as measured.
 fn lead(view: &View) -> String {
     let at = |b: &Beside| {
         let gain = |arm| Some(view.at(arm, b.ratio)?.gain()?.value);
-        let (hybrid, simple, threads) =
-            (gain(Arm::Hybrid)?, gain(Arm::Async)?, gain(Arm::Threads)?);
-        Some((
-            hybrid / simple.max(threads),
-            b.ratio,
-            [hybrid, simple, threads],
-        ))
+        let gains = (gain(Arm::Hybrid)?, gain(Arm::Async)?, gain(Arm::Threads)?);
+        let (hybrid, simple, threads) = gains;
+        Some((hybrid / simple.max(threads), b.ratio, gains))
     };
     let all = view.every(Arm::Sequential);
     let most = all.iter().filter_map(at).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -860,7 +787,7 @@ fn lead(view: &View) -> String {
         Some((lead, ..)) if lead <= 1.0 => {
             "At no ratio is the hybrid faster than the better of the two others".into()
         }
-        Some((_, ratio, [hybrid, simple, threads])) => format!(
+        Some((_, ratio, (hybrid, simple, threads))) => format!(
             "The hybrid is farthest ahead at p/f = {}: {}, async only {}, threads only {}",
             number(ratio),
             factor(hybrid),
@@ -872,65 +799,45 @@ fn lead(view: &View) -> String {
 
 /// The speed-up over the number of threads: here, and of the example in simulation.
 fn processors(view: &View) -> Figure {
-    let (n, _, compute, minutes) = EXAMPLE;
-    let claimed = example_sequential() / (minutes * 60.0);
-    let simulated: Vec<(f64, f64)> = (1..=16)
-        .map(|n| (n as f64, example_sequential() / example_on(n)))
-        .collect();
-    let needed = n as f64 * compute / (minutes * 60.0);
-    let of_four = simulated.get(3).map_or(f64::NAN, |(_, gain)| *gain);
-    let mut layers = Vec::new();
-    let mut widest = 16.0_f64;
-    for arm in [Arm::Threads, Arm::Hybrid] {
-        let mut points: Vec<Beside> = view.narrow(arm).into_iter().chain(view.main(arm)).collect();
-        points.sort_by_key(|b| b.on.0);
-        let x = |b: &Beside| b.on.0 as f64;
-        widest = points.iter().map(x).fold(widest, f64::max);
-        let expected = points.iter().map(|b| (x(b), b.drawn()));
-        let measured = points.iter().filter_map(|b| Some((x(b), b.gain()?.value)));
-        let theory = Line::theory("", Colour::Muted, expected.collect());
-        let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
-        layers.extend([Layer::Line(theory), Layer::Line(measured)]);
-    }
+    let minutes = EXAMPLE.minutes;
+    let claimed = EXAMPLE.sequential() / (minutes * 60.0);
+    let simulated = (1..=16).map(|n| (n as f64, EXAMPLE.gain(n)));
+    let x = |b: &Beside| b.pool.threads as f64;
+    let arms = [Arm::Threads, Arm::Hybrid].map(|arm| {
+        let mut pools: Vec<Beside> = view.narrow(arm).into_iter().chain(view.main(arm)).collect();
+        pools.sort_by_key(|b| b.pool.threads);
+        (arm, pools)
+    });
+    let threads = arms.iter().flat_map(|(_, pools)| pools).map(x);
+    let widest = threads.fold(16.0, f64::max);
     let ticks = std::iter::successors(Some(1.0), |n| Some(2.0 * n));
-    Figure {
-        id: "processors".into(),
-        title: format!(
-            "{} takes {} busy processors; four give {} at most",
-            factor(claimed),
-            number(needed),
-            factor(of_four)
-        ),
-        subtitle: "Above: measured on this machine. Below: a larger example, simulated in virtual time".into(),
-        desc: "Two panels over the number of threads that compute: measured speed-ups of threads only and the hybrid, and the simulated speed-up of an example, which reaches seven at seven processors.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("threads that compute, log scale", Unit::Number)
-                .with_ticks(ticks.take_while(|n| *n <= widest).collect::<Vec<_>>()),
-            panels: vec![
-                Panel {
-                    title: "Speed-up, measured".into(),
-                    note: format!("f = {}, p = {}; dashed: theory", view.p.fetch, view.p.cost),
-                    y: Axis::linear("", Unit::Factor),
-                    layers,
-                    height: 1.0,
-                },
-                Panel {
-                    title: "Speed-up, simulated".into(),
-                    note: format!("1000 items of 0.1 s and {} s of computing, ten fetches at a time, a processor for each thread", number(compute)),
-                    y: Axis::linear("", Unit::Factor),
-                    layers: vec![
-                        Layer::Rule {
-                            y: claimed,
-                            label: format!("35 min in {} min", number(minutes)),
-                        },
-                        Layer::Line(Line::simulated("simulated", Colour::Purple, simulated)),
-                    ],
-                    height: 1.0,
-                },
-            ],
-            marks: vec![],
-        }),
-    }
+    let ticks: Vec<f64> = ticks.take_while(|n| *n <= widest).collect();
+    let lines = arms.iter().flat_map(|(arm, pools)| {
+        let expected = pools.iter().map(|b| (x(b), b.drawn()));
+        let measured = pools.iter().filter_map(|b| Some((x(b), b.gain()?.value)));
+        [
+            Line::theory("", Colour::Muted, expected.collect()),
+            Line::measured(arm.name(), arm.colour(), measured.collect()),
+        ]
+    });
+    let title = format!(
+        "{} takes {} busy processors; four give {} at most",
+        factor(claimed),
+        number(EXAMPLE.needed()),
+        factor(EXAMPLE.gain(4))
+    );
+    Figure::new("processors", title)
+        .subtitle("Above: measured on this machine. Below: a larger example, simulated in virtual time")
+        .desc("Two panels over the number of threads that compute: measured speed-ups of threads only and the hybrid, and the simulated speed-up of an example, which reaches seven at seven processors.")
+        .over(Axis::log("threads that compute, log scale", Unit::Number).with_ticks(ticks), [
+            Panel::new("Speed-up, measured", Unit::Factor)
+                .note(format!("f = {}, p = {}; dashed: theory", view.p.fetch, view.p.cost))
+                .layers(lines),
+            Panel::new("Speed-up, simulated", Unit::Factor)
+                .note(format!("1000 items of 0.1 s and {} s of computing, ten fetches at a time, a processor for each thread", number(EXAMPLE.process)))
+                .layer(Layer::rule(claimed, format!("35 min in {} min", number(minutes))))
+                .layer(Line::simulated("simulated", Colour::Purple, simulated.collect())),
+        ])
 }
 
 #[cfg(test)]
@@ -939,14 +846,14 @@ mod tests {
 
     #[test]
     fn the_example_needs_seven_processors() {
-        let gain = |processors| example_sequential() / example_on(processors);
+        let gain = |processors| EXAMPLE.gain(processors);
         assert!((gain(4) - 4.2).abs() < 0.01, "{}", gain(4));
         assert!(gain(6) < 7.0 && gain(7) > 7.0);
         // The simulator and the formula agree where both apply: no queue is ever full for long.
-        let (n, f, p, _) = EXAMPLE;
         for processors in 1..=16 {
-            let exact = Pipeline::new(&[(f, 10), (p, processors)]).makespan(n);
-            assert!((example_on(processors) / exact - 1.0).abs() < 1e-6);
+            let stages = [(EXAMPLE.fetch, 10), (EXAMPLE.process, processors)];
+            let exact = Pipeline::new(&stages).makespan(EXAMPLE.items);
+            assert!((EXAMPLE.on(processors) / exact - 1.0).abs() < 1e-6);
         }
     }
 }

@@ -5,7 +5,10 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{ARMS, Params, Work};
+use super::{
+    Params, gauges,
+    plan::{ARMS, Work},
+};
 
 /// What an arm is to do: items, threads that process them, seconds of processing and what that is; nothing is
 /// processed where items are only fetched.
@@ -27,14 +30,14 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     let Some((items, threads, cost, work)) = planned(p, at.series(), at.x()) else {
         return Ok(());
     };
-    let done = gauge(t, "items")?;
+    let done = gauge(t, gauges::ITEMS)?;
     ensure(done == items as f64, || {
         format!("{done} items of {items} are done")
     })?;
     if cost == 0.0 {
         return Ok(());
     }
-    let each = gauge(t, "process_s")?;
+    let each = gauge(t, gauges::PROCESS_S)?;
     // A sleep never ends early; a processor may have become quicker than it was.
     let least = match work {
         Work::Sleep => 0.999 * cost,

@@ -2,7 +2,7 @@
 
 use lab_kit::{prelude::*, session::Plan};
 
-use super::{Job, Params, Work, event_loop};
+use super::{Job, Params, desk::event_loop, findings::factor, gauges, plan::Work};
 
 const SCRIPT: Script = Script::new("lab07.py", include_str!("../python/lab07.py"));
 
@@ -58,19 +58,8 @@ pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, python: &'a Python, p: &'a Params
 /// Rust and Python beside each other. What it says about either is for the reader: it depends on
 /// the machine and on the interpreter, so there is no claim about it.
 pub(super) fn table(p: &Params, summary: &Summary) -> Option<Table> {
-    let mut table = Table::new(
-        "The same strategies in Rust and in Python",
-        &[
-            "strategy",
-            "an item, Rust",
-            "Python",
-            "Python / Rust",
-            "speed-up, Rust",
-            "Python",
-        ],
-    );
     let rust = |arm: &str| {
-        let each = |t: &Trial| Some(t.wall_s / t.gauges.get("items")?);
+        let each = |t: &Trial| Some(t.wall_s / t.gauge(gauges::ITEMS)?);
         summary.at(arm, p.ratio())?.estimate(each)
     };
     let python = |arm: &str| {
@@ -78,37 +67,28 @@ pub(super) fn table(p: &Params, summary: &Summary) -> Option<Table> {
         summary.at(&series(arm), p.ratio())?.estimate(each)
     };
     let times = |over: Option<Estimate>, under: Option<Estimate>| {
-        over.zip(under).map_or("–".into(), |(o, u)| {
-            format!("{}×", number(o.value / u.value))
-        })
+        let both = over.zip(under);
+        both.map_or("–".into(), |(o, u)| factor(o.value / u.value))
     };
-    for (arm, name, beside) in ARMS {
-        let (rust_s, python_s) = (rust(beside), python(arm));
-        if python_s.is_none() {
-            continue;
-        }
-        table.row([
-            name.into(),
-            cell(rust_s, seconds),
-            cell(python_s, seconds),
-            times(python_s, rust_s),
-            times(rust("sequential"), rust_s),
-            times(python("sequential"), python_s),
-        ]);
-    }
-    let alone = |t: &Trial| t.gauges.get("gil").copied();
-    let one_at_a_time = summary
-        .at(&series("threads"), p.ratio())
-        .and_then(|k| k.estimate(alone))
-        .is_some_and(|gil| gil.value > 0.5);
-    table.note = format!(
-        "The computation takes {} in either language: how much is computed in it is not compared. {}",
-        p.cost,
-        if one_at_a_time {
-            "This interpreter lets one thread at a time run Python, so a pool of threads computes no faster than the event loop; a pool of processes does, and each item goes there and back through a pipe."
-        } else {
-            "This interpreter runs threads in parallel (free-threaded)."
-        }
-    );
-    (!table.rows.is_empty()).then_some(table)
+    let rows = ARMS.into_iter();
+    let rows = rows.filter_map(|(arm, name, beside)| Some((name, rust(beside), python(arm)?)));
+    let gil = summary.at(&series("threads"), p.ratio());
+    let gil = gil.and_then(|k| k.gauge(gauges::GIL));
+    let in_turn = gil.is_some_and(|gil| gil.value > 0.5);
+    Table::of("The same strategies in Rust and in Python", rows)
+        .column("strategy", |(name, _, _)| name.to_string())
+        .cells("an item, Rust", seconds, |(_, rust, _)| *rust)
+        .cells("Python", seconds, |(_, _, python)| Some(*python))
+        .column("Python / Rust", |r| times(Some(r.2), r.1))
+        .column("speed-up, Rust", |r| times(rust("sequential"), r.1))
+        .column("Python", |r| times(python("sequential"), Some(r.2)))
+        .note(format!(
+            "The computation takes {} in either language: how much is computed in it is not compared. {}",
+            p.cost,
+            match in_turn {
+                true => "This interpreter lets one thread at a time run Python, so a pool of threads computes no faster than the event loop; a pool of processes does, and each item goes there and back through a pipe.",
+                false => "This interpreter runs threads in parallel (free-threaded).",
+            }
+        ))
+        .unless_empty()
 }

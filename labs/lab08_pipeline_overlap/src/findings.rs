@@ -5,7 +5,39 @@ use lab_kit::record::Span;
 use lab_kit::theory::pipeline::{Pipeline, Stage};
 use lab_kit::theory::simulate::{Station, simulate};
 
-use super::{BLOCKED, Params, Stage as Step, Work, varying_times};
+use super::{
+    Params, gauges,
+    plan::{Work, varying_times},
+    tools::{BLOCKED, Stage as Step},
+};
+
+pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
+    let view = View::of(p, summary);
+    let figures = [
+        Some(view.overlap()),
+        Some(view.pool()),
+        view.queues(),
+        Some(view.capacity()),
+    ];
+    Findings {
+        headline: view.headline(),
+        figures: figures.into_iter().flatten().collect(),
+        tables: vec![view.table()],
+        claims: [view.times(), view.counts()].concat(),
+        answers: view.answers(),
+    }
+}
+
+/// Who works in an arm, and how long a transformation takes there.
+#[derive(Clone, Copy)]
+struct Crew {
+    /// Workers of the stages.
+    widths: [usize; 3],
+    /// Seconds that one transformation takes by theory.
+    each: Given,
+    /// Seconds it should take, by the flags and the processors there are.
+    cost: Given,
+}
 
 /// One arm of the experiment.
 struct Arm<'a> {
@@ -13,39 +45,88 @@ struct Arm<'a> {
     note: String,
     /// Seconds from the first fetch to the last store.
     predicted: Given,
-    /// Seconds that one transformation takes by theory.
-    each: Given,
-    /// Seconds it should take, by the flags and the processors there are.
-    cost: Given,
+    crew: Crew,
     /// Most transformers at work at one time; `None` where that is a matter of luck.
     at_once: Option<usize>,
     /// Most items that the fuller one of its queues holds, by theory.
     fills: Option<usize>,
     /// Capacity of the queues; `None` without stages.
     capacity: Option<usize>,
-    /// Workers of all stages.
-    hands: usize,
     condition: Option<Condition<'a>>,
 }
 
-impl Arm<'_> {
+impl<'a> Arm<'a> {
+    /// Without queues, and with one transformer at work at a time.
+    fn new(crew: Crew, predicted: Given, condition: Option<Condition<'a>>) -> Arm<'a> {
+        Arm {
+            name: String::new(),
+            note: String::new(),
+            predicted,
+            crew,
+            at_once: Some(1),
+            fills: None,
+            capacity: None,
+            condition,
+        }
+    }
+
+    fn named(self, name: impl Into<String>) -> Arm<'a> {
+        let name = name.into();
+        Arm { name, ..self }
+    }
+
+    fn noted(self, note: impl Into<String>) -> Arm<'a> {
+        let note = note.into();
+        Arm { note, ..self }
+    }
+
+    /// With so many transformers at work at one time.
+    fn with_at_once(self, transformers: usize) -> Arm<'a> {
+        Arm {
+            at_once: Some(transformers),
+            ..self
+        }
+    }
+
     fn wall(&self) -> Option<Estimate> {
-        self.condition.as_ref()?.wall_s()
+        self.condition?.wall_s()
     }
 
     fn busy(&self) -> Option<Estimate> {
-        self.condition.as_ref()?.estimate(busy_transformers)
+        self.condition?.estimate(busy_transformers)
     }
 
     /// Transformers at work on average, by theory.
     fn busy_by_theory(&self, items: usize) -> f64 {
-        items as f64 * self.each.value / self.predicted.value
+        items as f64 * self.crew.each.value / self.predicted.value
     }
 
     /// Seconds that a transformation took.
     fn took(&self) -> Option<Estimate> {
-        let took = |t: &Trial| mean_work(t, Step::Transform);
-        self.condition.as_ref()?.estimate(took)
+        self.condition?.estimate(|t| mean_work(t, Step::Transform))
+    }
+
+    /// The time of this arm over that of another in the same round.
+    fn over(&self, other: &Arm) -> Option<Estimate> {
+        let ratio = |a: &Trial, b: &Trial| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s);
+        self.condition?.paired(&other.condition?, ratio)
+    }
+
+    /// Workers of all stages.
+    fn hands(&self) -> usize {
+        self.crew.widths.iter().sum()
+    }
+
+    /// Its case in a claim about a count, which must be right in every trial.
+    fn counted(&self, due: usize, count: impl Fn(&Trial) -> Option<f64>) -> Case {
+        let measured = self.condition.and_then(|k| k.every(count));
+        Case::exact(self.title(), due as f64, measured)
+    }
+
+    /// The greatest of a count over its trials.
+    fn greatest(&self, count: impl Fn(&Trial) -> Option<f64>) -> String {
+        let most = self.trials().iter().filter_map(count).reduce(f64::max);
+        most.map_or("–".into(), number)
     }
 
     fn title(&self) -> String {
@@ -55,13 +136,13 @@ impl Arm<'_> {
         }
     }
 
-    fn trials(&self) -> &[Trial] {
-        self.condition.as_ref().map_or(&[], |k| k.trials())
+    fn trials(&self) -> &'a [Trial] {
+        self.condition.map_or(&[], |k| k.trials())
     }
 
     /// The trial that is drawn.
-    fn typical(&self) -> Option<&Trial> {
-        self.condition.as_ref()?.typical(|t| t.wall_s)
+    fn typical(&self) -> Option<&'a Trial> {
+        self.condition?.typical(|t| t.wall_s)
     }
 
     /// How long the trial took that is drawn.
@@ -74,6 +155,14 @@ impl Arm<'_> {
         let busy = self.typical().and_then(busy_transformers);
         busy.map_or("–".into(), number)
     }
+
+    /// " One of 3 trials."; nothing for one.
+    fn one_of(&self) -> String {
+        match self.trials().len() {
+            0 | 1 => String::new(),
+            n => format!(" One of {n} trials."),
+        }
+    }
 }
 
 /// What theory starts from: the flags, and what the steps take besides. That is measured where nothing
@@ -81,6 +170,7 @@ impl Arm<'_> {
 /// such steps make a whole, in all the other arms, is what theory has to say.
 struct Theory<'a> {
     p: &'a Params,
+    summary: &'a Summary<'a>,
     /// Seconds of a request besides its service, before the run.
     request: Given,
     /// Seconds that fetching and storing took besides their services.
@@ -96,7 +186,7 @@ struct Theory<'a> {
 }
 
 impl<'a> Theory<'a> {
-    fn new(p: &'a Params, summary: &Summary) -> Theory<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
         let in_turn = summary.only("in-turn");
         let request = summary.calibrated(|host| host.request_overhead_ms / 1e3);
         let mean = |step| in_turn.and_then(|k| k.estimate(|t| mean_work(t, step)));
@@ -113,6 +203,7 @@ impl<'a> Theory<'a> {
         let times = varying_times(p, summary.seed());
         Theory {
             p,
+            summary,
             request,
             besides: [more(Step::Fetch, p.fetch), more(Step::Store, p.store)],
             handing: handing.map_or(0.0.into(), |e| Given::from(e).map(|s| s.max(0.0))),
@@ -156,13 +247,45 @@ impl<'a> Theory<'a> {
         origin.and(self.slower.origin())
     }
 
-    /// The stages with so many workers, whose transformations take so long.
-    fn stages(&self, [c, w, d]: [usize; 3], transform: Given) -> Pipeline {
-        let [fetch, store] = self.besides.map(|g| g.value);
+    /// A figure of this theory.
+    fn given(&self, value: f64, crew: &Crew) -> Given {
+        Given::new(value, self.origin()).and(crew.each.origin())
+    }
+
+    /// One worker a stage.
+    fn one_each(&self, cost: f64) -> Crew {
+        Crew {
+            widths: [1; 3],
+            each: cost * self.slower,
+            cost: cost.into(),
+        }
+    }
+
+    /// One transformer, and all fetchers and storers.
+    fn one_at_work(&self) -> Crew {
+        let p = self.p;
+        Crew {
+            widths: [p.fetchers, 1, p.storers],
+            ..self.one_each(p.transform.s())
+        }
+    }
+
+    fn all_at_work(&self) -> Crew {
+        let (p, shared) = (self.p, self.shared());
+        Crew {
+            widths: [p.fetchers, p.transformers, p.storers],
+            each: shared * self.slower,
+            cost: shared,
+        }
+    }
+
+    /// The stages of such a crew.
+    fn stages(&self, crew: &Crew) -> Pipeline {
+        let ([fetch, store], [c, w, d]) = (self.besides, crew.widths);
         Pipeline::new(&[
-            (self.p.fetch.s() + fetch, c),
-            (transform.value + self.handing.value, w),
-            (self.p.store.s() + store, d),
+            (self.p.fetch.s() + fetch.value, c),
+            (crew.each.value + self.handing.value, w),
+            (self.p.store.s() + store.value, d),
         ])
     }
 
@@ -189,10 +312,11 @@ impl<'a> Theory<'a> {
     }
 
     /// The same with equal times.
-    fn steady(&self, widths: [usize; 3], capacity: usize, transform: f64) -> (f64, Option<usize>) {
+    fn steady(&self, crew: &Crew, capacity: usize) -> (f64, Option<usize>) {
         let all = |time: f64| vec![time; self.p.items];
-        let (fetch, store) = (all(self.p.fetch.s()), all(self.p.store.s()));
-        self.at_once(widths, capacity, [&fetch, &all(transform), &store])
+        let (fetch, transform) = (all(self.p.fetch.s()), all(crew.each.value));
+        let store = all(self.p.store.s());
+        self.at_once(crew.widths, capacity, [&fetch, &transform, &store])
     }
 
     /// The same with times that vary, and one worker a stage.
@@ -200,6 +324,64 @@ impl<'a> Theory<'a> {
         let [fetch, transform, store] = &self.varying;
         let slow: Vec<f64> = transform.iter().map(|t| t * self.slower.value).collect();
         self.at_once([1; 3], capacity, [fetch, &slow, store])
+    }
+}
+
+/// Theory's arms.
+impl<'a> Theory<'a> {
+    /// Each item by itself. This one has only the flags to go by, and what was measured before the run.
+    fn in_turn(&self) -> Arm<'a> {
+        let (p, cost) = (self.p, self.p.transform.s());
+        let fill = p.fetch.s() + cost + p.store.s() + 2.0 * self.request;
+        let crew = Crew {
+            each: cost.into(),
+            ..self.one_each(cost)
+        };
+        Arm::new(crew, p.items as f64 * fill, self.summary.only("in-turn"))
+            .named("In turn")
+            .noted("each item through all stages before the next one")
+    }
+
+    /// Stage after stage, for all items or for each batch.
+    fn one_by_one(&self, series: &str, crew: Crew, rule: impl Fn(&Pipeline) -> f64) -> Arm<'a> {
+        let predicted = self.given(rule(&self.stages(&crew)), &crew);
+        Arm::new(crew, predicted, self.summary.only(series))
+    }
+
+    /// Stages at once, with queues of so many places: as long as this, and with so many in the fuller queue.
+    fn queued(
+        &self,
+        series: &str,
+        crew: Crew,
+        q: usize,
+        simulated: (f64, Option<usize>),
+    ) -> Arm<'a> {
+        let (whole, fills) = simulated;
+        let condition = self.summary.at(series, q as f64);
+        Arm {
+            fills,
+            capacity: Some(q),
+            ..Arm::new(crew, self.given(whole, &crew), condition)
+        }
+    }
+
+    /// Stages at once, of equal times.
+    fn staged(&self, series: &str, crew: Crew, q: usize) -> Arm<'a> {
+        // As many fetched at once as there are transformers set all of them to work.
+        let [fetchers, transformers, _] = crew.widths;
+        let all = transformers <= fetchers && transformers <= self.p.items;
+        Arm {
+            at_once: all.then_some(transformers),
+            ..self.queued(series, crew, q, self.steady(&crew, q))
+        }
+    }
+
+    /// Stages at once whose times vary.
+    fn varied(&self, q: usize) -> Arm<'a> {
+        let drawn = &self.varying[Step::Transform as usize];
+        let mean = drawn.iter().sum::<f64>() / drawn.len().max(1) as f64;
+        self.queued("varying", self.one_each(mean), q, self.vary(q))
+            .named("Stages of varying times")
     }
 }
 
@@ -218,81 +400,44 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
-        let theory = Theory::new(p, summary);
-        let (n, b) = (p.items, p.batch);
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
+        let theory = Theory::of(p, summary);
+        let (n, b, w) = (p.items, p.batch, p.transformers);
         let mut capacities = p.capacities.clone();
         capacities.sort_unstable();
         capacities.dedup();
         let most = capacities.last().copied().unwrap_or(1);
-        // This arm has only the flags to go by, and what was measured before the run.
-        let fill = p.fetch.s() + p.transform.s() + p.store.s() + 2.0 * theory.request;
-        let in_turn = Arm {
-            predicted: n as f64 * fill,
-            each: p.transform.s().into(),
-            hands: 1,
-            ..alone(
-                &theory,
-                summary.only("in-turn"),
-                "In turn",
-                "each item through all stages before the next one",
-            )
-        };
+        let (wide, awaited) = (theory.all_at_work(), theory.one_at_work());
         // There and back from the pool only once a batch.
         let spared = (n - n.div_ceil(b)) as f64 * theory.handing.value;
-        let (wide, awaited) = (theory.all_at_work(), theory.one_at_work());
-        let arm =
-            |series, name, note: String, (widths, each, cost): Crew, rule: Rule, at_once| Arm {
-                predicted: Given::new(rule(&theory.stages(widths, each)), theory.origin())
-                    .and(each.origin()),
-                each,
-                cost,
-                at_once,
-                hands: widths.iter().sum(),
-                ..alone(&theory, summary.only(series), name, &note)
-            };
-        let phases = arm(
-            "phases",
-            "Phases",
-            "everything through one stage before the next stage".into(),
-            wide,
-            &|s| s.phased(n),
-            Some(p.transformers.min(n)),
-        );
-        let one_job = arm(
-            "batches/one-job",
-            "Batches as one job",
-            format!("{b} items at a time, a batch on one worker"),
-            awaited,
-            &|s| s.batched(n, b) - spared,
-            Some(1),
-        );
-        let job_each = arm(
-            "batches/job-each",
-            "Batches, a job an item",
-            format!("{b} items at a time, phase by phase"),
-            wide,
-            &|s| s.batched(n, b),
-            Some(p.transformers.min(n).min(b)),
-        );
-        let one_await = Arm {
-            note: "the loop in the middle awaits each item".into(),
-            at_once: Some(1),
-            ..staged(&theory, summary, "stages/awaited", most, awaited)
+        let in_flight = |q: &usize| {
+            let arm = theory.staged("stages/in-flight", wide, *q);
+            arm.named(format!("Stages, {w} in flight"))
+                .noted("all stages at once")
         };
-        let in_flight = |q: &usize| staged(&theory, summary, "stages/in-flight", *q, wide);
-        let in_flight = capacities.iter().map(in_flight).collect();
-        let varying = capacities.iter().map(|q| vary(&theory, summary, *q));
-        let varying = varying.collect();
         View {
             p,
-            in_turn,
-            phases,
-            one_job,
-            job_each,
-            one_await,
-            in_flight,
-            varying,
+            in_turn: theory.in_turn(),
+            phases: theory
+                .one_by_one("phases", wide, |s| s.phased(n))
+                .named("Phases")
+                .noted("everything through one stage before the next stage")
+                .with_at_once(w.min(n)),
+            one_job: theory
+                .one_by_one("batches/one-job", awaited, |s| s.batched(n, b) - spared)
+                .named("Batches as one job")
+                .noted(format!("{b} items at a time, a batch on one worker")),
+            job_each: theory
+                .one_by_one("batches/job-each", wide, |s| s.batched(n, b))
+                .named("Batches, a job an item")
+                .noted(format!("{b} items at a time, phase by phase"))
+                .with_at_once(w.min(n).min(b)),
+            one_await: theory
+                .staged("stages/awaited", awaited, most)
+                .named("Stages, one await an item")
+                .noted("the loop in the middle awaits each item"),
+            in_flight: capacities.iter().map(in_flight).collect(),
+            varying: capacities.iter().map(|q| theory.varied(*q)).collect(),
             theory,
         }
     }
@@ -327,393 +472,298 @@ impl<'a> View<'a> {
 
     /// How many times longer it takes with the shortest queues than with the longest, where times vary.
     fn price(&self) -> Option<Estimate> {
-        ratio(self.varying.first()?, self.varying.last()?)
+        self.varying.first()?.over(self.varying.last()?)
     }
 }
 
-/// How the stages of an arm make a whole.
-type Rule<'r> = &'r dyn Fn(&Pipeline) -> f64;
-
-/// Workers of the stages, seconds of a transformation as theory has it, and by flags and processors.
-type Crew = ([usize; 3], Given, Given);
-
-impl Theory<'_> {
-    fn all_at_work(&self) -> Crew {
-        let (p, shared) = (self.p, self.shared());
-        let widths = [p.fetchers, p.transformers, p.storers];
-        (widths, shared * self.slower, shared)
+/// The claims and the answers.
+impl View<'_> {
+    /// Claims about how long it takes.
+    fn times(&self) -> Vec<Claim> {
+        let longer = |text| Law::new(text, "s", Disturbed::Longer(Resource::Processors));
+        let whole = |arm: &Arm, share| Case::share(arm.title(), arm.predicted, arm.wall(), share);
+        // A mean of all items: what holds up a trial holds up each of them by its share.
+        let either = Disturbed::Either(Resource::Processors);
+        let cost = "a transformation takes its cost, or cost·W/P where its W workers share less than W processors' worth";
+        vec![
+            longer("one thing after another adds up: in turn N times the sum of all steps, phases and batches Σ ⌈N/w⌉·s")
+                .within("4 %: beside others at work a step takes up to 2 % longer than in turn, and timers tick once a millisecond")
+                .near(self.one_after_another().map(|arm| whole(arm, 0.04)))
+                .unless(self.theory.astray()),
+            longer("stages at once take the fill and then the slowest stage's s/w an item, with queues of any capacity; a stage that awaits each item is one of one worker")
+                .within("5 %: where all stages are at work a step takes up to 3 % longer than in turn, and timers tick once a millisecond")
+                .near(self.at_once().map(|arm| whole(arm, 0.05)))
+                .unless(self.theory.astray()),
+            longer("where times vary, a simulation of the same times predicts the whole at each capacity")
+                .within("3 %: one worker a stage leaves the processors room, but a millisecond's tick is 3 % of a short time")
+                .near(self.varying.iter().map(|arm| self.varied_case(arm)))
+                .unless(self.theory.astray()),
+            Law::new(cost, "s", either)
+                .within("10 %: a processor's clock changes with load and heat")
+                .near(self.all().map(|arm| Case::share(arm.title(), arm.crew.cost, arm.took(), 0.1))),
+        ]
     }
 
-    fn one_at_work(&self) -> Crew {
-        let (p, cost) = (self.p, self.p.transform.s());
-        ([p.fetchers, 1, p.storers], cost * self.slower, cost.into())
-    }
-}
-
-/// An arm with one worker a stage and without queues.
-fn alone<'a>(theory: &Theory, condition: Option<Condition<'a>>, name: &str, note: &str) -> Arm<'a> {
-    let cost = theory.p.transform.s();
-    Arm {
-        name: name.into(),
-        note: note.into(),
-        predicted: f64::NAN.into(),
-        each: cost * theory.slower,
-        cost: cost.into(),
-        at_once: Some(1),
-        fills: None,
-        capacity: None,
-        hands: 3,
-        condition,
-    }
-}
-
-/// Stages at once, of equal times.
-fn staged<'a>(
-    theory: &Theory,
-    summary: &Summary<'a>,
-    series: &str,
-    q: usize,
-    (widths, each, cost): Crew,
-) -> Arm<'a> {
-    let [fetchers, transformers, _] = widths;
-    let name = match transformers {
-        _ if series == "stages/awaited" => "Stages, one await an item".into(),
-        w => format!("Stages, {w} in flight"),
-    };
-    let (predicted, fills) = theory.steady(widths, q, each.value);
-    // As many fetched at once as there are transformers set all of them to work.
-    let all = transformers <= fetchers && transformers <= theory.p.items;
-    Arm {
-        predicted: Given::new(predicted, theory.origin()).and(each.origin()),
-        each,
-        cost,
-        at_once: all.then_some(transformers),
-        fills,
-        capacity: Some(q),
-        hands: widths.iter().sum(),
-        ..alone(
-            theory,
-            summary.at(series, q as f64),
-            &name,
-            "all stages at once",
-        )
-    }
-}
-
-/// Stages at once whose times vary.
-fn vary<'a>(theory: &Theory, summary: &Summary<'a>, q: usize) -> Arm<'a> {
-    let drawn = &theory.varying[Step::Transform as usize];
-    let mean = drawn.iter().sum::<f64>() / drawn.len().max(1) as f64;
-    let condition = summary.at("varying", q as f64);
-    let (predicted, fills) = theory.vary(q);
-    Arm {
-        fills,
-        predicted: Given::new(predicted, theory.origin()),
-        each: mean * theory.slower,
-        cost: mean.into(),
-        capacity: Some(q),
-        ..alone(theory, condition, "Stages of varying times", "")
-    }
-}
-
-/// The time of one arm over that of another in the same round.
-fn ratio(a: &Arm, b: &Arm) -> Option<Estimate> {
-    a.condition?.paired(&b.condition?, |a, b| {
-        (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
-    })
-}
-
-pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let view = View::new(p, summary);
-    let mut figures = vec![overlap(&view), pool(&view)];
-    figures.extend(queues(p, &view.in_flight));
-    figures.push(capacity(&view));
-    let mut claims = times(&view);
-    claims.extend(counts(&view));
-    Findings {
-        headline: headline(&view),
-        figures,
-        tables: vec![table(&view)],
-        claims,
-        answers: answers(&view),
-    }
-}
-
-/// Claims about how long it takes.
-fn times(view: &View) -> Vec<Claim> {
-    let longer = Disturbed::Longer(Resource::Processors);
-    let whole = |arm: &Arm, share| Case::share(arm.title(), arm.predicted, arm.wall(), share);
-    vec![
-        Law::new(
-            "one thing after another adds up: in turn N times the sum of all steps, phases and batches Σ ⌈N/w⌉·s",
-            "s",
-            longer,
-        )
-        .within("4 %: beside others at work a step takes up to 2 % longer than in turn, and timers tick once a millisecond")
-        .near(view.one_after_another().map(|arm| whole(arm, 0.04)))
-        .unless(view.theory.astray()),
-        Law::new(
-            "stages at once take the fill and then the slowest stage's s/w an item, with queues of any capacity; a stage that awaits each item is one of one worker",
-            "s",
-            longer,
-        )
-        .within("5 %: where all stages are at work a step takes up to 3 % longer than in turn, and timers tick once a millisecond")
-        .near(view.at_once().map(|arm| whole(arm, 0.05)))
-        .unless(view.theory.astray()),
-        Law::new(
-            "where times vary, a simulation of the same times predicts the whole at each capacity",
-            "s",
-            longer,
-        )
-        .within("3 %: one worker a stage leaves the processors room, but a millisecond's tick is 3 % of a short time")
-        .near(view.varying.iter().map(|arm| varied(arm, view)))
-        .unless(view.theory.astray()),
-        Law::new(
-            "a transformation takes its cost, or cost·W/P where its W workers share less than W processors' worth",
-            "s",
-            // A mean of all items: what holds up a trial holds up each of them by its share.
-            Disturbed::Either(Resource::Processors),
-        )
-        .within("10 %: a processor's clock changes with load and heat")
-        .near(view.all().map(|arm| Case::share(arm.title(), arm.cost, arm.took(), 0.1))),
-    ]
-}
-
-/// The whole where times vary; not measured where the steps are shorter than the times that were drawn.
-fn varied(arm: &Arm, view: &View) -> Case {
-    let (spin, drawn) = (view.p.work == Work::Spin, &view.theory.varying);
-    let steps = [
-        (Step::Fetch, 1.0),
-        (Step::Transform, if spin { 0.25 } else { 1.0 }),
-        (Step::Store, 1.0),
-    ];
-    let kept = |t: &Trial| {
-        steps.iter().all(|(step, share)| {
-            spans(t, *step).all(|span| {
-                let item = span.name.parse().unwrap_or(0_usize).checked_sub(1);
-                let due = item.and_then(|i| drawn[*step as usize].get(i));
-                // The service's timers end up to two ticks early.
-                due.is_some_and(|due| span.end_s - span.start_s >= share * due - 2e-3)
-            })
-        })
-    };
-    let wall = arm.wall().filter(|_| arm.trials().iter().all(kept));
-    Case::share(arm.title(), arm.predicted, wall, 0.03)
-}
-
-/// Claims about what can be counted.
-fn counts(view: &View) -> Vec<Claim> {
-    let n = view.p.items;
-    let every = |arm: &Arm, count: &dyn Fn(&Trial) -> Option<f64>| arm.condition?.every(count);
-    let at_once = |arm: &Arm| {
-        let most = |t: &Trial| most_at_once(t, Step::Transform).map(|m| m as f64);
-        let measured = every(arm, &most);
-        Some(Case::exact(arm.title(), arm.at_once? as f64, measured))
-    };
-    let [alone, together] = [true, false].map(|alone| {
-        let arms = view
-            .steady()
-            .filter(move |arm| (arm.at_once == Some(1)) == alone);
-        arms.filter_map(at_once).collect::<Vec<Case>>()
-    });
-    // What never fills shows nothing of its bound.
-    let fills = |(arm, q): &(&Arm, usize)| arm.fills == Some(*q);
-    // One that should have been full and was not has not been measured.
-    let depths = view.staged().filter(fills).map(|(arm, q)| {
-        let full = |t: &Trial| deepest(t).is_some_and(|depth| depth >= q as f64);
-        let measured = every(arm, &deepest).filter(|_| arm.trials().iter().all(full));
-        Case::exact(arm.title(), q as f64, measured)
-    });
-    // More than all of the items cannot be in progress anyway.
-    let room = |(arm, q): &(&Arm, usize)| arm.hands + 2 * q < n;
-    let progress = view.staged().filter(room).map(|(arm, q)| {
-        let measured = every(arm, &in_progress);
-        Case::exact(arm.title(), (arm.hands + 2 * q) as f64, measured)
-    });
-    let wrong = view.all().map(|arm| {
-        let measured = every(arm, &|t| miscounted(t, n));
-        Case::exact(arm.title(), 0.0, measured)
-    });
-    vec![
-        Law::counted(
-            "in turn, where each item is awaited, and where a batch is one job, no two transformers are ever at work at one time",
-            "transformers at once",
-        )
-        .near(alone),
-        // Jobs that are shorter than a turn of the processor may take turns where others want it, too.
-        Law::new(
-            "where each item is a job of its own, all transformers are at work at one time",
-            "transformers at once",
-            Disturbed::Beyond(Resource::Processors, view.p.transform.s()),
-        )
-        .near(together),
-        Law::counted(
-            "a queue that fills, since the stage behind it is slower, never holds more than its capacity: every look at it after a send or a receive",
-            "items",
-        )
-        .at_most(depths),
-        Law::counted(
-            "stages never have more in progress than their workers and the two queues hold",
-            "items",
-        )
-        .at_most(progress),
-        Law::counted(
-            "every item is fetched once, transformed once and stored once",
-            "items too many or too few",
-        )
-        .near(wrong),
-    ]
-}
-
-fn answers(view: &View) -> Vec<Answer> {
-    let predicted = |a: Option<&Arm>, b: Option<&Arm>| match (a, b) {
-        (Some(a), Some(b)) => a.predicted.value / b.predicted.value,
-        _ => f64::NAN,
-    };
-    let (longest, phases) = (view.longest(), &view.phases);
-    let share = longest.and_then(|arm| ratio(arm, phases));
-    let ends = predicted(view.varying.first(), view.varying.last());
-    let longer = view.price().map(|e| e.shifted(-1.0));
-    vec![
-        Answer::near("share", share, predicted(longest, Some(phases))).scaled(100.0),
-        Answer::near(
-            "busy",
-            view.one_await.busy(),
-            view.one_await.busy_by_theory(view.p.items),
-        ),
-        Answer::near("capacity", longer, ends - 1.0).scaled(100.0),
-    ]
-}
-
-fn took(arm: &Arm) -> String {
-    cell(arm.wall(), seconds)
-}
-
-fn headline(view: &View) -> String {
-    let of = |arm: Option<&Arm>| arm.map_or("–".into(), took);
-    let capacity = |arm: Option<&Arm>| {
-        let q = arm.and_then(|arm| arm.capacity);
-        q.map_or("–".into(), |q| q.to_string())
-    };
-    let (shortest, longest) = (view.in_flight.first(), view.longest());
-    format!(
-        "{} items take {} in turn, {} in phases and {} in stages at once. A stage that awaits each item makes that {}, with {} of {} transformers busy. With queues of {} and of {} it takes {} and {} where all times are equal, {} and {} where they vary.",
-        view.p.items,
-        took(&view.in_turn),
-        took(&view.phases),
-        of(longest),
-        took(&view.one_await),
-        cell(view.one_await.busy(), number),
-        view.p.transformers,
-        capacity(shortest),
-        capacity(longest),
-        of(shortest),
-        of(longest),
-        of(view.varying.first()),
-        of(view.varying.last()),
-    )
-}
-
-/// " One of 3 trials."; nothing for one.
-fn one_of(arm: &Arm) -> String {
-    match arm.trials().len() {
-        0 | 1 => String::new(),
-        n => format!(" One of {n} trials."),
-    }
-}
-
-fn overlap(view: &View) -> Figure {
-    let p = view.p;
-    let mut shown: Vec<&Arm> = vec![&view.phases, &view.job_each];
-    shown.extend(view.longest());
-    Figure {
-        id: "overlap".into(),
-        title: format!(
-            "Stages at once take {}, phases {}",
-            view.longest().map_or("–".into(), Arm::drawn_wall),
-            view.phases.drawn_wall()
-        ),
-        subtitle: format!(
-            "{} items; fetch {} ({} at a time), transform {} ({}), store {} ({}). Hatched: waits for room. Dashed: theory.{}",
-            p.items, p.fetch, p.fetchers, p.transform, p.transformers, p.store, p.storers, one_of(&view.phases)
-        ),
-        desc: "Gantt chart of fetchers, transformers and storers in three arms: one kind after another, the same for each batch, and all at once.".into(),
-        body: Body::Gantt(Gantt {
-            groups: shown.iter().map(|arm| group(p, arm, false)).collect(),
-        }),
-    }
-}
-
-fn pool(view: &View) -> Figure {
-    let workers = view.p.transformers;
-    let mut pools: Vec<&Arm> = vec![&view.one_await];
-    pools.extend(view.longest());
-    pools.extend([&view.one_job, &view.job_each]);
-    Figure {
-        id: "pool".into(),
-        title: format!(
-            "{} of {workers} transformers are busy when each item is awaited, {} with {workers} in flight",
-            view.one_await.drawn_busy(),
-            view.longest().map_or("–".into(), Arm::drawn_busy)
-        ),
-        subtitle: format!(
-            "The pool of transformers alone. A batch as one job: {} busy; a job an item: {}. Dashed: theory.{}",
-            view.one_job.drawn_busy(),
-            view.job_each.drawn_busy(),
-            one_of(&view.one_await)
-        ),
-        desc: "Gantt chart of the transformers in four arms: one worker at work and the others idle, or all at work.".into(),
-        body: Body::Gantt(Gantt {
-            groups: pools.iter().map(|arm| group(view.p, arm, true)).collect(),
-        }),
-    }
-}
-
-fn table(view: &View) -> Table {
-    let mut table = Table::new(
-        "The same items in every arm",
-        &[
-            "arm",
-            "theory",
-            "measured",
-            "of in turn",
-            "transformers busy",
-            "theory",
-            "most in a queue",
-            "most in progress",
-        ],
-    );
-    let varies = |arm: &Arm| view.varying.iter().any(|v| v.title() == arm.title());
-    for arm in view.all() {
-        let of_it = ratio(arm, &view.in_turn).filter(|_| !varies(arm));
-        let greatest = |f: &dyn Fn(&Trial) -> Option<f64>| {
-            let most = arm.trials().iter().filter_map(f).reduce(f64::max);
-            most.map_or("–".into(), number)
+    /// The whole where times vary; not measured where the steps are shorter than the times that were drawn.
+    fn varied_case(&self, arm: &Arm) -> Case {
+        let drawn = &self.theory.varying;
+        let computed = match self.p.work {
+            Work::Spin => 0.25,
+            Work::Sleep => 1.0,
         };
-        table.row([
-            arm.title(),
-            seconds(arm.predicted.value),
-            took(arm),
-            cell(of_it, percent),
-            cell(arm.busy(), number),
-            number(arm.busy_by_theory(view.p.items)),
-            match arm.capacity {
-                Some(_) => greatest(&deepest),
-                None => "–".into(),
-            },
-            greatest(&in_progress),
-        ]);
+        let steps = [
+            (Step::Fetch, 1.0),
+            (Step::Transform, computed),
+            (Step::Store, 1.0),
+        ];
+        let kept = |t: &Trial| {
+            steps.iter().all(|(step, share)| {
+                spans(t, *step).all(|span| {
+                    let item = span.name.parse().unwrap_or(0_usize).checked_sub(1);
+                    let due = item.and_then(|i| drawn[*step as usize].get(i));
+                    // The service's timers end up to two ticks early.
+                    due.is_some_and(|due| span.end_s - span.start_s >= share * due - 2e-3)
+                })
+            })
+        };
+        let wall = arm.wall().filter(|_| arm.trials().iter().all(kept));
+        Case::share(arm.title(), arm.predicted, wall, 0.03)
     }
-    let theory = &view.theory;
-    let [fetching, storing] = theory.besides;
-    table.note = format!(
-        "How long the steps take besides their flags was measured in turn, how they make the whole is theory: a fetch took {} more than its service, a store {}, handing an item to the pool and on {}, and a transformation {}. Theory for in turn knows the flags and the machine's calibration only. Transformers busy are their work over the arm's time.",
-        seconds(fetching.value),
-        seconds(storing.value),
-        seconds(theory.handing.value),
-        cell(view.in_turn.took(), seconds),
-    );
-    table
+
+    /// Claims about what can be counted.
+    fn counts(&self) -> Vec<Claim> {
+        let n = self.p.items;
+        let at_once = |arm: &Arm| Some(arm.counted(arm.at_once?, most_at_once));
+        let [alone, together] = [true, false].map(|alone| {
+            let arms = self.steady();
+            let arms = arms.filter(move |arm| (arm.at_once == Some(1)) == alone);
+            arms.filter_map(at_once).collect::<Vec<Case>>()
+        });
+        // What never fills shows nothing of its bound.
+        let fills = |(arm, q): &(&Arm, usize)| arm.fills == Some(*q);
+        // One that should have been full and was not has not been measured.
+        let depths = self.staged().filter(fills).map(|(arm, q)| {
+            let full = |t: &Trial| deepest(t).is_some_and(|depth| depth >= q as f64);
+            let filled = arm.trials().iter().all(full);
+            arm.counted(q, |t| deepest(t).filter(|_| filled))
+        });
+        // More than all of the items cannot be in progress anyway.
+        let progress = self.staged().filter_map(|(arm, q)| {
+            let most = arm.hands() + 2 * q;
+            (most < n).then(|| arm.counted(most, in_progress))
+        });
+        let wrong = self.all().map(|arm| arm.counted(0, |t| miscounted(t, n)));
+        // Jobs that are shorter than a turn of the processor may take turns where others want it, too.
+        let short = Disturbed::Beyond(Resource::Processors, self.p.transform.s());
+        vec![
+            Law::counted("in turn, where each item is awaited, and where a batch is one job, no two transformers are ever at work at one time", "transformers at once")
+                .near(alone),
+            Law::new("where each item is a job of its own, all transformers are at work at one time", "transformers at once", short)
+                .near(together),
+            Law::counted("a queue that fills, since the stage behind it is slower, never holds more than its capacity: every look at it after a send or a receive", "items")
+                .at_most(depths),
+            Law::counted("stages never have more in progress than their workers and the two queues hold", "items")
+                .at_most(progress),
+            Law::counted("every item is fetched once, transformed once and stored once", "items too many or too few")
+                .near(wrong),
+        ]
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let theory = |a: Option<&Arm>, b: Option<&Arm>| {
+            let both = a.zip(b);
+            both.map_or(f64::NAN, |(a, b)| a.predicted.value / b.predicted.value)
+        };
+        let (longest, phases) = (self.longest(), &self.phases);
+        let share = longest.and_then(|arm| arm.over(phases));
+        let busy = self.one_await.busy_by_theory(self.p.items);
+        let longer = self.price().map(|e| e.shifted(-1.0));
+        let ends = theory(self.varying.first(), self.varying.last());
+        vec![
+            Answer::near("share", share, theory(longest, Some(phases))).scaled(100.0),
+            Answer::near("busy", self.one_await.busy(), busy),
+            Answer::near("capacity", longer, ends - 1.0).scaled(100.0),
+        ]
+    }
+}
+
+/// The headline, the table and the charts.
+impl View<'_> {
+    fn headline(&self) -> String {
+        let took = |arm: &Arm| cell(arm.wall(), seconds);
+        let of = |arm: Option<&Arm>| arm.map_or("–".into(), took);
+        let capacity = |arm: Option<&Arm>| {
+            let q = arm.and_then(|arm| arm.capacity);
+            q.map_or("–".into(), |q| q.to_string())
+        };
+        let (shortest, longest) = (self.in_flight.first(), self.longest());
+        format!(
+            "{} items take {} in turn, {} in phases and {} in stages at once. A stage that awaits each item makes that {}, with {} of {} transformers busy. With queues of {} and of {} it takes {} and {} where all times are equal, {} and {} where they vary.",
+            self.p.items,
+            took(&self.in_turn),
+            took(&self.phases),
+            of(longest),
+            took(&self.one_await),
+            cell(self.one_await.busy(), number),
+            self.p.transformers,
+            capacity(shortest),
+            capacity(longest),
+            of(shortest),
+            of(longest),
+            of(self.varying.first()),
+            of(self.varying.last()),
+        )
+    }
+
+    fn table(&self) -> Table {
+        let theory = &self.theory;
+        let [fetching, storing] = theory.besides;
+        let equal = |arm: &Arm| self.steady().any(|other| other.title() == arm.title());
+        Table::of("The same items in every arm", self.all())
+            .column("arm", |arm| arm.title())
+            .column("theory", |arm| seconds(arm.predicted.value))
+            .cells("measured", seconds, |arm| arm.wall())
+            .cells("of in turn", percent, |arm| arm.over(&self.in_turn).filter(|_| equal(arm)))
+            .cells("transformers busy", number, |arm| arm.busy())
+            .column("theory", |arm| number(arm.busy_by_theory(self.p.items)))
+            .column("most in a queue", |arm| arm.greatest(|t| deepest(t).filter(|_| arm.capacity.is_some())))
+            .column("most in progress", |arm| arm.greatest(in_progress))
+            .note(format!(
+                "How long the steps take besides their flags was measured in turn, how they make the whole is theory: a fetch took {} more than its service, a store {}, handing an item to the pool and on {}, and a transformation {}. Theory for in turn knows the flags and the machine's calibration only. Transformers busy are their work over the arm's time.",
+                seconds(fetching.value),
+                seconds(storing.value),
+                seconds(theory.handing.value),
+                cell(self.in_turn.took(), seconds),
+            ))
+    }
+
+    fn overlap(&self) -> Figure {
+        let p = self.p;
+        let shown = [&self.phases, &self.job_each].into_iter();
+        let title = format!(
+            "Stages at once take {}, phases {}",
+            self.longest().map_or("–".into(), Arm::drawn_wall),
+            self.phases.drawn_wall()
+        );
+        Figure::new("overlap", title)
+            .subtitle(format!(
+                "{} items; fetch {} ({} at a time), transform {} ({}), store {} ({}). Hatched: waits for room. Dashed: theory.{}",
+                p.items, p.fetch, p.fetchers, p.transform, p.transformers, p.store, p.storers, self.phases.one_of()
+            ))
+            .desc("Gantt chart of fetchers, transformers and storers in three arms: one kind after another, the same for each batch, and all at once.")
+            .gantt(shown.chain(self.longest()).map(|arm| group(p, arm, false)))
+    }
+
+    fn pool(&self) -> Figure {
+        let workers = self.p.transformers;
+        let shown = std::iter::once(&self.one_await).chain(self.longest());
+        let shown = shown.chain([&self.one_job, &self.job_each]);
+        let title = format!(
+            "{} of {workers} transformers are busy when each item is awaited, {} with {workers} in flight",
+            self.one_await.drawn_busy(),
+            self.longest().map_or("–".into(), Arm::drawn_busy)
+        );
+        Figure::new("pool", title)
+            .subtitle(format!(
+                "The pool of transformers alone. A batch as one job: {} busy; a job an item: {}. Dashed: theory.{}",
+                self.one_job.drawn_busy(),
+                self.job_each.drawn_busy(),
+                self.one_await.one_of()
+            ))
+            .desc("Gantt chart of the transformers in four arms: one worker at work and the others idle, or all at work.")
+            .gantt(shown.map(|arm| group(self.p, arm, true)))
+    }
+
+    /// How full the queues are over time, a panel for each capacity.
+    fn queues(&self) -> Option<Figure> {
+        let (p, arms) = (self.p, &self.in_flight);
+        let panel = |arm: &Arm| {
+            let (trial, capacity) = (arm.typical()?, arm.capacity? as f64);
+            let axis = Axis::linear("", Unit::Number).with_range(0.0, 1.3 * capacity);
+            let line = |queue, label, colour| Line::trace(label, colour, steps(trial, queue));
+            Some(
+                Panel::new(
+                    format!("Queues of {capacity}"),
+                    axis.with_ticks([0.0, capacity]),
+                )
+                .note("items waiting")
+                .layer(Layer::rule(capacity, format!("capacity {capacity}")))
+                .layer(line("fetched", "to transform", Colour::Vermilion))
+                .layer(line("transformed", "to store", Colour::Green))
+                .height(0.7),
+            )
+        };
+        let panels: Vec<Panel> = arms.iter().filter_map(panel).collect();
+        // Of the trials that are drawn.
+        let most = |queue: &str| {
+            let drawn = arms.iter().filter_map(Arm::typical);
+            let depths = drawn.flat_map(|t| t.trace(queue)).map(|(_, depth)| *depth);
+            depths.reduce(f64::max).map_or("–".into(), number)
+        };
+        let exceeds = |arm: &Arm| {
+            let q = arm.capacity.map_or(f64::INFINITY, |q| q as f64);
+            arm.trials().iter().filter_map(deepest).any(|d| d > q)
+        };
+        let found = match arms.iter().any(exceeds) {
+            true => "A queue exceeded its capacity",
+            false => "No queue exceeds its capacity",
+        };
+        let title = format!(
+            "{found}: at most {} wait to be transformed, {} to be stored",
+            most("fetched"),
+            most("transformed")
+        );
+        (!panels.is_empty()).then(|| Figure::new("queues", title)
+            .subtitle(format!(
+                "{} items through stages of {}, {} and {} workers; looked at after every send and receive",
+                p.items, p.fetchers, p.transformers, p.storers
+            ))
+            .desc("The number of items in the two queues over time for each capacity, with the capacity as a rule.")
+            .over(Axis::linear("time since the start", Unit::Seconds), panels))
+    }
+
+    /// Time over capacity, where times are equal and where they vary.
+    fn capacity(&self) -> Figure {
+        let (p, theory) = (self.p, &self.theory);
+        let tried: Vec<usize> = self
+            .in_flight
+            .iter()
+            .filter_map(|arm| arm.capacity)
+            .collect();
+        let ticks: Vec<f64> = tried.iter().map(|q| *q as f64).collect();
+        let curve = |of: &dyn Fn(usize) -> f64| {
+            let told = grid(&tried).into_iter().map(|q| (q as f64, of(q)));
+            Line::theory("", Colour::Muted, told.collect())
+        };
+        let line = |label, colour, arms: &[Arm]| {
+            let arms = arms
+                .iter()
+                .filter_map(|arm| Some((arm.capacity? as f64, arm.wall())));
+            Line::of_estimates(label, colour, arms)
+        };
+        let wide = theory.all_at_work();
+        let end = |tick: Option<&f64>| tick.map_or("–".into(), |q| number(*q));
+        let title = format!(
+            "Queues of {} instead of {} cost {} where times vary",
+            end(ticks.first()),
+            end(ticks.last()),
+            cell(self.price(), |r| percent(r - 1.0))
+        );
+        Figure::new("capacity", title)
+            .subtitle(format!(
+                "Equal times: the stages as above. Varying: one worker a stage, mean {} each, standard deviation {} times the mean. Dashed: theory",
+                p.varying, p.cv
+            ))
+            .desc("Time of the whole over the capacity of the queues: level for equal times, falling where times vary, with the simulation's prediction.")
+            .over(Axis::log("capacity of each queue, log scale", Unit::Number).with_ticks(ticks), [
+                Panel::new("Time for all items", Unit::Seconds)
+                    .layer(curve(&|q| theory.vary(q).0))
+                    .layer(line("times vary", Colour::Purple, &self.varying))
+                    .layer(curve(&|q| theory.steady(&wide, q).0))
+                    .layer(line("equal times", Colour::Blue, &self.in_flight))
+                    .height(1.4),
+            ])
+    }
 }
 
 /// Spans of work at a stage, without the waits for room.
@@ -738,36 +788,29 @@ fn busy_transformers(trial: &Trial) -> Option<f64> {
     (trial.wall_s > 0.0).then(|| all / trial.wall_s)
 }
 
-/// Transformers, or workers of another stage, that were at work at one time: the most.
-fn most_at_once(trial: &Trial, step: Step) -> Option<usize> {
-    most_inside(
-        spans(trial, step).map(|s| s.start_s),
-        spans(trial, step).map(|s| s.end_s),
-    )
+/// Transformers that were at work at one time: the most.
+fn most_at_once(trial: &Trial) -> Option<f64> {
+    let work = || spans(trial, Step::Transform);
+    most_inside(work().map(|s| s.start_s), work().map(|s| s.end_s))
 }
 
 /// Most items that had begun to be fetched and had not been stored at one time: by the program's own
 /// count, or in an older record by its spans.
 fn in_progress(trial: &Trial) -> Option<f64> {
-    let counted = trial.gauges.get("in_progress_max").copied();
     let seen = || {
-        most_inside(
-            spans(trial, Step::Fetch).map(|s| s.start_s),
-            spans(trial, Step::Store).map(|s| s.end_s),
-        )
+        let stored = spans(trial, Step::Store).map(|s| s.end_s);
+        most_inside(spans(trial, Step::Fetch).map(|s| s.start_s), stored)
     };
-    counted.or_else(|| seen().map(|most| most as f64))
+    trial.gauge(gauges::IN_PROGRESS_MAX).or_else(seen)
 }
 
 /// Most that had come and not gone at one time; `None` if none came.
 pub(super) fn most_inside(
     come: impl Iterator<Item = f64>,
     gone: impl Iterator<Item = f64>,
-) -> Option<usize> {
-    let mut edges: Vec<(f64, i32)> = come
-        .map(|at| (at, 1))
-        .chain(gone.map(|at| (at, -1)))
-        .collect();
+) -> Option<f64> {
+    let edges = come.map(|at| (at, 1)).chain(gone.map(|at| (at, -1)));
+    let mut edges: Vec<(f64, i32)> = edges.collect();
     // At one instant the one that leaves makes room for the one that comes.
     edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut inside = 0;
@@ -775,14 +818,13 @@ pub(super) fn most_inside(
         inside += change;
         inside
     });
-    counts.max().map(|most| most.max(0) as usize)
+    counts.max().map(|most| f64::from(most.max(0)))
 }
 
 /// Items that were stored, were stored as different ones, were transformed or asked for too often or not
 /// often enough, by the program's list, by the transformers and by the service.
 fn miscounted(trial: &Trial, items: usize) -> Option<f64> {
     let n = items as f64;
-    let gauge = |name: &str| trial.gauges.get(name).copied();
     let mut times = vec![0_u32; items];
     let mut strange = 0;
     for span in spans(trial, Step::Transform) {
@@ -794,8 +836,9 @@ fn miscounted(trial: &Trial, items: usize) -> Option<f64> {
     }
     let transformed = times.iter().map(|count| count.abs_diff(1)).sum::<u32>() + strange;
     // A service elsewhere does not tell what arrived.
-    let arrived = gauge("upstream_arrived").unwrap_or(2.0 * n);
-    let stored = (gauge("stored")? - n).abs() + (gauge("stored_different")? - n).abs();
+    let arrived = trial.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(2.0 * n);
+    let apart = |gauge: Gauge| Some((trial.gauge(gauge)? - n).abs());
+    let stored = apart(gauges::STORED)? + apart(gauges::STORED_DIFFERENT)?;
     Some(stored + (arrived - 2.0 * n).abs() + f64::from(transformed))
 }
 
@@ -811,51 +854,45 @@ const LANES: usize = 15;
 /// A lane for each worker, at work or not; of wide stages the first workers only.
 fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
     let trial = arm.typical();
-    let steps = [
-        (0, p.fetchers, Colour::Blue),
-        (1, p.transformers, Colour::Vermilion),
-        (2, p.storers, Colour::Green),
+    let stages = [
+        (Step::Fetch, p.fetchers, Colour::Blue),
+        (Step::Transform, p.transformers, Colour::Vermilion),
+        (Step::Store, p.storers, Colour::Green),
     ];
-    let lanes = steps
-        .into_iter()
-        .filter(|(step, ..)| !pool_only || *step == 1);
-    let all = p.fetchers + p.transformers + p.storers;
-    let most = if pool_only || all <= LANES {
-        LANES
-    } else {
-        LANES / 3
+    let workers = || stages.iter().map(|(_, workers, _)| *workers);
+    let most = match pool_only || workers().sum::<usize>() <= LANES {
+        true => LANES,
+        false => LANES / 3,
     };
-    let lanes = lanes.flat_map(|(step, workers, colour)| {
-        (1..=workers.min(most)).map(move |k| {
-            let label = format!("{} {k}", Step::NAMES[step]);
-            let spans = trial.into_iter().flat_map(|t| &t.spans);
-            let mine = spans.filter(|s| s.lane == label);
-            // A wait that cannot be seen is left out.
-            let bars = mine.filter(|s| s.name != BLOCKED || s.end_s - s.start_s > 5e-4);
-            let from = trial.map_or(0.0, Trial::started_s);
-            let bars = bars
-                .filter(|s| !pool_only || s.name != BLOCKED)
-                .map(|s| Bar {
-                    start: s.start_s - from,
-                    end: s.end_s - from,
-                    label: if s.name == BLOCKED { "" } else { &s.name }.into(),
-                    colour,
-                    waiting: s.name == BLOCKED,
-                });
-            Lane {
-                bars: bars.collect(),
-                label,
-                colour,
-            }
-        })
+    let from = trial.map_or(0.0, Trial::started_s);
+    // A wait that cannot be seen is left out.
+    let seen = |s: &&Span| s.name != BLOCKED || !pool_only && s.end_s - s.start_s > 5e-4;
+    let lane = |step: Step, k, colour| {
+        let label = step.lane(k);
+        let spans = trial.into_iter().flat_map(|t| &t.spans);
+        let bars = spans.filter(|s| s.lane == label).filter(seen);
+        let bars = bars.map(|s| Bar {
+            start: s.start_s - from,
+            end: s.end_s - from,
+            label: if s.name == BLOCKED { "" } else { &s.name }.into(),
+            colour,
+            waiting: s.name == BLOCKED,
+        });
+        Lane {
+            bars: bars.collect(),
+            label,
+            colour,
+        }
+    };
+    let shown = stages.into_iter();
+    let shown = shown.filter(|(step, ..)| !pool_only || matches!(step, Step::Transform));
+    let lanes = shown.flat_map(|(step, workers, colour)| {
+        let workers = 1..=workers.min(most);
+        workers.map(move |k| lane(step, k, colour))
     });
-    let cut = [p.fetchers, p.transformers, p.storers]
-        .iter()
-        .any(|w| *w > most);
-    let note = if cut && !pool_only {
-        format!("{}; the first {most} workers of a stage", arm.note)
-    } else {
-        arm.note.clone()
+    let note = match !pool_only && workers().any(|w| w > most) {
+        true => format!("{}; the first {most} workers of a stage", arm.note),
+        false => arm.note.clone(),
     };
     Group {
         title: arm.title(),
@@ -866,72 +903,11 @@ fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
     }
 }
 
-/// How full the queues are over time, a panel for each capacity.
-fn queues(p: &Params, arms: &[Arm]) -> Option<Figure> {
-    let panels: Vec<Panel> = arms
-        .iter()
-        .filter_map(|arm| {
-            let (trial, q) = (arm.typical()?, arm.capacity?);
-            let line = |name: &str, label: &str, colour| {
-                let points = steps(trial, name);
-                Layer::Line(Line::trace(label, colour, points))
-            };
-            Some(Panel {
-                title: format!("Queues of {q}"),
-                note: "items waiting".into(),
-                y: Axis::linear("", Unit::Number)
-                    .with_range(0.0, 1.3 * q as f64)
-                    .with_ticks([0.0, q as f64]),
-                layers: vec![
-                    Layer::Rule {
-                        y: q as f64,
-                        label: format!("capacity {q}"),
-                    },
-                    line("fetched", "to transform", Colour::Vermilion),
-                    line("transformed", "to store", Colour::Green),
-                ],
-                height: 0.7,
-            })
-        })
-        .collect();
-    // Of the trials that are drawn.
-    let most = |name: &str| {
-        let drawn = arms.iter().filter_map(Arm::typical);
-        let depths = drawn.filter_map(|t| t.traces.get(name)).flatten();
-        let most = depths.map(|(_, depth)| *depth).reduce(f64::max);
-        most.map_or("–".into(), number)
-    };
-    let exceeds = |arm: &Arm| {
-        let q = arm.capacity.map_or(f64::INFINITY, |q| q as f64);
-        arm.trials().iter().filter_map(deepest).any(|d| d > q)
-    };
-    let exceeded = arms.iter().any(exceeds);
-    (!panels.is_empty()).then(|| Figure {
-        id: "queues".into(),
-        title: format!(
-            "{}: at most {} wait to be transformed, {} to be stored",
-            if exceeded { "A queue exceeded its capacity" } else { "No queue exceeds its capacity" },
-            most("fetched"),
-            most("transformed")
-        ),
-        subtitle: format!(
-            "{} items through stages of {}, {} and {} workers; looked at after every send and receive",
-            p.items, p.fetchers, p.transformers, p.storers
-        ),
-        desc: "The number of items in the two queues over time for each capacity, with the capacity as a rule.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::linear("time since the start", Unit::Seconds),
-            panels,
-            marks: vec![],
-        }),
-    })
-}
-
 /// A trace as steps, from nothing at the start.
 fn steps(trial: &Trial, name: &str) -> Vec<(f64, f64)> {
     let (from, mut depth) = (trial.started_s(), 0.0);
     let mut points = vec![(0.0, 0.0)];
-    for (at, now) in trial.traces.get(name).into_iter().flatten() {
+    for (at, now) in trial.trace(name) {
         let at = (at - from).max(0.0);
         points.extend([(at, depth), (at, *now)]);
         depth = *now;
@@ -950,67 +926,6 @@ fn grid(tried: &[usize]) -> Vec<usize> {
     grid.sort_unstable();
     grid.dedup();
     grid
-}
-
-/// Time over capacity, where times are equal and where they vary.
-fn capacity(view: &View) -> Figure {
-    let (p, theory) = (view.p, &view.theory);
-    let tried: Vec<usize> = view
-        .in_flight
-        .iter()
-        .filter_map(|arm| arm.capacity)
-        .collect();
-    let (widths, each, _) = theory.all_at_work();
-    let mut layers = Vec::new();
-    let equal = |q: usize| theory.steady(widths, q, each.value).0;
-    let vary = |q: usize| theory.vary(q).0;
-    type Curve<'r> = &'r dyn Fn(usize) -> f64;
-    let lines: [(&[Arm], &str, Colour, Curve); 2] = [
-        (&view.varying, "times vary", Colour::Purple, &vary),
-        (&view.in_flight, "equal times", Colour::Blue, &equal),
-    ];
-    for (arms, label, colour, curve) in lines {
-        let told = grid(&tried).into_iter().map(|q| (q as f64, curve(q)));
-        layers.push(Layer::Line(Line::theory("", Colour::Muted, told.collect())));
-        let seen = arms
-            .iter()
-            .filter_map(|arm| Some((arm.capacity? as f64, arm.wall()?)));
-        let seen: Vec<(f64, Estimate)> = seen.collect();
-        let points = seen.iter().map(|(q, e)| (*q, e.value)).collect();
-        let band = seen.iter().filter_map(|(q, e)| {
-            let (lo, hi) = e.ci95?;
-            Some((*q, lo, hi))
-        });
-        let line = Line::measured(label, colour, points).with_band(band.collect());
-        layers.push(Layer::Line(line));
-    }
-    let ticks: Vec<f64> = tried.iter().map(|q| *q as f64).collect();
-    let ends = |pick: Option<&f64>| pick.map_or("–".into(), |q| number(*q));
-    Figure {
-        id: "capacity".into(),
-        title: format!(
-            "Queues of {} instead of {} cost {} where times vary",
-            ends(ticks.first()),
-            ends(ticks.last()),
-            cell(view.price(), |r| percent(r - 1.0))
-        ),
-        subtitle: format!(
-            "Equal times: the stages as above. Varying: one worker a stage, mean {} each, standard deviation {} times the mean. Dashed: theory",
-            p.varying, p.cv
-        ),
-        desc: "Time of the whole over the capacity of the queues: level for equal times, falling where times vary, with the simulation's prediction.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("capacity of each queue, log scale", Unit::Number).with_ticks(ticks),
-            panels: vec![Panel {
-                title: "Time for all items".into(),
-                note: String::new(),
-                y: Axis::linear("", Unit::Seconds),
-                layers,
-                height: 1.4,
-            }],
-            marks: vec![],
-        }),
-    }
 }
 
 #[cfg(test)]
@@ -1040,7 +955,7 @@ mod tests {
                 span("store 1", "2", 3.0, 4.0),
             ],
             traces: [("fetched".into(), vec![(1.0, 1.0), (2.0, 0.0)])].into(),
-            gauges: [("started_s".into(), 0.5)].into(),
+            gauges: [(gauge::STARTED_S.to_string(), 0.5)].into(),
             ..Trial::default()
         }
     }
@@ -1066,37 +981,41 @@ mod tests {
             span("store 1", "2", 3.0, 4.0),
         ];
         assert_eq!(in_progress(&in_turn), Some(1.0));
-        in_turn.gauges.insert("in_progress_max".into(), 3.0);
+        in_turn
+            .gauges
+            .insert(gauges::IN_PROGRESS_MAX.to_string(), 3.0);
         assert_eq!(in_progress(&in_turn), Some(3.0));
         assert_eq!(in_progress(&Trial::default()), None);
     }
 
     #[test]
     fn transformers_are_counted_while_they_work() {
-        assert_eq!(most_at_once(&trial(), Step::Transform), Some(1));
+        assert_eq!(most_at_once(&trial()), Some(1.0));
         let mut two = trial();
         two.spans.push(span("transform 2", "3", 1.5, 1.8));
-        assert_eq!(most_at_once(&two, Step::Transform), Some(2));
-        assert_eq!(most_at_once(&Trial::default(), Step::Transform), None);
+        assert_eq!(most_at_once(&two), Some(2.0));
+        assert_eq!(most_at_once(&Trial::default()), None);
     }
 
     #[test]
     fn an_item_lost_doubled_or_strange_is_counted() {
         let mut right = trial();
         let counts = [
-            ("stored", 2.0),
-            ("stored_different", 2.0),
-            ("upstream_arrived", 4.0),
+            (gauges::STORED, 2.0),
+            (gauges::STORED_DIFFERENT, 2.0),
+            (gauge::UPSTREAM_ARRIVED, 4.0),
         ];
         right
             .gauges
-            .extend(counts.map(|(name, n)| (name.to_string(), n)));
+            .extend(counts.map(|(gauge, n)| (gauge.to_string(), n)));
         assert_eq!(miscounted(&right, 2), Some(0.0));
         let mut twice = right.clone();
         twice.spans.push(span("transform 1", "2", 3.0, 4.0));
         assert_eq!(miscounted(&twice, 2), Some(1.0));
         let mut again = right.clone();
-        again.gauges.insert("upstream_arrived".into(), 5.0);
+        again
+            .gauges
+            .insert(gauge::UPSTREAM_ARRIVED.to_string(), 5.0);
         assert_eq!(miscounted(&again, 2), Some(1.0));
         // One that nobody sent, and all counts of two where there are three.
         right.spans.push(span("transform 1", "7", 3.0, 4.0));

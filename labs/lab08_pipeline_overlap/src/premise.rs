@@ -2,7 +2,11 @@
 
 use lab_kit::{accounts::ensure, prelude::*, record::Span};
 
-use super::{BLOCKED, Params, Stage, Work};
+use super::{
+    Params, gauges,
+    plan::Work,
+    tools::{BLOCKED, Stage},
+};
 
 /// Times are written down in millionths of a second.
 const ROUNDED: f64 = 1e-5;
@@ -30,12 +34,12 @@ fn once_each(t: &Trial, items: usize) -> Result<[Vec<&Span>; 3], String> {
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let stages = once_each(t, p.items)?;
     let n = p.items as f64;
-    for gauge in ["stored", "stored_different"] {
+    for gauge in [gauges::STORED, gauges::STORED_DIFFERENT] {
         let stored = t.gauge(gauge).unwrap_or(f64::NAN);
         ensure(stored == n, || format!("{stored} of {n} items: {gauge}"))?;
     }
     // A server that somebody else runs does not say.
-    let arrived = t.gauge("upstream_arrived").unwrap_or(2.0 * n);
+    let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(2.0 * n);
     ensure(arrived == 2.0 * n, || {
         format!("{arrived} requests arrived, where two an item should")
     })?;
@@ -96,7 +100,7 @@ fn workers(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
 fn steps(p: &Params, at: &Condition, t: &Trial, stages: &[Vec<&Span>; 3]) -> Result<(), String> {
     let (steady, own) = (
         at.series() != "varying",
-        t.gauge("upstream_arrived").is_some(),
+        t.gauge(gauge::UPSTREAM_ARRIVED).is_some(),
     );
     let service = |time: Time| if steady && own { time.s() - 2e-3 } else { 0.0 };
     let transform = match p.work {
@@ -150,7 +154,7 @@ fn in_progress(t: &Trial, [fetched, _, stored]: &[Vec<&Span>; 3]) -> Result<(), 
     let come = fetched.iter().map(|s| s.start_s);
     let seen = super::findings::most_inside(come, stored.iter().map(|s| s.end_s));
     // Older records have no such count.
-    let counted = t.gauge("in_progress_max").zip(seen.map(|n| n as f64));
+    let counted = t.gauge(gauges::IN_PROGRESS_MAX).zip(seen);
     ensure(
         counted.is_none_or(|(count, seen)| (seen..=seen + 1.0).contains(&count)),
         || "more or fewer items were in progress than were counted".into(),

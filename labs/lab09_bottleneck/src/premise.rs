@@ -5,7 +5,10 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, Scenario, Work};
+use super::{
+    Params, gauges,
+    plan::{Scenario, Work},
+};
 
 /// Rounding of what is written down.
 const HAIR: f64 = 1e-6;
@@ -23,15 +26,16 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// As many jobs for each processor, with as many threads as processors or with twice as many.
 fn pool(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let each = (2 * p.pools().1.div_ceil(2)) as f64;
-    let jobs = t.gauge("jobs").unwrap_or_default();
+    let (cost, each) = p.pools();
+    let each = each as f64;
+    let jobs = t.gauge(gauges::JOBS).unwrap_or_default();
     let due = [each * at.x(), each * at.x() / 2.0];
     ensure(jobs > 0.0 && due.contains(&jobs), || {
         format!("{jobs} jobs for {} threads", at.x())
     })?;
     // A processor may be faster than it was calibrated, but not by so much.
     let faster = if at.series() == "pool/spin" { 2.0 } else { 1.0 };
-    let least = jobs * p.pools().0.as_secs_f64() / (faster * at.x());
+    let least = jobs * cost.as_secs_f64() / (faster * at.x());
     ensure(t.wall_s > least - HAIR, || {
         format!(
             "{jobs} jobs in {:.4} s, which take {least:.4} s at least",
@@ -43,12 +47,11 @@ fn pool(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
 /// All items passed all stages, whose workers and queues had the time and the room for it.
 fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), String> {
     let n = scenario.items as f64;
-    let gauge = |stage: &str, what: &str| t.gauge(&format!("{stage}_{what}"));
     equal("items", t.offered as f64, n)?;
     // A server that runs elsewhere counts nothing.
-    let arrived = t.gauge("upstream_arrived").unwrap_or(2.0 * n);
+    let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(2.0 * n);
     equal("requests", arrived, 2.0 * n)?;
-    let makespan = t.gauge("makespan_s").unwrap_or_default();
+    let makespan = t.gauge(gauges::MAKESPAN_S).unwrap_or_default();
     ensure((makespan - t.wall_s).abs() < HAIR, || {
         format!(
             "{makespan:.4} s from the first item to the last, and {:.4} s in all",
@@ -59,8 +62,8 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
         return Err("no stage has this number".into());
     };
     for step in &stages.0 {
-        let (name, width) = (&step.name, step.width as f64);
-        let busy = gauge(name, "busy_s").unwrap_or_default();
+        let (name, width) = (step.name, step.width as f64);
+        let busy = t.gauge(gauges::BUSY_S.of(name)).unwrap_or_default();
         // A server that was held up may answer sooner than it should, a thread never wakes early.
         let slept = name == "process" && scenario.work == Work::Sleep;
         let least = if slept { step.mean_s() } else { 0.0 };
@@ -68,7 +71,7 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
             format!("{name} took {busy:.4} s for an item")
         })?;
         let (held, room) = (
-            busy + gauge(name, "blocked_s").unwrap_or(0.0),
+            busy + t.gauge(gauges::BLOCKED_S.of(name)).unwrap_or(0.0),
             width * t.wall_s,
         );
         ensure(n * held <= 1.02 * room + 0.02, || {
@@ -77,7 +80,7 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
                 n * held
             )
         })?;
-        let at_work = gauge(name, "at_work").unwrap_or(0.0);
+        let at_work = t.gauge(gauges::AT_WORK.of(name)).unwrap_or(0.0);
         ensure((0.0..=1.0).contains(&at_work), || {
             format!("{at_work:.2} of the workers of {name} were at work")
         })?;
@@ -93,7 +96,7 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
             )?;
         }
         let mut lengths = seen.iter().map(|(_, length)| *length);
-        let mean = gauge(name, "queue_mean").unwrap_or(0.0);
+        let mean = t.gauge(gauges::QUEUE_MEAN.of(name)).unwrap_or(0.0);
         ensure(
             lengths.all(|l| places.contains(&l)) && places.contains(&mean),
             || format!("more items waited before {name} than its queue has places"),

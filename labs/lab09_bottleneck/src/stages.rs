@@ -1,6 +1,11 @@
 //! A pipeline as a flag: `fetch=2x30ms,process=1x6ms,store=2x12ms`.
 
-use std::{fmt, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+};
 
 use lab_kit::prelude::*;
 use lab_kit::theory::{Pipeline, Station};
@@ -13,8 +18,8 @@ const WIDEST: usize = 1_000_000;
 /// One stage: so many workers, each with one item at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What it is called.
-    pub name: String,
+    /// What it is called: its gauges have it in front.
+    pub name: &'static str,
     /// Workers.
     pub width: usize,
     /// How long an item takes one of them.
@@ -94,6 +99,18 @@ impl Stages {
     }
 }
 
+/// The name, for as long as the program runs. Each is kept once, however often it is read.
+fn kept(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.into());
+    names.insert(name);
+    name
+}
+
 impl FromStr for Step {
     type Err = String;
 
@@ -101,7 +118,7 @@ impl FromStr for Step {
         let wrong = || format!("`{text}` is no stage: write it as process=8x500ms");
         let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
         let (width, service) = rest.split_once('x').ok_or_else(wrong)?;
-        let name = name.trim().to_string();
+        let name = name.trim();
         let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > 20 || !name.chars().all(known) {
             return Err(format!(
@@ -124,7 +141,7 @@ impl FromStr for Step {
             return Err(format!("{name}: a service time must be longer than zero"));
         }
         Ok(Step {
-            name,
+            name: kept(name),
             width,
             service,
         })
@@ -150,7 +167,7 @@ impl FromStr for Stages {
         if steps.len() > MOST {
             return Err(format!("more than {MOST} stages"));
         }
-        let mut names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+        let mut names: Vec<&str> = steps.iter().map(|s| s.name).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("two stages have the same name".into());
@@ -251,7 +268,7 @@ mod tests {
         #[test]
         fn written_stages_read_back(steps in prop::collection::vec((1usize..2000, 1u64..3_000_000_000), 1..8)) {
             let steps = steps.iter().enumerate().map(|(i, (width, nanos))| Step {
-                name: format!("s{i}"),
+                name: kept(&format!("s{i}")),
                 width: *width,
                 service: ServiceTime::Constant(Duration::from_nanos(*nanos)),
             });

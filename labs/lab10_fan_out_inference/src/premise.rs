@@ -6,7 +6,7 @@ use lab_kit::{
     record::Span,
 };
 
-use super::{Params, Work};
+use super::{Params, gauges, plan::Work};
 
 /// Rounding of what is written down.
 const HAIR: f64 = 1e-5;
@@ -38,12 +38,13 @@ fn equal(what: &str, is: Option<f64>, due: f64) -> Result<(), String> {
 /// Three fetches for each answer, some of them twice, and what is said of slow ones agrees.
 fn tail(p: &Params, t: &Trial, requests: f64) -> Result<(), String> {
     equal("answers", Some(t.offered as f64), p.answers as f64)?;
-    let (fetches, sent) = (3.0 * t.offered as f64, t.gauge("upstream_arrived"));
+    let (fetches, sent) = (3.0 * t.offered as f64, t.gauge(gauge::UPSTREAM_ARRIVED));
     let most = requests * fetches;
     ensure(sent.is_none_or(|n| (fetches..=most).contains(&n)), || {
         format!("{} requests for {fetches} fetches", sent.unwrap_or(0.0))
     })?;
-    let [fetches, answers] = ["slow_fetches", "slow_answers"].map(|name| t.gauge(name));
+    let [fetches, answers] =
+        [gauges::SLOW_FETCHES, gauges::SLOW_ANSWERS].map(|gauge| t.gauge(gauge));
     let (Some(fetches), Some(answers)) = (fetches, answers) else {
         return Err("nobody counted what was slow".into());
     };
@@ -68,10 +69,10 @@ fn fates(arm: &str, t: &Trial) -> Result<(), String> {
         _ => &[],
     };
     equal("parts", Some(t.offered as f64), 3.0)?;
-    equal("delivered parts", t.gauge("parts"), t.ok as f64)?;
+    equal("delivered parts", t.gauge(gauges::PARTS), t.ok as f64)?;
     // Whoever gives up may do so before all have come.
     let arrived = t
-        .gauge("upstream_arrived")
+        .gauge(gauge::UPSTREAM_ARRIVED)
         .filter(|_| arm != "all_or_nothing");
     equal("requests", arrived, 3.0)?;
     let failures = t.failures.iter().map(|(kind, n)| (kind.as_str(), *n));
@@ -91,7 +92,10 @@ fn fetching(span: &Span) -> bool {
 
 /// Each source was fetched and inferred once, in this order and within the answer.
 fn spans(p: &Params, arm: &str, t: &Trial) -> Result<(), String> {
-    let (begun, cut_short) = (t.gauge("begun_s").unwrap_or(0.0), arm == "all_or_nothing");
+    let (begun, cut_short) = (
+        t.gauge(gauges::BEGUN_S).unwrap_or(0.0),
+        arm == "all_or_nothing",
+    );
     let end = begun + t.wall_s + HAIR;
     let failing = cut_short || arm == "degraded";
     let sleeps = p.work == Work::Sleep || arm.starts_with("slept/");

@@ -70,333 +70,25 @@
 //! - Why do sleeping workers "scale" to any number?
 
 use std::sync::{
-    Arc, Barrier,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
+use std::thread;
 
-use clap::ValueEnum;
-use lab_kit::{host, os, prelude::*, stats};
+use lab_kit::{prelude::*, stats};
 use mock_server::MAX_SLOTS;
-use tokio::runtime::Builder;
-use tokio::task::JoinSet;
+use tokio::{runtime::Builder, task::JoinSet};
 
+mod crew;
 mod findings;
+mod gauges;
+mod plan;
 mod premise;
 
-/// The constants of the experiment.
-#[derive(Args, Debug, Serialize, Deserialize)]
-pub struct Params {
-    /// Numbers of workers to try, with commas [default: from 1 to four times the processors]
-    #[arg(long, value_delimiter = ',', value_parser = workers, default_values_t = levels(), hide_default_value = true)]
-    pub workers: Vec<usize>,
-    /// Cost of an item of pure computation on a processor of its own: p
-    #[arg(long, default_value = "10ms")]
-    pub cost: Time,
-    /// What stands for computation: `sleep` needs no processor
-    #[arg(long, value_enum, default_value_t = Work::Spin)]
-    pub work: Work,
-    /// Mean cost of an item of a worker that also waits (exponential)
-    #[arg(long, default_value = "2ms")]
-    pub mixed_cost: Time,
-    /// How many times longer such a worker waits on average (exponential): w/p
-    #[arg(long, default_value_t = 2.0, value_parser = ratio)]
-    pub ratio: f64,
-    /// Time of a fetch: f
-    #[arg(long, default_value = "40ms")]
-    pub fetch: Time,
-    /// Limit of fetches under way while workers vary
-    #[arg(long, default_value_t = 5, value_parser = workers)]
-    pub io: usize,
-    /// Workers while the limit of fetches varies
-    #[arg(long, default_value_t = 3, value_parser = workers)]
-    pub cpu: usize,
-    /// Limits of fetches to try, with commas
-    #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "2,5,12")]
-    pub ios: Vec<usize>,
-    /// Workers behind the fetches to try, with commas
-    #[arg(long, value_delimiter = ',', value_parser = workers, default_value = "1,2,4")]
-    pub cpus: Vec<usize>,
-    /// How long a trial of one condition is to take, at the least
-    #[arg(long, default_value = "60ms")]
-    pub window: Time,
-}
+pub use plan::{Params, WorkerLimits};
 
-/// What stands for computation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Work {
-    /// Real computation.
-    Spin,
-    /// A sleeping thread.
-    Sleep,
-}
-
-const MOST_WORKERS: usize = 1024;
-/// Parts of an item of pure computation.
-const PARTS: usize = 10;
-/// Places between fetching and computing.
-const CHANNEL: usize = 4;
-
-fn workers(text: &str) -> Result<usize, String> {
-    whole(text, 1..=MOST_WORKERS)
-}
-
-fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|r| (0.1..=50.0).contains(r));
-    ratio.ok_or_else(|| "expected a ratio from 0.1 to 50".into())
-}
-
-/// 1, P/2, P, 2P, 4P.
-fn levels() -> Vec<usize> {
-    let p = host::cores().min(MOST_WORKERS / 4);
-    let mut levels = vec![1, p.div_ceil(2), p, 2 * p, 4 * p];
-    levels.sort_unstable();
-    levels.dedup();
-    levels
-}
-
-impl Params {
-    fn wait(&self) -> Duration {
-        self.mixed_cost.duration().mul_f64(self.ratio)
-    }
-
-    /// The workers that the rule `P·(1 + w/p)` asks for.
-    fn rule(&self, cores: usize) -> usize {
-        (cores as f64 * (1.0 + self.ratio)).round() as usize
-    }
-
-    /// Numbers of workers that also wait: as of the others, and the rule's.
-    fn mixed_levels(&self, cores: usize) -> Vec<usize> {
-        let mut levels = self.workers.clone();
-        levels.push(self.rule(cores).min(MOST_WORKERS));
-        levels.sort_unstable();
-        levels.dedup();
-        levels
-    }
-
-    /// Processors' worth of work that so many workers get.
-    fn width(&self, host: &host::Host, workers: usize) -> f64 {
-        match self.work {
-            Work::Spin => host.width(workers),
-            Work::Sleep => workers as f64,
-        }
-    }
-
-    /// Items of pure computation for all workers together: two windows of them, and two for each.
-    fn together(&self, host: &host::Host, workers: usize) -> usize {
-        let fit = 2.0 * self.window.s() * self.width(host, workers) / self.cost.s();
-        (fit.round() as usize).max(2 * workers)
-    }
-
-    /// Items for each worker that also waits: three windows, since their times are random.
-    fn turns(&self, host: &host::Host, workers: usize) -> usize {
-        let (p, w) = (self.mixed_cost.s(), self.wait().as_secs_f64());
-        let turn = (p + w).max(p * workers as f64 / self.width(host, workers));
-        (3.0 * self.window.s() / turn).round().max(4.0) as usize
-    }
-
-    /// Items that go through fetching and computing in about a window, after the first one: whole
-    /// rounds of fetches.
-    fn items(&self, host: &host::Host, io: usize, cpu: usize) -> usize {
-        let rate = (io as f64 / self.fetch.s()).min(self.width(host, cpu) / self.cost.s());
-        let rounds = (2.0 * self.window.s() * rate / io as f64).round().max(2.0);
-        1 + io * rounds as usize
-    }
-}
-
-/// lab11.
-pub struct WorkerLimits;
-
-impl Lab for WorkerLimits {
-    type Params = Params;
-
-    const CARD: Card = Card {
-        number: 11,
-        name: "worker_limits",
-        title: "Worker limits",
-        question: "How many fetches, how many workers?",
-        predict: &[
-            Question {
-                key: "pure",
-                ask: "Pure computation on this machine: the smallest number of workers that reaches the full throughput?",
-                unit: "workers",
-                hint: "1 to 4 times the processors",
-            },
-            Question {
-                key: "mixed",
-                ask: "Workers wait {ratio} times as long as they compute. For each processor there are 1 + {ratio} of them, which would just keep it busy if all took turns. What share of the processors do they keep busy?",
-                unit: "%",
-                hint: "30 to 100",
-            },
-        ],
-        next: &[
-            (
-                "cargo run --release --bin lab11 -- --work sleep",
-                "sleep for computation: every worker seems to help",
-            ),
-            (
-                "cargo run --release --bin lab11 -- --ratio 5",
-                "work that mostly waits: where is the best number now?",
-            ),
-            (
-                "cargo run --release --bin lab11 -- --fetch 100ms --ios 5,10,20,40",
-                "a slower service: which limit has to grow?",
-            ),
-        ],
-        sources: lab_kit::sources!["lib.rs"],
-        answers: include_str!("../answers.md"),
-        sizes: Sizes {
-            smoke: &[
-                "--cost",
-                "2ms",
-                "--mixed-cost",
-                "1ms",
-                "--fetch",
-                "5ms",
-                "--ios",
-                "1,5",
-                "--cpus",
-                "1",
-                "--window",
-                "10ms",
-            ],
-            full: &["--window", "400ms"],
-            trials: (4, 5),
-        },
-    };
-
-    fn check(p: &Params) -> Result<(), String> {
-        if p.cost.s() < 1e-3 || p.mixed_cost.s() < 5e-4 {
-            return Err("--cost must be 1 ms or more and --mixed-cost 0.5 ms: below that this measures the switches themselves".into());
-        }
-        if p.fetch.s() < 5e-3 {
-            return Err("--fetch must be 5 ms or more: timers tick in milliseconds".into());
-        }
-        Ok(())
-    }
-
-    fn needs(p: &Params, extent: &Extent) -> Needs {
-        let (window, cost) = (p.window.s(), p.cost.s());
-        let width = |workers: usize| match p.work {
-            Work::Spin => needs::processors(workers),
-            Work::Sleep => workers as f64,
-        };
-        let pure = |w: &usize| (2.0 * window).max(2.0 * *w as f64 * cost / width(*w));
-        let turn = |w: usize| {
-            let (p, wait) = (p.mixed_cost.s(), p.wait().as_secs_f64());
-            (p + wait).max(p * w as f64 / width(w))
-        };
-        // Times are random: the others wait for the last worker.
-        let mixed = |w: usize| turn(w) + 1.4 * (3.0 * window).max(4.0 * turn(w));
-        let both = |io: usize, cpu: usize| {
-            let each = (p.fetch.s() / io as f64).max(cost / width(cpu)) + needs::REQUEST_S;
-            (2.0 * window).max(2.0 * io as f64 * each) + 2.0 * p.fetch.s() + needs::connected(io)
-        };
-        let levels = p.mixed_levels(host::cores());
-        // To start so many threads takes its time as well.
-        let all = p.workers.iter().chain(&levels).chain(&p.cpus);
-        let threads = all.sum::<usize>() + p.cpu * p.ios.len();
-        let round = p.workers.iter().map(pure).sum::<f64>()
-            + levels.into_iter().map(mixed).sum::<f64>()
-            + extent
-                .that_fit(&p.ios)
-                .into_iter()
-                .map(|io| both(io, p.cpu))
-                .sum::<f64>()
-            + p.cpus.iter().map(|cpu| both(p.io, *cpu)).sum::<f64>();
-        Needs {
-            seconds: extent.times() * (round + 1e-4 * threads as f64 + 0.1),
-            less: "a shorter --window, --cost or --mixed-cost, or fewer --workers",
-            ..Needs::default()
-        }
-    }
-
-    fn measure(p: &Params, session: &mut Session) -> Result<()> {
-        let kernel = Kernel::calibrate();
-        let compute = |cost: Duration| match p.work {
-            Work::Spin => kernel.work(cost),
-            Work::Sleep => std::thread::sleep(cost),
-        };
-        let (host, cost) = (session.host.clone(), p.cost.duration());
-        let room = session.levels_that_fit(&p.ios);
-
-        let mut plan = session.plan();
-        for w in p.workers.clone() {
-            let items = p.together(&host, w);
-            plan.point("pure", w as f64, move |r| {
-                pure(r, w, items, || compute(cost / PARTS as u32))
-            });
-        }
-        for w in p.mixed_levels(host.cores) {
-            let turns = p.turns(&host, w);
-            plan.point("mixed", w as f64, move |r| mixed(r, p, w, turns, compute));
-        }
-        for io in room {
-            let items = p.items(&host, io, p.cpu);
-            plan.point("io", io as f64, move |r| {
-                two_limits(r, p, (io, p.cpu), items, compute)
-            });
-        }
-        for cpu in p.cpus.clone() {
-            let items = p.items(&host, p.io, cpu);
-            plan.point("cpu", cpu as f64, move |r| {
-                two_limits(r, p, (p.io, cpu), items, compute)
-            });
-        }
-        plan.run()
-    }
-
-    fn premise(p: &Params, at: &Condition, trial: &Trial) -> Result<(), String> {
-        premise::premise(p, at, trial)
-    }
-
-    fn explain(p: &Params, summary: &Summary) -> Findings {
-        findings::explain(p, summary)
-    }
-}
-
-/// `W` threads that only compute. They take parts of items from one pot, so that all are done
-/// within a part of each other: a rate for each worker, added up, would count those in front with
-/// the time they had and not with the time they left to the others.
-fn pure(r: &Recorder, w: usize, items: usize, part: impl Fn() + Sync) -> Result<()> {
-    let left = AtomicUsize::new(items * PARTS);
-    let take = |n: usize| n.checked_sub(1);
-    let start = Instant::now();
-    crew(r, w, |_| {
-        let (mut parts, mut begin) = (0, Instant::now());
-        while left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
-        {
-            part();
-            parts += 1;
-            if parts % PARTS == 0 {
-                r.sample("item_s", begin.elapsed().as_secs_f64());
-                begin = Instant::now();
-            }
-        }
-        parts as f64 / PARTS as f64
-    });
-    let wall = start.elapsed();
-    r.gauge("per_s", items as f64 / wall.as_secs_f64());
-    r.wall(wall);
-    Ok(())
-}
-
-/// Who is done goes on, uncounted, until all are: the others are to have its company to the end.
-fn in_company(unfinished: &AtomicUsize, mut work: impl FnMut()) -> usize {
-    unfinished.fetch_sub(1, Ordering::Relaxed);
-    let mut more = 0;
-    while unfinished.load(Ordering::Relaxed) > 0 {
-        work();
-        more += 1;
-    }
-    more
-}
+use crew::{crew, in_company};
+use gauges::{ITEM_S, ITEMS, LATE_S, PER_S, WORKER_PER_S};
 
 // wrong: One pool for waiting and computing
 /// One pool for everything: `W` threads that wait and compute in turn. Whoever waits holds a thread.
@@ -415,8 +107,8 @@ fn mixed(
         let costs = stats::exponential(turns, p.mixed_cost.s(), seed + 1);
         let turn = |wait: f64, cost: f64| {
             let begin = Instant::now();
-            std::thread::sleep(Duration::from_secs_f64(wait));
-            r.sample("late_s", begin.elapsed().as_secs_f64() - wait);
+            thread::sleep(Duration::from_secs_f64(wait));
+            r.sample(LATE_S, begin.elapsed().as_secs_f64() - wait);
             compute(Duration::from_secs_f64(cost));
         };
         // Uncounted: it only spreads the workers.
@@ -427,11 +119,11 @@ fn mixed(
         for (wait, cost) in all.by_ref().take(turns) {
             turn(wait, cost);
         }
-        r.sample("worker_per_s", turns as f64 / begin.elapsed().as_secs_f64());
+        r.sample(WORKER_PER_S, turns as f64 / begin.elapsed().as_secs_f64());
         let next = || {
-            all.by_ref()
-                .take(1)
-                .for_each(|(wait, cost)| turn(wait, cost))
+            if let Some((wait, cost)) = all.next() {
+                turn(wait, cost);
+            }
         };
         (1 + turns + in_company(&unfinished, next)) as f64
     });
@@ -454,7 +146,8 @@ fn two_limits(
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(p.fetch.duration()));
+    let fetch_time = p.fetch.duration();
+    let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(fetch_time));
     let service = Arc::new(runtime.block_on(r.upstream(spec))?);
     let client = http::client();
     runtime.block_on(r.connect(&client, &service, io))?;
@@ -465,10 +158,7 @@ fn two_limits(
     let mut fetchers = JoinSet::new();
     for i in 0..io {
         let (client, service, fetched) = (client.clone(), service.clone(), fetched.clone());
-        let (next, begin) = (
-            next.clone(),
-            start + p.fetch.duration() * i as u32 / io as u32,
-        );
+        let (next, begin) = (next.clone(), start + fetch_time * i as u32 / io as u32);
         let fetcher = async move {
             // One after another: their answers are not to meet each other for ever after.
             tokio::time::sleep_until(begin.into()).await;
@@ -483,7 +173,7 @@ fn two_limits(
         fetchers.spawn_on(fetcher, runtime.handle());
     }
     drop(fetched);
-    let outcomes = std::sync::Mutex::new(Vec::new());
+    let outcomes = Mutex::new(Vec::new());
     crew(r, cpu, |_| {
         let mut count = 0.0;
         while let Ok(outcome) = to_compute.recv_blocking() {
@@ -494,45 +184,60 @@ fn two_limits(
         }
         count
     });
-    let outcomes = outcomes.into_inner()?;
-    // From the first item to the last: without what it takes to fill the line.
-    if let [(first, _), .., (last, _)] = outcomes[..] {
-        let rest = (outcomes.len() - 1) as f64;
-        r.gauge("per_s", rest / (last - first).as_secs_f64());
-    }
-    r.gauge("items", outcomes.len() as f64);
-    let fates = outcomes.into_iter().map(|(_, outcome)| outcome);
-    r.tally(Tally::of(start, fates), &service)
+    write_down(r, start, outcomes.into_inner()?, &service)
 }
+
+/// Places between fetching and computing.
+const CHANNEL: usize = 4;
 
 async fn fetch(client: &reqwest::Client, url: String) -> Outcome {
     Outcome::of(http::get(client, url).await)
 }
 
-/// So many threads that begin together; each returns how many items it did. Notes what the
-/// operating system did to them.
-fn crew(r: &Recorder, threads: usize, work: impl Fn(usize) -> f64 + Sync) {
-    let together = Barrier::new(threads);
-    let body = |i| {
-        together.wait();
-        let before = os::context_switches();
-        let items = work(i);
-        let switches = before.zip(os::context_switches());
-        (items, switches.map(|(a, b)| (b.0 - a.0, b.1 - a.1)))
-    };
-    let done: Vec<_> = std::thread::scope(|scope| {
-        let body = &body;
-        let threads: Vec<_> = (0..threads).map(|i| scope.spawn(move || body(i))).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().expect("a worker panicked"))
-            .collect()
-    });
-    let items: f64 = done.iter().map(|(items, _)| items).sum();
-    let switches: Option<Vec<(u64, u64)>> = done.into_iter().map(|(_, s)| s).collect();
-    if let Some(switches) = switches {
-        let sum = |part: fn(&(u64, u64)) -> u64| switches.iter().map(part).sum::<u64>() as f64;
-        r.gauge("voluntary_per_item", sum(|s| s.0) / items);
-        r.gauge("forced_per_item", sum(|s| s.1) / items);
+/// When each item was done, and what had become of its fetch.
+fn write_down(
+    r: &Recorder,
+    start: Instant,
+    outcomes: Vec<(Instant, Outcome)>,
+    service: &Service,
+) -> Result<()> {
+    // From the first item to the last: without what it takes to fill the line.
+    if let [(first, _), .., (last, _)] = outcomes[..] {
+        let rest = (outcomes.len() - 1) as f64;
+        r.gauge(PER_S, rest / (last - first).as_secs_f64());
     }
+    r.gauge(ITEMS, outcomes.len() as f64);
+    let fates = outcomes.into_iter().map(|(_, outcome)| outcome);
+    r.tally(Tally::of(start, fates), service)
+}
+
+/// Parts of an item of pure computation.
+const PARTS: usize = 10;
+
+/// `W` threads that only compute. They take parts of items from one pot, so that all are done
+/// within a part of each other: a rate for each worker, added up, would count those in front with
+/// the time they had and not with the time they left to the others.
+fn pure(r: &Recorder, w: usize, items: usize, part: impl Fn() + Sync) -> Result<()> {
+    let left = AtomicUsize::new(items * PARTS);
+    let take = |n: usize| n.checked_sub(1);
+    let start = Instant::now();
+    crew(r, w, |_| {
+        let (mut parts, mut begin) = (0, Instant::now());
+        while left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+        {
+            part();
+            parts += 1;
+            if parts % PARTS == 0 {
+                r.sample(ITEM_S, begin.elapsed().as_secs_f64());
+                begin = Instant::now();
+            }
+        }
+        parts as f64 / PARTS as f64
+    });
+    let wall = start.elapsed();
+    r.gauge(PER_S, items as f64 / wall.as_secs_f64());
+    r.wall(wall);
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use lab_kit::{cli, prelude::*};
 
-use super::{Params, ProductionPipeline, store::Books};
+use super::{Params, ProductionPipeline, gauges, store::Books};
 
 /// Runs the pipeline on a state until it is done, killing it `p.kills` times on the way: each time
 /// after a random number of items, and then some.
@@ -60,7 +60,7 @@ pub(super) fn until_done(r: &Recorder, p: &Params, url: &str, state: &Path) -> R
         }
     }
     r.wall(start.elapsed());
-    r.gauge("kills", kills as f64);
+    r.gauge(gauges::KILLS, kills as f64);
     Ok(Books::read(state)?)
 }
 

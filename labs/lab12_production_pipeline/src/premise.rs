@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::Params;
+use super::{Params, gauges};
 
 /// Rounding of what is written down.
 const HAIR: f64 = 1e-5;
@@ -37,7 +37,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         }
         "answers lost" => {
             pipeline(p, t, p.items)?;
-            equal("lost items", gauge(t, "lost")?, 0.0)?;
+            equal("lost items", gauge(t, gauges::LOST)?, 0.0)?;
             hung(p, t)
         }
         "faults" => {
@@ -54,19 +54,19 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// Items with a result, in one place or in both, or none although their status says so.
 fn with_result(t: &Trial) -> Result<f64, String> {
-    let both = gauge(t, "in_database")? + gauge(t, "in_fallback")?;
-    Ok(both - gauge(t, "twice")? + gauge(t, "lost")?)
+    let both = gauge(t, gauges::IN_DATABASE)? + gauge(t, gauges::IN_FALLBACK)?;
+    Ok(both - gauge(t, gauges::TWICE)? + gauge(t, gauges::LOST)?)
 }
 
 /// Every item has its place.
 fn books(t: &Trial, items: usize) -> Result<(), String> {
-    let placed = with_result(t)? + gauge(t, "books_failed")?;
+    let placed = with_result(t)? + gauge(t, gauges::BOOKS_FAILED)?;
     equal("items in database, file and failures", placed, items as f64)
 }
 
 /// Every item was asked for; a server that runs elsewhere does not say.
 fn arrived(t: &Trial, least: usize) -> Result<(), String> {
-    let arrived = t.gauge("upstream_arrived").unwrap_or(least as f64);
+    let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(least as f64);
     ensure(arrived >= least as f64, || {
         format!("{arrived} requests came of {least} at least")
     })
@@ -77,17 +77,17 @@ fn pipeline(p: &Params, t: &Trial, items: usize) -> Result<(), String> {
     equal("items", t.offered as f64, items as f64)?;
     books(t, items)?;
     equal("items with a result", with_result(t)?, t.ok as f64)?;
-    equal("failures", gauge(t, "books_failed")?, t.failed as f64)?;
+    equal("failures", gauge(t, gauges::BOOKS_FAILED)?, t.failed as f64)?;
     arrived(t, items)?;
     for (stage, width) in stages(p) {
-        let (busy, room) = (gauge(t, &format!("{stage}_busy_s"))?, width * t.wall_s);
+        let (busy, room) = (gauge(t, gauges::BUSY_S.of(stage))?, width * t.wall_s);
         ensure(busy <= 1.02 * room + 0.02, || {
             format!("{stage} took {busy:.2} s in all, and had {room:.2} s")
         })?;
     }
     let (hung, ok) = (p.expected().in_fallback as f64, t.ok as f64);
     let least = hung * (p.store_timeout.s() - EARLY_S) + (ok - hung) * (p.store.s() - EARLY_S);
-    let busy = gauge(t, "store_busy_s")?;
+    let busy = gauge(t, gauges::BUSY_S.of("store"))?;
     ensure(busy > least, || {
         format!("writes took {busy:.2} s in all, and their way {least:.2} s")
     })
@@ -135,7 +135,7 @@ fn spans(p: &Params, t: &Trial) -> Result<(), String> {
         )?;
         let (sum, said) = (
             of.map(|s| s.end_s - s.start_s).sum::<f64>(),
-            gauge(t, &format!("{stage}_busy_s"))?,
+            gauge(t, gauges::BUSY_S.of(stage))?,
         );
         ensure((sum - said).abs() <= HAIR * (1.0 + sum), || {
             format!("{stage} took {said:.3} s, and its items {sum:.3} s")
@@ -148,7 +148,7 @@ fn spans(p: &Params, t: &Trial) -> Result<(), String> {
 fn killed(p: &Params, t: &Trial) -> Result<(), String> {
     let trace = |name: &str| t.trace(name);
     let (done, kills) = (trace("done"), trace("killed"));
-    equal("kills", gauge(t, "kills")?, kills.len() as f64)?;
+    equal("kills", gauge(t, gauges::KILLS)?, kills.len() as f64)?;
     let rises = |points: &[(f64, f64)]| {
         let mut pairs = points.windows(2);
         pairs.all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1)
@@ -181,7 +181,7 @@ fn locked(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(t.wall_s > p.lock.s(), || {
         format!("{:.3} s, and the lock is held for {}", t.wall_s, p.lock)
     })?;
-    let longest = gauge(t, "longest_gap_s")?;
+    let longest = gauge(t, gauges::LONGEST_GAP_S)?;
     let beats = t.trace("beats");
     let last = beats.last().map_or(0.0, |(_, longest)| *longest);
     let gaps = beats.windows(2).map(|pair| pair[1].0 - pair[0].0);

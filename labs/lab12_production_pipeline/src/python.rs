@@ -3,7 +3,7 @@
 use lab_kit::{prelude::*, session::Plan};
 use tokio::runtime::Runtime;
 
-use super::Params;
+use super::{Params, gauges, trials};
 
 const SCRIPT: Script = Script::new("lab12.py", include_str!("../python/lab12.py"));
 
@@ -23,8 +23,7 @@ pub(super) fn add<'a>(
     for (arm, _) in ARMS {
         plan.point(&format!("python/{arm}"), 0.0, move |r| {
             runtime.block_on(async {
-                let constant = ServiceTime::Constant(p.fetch.duration());
-                let upstream = r.upstream(p.spec(constant, r.seed())).await?;
+                let upstream = trials::steady(r, p).await?;
                 let s = |time: Time| time.s().to_string();
                 let flags = [
                     ("arm", arm.to_string()),
@@ -51,41 +50,24 @@ pub(super) fn add<'a>(
 /// Rust and Python beside each other; no claim, since it depends on the machine and on both
 /// languages' libraries.
 pub(super) fn table(summary: &Summary) -> Option<Table> {
-    let mut table = Table::new(
-        "The same faults in Rust and in Python",
-        &[
-            "way",
-            "time, Rust",
-            "Python",
-            "Python / Rust",
-            "database, Rust",
-            "Python",
-            "fallback, Rust",
-            "Python",
-            "Python busy",
-        ],
-    );
-    for (arm, name) in ARMS {
-        let pair = (
-            summary.only(&format!("faults/{arm}")),
-            summary.only(&format!("python/{arm}")),
-        );
-        let (Some(rust), Some(python)) = pair else {
-            continue;
-        };
-        let ratio = python.paired(&rust, |python, rust| Some(python.wall_s / rust.wall_s));
-        table.row([
-            name.into(),
-            cell(rust.wall_s(), seconds),
-            cell(python.wall_s(), seconds),
-            cell(ratio, |r| format!("{r:.2}")),
-            cell(rust.gauge("in_database"), number),
-            cell(python.gauge("in_database"), number),
-            cell(rust.gauge("in_fallback"), number),
-            cell(python.gauge("in_fallback"), number),
-            cell(python.gauge("client_cpu_share"), percent),
-        ]);
-    }
-    table.note = "Python computes in a pool of as many processes as Rust has threads. Its pipeline keeps no life cycle and cannot resume: it writes results only. Python busy: processor time of its main process over the time of the whole.".into();
-    (!table.rows.is_empty()).then_some(table)
+    let ways = ARMS.into_iter().filter_map(|(arm, name)| {
+        let rust = summary.only(&format!("faults/{arm}"))?;
+        let python = summary.only(&format!("python/{arm}"))?;
+        Some((name, rust, python))
+    });
+    let times_as_long = |rust: &Condition, python: &Condition| {
+        python.paired(rust, |python, rust| Some(python.wall_s / rust.wall_s))
+    };
+    Table::of("The same faults in Rust and in Python", ways)
+        .column("way", |r| r.0.into())
+        .cells("time, Rust", seconds, |r| r.1.wall_s())
+        .cells("Python", seconds, |r| r.2.wall_s())
+        .cells("Python / Rust", |r| format!("{r:.2}"), |r| times_as_long(&r.1, &r.2))
+        .cells("database, Rust", number, |r| r.1.gauge(gauges::IN_DATABASE))
+        .cells("Python", number, |r| r.2.gauge(gauges::IN_DATABASE))
+        .cells("fallback, Rust", number, |r| r.1.gauge(gauges::IN_FALLBACK))
+        .cells("Python", number, |r| r.2.gauge(gauges::IN_FALLBACK))
+        .cells("Python busy", percent, |r| r.2.gauge(gauge::CLIENT_CPU_SHARE))
+        .note("Python computes in a pool of as many processes as Rust has threads. Its pipeline keeps no life cycle and cannot resume: it writes results only. Python busy: processor time of its main process over the time of the whole.")
+        .unless_empty()
 }

@@ -7,31 +7,50 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    fmt,
 };
 
 /// How items are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Way {
     /// So many at once, and the next ones when all of them have left.
-    Batches(usize),
+    Batches,
     /// One for each that leaves, so that never more than so many are under way.
-    Window(usize),
+    Window,
+}
+
+impl Way {
+    pub(super) const ALL: [Way; 2] = [Way::Batches, Way::Window];
+
+    /// As in the names of conditions.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Way::Batches => "batches",
+            Way::Window => "window",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Seconds an item takes at each stage in turn; it leaves after the last one.
-pub type Times = Vec<f64>;
+pub(super) type Times = Vec<f64>;
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Replay {
+pub(super) struct Replay {
     /// When the last item left, in seconds.
-    pub makespan: f64,
+    pub(super) makespan: f64,
     /// When each item left, in the order in which they left.
-    pub left: Vec<f64>,
+    pub(super) left: Vec<f64>,
     /// Items under way, summed up over time: item-seconds.
-    pub inside: f64,
+    pub(super) inside: f64,
     /// Seconds that the servers of each stage were busy, added up.
-    pub busy: Vec<f64>,
+    pub(super) busy: Vec<f64>,
 }
 
 #[derive(Default)]
@@ -45,8 +64,8 @@ fn key(time: f64) -> u64 {
     time.max(0.0).to_bits()
 }
 
-/// Plays the schedule through. `widths` are the servers of each stage.
-pub fn replay(items: &[Times], widths: &[usize], admission: Admission) -> Replay {
+/// Plays the schedule through. `widths` are the servers of each stage; `size` is that of a batch, or of the window.
+pub(super) fn replay(items: &[Times], widths: &[usize], way: Way, size: usize) -> Replay {
     let mut stations: Vec<Station> = widths
         .iter()
         .map(|width| Station {
@@ -65,10 +84,10 @@ pub fn replay(items: &[Times], widths: &[usize], admission: Admission) -> Replay
     loop {
         // Let in.
         let mut arriving = VecDeque::new();
-        let room = match admission {
-            Admission::Batches(size) if under_way == 0 => size.max(1),
-            Admission::Batches(_) => 0,
-            Admission::Window(size) => size.max(1).saturating_sub(under_way),
+        let room = match way {
+            Way::Batches if under_way == 0 => size.max(1),
+            Way::Batches => 0,
+            Way::Window => size.max(1).saturating_sub(under_way),
         };
         for item in (next..items.len()).take(room) {
             arriving.push_back((item, 0));
@@ -142,7 +161,7 @@ mod tests {
             (100, [(0.04, 10), (0.008, 2), (0.02, 4)]),
         ] {
             let items = alike(n, &stages.map(|s| s.0));
-            let run = replay(&items, &stages.map(|s| s.1), Admission::Window(n));
+            let run = replay(&items, &stages.map(|s| s.1), Way::Window, n);
             let theory = Pipeline::new(&stages).makespan(n);
             assert!((run.makespan - theory).abs() < 1e-9, "{run:?} {theory}");
         }
@@ -153,9 +172,9 @@ mod tests {
         let mut items = alike(20, &[0.1]);
         items[3] = vec![0.5];
         items[12] = vec![0.7];
-        let batches = replay(&items, &[100], Admission::Batches(10));
+        let batches = replay(&items, &[100], Way::Batches, 10);
         assert!((batches.makespan - 1.2).abs() < 1e-9);
-        let window = replay(&items, &[100], Admission::Window(10));
+        let window = replay(&items, &[100], Way::Window, 10);
         assert!((window.makespan - 0.8).abs() < 1e-9, "{window:?}");
     }
 
@@ -171,8 +190,8 @@ mod tests {
                 if *b > 9 { item.extend([f64::from(*b), f64::from(*c)]); }
                 item
             }).collect();
-            for admission in [Admission::Batches(size), Admission::Window(size)] {
-                let run = replay(&items, &widths, admission);
+            for way in Way::ALL {
+                let run = replay(&items, &widths, way, size);
                 prop_assert_eq!(run.left.len(), items.len());
                 prop_assert!(run.left.windows(2).all(|w| w[0] <= w[1]));
                 let all: f64 = items.iter().flatten().sum();

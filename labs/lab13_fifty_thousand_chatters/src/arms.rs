@@ -78,6 +78,10 @@ impl Arm {
         }
     }
 
+    pub(super) fn is_thread(self) -> bool {
+        matches!(self, Arm::Thread | Arm::DeepThread)
+    }
+
     /// The most that are tried: deep threads take so much that fewer must do.
     pub(super) fn most(self, p: &Params) -> usize {
         match self {

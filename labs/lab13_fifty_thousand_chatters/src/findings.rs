@@ -5,8 +5,20 @@ use lab_kit::{prelude::*, theory::Trend};
 use super::{
     Arm, Params,
     cell::{Cell, boxed_beyond},
+    gauges,
     premise::asked,
 };
+
+pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
+    let view = View::of(p, summary);
+    Findings {
+        headline: view.headline(),
+        figures: vec![view.cost(), view.growth(), view.parts(), view.times()],
+        tables: vec![view.each_table(), view.whole_table(), view.stack_table()],
+        claims: view.claims(),
+        answers: view.answers(),
+    }
+}
 
 /// A page of memory, and what a page of a page table covers: 512 of them.
 const PAGE: f64 = 4096.0;
@@ -31,37 +43,42 @@ const KB: f64 = 1024.0;
 const MB: f64 = 1024.0 * KB;
 const GB: f64 = 1024.0 * MB;
 
+/// Whether so much is many times what a process has for reasons of its own.
+fn is_clear(bytes: f64) -> bool {
+    bytes >= HAZE / CLOSE
+}
+
 /// One way to hold chatters, at every number tried.
 struct Kind<'a> {
     arm: Arm,
+    name: String,
     conditions: Vec<Condition<'a>>,
 }
 
 impl<'a> Kind<'a> {
-    fn of(summary: &Summary<'a>, arm: Arm) -> Kind<'a> {
+    fn of(p: &Params, summary: &Summary<'a>, arm: Arm) -> Kind<'a> {
         Kind {
             arm,
+            name: name(arm, p),
             conditions: summary.series(arm.series()),
         }
     }
 
     /// A figure over the number of chatters, a point a trial.
-    fn points(&self, gauge: &str) -> Vec<(f64, f64)> {
-        self.conditions
-            .iter()
-            .flat_map(|k| points(k, gauge))
-            .collect()
-    }
-
-    fn trend(&self, gauge: &str) -> Option<Trend> {
-        Trend::fit(&self.points(gauge))
+    fn points(&self, gauge: Gauge) -> Vec<(f64, f64)> {
+        let all = self.conditions.iter();
+        all.flat_map(|k| points(k, gauge)).collect()
     }
 
     /// What one more takes of something, in bytes: the slope of a line through all numbers.
-    fn each(&self, gauge: &str) -> Option<Estimate> {
-        let all = self.conditions.iter().map(Condition::origin);
-        let from = all.fold(Origin::default(), Origin::and);
-        Some(self.trend(gauge)?.each().from(from))
+    fn each(&self, gauge: Gauge) -> Option<Estimate> {
+        let (line, origin) = line_through(&self.conditions, gauge)?;
+        Some(line.each().from(origin))
+    }
+
+    /// The same without its interval.
+    fn each_b(&self, gauge: Gauge) -> Option<f64> {
+        self.each(gauge).map(|each| each.value)
     }
 
     /// The largest number.
@@ -71,26 +88,28 @@ impl<'a> Kind<'a> {
 
     /// The most that were held.
     fn most(&self) -> Option<f64> {
-        let numbers = self.points("number");
+        let numbers = self.points(gauges::NUMBER);
         numbers.into_iter().map(|p| p.1).max_by(f64::total_cmp)
     }
 
     /// Size of the future.
     fn future(&self) -> Option<f64> {
-        let size = self.points("future_b").last()?.1;
+        let size = self.points(gauges::FUTURE_B).last()?.1;
         (size > 0.0).then_some(size)
     }
 
     /// The same for theory, which takes it from another number than the one it speaks of.
-    fn future_beside(&self, at: usize) -> Option<Given> {
-        let other = self.conditions.get((at + 1) % self.conditions.len())?;
-        Some(other.gauge("future_b")?.into())
+    fn future_beside(&self, k: &Condition) -> Option<Given> {
+        let at = self.conditions.iter().position(|c| c.x() == k.x())?;
+        let other = &self.conditions[(at + 1) % self.conditions.len()];
+        Some(other.gauge(gauges::FUTURE_B)?.into())
     }
 
     /// Those numbers whose memory, if each takes so much, is many times the process's own pages.
     fn clear_of_haze(&self, each: f64) -> impl Iterator<Item = &Condition<'a>> {
-        let clear = move |k: &&Condition| k.x() * each >= HAZE / CLOSE;
-        self.conditions.iter().filter(clear)
+        self.conditions
+            .iter()
+            .filter(move |k| is_clear(k.x() * each))
     }
 
     /// The memory of so many is many times the process's own pages, by the flags alone: of a thread a page at
@@ -99,64 +118,89 @@ impl<'a> Kind<'a> {
         let least = match self.arm {
             Arm::Thread => PAGE,
             Arm::DeepThread => p.depth.f(),
-            Arm::Inline => buffer(p),
+            Arm::Inline => p.buffer.bytes() as f64,
             _ => 128.0,
         };
-        k.x() * least >= HAZE / CLOSE
+        is_clear(k.x() * least)
     }
 
     /// What the kernel keeps for one more. A task is nothing that the kernel knows of: of what it
     /// keeps for all processes together nothing is a task's but the page tables of its memory.
     fn kernel(&self) -> Option<f64> {
-        let parts: &[&str] = match self.arm {
-            Arm::Thread | Arm::DeepThread => &["page_tables_b", "kernel_stacks_b", "slab_b"],
-            Arm::Socket => &["page_tables_b", "slab_b"],
-            _ => &["page_tables_b"],
+        use gauges::{KERNEL_STACKS_B, PAGE_TABLES_B, SLAB_B};
+        let parts: &[Gauge] = match self.arm {
+            Arm::Thread | Arm::DeepThread => &[PAGE_TABLES_B, KERNEL_STACKS_B, SLAB_B],
+            Arm::Socket => &[PAGE_TABLES_B, SLAB_B],
+            _ => &[PAGE_TABLES_B],
         };
-        let sum = |sum: f64, part: &&str| Some(sum + self.each(part)?.value);
+        let sum = |sum: f64, part: &Gauge| Some(sum + self.each_b(*part)?);
         parts.iter().try_fold(0.0, sum).map(|b| b.max(0.0))
     }
 
     /// Memory that one more takes, here and in the kernel where it tells.
     fn memory(&self) -> Option<f64> {
-        Some(self.each("resident_b")?.value + self.kernel().unwrap_or(0.0))
+        Some(self.each_b(gauges::RESIDENT_B)? + self.kernel().unwrap_or(0.0))
     }
 
     /// A time for each of them, at the largest number.
-    fn time(&self, gauge: &str) -> Option<Estimate> {
+    fn time(&self, gauge: Gauge) -> Option<Estimate> {
         self.largest()?.gauge(gauge)
+    }
+
+    /// What one more takes of something, in KB, as a bar; `least` is where its interval ends at the left.
+    fn bar(&self, label: &str, gauge: Gauge, theory: Option<f64>, least: f64) -> Option<ValueBar> {
+        let each = self.each(gauge)?;
+        let colour = match gauge {
+            gauges::HEAP_B => Colour::Green,
+            gauges::RESIDENT_B => Colour::Blue,
+            gauges::VIRTUAL_B => Colour::Muted,
+            _ => Colour::Orange,
+        };
+        let ends = |(low, high): (f64, f64)| (low.max(least) / KB, high / KB);
+        let bar = ValueBar::measured(label, colour, each.value.max(0.0) / KB);
+        Some(ValueBar {
+            interval: each.ci95.map(ends),
+            theory: theory.map(|b| b / KB),
+            ..bar
+        })
     }
 }
 
 /// A figure over the number of chatters, a point a trial of one condition.
-fn points(k: &Condition, gauge: &str) -> Vec<(f64, f64)> {
-    let point = |t: &Trial| Some((*t.gauges.get("number")?, *t.gauges.get(gauge)?));
+fn points(k: &Condition, gauge: Gauge) -> Vec<(f64, f64)> {
+    let point = |t: &Trial| Some((t.gauge(gauges::NUMBER)?, t.gauge(gauge)?));
     k.trials().iter().filter_map(point).collect()
 }
 
+/// A straight line through the trials of some numbers, and where it is from.
+fn line_through<'k, 'a: 'k>(
+    conditions: impl IntoIterator<Item = &'k Condition<'a>>,
+    gauge: Gauge,
+) -> Option<(Trend, Origin)> {
+    let (mut all, mut origin) = (Vec::new(), Origin::default());
+    for k in conditions {
+        all.extend(points(k, gauge));
+        origin = origin.and(k.origin());
+    }
+    Some((Trend::fit(&all)?, origin))
+}
+
 fn name(arm: Arm, p: &Params) -> String {
-    let buffer = bytes(buffer(p));
+    let (buffer, depth) = (bytes(p.buffer.bytes() as f64), bytes(p.depth.f()));
     match arm {
         Arm::Task => "task".into(),
         Arm::Inline => format!("task that holds {buffer}"),
         Arm::Late => format!("task that makes {buffer} late"),
-        Arm::DeepTask => format!("task once {} deep", bytes(p.depth.f())),
+        Arm::DeepTask => format!("task once {depth} deep"),
         Arm::Socket => "task with a connection".into(),
         Arm::Thread => "thread".into(),
-        Arm::DeepThread => format!("thread once {} deep", bytes(p.depth.f())),
+        Arm::DeepThread => format!("thread once {depth} deep"),
         Arm::Nobody => String::new(),
     }
 }
 
-fn buffer(p: &Params) -> f64 {
-    use super::Buffer::{K1, K4, K8, K32};
-    KB * match p.buffer {
-        K1 => 1.0,
-        K4 => 4.0,
-        K8 => 8.0,
-        K32 => 32.0,
-    }
-}
+/// Those that charts show.
+const DRAWN: [Arm; 4] = [Arm::Task, Arm::Inline, Arm::Socket, Arm::Thread];
 
 fn colour(arm: Arm) -> Colour {
     match arm {
@@ -184,11 +228,11 @@ impl<'a> Known<'a> {
         let value = |gauge| Some(nobody.gauge(gauge)?.value);
         Some(Known {
             cell: Cell {
-                header: value("header_b")?,
-                unit: value("unit_b")?,
+                header: value(gauges::HEADER_B)?,
+                unit: value(gauges::UNIT_B)?,
                 boxed_beyond: boxed_beyond(&summary.host().build),
             },
-            registration: value("registration_b")?,
+            registration: value(gauges::REGISTRATION_B)?,
             nobody,
         })
     }
@@ -210,7 +254,8 @@ impl<'a> Known<'a> {
 
     /// What the allocator takes for a block of so many bytes.
     fn slot(&self, block: f64) -> Option<f64> {
-        Some(self.nobody.gauge(&format!("slot_{block}_b"))?.value)
+        let slot = self.nobody.gauge(&*gauges::slot_key(block));
+        Some(slot?.value)
     }
 
     /// Resident memory of a parked task, in bytes: what the allocator takes for its blocks.
@@ -223,22 +268,13 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Whether a condition has held as many as it is named after: where the machine stopped before, it tells
-/// nothing of them.
-fn all_held(k: &Condition, p: &Params) -> bool {
-    let number = Some(asked(p, k));
-    k.trials().iter().all(|t| t.gauge("number") == number)
-}
-
-/// What each takes of something at one number, in bytes.
-fn at(k: &Condition, p: &Params, gauge: &str) -> Option<Estimate> {
-    let each = k.estimate(|t| Some(t.gauge(gauge)? / asked(p, k)));
-    each.filter(|_| all_held(k, p))
-}
-
-/// "50,000 threads".
+/// "50,000 × thread".
 fn held(k: &Condition, what: &str) -> String {
     format!("{} × {what}", thousands(k.x()))
+}
+
+fn of_stack(k: &Condition) -> String {
+    format!("a stack of {}", bytes(k.x()))
 }
 
 /// Page tables of a thread whose addresses lie beside those of others like it: a page of them for
@@ -250,106 +286,90 @@ fn page_tables(addresses: f64) -> f64 {
     PAGE * pages.iter().sum::<f64>()
 }
 
-pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let kinds: Vec<Kind> = Arm::LINES
-        .iter()
-        .map(|arm| Kind::of(summary, *arm))
-        .collect();
-    let stacks = summary.series("stack");
-    Findings {
-        headline: headline(p, &kinds),
-        figures: vec![
-            cost(p, &kinds, summary),
-            growth(p, &kinds),
-            parts(p, &kinds),
-            times(p, &kinds),
-        ],
-        tables: vec![
-            each_table(p, &kinds, summary),
-            whole_table(p, &kinds),
-            stack_table(p, &kinds, &stacks),
-        ],
-        claims: Claims {
-            p,
-            kinds: &kinds,
-            stacks: &stacks,
-            known: Known::of(summary),
-            linux: summary.host().system.starts_with("linux"),
-        }
-        .all(),
-        answers: answers(p, &kinds, summary),
-    }
-}
-
-fn kind<'a, 'b>(kinds: &'a [Kind<'b>], arm: Arm) -> &'a Kind<'b> {
-    let found = kinds.iter().find(|k| k.arm == arm);
-    found.expect("every arm has its kind, if an empty one")
-}
-
-fn answers(p: &Params, kinds: &[Kind], summary: &Summary) -> Vec<Answer> {
-    let n = p.tasks as f64;
-    let task = kind(kinds, Arm::Task);
-    let known = Known::of(summary).zip(task.future());
-    let predicted = known.and_then(|(known, future)| known.resident(Arm::Task, future));
-    let thread = kind(kinds, Arm::Thread);
-    let kernel = thread.kernel().unwrap_or(0.0);
-    let threads = thread.each("resident_b").map(|e| e.shifted(kernel));
-    let threads = match thread.kernel() {
-        // How much of its stack a thread touches no model says: a page at the least.
-        Some(_) => {
-            let least = PAGE + KERNEL_STACK + page_tables(p.stack.f() + GUARDS);
-            Answer::at_least("threads", threads, least)
-        }
-        None => Answer::alone(
-            "threads",
-            threads,
-            "this system does not tell what its kernel keeps for a thread",
-        ),
-    };
-    vec![
-        Answer::near(
-            "tasks",
-            task.each("resident_b"),
-            predicted.map_or(f64::NAN, |given| given.value),
-        )
-        .scaled(n / MB),
-        threads.scaled(n / GB),
-    ]
-}
-
-fn headline(p: &Params, kinds: &[Kind]) -> String {
-    let (task, thread) = (kind(kinds, Arm::Task), kind(kinds, Arm::Thread));
-    let n = p.tasks as f64;
-    let all = |each: Option<f64>| each.map_or("–".into(), |b| bytes(b * n));
-    let one = |each: Option<f64>| each.map_or("–".into(), bytes);
-    let addresses = thread.each("virtual_b").map(|e| e.value);
-    let kernel = match thread.kernel() {
-        Some(kernel) => format!("{} of it the kernel's", bytes(kernel)),
-        None => "the kernel's share unknown here".into(),
-    };
-    format!(
-        "{} parked tasks take {} of memory, {} each; as many threads {}, {} each, {kernel}, and {} of addresses, most of which are never touched",
-        thousands(n),
-        all(task.memory()),
-        one(task.memory()),
-        all(thread.memory()),
-        one(thread.memory()),
-        all(addresses),
-    )
-}
-
-/// What claims are made of.
-struct Claims<'a, 'b> {
+/// The record, and what was known before.
+struct View<'a> {
     p: &'a Params,
-    kinds: &'a [Kind<'b>],
-    stacks: &'a [Condition<'b>],
-    known: Option<Known<'b>>,
+    kinds: Vec<Kind<'a>>,
+    /// Threads by the stack that they asked for.
+    stacks: Vec<Condition<'a>>,
+    known: Option<Known<'a>>,
     /// It tells what its kernel keeps, and lays out threads as we know it.
     linux: bool,
 }
 
-impl Claims<'_, '_> {
-    fn all(&self) -> Vec<Claim> {
+impl<'a> View<'a> {
+    fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
+        View {
+            p,
+            kinds: Arm::LINES.map(|arm| Kind::of(p, summary, arm)).into(),
+            stacks: summary.series("stack"),
+            known: Known::of(summary),
+            linux: summary.host().system.starts_with("linux"),
+        }
+    }
+
+    fn kind(&self, arm: Arm) -> &Kind<'a> {
+        let found = self.kinds.iter().find(|kind| kind.arm == arm);
+        found.expect("every arm has its kind, if an empty one")
+    }
+
+    fn thread(&self) -> &Kind<'a> {
+        self.kind(Arm::Thread)
+    }
+
+    /// Every number of every kind.
+    fn numbers(&self) -> impl Iterator<Item = (&Kind<'a>, &Condition<'a>)> {
+        let all = self.kinds.iter();
+        all.flat_map(|kind| kind.conditions.iter().map(move |k| (kind, k)))
+    }
+
+    /// Those of tasks.
+    fn tasks(&self) -> impl Iterator<Item = (&Kind<'a>, &Condition<'a>)> {
+        self.numbers().filter(|(kind, _)| !kind.arm.is_thread())
+    }
+
+    /// Whether a condition has held as many as it is named after: where the machine stopped before, it tells
+    /// nothing of them.
+    fn all_held(&self, k: &Condition) -> bool {
+        let number = Some(asked(self.p, k));
+        k.trials().iter().all(|t| t.gauge(gauges::NUMBER) == number)
+    }
+
+    /// What each takes of something at one number, in bytes.
+    fn at(&self, k: &Condition, gauge: Gauge) -> Option<Estimate> {
+        let each = k.estimate(|t| Some(t.gauge(gauge)? / asked(self.p, k)));
+        each.filter(|_| self.all_held(k))
+    }
+
+    /// What a thread takes of its own process, at the largest number.
+    fn thread_resident(&self) -> Option<Estimate> {
+        self.at(self.thread().largest()?, gauges::RESIDENT_B)
+    }
+
+    /// Live heap of a task by theory.
+    fn heap(&self, kind: &Kind) -> Option<f64> {
+        Some(self.known?.heap(kind.arm, kind.future()?).value)
+    }
+
+    /// Its resident memory by theory.
+    fn resident(&self, kind: &Kind) -> Option<f64> {
+        Some(self.known?.resident(kind.arm, kind.future()?)?.value)
+    }
+
+    /// Addresses of a thread by theory.
+    fn addresses_due(&self) -> f64 {
+        self.p.stack.f() + GUARDS
+    }
+
+    /// What all of them take, as it is written.
+    fn of_all(&self, each: Option<f64>) -> String {
+        amount(each.map(|b| b * self.p.tasks as f64))
+    }
+}
+
+/// The claims and the answers.
+impl<'a> View<'a> {
+    fn claims(&self) -> Vec<Claim> {
         let mut claims = vec![self.heaps(), self.residents(), self.dives()];
         if self.linux {
             claims.extend([self.addresses(), self.page_tables(), self.kernel_stacks()]);
@@ -359,28 +379,11 @@ impl Claims<'_, '_> {
         claims
     }
 
-    fn kind(&self, arm: Arm) -> &Kind<'_> {
-        kind(self.kinds, arm)
-    }
-
-    fn tasks(&self) -> impl Iterator<Item = &Kind<'_>> {
-        let is_task = |k: &&Kind| !matches!(k.arm, Arm::Thread | Arm::DeepThread | Arm::Nobody);
-        self.kinds.iter().filter(is_task)
-    }
-
     fn heaps(&self) -> Claim {
-        let cases = self.tasks().flat_map(|k| {
-            let case = |(i, condition): (usize, &Condition)| {
-                let predicted = self.known?.heap(k.arm, k.future_beside(i)?);
-                let measured = at(condition, self.p, "heap_b");
-                Some(Case::share(
-                    held(condition, &name(k.arm, self.p)),
-                    predicted,
-                    measured,
-                    0.01,
-                ))
-            };
-            k.conditions.iter().enumerate().filter_map(case)
+        let cases = self.tasks().filter_map(|(kind, k)| {
+            let predicted = self.known?.heap(kind.arm, kind.future_beside(k)?);
+            let measured = self.at(k, gauges::HEAP_B);
+            Some(Case::share(held(k, &kind.name), predicted, measured, 0.01))
         });
         Law::counted("a parked task's live heap is its future and the runtime's header, rounded up to whole units, and a socket's registration", "bytes")
             .within("1 %: the runtime's queue of those that are ready")
@@ -388,27 +391,20 @@ impl Claims<'_, '_> {
     }
 
     fn residents(&self) -> Claim {
-        let cases = self.tasks().flat_map(|k| {
-            let case = |(i, condition): (usize, &Condition)| {
-                let (known, future) = (self.known?, k.future_beside(i)?);
-                let clear = condition.x() * known.heap(k.arm, future).value >= HAZE / CLOSE;
-                if !clear && !k.surely_clear(self.p, condition) {
-                    return None;
+        let cases = self.tasks().filter_map(|(kind, k)| {
+            let (known, future) = (self.known?, kind.future_beside(k)?);
+            let clear = is_clear(k.x() * known.heap(kind.arm, future).value);
+            let name = held(k, &kind.name);
+            let case = match known.resident(kind.arm, future) {
+                Some(predicted) => {
+                    let measured = self.at(k, gauges::RESIDENT_B).filter(|_| clear);
+                    let tolerance = 0.03 * predicted.value + HAZE / k.x();
+                    Case::new(name, predicted, measured, tolerance)
                 }
-                let name = held(condition, &name(k.arm, self.p));
                 // Older records do not say what the allocator takes.
-                let Some(predicted) = known.resident(k.arm, future) else {
-                    return Some(Case::exact(name, f64::NAN, None));
-                };
-                let tolerance = 0.03 * predicted.value + HAZE / condition.x();
-                Some(Case::new(
-                    name,
-                    predicted,
-                    at(condition, self.p, "resident_b").filter(|_| clear),
-                    tolerance,
-                ))
+                None => Case::exact(name, f64::NAN, None),
             };
-            k.conditions.iter().enumerate().filter_map(case)
+            (clear || kind.surely_clear(self.p, k)).then_some(case)
         });
         Law::counted("a task's resident memory is what the allocator takes for its blocks, however deep its calls once were: nothing of a socket's memory in the kernel is in it", "bytes")
             .within("3 % for scraps between blocks that are used after all, and the 64 KB that a process's own pages come and go by")
@@ -416,60 +412,44 @@ impl Claims<'_, '_> {
     }
 
     fn dives(&self) -> Claim {
-        let shallow = self
-            .kind(Arm::Thread)
-            .largest()
-            .and_then(|k| at(k, self.p, "resident_b"));
-        let (depth, deep) = (self.p.depth.f(), self.kind(Arm::DeepThread));
-        let cases = deep.clear_of_haze(depth).filter_map(|k| {
+        let (shallow, depth) = (self.thread_resident(), self.p.depth.f());
+        let deep = self.kind(Arm::DeepThread).clear_of_haze(depth);
+        let cases = deep.filter_map(|k| {
             let predicted = Given::from(shallow?) + depth;
+            let measured = self.at(k, gauges::RESIDENT_B);
             let tolerance = PAGE + 0.03 * depth;
-            Some(Case::new(
-                held(k, "thread"),
-                predicted,
-                at(k, self.p, "resident_b"),
-                tolerance,
-            ))
+            Some(Case::new(held(k, "thread"), predicted, measured, tolerance))
         });
-        Law::counted(
-            "a thread keeps all the stack it ever touched: a page of memory for each page of depth",
-            "bytes",
-        )
-        .within("a page, since touching begins anywhere in one, and 3 % for what each call adds to the depth")
-        .near(cases)
+        Law::counted("a thread keeps all the stack it ever touched: a page of memory for each page of depth", "bytes")
+            .within("a page, since touching begins anywhere in one, and 3 % for what each call adds to the depth")
+            .near(cases)
     }
 
-    /// A law of threads at their usual stack, number by number, and at the others.
-    fn by_stack(
-        &self,
-        gauge: &str,
-        size: f64,
-        case: impl Fn(f64, &Condition) -> (f64, f64),
-    ) -> Vec<Case> {
-        let usual = self.kind(Arm::Thread).clear_of_haze(size);
-        let usual = usual.map(|k| (self.p.stack.f(), held(k, "thread"), k));
-        let others = self
-            .stacks
-            .iter()
-            .map(|k| (k.x(), format!("a stack of {}", bytes(k.x())), k));
-        let all = usual.chain(others).map(|(stack, name, k)| {
-            let (predicted, tolerance) = case(stack, k);
-            Case::new(name, predicted, at(k, self.p, gauge), tolerance)
-        });
-        all.collect()
+    /// Threads at their usual stack, number by number, if each takes so much, and at the others: the name, the
+    /// stack, the condition.
+    fn by_stack(&self, each: f64) -> impl Iterator<Item = (String, f64, &Condition<'a>)> {
+        let usual = self.thread().clear_of_haze(each);
+        let usual = usual.map(|k| (held(k, "thread"), self.p.stack.f(), k));
+        let others = self.stacks.iter().map(|k| (of_stack(k), k.x(), k));
+        usual.chain(others)
     }
 
     fn addresses(&self) -> Claim {
+        let cases = self.by_stack(self.p.stack.f()).map(|(name, stack, k)| {
+            let measured = self.at(k, gauges::VIRTUAL_B);
+            Case::new(name, stack + GUARDS, measured, PAGE)
+        });
         Law::counted("a thread's address space is the stack it asked for and four pages: guards, and a stack for signals", "bytes")
             .within("a page: the heap beside the stacks grows as well")
-            .near(self.by_stack("virtual_b", self.p.stack.f(), |stack, _| (stack + GUARDS, PAGE)))
+            .near(cases)
     }
 
     fn page_tables(&self) -> Claim {
-        let cases = self.by_stack("page_tables_b", PAGE, |stack, k| {
+        let cases = self.by_stack(PAGE).map(|(name, stack, k)| {
             let predicted = page_tables(stack + GUARDS);
-            let number = asked(self.p, k);
-            (predicted, 0.03 * predicted + 4.0 * PAGE / number)
+            let tolerance = 0.03 * predicted + 4.0 * PAGE / asked(self.p, k);
+            let measured = self.at(k, gauges::PAGE_TABLES_B);
+            Case::new(name, predicted, measured, tolerance)
         });
         Law::counted("the page tables of a thread are a page for each 2 MB of addresses in which it touches something, and its share of those above", "bytes")
             .within("3 %, and a page at either end of the stacks and of the heap")
@@ -477,39 +457,29 @@ impl Claims<'_, '_> {
     }
 
     fn whatever_stack(&self) -> Claim {
-        let usual = self
-            .kind(Arm::Thread)
-            .largest()
-            .and_then(|k| at(k, self.p, "resident_b"));
+        let usual = self.thread_resident();
         let cases = self.stacks.iter().filter_map(|k| {
             let number = asked(self.p, k);
-            let name = format!("a stack of {}", bytes(k.x()));
-            match usual.filter(|usual| number * usual.value >= HAZE / CLOSE) {
-                Some(usual) => {
-                    let measured = at(k, self.p, "resident_b");
-                    Some(Case::share(name, usual, measured, CLOSE))
-                }
-                // A page each is what they touch at the least.
-                None => (number * PAGE >= HAZE / CLOSE).then(|| Case::exact(name, f64::NAN, None)),
-            }
+            let clear = usual.filter(|usual| is_clear(number * usual.value));
+            let measured = self.at(k, gauges::RESIDENT_B);
+            let case = match clear {
+                Some(usual) => Case::share(of_stack(k), usual, measured, CLOSE),
+                None => Case::exact(of_stack(k), f64::NAN, None),
+            };
+            // A page each is what they touch at the least.
+            (clear.is_some() || is_clear(number * PAGE)).then_some(case)
         });
-        Law::counted(
-            "a thread's resident memory does not depend on the stack it asked for",
-            "bytes",
-        )
-        .within("5 %: 64 KB that a process's own pages come and go by")
-        .near(cases)
+        let text = "a thread's resident memory does not depend on the stack it asked for";
+        Law::counted(text, "bytes")
+            .within("5 %: 64 KB that a process's own pages come and go by")
+            .near(cases)
     }
 
     fn kernel_stacks(&self) -> Claim {
-        let threads = self.kind(Arm::Thread).clear_of_haze(KERNEL_STACK);
+        let threads = self.thread().clear_of_haze(KERNEL_STACK);
         let cases = threads.map(|k| {
-            Case::share(
-                held(k, "thread"),
-                KERNEL_STACK,
-                at(k, self.p, "kernel_stacks_b"),
-                CLOSE,
-            )
+            let measured = self.at(k, gauges::KERNEL_STACKS_B);
+            Case::share(held(k, "thread"), KERNEL_STACK, measured, CLOSE)
         });
         Law::counted("the kernel keeps a stack of 16 KB for each thread", "bytes")
             .within("5 %: read for the whole machine, where others begin and end threads")
@@ -517,29 +487,31 @@ impl Claims<'_, '_> {
     }
 
     fn connections(&self) -> Claim {
-        let sockets = self.kind(Arm::Socket).clear_of_haze(2.0 * AN_END);
+        let both_ends = 2.0 * AN_END;
+        let sockets = self.kind(Arm::Socket).clear_of_haze(both_ends);
         let cases = sockets.map(|k| {
-            let slab = at(k, self.p, "slab_b");
-            Case::exact(held(k, "connection"), 2.0 * AN_END, slab)
+            let slab = self.at(k, gauges::SLAB_B);
+            Case::exact(held(k, "connection"), both_ends, slab)
         });
         Law::counted("a connection takes 5 KB and more in the kernel, over both ends: a socket of 2 KB and more for either, its inode, its file", "bytes")
             .at_least(cases)
     }
 
     fn starts(&self) -> Claim {
-        let (task, thread) = (self.kind(Arm::Task), self.kind(Arm::Thread));
-        let pairs = thread.conditions.iter().zip(&task.conditions);
+        let pairs = self.thread().conditions.iter();
+        let pairs = pairs.zip(&self.kind(Arm::Task).conditions);
         let cases = pairs.map(|(thread, task)| {
             let share = task.paired(thread, |task, thread| {
-                let time = |t: &Trial| t.gauges.get("start_each_s").filter(|s| **s > 0.0).copied();
+                let time = |t: &Trial| t.gauge(gauges::START_EACH_S).filter(|s| *s > 0.0);
                 Some(time(task)? / time(thread)?)
             });
             let name = format!("{} tasks, {}", thousands(task.x()), held(thread, "thread"));
-            let all = all_held(task, self.p) && all_held(thread, self.p);
+            let all = self.all_held(task) && self.all_held(thread);
             Case::exact(name, SWIFT, share.filter(|_| all))
         });
+        let text = "a task starts in a tenth of a thread's time or less: a thread makes what a task makes, and asks the kernel for the rest";
         Law::new(
-            "a task starts in a tenth of a thread's time or less: a thread makes what a task makes, and asks the kernel for the rest",
+            text,
             "of a thread's time",
             Disturbed::Either(Resource::Processors),
         )
@@ -549,201 +521,139 @@ impl Claims<'_, '_> {
 
     /// What extrapolating rests on: each number, from a line through all the others.
     fn lines(&self) -> Claim {
-        let cases = self.kinds.iter().flat_map(|k| {
-            let case = |number: &Condition| {
-                let others = || k.conditions.iter().filter(|other| other.x() != number.x());
-                let points: Vec<(f64, f64)> =
-                    others().flat_map(|k| points(k, "resident_b")).collect();
-                let predicted = Trend::fit(&points)?.at(number.x());
-                let from = others()
-                    .map(Condition::origin)
-                    .fold(Origin::default(), Origin::and);
-                let tolerance = CLOSE * predicted + HAZE;
-                let clear = predicted >= HAZE / CLOSE;
-                let measured = number.gauge("resident_b");
-                let measured = measured.filter(|_| clear && all_held(number, self.p));
-                let name = held(number, &name(k.arm, self.p));
-                let case = Case::new(name, Given::new(predicted, from), measured, tolerance);
-                (clear || k.surely_clear(self.p, number)).then(|| case.scaled(1.0 / MB))
-            };
-            k.conditions.iter().filter_map(case)
+        let cases = self.numbers().filter_map(|(kind, k)| {
+            let others = kind.conditions.iter().filter(|other| other.x() != k.x());
+            let (line, origin) = line_through(others, gauges::RESIDENT_B)?;
+            let predicted = line.at(k.x());
+            let clear = is_clear(predicted);
+            let measured = k.gauge(gauges::RESIDENT_B);
+            let measured = measured.filter(|_| clear && self.all_held(k));
+            let tolerance = CLOSE * predicted + HAZE;
+            let predicted = Given::new(predicted, origin);
+            let case = Case::new(held(k, &kind.name), predicted, measured, tolerance);
+            (clear || kind.surely_clear(self.p, k)).then(|| case.scaled(1.0 / MB))
         });
-        Law::counted(
-            "a straight line through all other numbers says what a number takes: one more costs as much at any",
-            "MB resident",
-        )
-        .within("5 %, which extrapolating can bear, and the 64 KB that a process's own pages come and go by")
-        .near(cases)
+        Law::counted("a straight line through all other numbers says what a number takes: one more costs as much at any", "MB resident")
+            .within("5 %, which extrapolating can bear, and the 64 KB that a process's own pages come and go by")
+            .near(cases)
     }
-}
 
-fn each_table(p: &Params, kinds: &[Kind], summary: &Summary) -> Table {
-    let mut table = Table::new(
-        "What one more takes",
-        &[
-            "one more",
-            "its future",
-            "live heap",
-            "theory",
-            "resident",
-            "theory",
-            "in the kernel",
-            "addresses",
-            "to start",
-            "to wake",
-        ],
-    );
-    let known = Known::of(summary);
-    for k in kinds {
-        let theory = known.zip(k.future());
-        let resident = theory.and_then(|(known, future)| known.resident(k.arm, future));
-        let each = |gauge| k.each(gauge).map(|e| e.value);
-        let text = |value: Option<f64>| value.map_or("–".into(), bytes);
-        let time = |gauge| k.time(gauge).map_or("–".into(), |e| brief(e.value));
-        table.row([
-            name(k.arm, p),
-            text(k.future()),
-            text(each("heap_b")),
-            text(theory.map(|(known, future)| known.heap(k.arm, future).value)),
-            text(each("resident_b")),
-            text(resident.map(|given| given.value)),
-            text(k.kernel()),
-            text(each("virtual_b")),
-            time("start_each_s"),
-            time("wake_each_s"),
-        ]);
-    }
-    table.note = "Slopes of lines fitted over the numbers tried. The kernel's share of a thread: its stack there, its page tables, and small objects; of a connection: small objects, for both ends. To start a connection is to open and accept it; to wake all of them a byte goes through each. Times: at the largest number.".into();
-    if let Some(Known { cell, .. }) = known {
-        table.note += &format!(
-            " The header that the runtime adds to a future is {} bytes here, the unit {}.",
-            cell.header, cell.unit
-        );
-    }
-    let task = known.zip(kind(kinds, Arm::Task).future());
-    let block = task.map(|(known, future)| (known, known.heap(Arm::Task, future).value));
-    if let Some((block, slot)) = block.and_then(|(known, block)| Some((block, known.slot(block)?)))
-    {
-        table.note += &format!(
-            " For a block of {block} bytes, asked for by itself, the allocator takes {}.",
-            slot.round()
-        );
-    }
-    table
-}
-
-fn whole_table(p: &Params, kinds: &[Kind]) -> Table {
-    let n = p.tasks as f64;
-    let mut table = Table::new(
-        &format!("What {} would take", thousands(n)),
-        &[
-            "of",
-            "tried up to",
-            "memory",
-            "addresses",
-            "to start all",
-            "to wake all",
-        ],
-    );
-    for k in kinds {
-        let all = |each: Option<f64>| each.map_or("–".into(), |b| bytes(b * n));
-        let time = |gauge| k.time(gauge).map_or("–".into(), |e| seconds(e.value * n));
-        let most = k.most().unwrap_or(0.0);
-        let tried = if most >= n {
-            thousands(most)
-        } else {
-            format!("{}, then extrapolated", thousands(most))
-        };
-        table.row([
-            name(k.arm, p),
-            tried,
-            all(k.memory()),
-            all(k.each("virtual_b").map(|e| e.value)),
-            time("start_each_s"),
-            time("wake_each_s"),
-        ]);
-    }
-    table.note = format!(
-        "Memory: resident, and in the kernel where it tells. Stacks of {} for {} are {}, all of them addresses. Times: that of one at the largest number, times as many. Where fewer were tried than asked for, a note says which limit was met.",
-        bytes(p.stack.f()),
-        thousands(n),
-        bytes(p.stack.f() * n)
-    );
-    table
-}
-
-fn stack_table(p: &Params, kinds: &[Kind], stacks: &[Condition]) -> Table {
-    let thread = kind(kinds, Arm::Thread);
-    let mut table = Table::new(
-        "A thread by the stack it asked for",
-        &[
-            "stack",
-            "addresses",
-            "theory",
-            "resident",
-            "page tables",
-            "theory",
-        ],
-    );
-    let gauges = ["virtual_b", "resident_b", "page_tables_b"];
-    let mut rows: Vec<(f64, [Option<Estimate>; 3])> = stacks
-        .iter()
-        .map(|k| (k.x(), gauges.map(|g| at(k, p, g))))
-        .collect();
-    rows.push((p.stack.f(), gauges.map(|g| thread.each(g))));
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for (stack, [addresses, resident, tables]) in rows {
-        let text = |value: Option<Estimate>| value.map_or("–".into(), |e| bytes(e.value));
-        table.row([
-            bytes(stack),
-            text(addresses),
-            bytes(stack + GUARDS),
-            text(resident),
-            text(tables),
-            bytes(page_tables(stack + GUARDS)),
-        ]);
-    }
-    table
-}
-
-/// What one more takes, by kind of memory.
-fn cost(p: &Params, kinds: &[Kind], summary: &Summary) -> Figure {
-    let known = Known::of(summary);
-    let shown = [
-        Arm::Task,
-        Arm::Inline,
-        Arm::Socket,
-        Arm::Thread,
-        Arm::DeepThread,
-    ];
-    let groups = shown.iter().map(|arm| {
-        let k = kind(kinds, *arm);
-        let task = known.zip(k.future());
-        let theory = |gauge: &str| match (gauge, arm) {
-            ("heap_b", _) => task.map(|(known, future)| known.heap(k.arm, future).value),
-            ("resident_b", _) => {
-                task.and_then(|(known, future)| Some(known.resident(k.arm, future)?.value))
+    fn answers(&self) -> Vec<Answer> {
+        let n = self.p.tasks as f64;
+        let (task, thread) = (self.kind(Arm::Task), self.thread());
+        let resident = self.resident(task).unwrap_or(f64::NAN);
+        let tasks = Answer::near("tasks", task.each(gauges::RESIDENT_B), resident);
+        let alone = thread.each(gauges::RESIDENT_B);
+        let threads = match thread.kernel() {
+            // How much of its stack a thread touches no model says: a page at the least.
+            Some(kernel) => {
+                let least = PAGE + KERNEL_STACK + page_tables(self.addresses_due());
+                Answer::at_least("threads", alone.map(|e| e.shifted(kernel)), least)
             }
-            ("virtual_b", Arm::Thread | Arm::DeepThread) => Some(p.stack.f() + GUARDS),
-            _ => None,
+            None => {
+                let why = "this system does not tell what its kernel keeps for a thread";
+                Answer::alone("threads", alone, why)
+            }
         };
-        let bar = |label: &str, gauge: &str, colour| {
-            let each = k.each(gauge).filter(|e| e.value > 0.0)?;
-            let ci95 = each.ci95.map(|(lo, hi)| (lo.max(1.0) / KB, hi / KB));
-            let bar = ValueBar::measured(label, colour, each.value / KB).with_interval(ci95);
-            Some(match theory(gauge) {
-                Some(theory) => bar.with_theory(theory / KB),
-                None => bar,
-            })
+        vec![tasks.scaled(n / MB), threads.scaled(n / GB)]
+    }
+}
+
+/// The tables.
+impl View<'_> {
+    fn each_table(&self) -> Table {
+        let mut note = "Slopes of lines fitted over the numbers tried. The kernel's share of a thread: its stack there, its page tables, and small objects; of a connection: small objects, for both ends. To start a connection is to open and accept it; to wake all of them a byte goes through each. Times: at the largest number.".to_string();
+        if let Some(Known { cell, .. }) = self.known {
+            note += &format!(
+                " The header that the runtime adds to a future is {} bytes here, the unit {}.",
+                cell.header, cell.unit
+            );
+        }
+        let block = self.heap(self.kind(Arm::Task));
+        let slot = self.known.zip(block).and_then(|(known, b)| known.slot(b));
+        if let Some((block, slot)) = block.zip(slot) {
+            note += &format!(
+                " For a block of {block} bytes, asked for by itself, the allocator takes {}.",
+                slot.round()
+            );
+        }
+        Table::of("What one more takes", &self.kinds)
+            .column("one more", |kind| kind.name.clone())
+            .column("its future", |kind| amount(kind.future()))
+            .cells("live heap", bytes, |kind| kind.each(gauges::HEAP_B))
+            .column("theory", |kind| amount(self.heap(kind)))
+            .cells("resident", bytes, |kind| kind.each(gauges::RESIDENT_B))
+            .column("theory", |kind| amount(self.resident(kind)))
+            .column("in the kernel", |kind| amount(kind.kernel()))
+            .cells("addresses", bytes, |kind| kind.each(gauges::VIRTUAL_B))
+            .cells("to start", brief, |kind| kind.time(gauges::START_EACH_S))
+            .cells("to wake", brief, |kind| kind.time(gauges::WAKE_EACH_S))
+            .note(note)
+    }
+
+    fn whole_table(&self) -> Table {
+        let (p, n) = (self.p, self.p.tasks as f64);
+        let tried = |kind: &Kind| match kind.most().unwrap_or(0.0) {
+            most if most >= n => thousands(most),
+            most => format!("{}, then extrapolated", thousands(most)),
         };
-        let kernel = k.kernel().filter(|b| *b > 64.0);
-        let bars = [
-            bar("live heap", "heap_b", Colour::Green),
-            bar("resident", "resident_b", Colour::Blue),
-            kernel.map(|b| ValueBar::measured("in the kernel", Colour::Orange, b / KB)),
-            bar("addresses", "virtual_b", Colour::Muted),
-        ];
-        let note = match arm {
+        let all_s = |each: f64| seconds(each * n);
+        Table::of(format!("What {} would take", thousands(n)), &self.kinds)
+            .column("of", |kind| kind.name.clone())
+            .column("tried up to", |kind| tried(kind))
+            .column("memory", |kind| self.of_all(kind.memory()))
+            .column("addresses", |kind| self.of_all(kind.each_b(gauges::VIRTUAL_B)))
+            .cells("to start all", all_s, |kind| kind.time(gauges::START_EACH_S))
+            .cells("to wake all", all_s, |kind| kind.time(gauges::WAKE_EACH_S))
+            .note(format!(
+                "Memory: resident, and in the kernel where it tells. Stacks of {} for {} are {}, all of them addresses. Times: that of one at the largest number, times as many. Where fewer were tried than asked for, a note says which limit was met.",
+                bytes(p.stack.f()),
+                thousands(n),
+                bytes(p.stack.f() * n)
+            ))
+    }
+
+    fn stack_table(&self) -> Table {
+        let (usual, thread) = (self.p.stack.f(), self.thread());
+        let shown = [gauges::VIRTUAL_B, gauges::RESIDENT_B, gauges::PAGE_TABLES_B];
+        let others = self.stacks.iter();
+        let others = others.map(|k| (k.x(), shown.map(|gauge| self.at(k, gauge))));
+        let mut rows: Vec<_> = others.collect();
+        rows.push((usual, shown.map(|gauge| thread.each(gauge))));
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Table::of("A thread by the stack it asked for", rows)
+            .column("stack", |(stack, _)| bytes(*stack))
+            .cells("addresses", bytes, |(_, takes)| takes[0])
+            .column("theory", |(stack, _)| bytes(stack + GUARDS))
+            .cells("resident", bytes, |(_, takes)| takes[1])
+            .cells("page tables", bytes, |(_, takes)| takes[2])
+            .column("theory", |(stack, _)| bytes(page_tables(stack + GUARDS)))
+            .done()
+    }
+}
+
+/// The charts.
+impl View<'_> {
+    fn headline(&self) -> String {
+        let (task, thread) = (self.kind(Arm::Task), self.thread());
+        let kernel = match thread.kernel() {
+            Some(kernel) => format!("{} of it the kernel's", bytes(kernel)),
+            None => "the kernel's share unknown here".into(),
+        };
+        format!(
+            "{} parked tasks take {} of memory, {} each; as many threads {}, {} each, {kernel}, and {} of addresses, most of which are never touched",
+            thousands(self.p.tasks as f64),
+            self.of_all(task.memory()),
+            amount(task.memory()),
+            self.of_all(thread.memory()),
+            amount(thread.memory()),
+            self.of_all(thread.each_b(gauges::VIRTUAL_B)),
+        )
+    }
+
+    /// What one more takes, by kind of memory.
+    fn cost(&self) -> Figure {
+        let note = |arm| match arm {
             Arm::Task => "waits for news",
             Arm::Inline => "a buffer held across an await is part of the future",
             Arm::Socket => {
@@ -752,232 +662,182 @@ fn cost(p: &Params, kinds: &[Kind], summary: &Summary) -> Figure {
             Arm::Thread => "parked",
             _ => "and parked again: what was touched stays",
         };
-        BarGroup {
-            label: capital(&name(*arm, p)),
-            note: note.into(),
-            bars: bars.into_iter().flatten().collect(),
-        }
-    });
-    let (task, thread) = (kind(kinds, Arm::Task), kind(kinds, Arm::Thread));
-    let text = |value: Option<f64>| value.map_or("–".into(), bytes);
-    let each = |k: &Kind, gauge: &str| text(k.each(gauge).map(|e| e.value));
-    Figure {
-        id: "cost".into(),
-        title: format!(
+        let shown = DRAWN.into_iter().chain([Arm::DeepThread]);
+        let groups = shown.map(|arm| {
+            let kind = self.kind(arm);
+            let bar = |label, gauge, theory| {
+                let bar = kind.bar(label, gauge, theory, 1.0);
+                bar.filter(|bar| bar.value > 0.0)
+            };
+            let kernel = kind.kernel().filter(|b| *b > 64.0);
+            let addresses = arm.is_thread().then(|| self.addresses_due());
+            let bars = [
+                bar("live heap", gauges::HEAP_B, self.heap(kind)),
+                bar("resident", gauges::RESIDENT_B, self.resident(kind)),
+                kernel.map(|b| ValueBar::measured("in the kernel", Colour::Orange, b / KB)),
+                bar("addresses", gauges::VIRTUAL_B, addresses),
+            ];
+            BarGroup::new(capital(&kind.name), bars.into_iter().flatten()).note(note(arm))
+        });
+        let (task, thread) = (self.kind(Arm::Task), self.thread());
+        let title = format!(
             "One more task takes {} resident; one more thread {}, {} in the kernel, and {} of addresses",
-            each(task, "resident_b"),
-            each(thread, "resident_b"),
-            text(thread.kernel()),
-            each(thread, "virtual_b")
-        ),
-        subtitle: "Slope of a line over the numbers tried, with its 95 % interval. Dashed: theory".into(),
-        desc: "Dots on a logarithmic axis: live heap, resident memory, memory in the kernel and address space of one more task, task with a buffer, task with a connection, and thread. A task takes some hundred bytes, a thread tens of kilobytes and megabytes of addresses.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::log("KB for each one more, log scale", Unit::Number),
-            groups: groups.filter(|g| !g.bars.is_empty()).collect(),
-        }),
+            amount(task.each_b(gauges::RESIDENT_B)),
+            amount(thread.each_b(gauges::RESIDENT_B)),
+            amount(thread.kernel()),
+            amount(thread.each_b(gauges::VIRTUAL_B))
+        );
+        Figure::new("cost", title)
+            .subtitle("Slope of a line over the numbers tried, with its 95 % interval. Dashed: theory")
+            .desc("Dots on a logarithmic axis: live heap, resident memory, memory in the kernel and address space of one more task, task with a buffer, task with a connection, and thread. A task takes some hundred bytes, a thread tens of kilobytes and megabytes of addresses.")
+            .bars(Axis::log("KB for each one more, log scale", Unit::Number), with_bars(groups))
     }
-}
 
-/// Memory over the number of chatters, up to all of them.
-fn growth(p: &Params, kinds: &[Kind]) -> Figure {
-    let n = p.tasks as f64;
-    let shown = [Arm::Task, Arm::Inline, Arm::Socket, Arm::Thread];
-    let mut layers = Vec::new();
-    for arm in shown {
-        let k = kind(kinds, arm);
-        let (Some(each), Some(most)) = (k.memory(), k.most()) else {
-            continue;
-        };
-        // What each number took, with the kernel's share from its own line.
-        let kernel = k.kernel().unwrap_or(0.0);
-        let mut points = k.points("resident_b");
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let measured = points
-            .into_iter()
-            .map(|(x, y)| (x, (y + kernel * x) / MB))
-            .collect();
-        let label = name(arm, p);
-        let here = if most < n { "" } else { &label };
-        layers.push(Layer::Line(Line::measured(here, colour(arm), measured)));
-        if most < n {
-            let ahead = [most, n].map(|x| (x, each * x / MB));
-            layers.push(Layer::Line(Line::theory(&label, colour(arm), ahead.into())));
-        }
-    }
-    let thread = kind(kinds, Arm::Thread);
-    let addresses = thread.each("virtual_b").map(|e| e.value);
-    if let (Some(each), Some(most)) = (addresses, thread.most()) {
-        let mut points = thread.points("virtual_b");
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let points = points.into_iter().map(|(x, y)| (x, y / MB)).collect();
-        let (label, colour) = ("addresses of threads", Colour::Purple);
-        let here = if most < n { "" } else { label };
-        layers.push(Layer::Line(Line::measured(here, colour, points)));
-        if most < n {
-            let ahead = [most, n].map(|x| (x, each * x / MB));
-            layers.push(Layer::Line(Line::theory(label, colour, ahead.into())));
-        }
-    }
-    let all = |each: Option<f64>| each.map_or("–".into(), |b| bytes(b * n));
-    Figure {
-        id: "growth".into(),
-        title: format!(
+    /// Memory over the number of chatters, up to all of them.
+    fn growth(&self) -> Figure {
+        let kinds = DRAWN.map(|arm| self.kind(arm));
+        let memory = kinds.into_iter().flat_map(|kind| {
+            // What each number took, with the kernel's share from its own line.
+            let took = (gauges::RESIDENT_B, kind.kernel().unwrap_or(0.0));
+            self.grows(kind, took, kind.memory(), &kind.name, colour(kind.arm))
+        });
+        let thread = self.thread();
+        let addresses = thread.each_b(gauges::VIRTUAL_B);
+        let title = format!(
             "{} threads: {} of memory, not the {} of their addresses; tasks: {}",
-            thousands(n),
-            all(thread.memory()),
-            all(addresses),
-            all(kind(kinds, Arm::Task).memory())
-        ),
-        subtitle: "Resident memory and the kernel's share, above what the process had before. Dashed, where the dots end: the fitted line, extrapolated".into(),
-        desc: "Memory over the number of chatters, both logarithmic: straight lines for tasks, tasks with a buffer, tasks with a connection and threads, far below the address space of the threads.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("chatters, log scale", Unit::Number),
-            panels: vec![Panel {
-                title: "Memory".into(),
-                note: "MB, log scale".into(),
-                y: Axis::log("", Unit::Number),
-                layers,
-                height: 1.8,
-            }],
-            marks: vec![],
-        }),
+            thousands(self.p.tasks as f64),
+            self.of_all(thread.memory()),
+            self.of_all(addresses),
+            self.of_all(self.kind(Arm::Task).memory())
+        );
+        let (took, label) = ((gauges::VIRTUAL_B, 0.0), "addresses of threads");
+        let addresses = self.grows(thread, took, addresses, label, Colour::Purple);
+        Figure::new("growth", title)
+            .subtitle("Resident memory and the kernel's share, above what the process had before. Dashed, where the dots end: the fitted line, extrapolated")
+            .desc("Memory over the number of chatters, both logarithmic: straight lines for tasks, tasks with a buffer, tasks with a connection and threads, far below the address space of the threads.")
+            .over(Axis::log("chatters, log scale", Unit::Number), [
+                Panel::new("Memory", Axis::log("", Unit::Number))
+                    .note("MB, log scale")
+                    .layers(memory.chain(addresses))
+                    .height(1.8),
+            ])
     }
-}
 
-/// Where the memory of a thread and of a connection is.
-fn parts(p: &Params, kinds: &[Kind]) -> Figure {
-    let part = |k: &Kind, label: &str, gauge: &str, colour, theory: Option<f64>| {
-        let each = k.each(gauge)?;
-        let ends = |(lo, hi): (f64, f64)| (f64::max(lo, 0.0) / KB, hi / KB);
-        let bar = ValueBar::measured(label, colour, each.value.max(0.0) / KB)
-            .with_interval(each.ci95.map(ends));
-        Some(match theory {
-            Some(theory) => bar.with_theory(theory / KB),
-            None => bar,
-        })
-    };
-    let (thread, deep) = (kind(kinds, Arm::Thread), kind(kinds, Arm::DeepThread));
-    let socket = kind(kinds, Arm::Socket);
-    let tables = Some(page_tables(p.stack.f() + GUARDS));
-    let of_thread = |k: &Kind, resident: Option<f64>| -> Vec<ValueBar> {
-        let bars = [
-            part(
-                k,
-                "stack and heap, resident",
-                "resident_b",
-                Colour::Blue,
-                resident,
-            ),
-            part(
-                k,
-                "stack in the kernel",
-                "kernel_stacks_b",
-                Colour::Orange,
-                Some(KERNEL_STACK),
-            ),
-            part(
-                k,
-                "small objects in the kernel",
-                "slab_b",
-                Colour::Orange,
-                None,
-            ),
-            part(k, "page tables", "page_tables_b", Colour::Orange, tables),
+    /// What each number took, in MB, of a gauge and of so much besides for each; and, where the dots end before all
+    /// chatters are there, what a line says that takes so much for each.
+    fn grows(
+        &self,
+        kind: &Kind,
+        (gauge, besides): (Gauge, f64),
+        each: Option<f64>,
+        label: &str,
+        colour: Colour,
+    ) -> Vec<Line> {
+        let n = self.p.tasks as f64;
+        let Some((each, most)) = each.zip(kind.most()) else {
+            return vec![];
+        };
+        let mut points = kind.points(gauge);
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let took = points.iter().map(|(x, y)| (*x, (y + besides * x) / MB));
+        let took = took.collect();
+        if most >= n {
+            return vec![Line::measured(label, colour, took)];
+        }
+        let ahead = [most, n].map(|x| (x, each * x / MB));
+        vec![
+            Line::measured("", colour, took),
+            Line::theory(label, colour, ahead.into()),
+        ]
+    }
+
+    /// Where the memory of a thread and of a connection is.
+    fn parts(&self) -> Figure {
+        let (thread, deep) = (self.thread(), self.kind(Arm::DeepThread));
+        let socket = self.kind(Arm::Socket);
+        let depth = self.p.depth.f();
+        let touched = thread.each_b(gauges::RESIDENT_B).map(|b| b + depth);
+        let once_deep = format!("A thread that was once {} deep", bytes(depth));
+        let group = |label: &str, kind: &Kind, parts: &[(&str, Gauge, Option<f64>)]| {
+            let bars = parts.iter();
+            let bars = bars.filter_map(|(part, gauge, due)| kind.bar(part, *gauge, *due, 0.0));
+            let together = kind.memory().map(|b| format!("{} together", bytes(b)));
+            BarGroup::new(label, bars).note(together.unwrap_or_default())
+        };
+        let tables = page_tables(self.addresses_due());
+        let small = ("small objects in the kernel", gauges::SLAB_B, None);
+        let of_thread = |resident| {
+            [
+                ("stack and heap, resident", gauges::RESIDENT_B, resident),
+                (
+                    "stack in the kernel",
+                    gauges::KERNEL_STACKS_B,
+                    Some(KERNEL_STACK),
+                ),
+                small,
+                ("page tables", gauges::PAGE_TABLES_B, Some(tables)),
+            ]
+        };
+        let of_socket = [("task, resident", gauges::RESIDENT_B, None), small];
+        let both_ends = "A task with a connection, and its other end";
+        let groups = [
+            group("A thread", thread, &of_thread(None)),
+            group(&once_deep, deep, &of_thread(touched)),
+            group(both_ends, socket, &of_socket),
         ];
-        bars.into_iter().flatten().collect()
-    };
-    let shallow = thread.each("resident_b").map(|e| e.value);
-    let of_socket = [
-        part(socket, "task, resident", "resident_b", Colour::Blue, None),
-        part(
-            socket,
-            "small objects in the kernel",
-            "slab_b",
-            Colour::Orange,
-            None,
-        ),
-    ];
-    let group = |label: &str, k: &Kind, bars: Vec<ValueBar>| BarGroup {
-        label: label.into(),
-        note: k
-            .memory()
-            .map_or(String::new(), |b| format!("{} together", bytes(b))),
-        bars,
-    };
-    let groups = vec![
-        group("A thread", thread, of_thread(thread, None)),
-        group(
-            &format!("A thread that was once {} deep", bytes(p.depth.f())),
-            deep,
-            of_thread(deep, shallow.map(|b| b + p.depth.f())),
-        ),
-        group(
-            "A task with a connection, and its other end",
-            socket,
-            of_socket.into_iter().flatten().collect(),
-        ),
-    ];
-    let share = thread.kernel().zip(thread.memory());
-    let title = match share {
-        Some((kernel, memory)) if memory > 0.0 => format!(
-            "Of the {} of a thread {:.0} % are in the kernel, where the process does not see them",
-            bytes(memory),
-            100.0 * kernel / memory
-        ),
-        _ => "What a thread takes in the kernel is unknown on this system".into(),
-    };
-    Figure {
-        id: "parts".into(),
-        title,
-        subtitle: format!("A stack of {} asked for. Dashed: theory. The kernel's stacks and small objects are read for the whole machine", bytes(p.stack.f())),
-        desc: "Bars of the parts of a thread's memory: resident stack and heap, kernel stack, small kernel objects, page tables; the same for a thread that was deep in its calls, whose resident part is larger; and for a task with a connection.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::linear("KB for each one more", Unit::Number),
-            groups: groups.into_iter().filter(|g| !g.bars.is_empty()).collect(),
-        }),
+        let share = thread.kernel().zip(thread.memory());
+        let title = match share {
+            Some((kernel, memory)) if memory > 0.0 => format!(
+                "Of the {} of a thread {:.0} % are in the kernel, where the process does not see them",
+                bytes(memory),
+                100.0 * kernel / memory
+            ),
+            _ => "What a thread takes in the kernel is unknown on this system".into(),
+        };
+        Figure::new("parts", title)
+            .subtitle(format!("A stack of {} asked for. Dashed: theory. The kernel's stacks and small objects are read for the whole machine", bytes(self.p.stack.f())))
+            .desc("Bars of the parts of a thread's memory: resident stack and heap, kernel stack, small kernel objects, page tables; the same for a thread that was deep in its calls, whose resident part is larger; and for a task with a connection.")
+            .bars(Axis::linear("KB for each one more", Unit::Number), with_bars(groups))
+    }
+
+    /// Time to start and to wake.
+    fn times(&self) -> Figure {
+        let kinds = DRAWN.map(|arm| self.kind(arm));
+        let group = |label: &str, note: &str, gauge: Gauge| {
+            let bars = kinds.iter().filter_map(|kind| {
+                let time = kind.time(gauge)?;
+                let ends = time.ci95.map(|(low, high)| (low.max(1e-9), high));
+                let bar = ValueBar::measured(&kind.name, colour(kind.arm), time.value);
+                Some(bar.with_interval(ends))
+            });
+            BarGroup::new(label, bars).note(note)
+        };
+        let time = |arm, gauge| cell(self.kind(arm).time(gauge), brief);
+        let title = format!(
+            "To start a task takes {}, a thread {}; to wake one {}, and {}",
+            time(Arm::Task, gauges::START_EACH_S),
+            time(Arm::Thread, gauges::START_EACH_S),
+            time(Arm::Task, gauges::WAKE_EACH_S),
+            time(Arm::Thread, gauges::WAKE_EACH_S)
+        );
+        Figure::new("times", title)
+            .subtitle("Time for each, at the largest number tried, with the 95 % interval")
+            .desc("Dots on a logarithmic axis: the time to start and to wake one task, one task with a buffer, one task with a connection, one thread.")
+            .bars(Axis::log("time for each, log scale", Unit::Seconds), [
+                group("To start", "until it waits; a connection is opened and accepted", gauges::START_EACH_S),
+                group("To wake", "all at once, until the last one waits again; a byte for each connection", gauges::WAKE_EACH_S),
+            ])
     }
 }
 
-/// Time to start and to wake.
-fn times(p: &Params, kinds: &[Kind]) -> Figure {
-    let shown = [Arm::Task, Arm::Inline, Arm::Socket, Arm::Thread];
-    let group = |label: &str, note: &str, gauge: &str| BarGroup {
-        label: label.into(),
-        note: note.into(),
-        bars: shown
-            .iter()
-            .filter_map(|arm| {
-                let time = kind(kinds, *arm).time(gauge)?;
-                let ends = time.ci95.map(|(lo, hi)| (lo.max(1e-9), hi));
-                let bar = ValueBar::measured(&name(*arm, p), colour(*arm), time.value);
-                Some(bar.with_interval(ends))
-            })
-            .collect(),
-    };
-    let time = |arm, gauge| {
-        let time = kind(kinds, arm).time(gauge);
-        time.map_or("–".into(), |e| brief(e.value))
-    };
-    Figure {
-        id: "times".into(),
-        title: format!(
-            "To start a task takes {}, a thread {}; to wake one {}, and {}",
-            time(Arm::Task, "start_each_s"),
-            time(Arm::Thread, "start_each_s"),
-            time(Arm::Task, "wake_each_s"),
-            time(Arm::Thread, "wake_each_s")
-        ),
-        subtitle: "Time for each, at the largest number tried, with the 95 % interval".into(),
-        desc: "Dots on a logarithmic axis: the time to start and to wake one task, one task with a buffer, one task with a connection, one thread.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::log("time for each, log scale", Unit::Seconds),
-            groups: vec![
-                group("To start", "until it waits; a connection is opened and accepted", "start_each_s"),
-                group("To wake", "all at once, until the last one waits again; a byte for each connection", "wake_each_s"),
-            ],
-        }),
-    }
+/// Those in which something was measured.
+fn with_bars(groups: impl IntoIterator<Item = BarGroup>) -> impl Iterator<Item = BarGroup> {
+    groups.into_iter().filter(|group| !group.bars.is_empty())
+}
+
+/// Bytes that may be unknown.
+fn amount(value: Option<f64>) -> String {
+    value.map_or("–".into(), bytes)
 }
 
 /// Seconds as people write them, down to nanoseconds.
@@ -1077,13 +937,13 @@ mod tests {
     }
 
     /// A record with what a thread takes at each number.
-    fn record(threads: &[(f64, &[(&str, f64)])]) -> lab_kit::record::Record {
+    fn record(threads: &[(f64, &[(Gauge, f64)])]) -> lab_kit::record::Record {
         let points: Vec<_> = threads
             .iter()
             .map(|(number, gauges)| {
                 let mut gauges: std::collections::BTreeMap<_, _> =
                     gauges.iter().map(|(k, v)| (k.to_string(), v * number)).collect();
-                gauges.insert("number".into(), *number);
+                gauges.insert(gauges::NUMBER.to_string(), *number);
                 serde_json::json!({"series": "thread", "x": number, "trials": [{
                     "wall_s": 1.0, "offered": 0, "ok": 0, "rejected": 0, "timed_out": 0, "failed": 0,
                     "aborted": 0, "never_sent": 0, "gauges": gauges}]})
@@ -1109,10 +969,10 @@ mod tests {
     #[test]
     fn the_kernels_share_is_counted_where_it_is_known() {
         let known = [
-            ("resident_b", 10_000.0),
-            ("page_tables_b", 4000.0),
-            ("kernel_stacks_b", 16_000.0),
-            ("slab_b", 7000.0),
+            (gauges::RESIDENT_B, 10_000.0),
+            (gauges::PAGE_TABLES_B, 4000.0),
+            (gauges::KERNEL_STACKS_B, 16_000.0),
+            (gauges::SLAB_B, 7000.0),
         ];
         let of = |gauges| {
             let record = record(&[(100.0, gauges), (200.0, gauges), (300.0, gauges)]);

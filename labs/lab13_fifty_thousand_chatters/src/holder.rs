@@ -8,6 +8,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
+    fmt::Display,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Stdio},
@@ -24,7 +25,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{Arm, Buffer, FiftyThousandChatters, Params, Room, cell, far::Far};
+use super::{Arm, Buffer, FiftyThousandChatters, Params, Room, cell, far::Far, gauges};
 
 /// Mappings of memory that a thread takes on Linux: its stack, the guard page below it, and the
 /// stack for signals with its guard page.
@@ -57,7 +58,11 @@ pub(super) fn measure(
                     .borrow_mut()
                     .insert(format!("{}: stopped {why}", arm.series()));
             }
-            Some((name, value)) => r.gauge(name, value.parse()?),
+            Some((key, value)) => {
+                let gauge = gauges::printed(key);
+                let gauge = gauge.with_context(|| format!("\"{line}\" is no figure"))?;
+                r.gauge(gauge, value.parse()?);
+            }
             None => bail!("\"{line}\" is no figure"),
         }
     }
@@ -89,6 +94,11 @@ fn start(p: &Params, arm: Arm, number: usize) -> Result<Child> {
     command
         .spawn()
         .context("cannot start a process to hold them")
+}
+
+/// A figure, as a line that the parent reads.
+fn say(key: impl Display, value: impl Display) {
+    println!("{key} {value}");
 }
 
 /// Ends this process when its parent has ended.
@@ -153,7 +163,7 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     // The first ones make what all share: queues, the allocator's arenas, pages of code.
     let first = warm_up(arm);
     group.add(first)?;
-    if matches!(arm, Arm::Thread | Arm::DeepThread | Arm::Socket) && p.number >= 100 {
+    if (arm.is_thread() || arm == Arm::Socket) && p.number >= 100 {
         settle();
     }
     // The first look makes what looking takes: pages of code, too.
@@ -168,11 +178,14 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
     group.wake()?;
     let wake = start.elapsed().as_secs_f64();
 
-    println!("number {number}");
-    println!("future_b {}", group.future());
-    println!("start_each_s {}", took.as_secs_f64() / number.max(1) as f64);
-    println!("wake_s {wake}");
-    println!("wake_each_s {}", wake / count as f64);
+    say(gauges::NUMBER, number);
+    say(gauges::FUTURE_B, group.future());
+    say(
+        gauges::START_EACH_S,
+        took.as_secs_f64() / number.max(1) as f64,
+    );
+    say(gauges::WAKE_S, wake);
+    say(gauges::WAKE_EACH_S, wake / count as f64);
     after.since(&before);
     if let Some(why) = stop {
         println!("stopped at {number} of {}, {why}", p.number);
@@ -196,10 +209,10 @@ fn overhead(p: &Params, runtime: &Runtime, heap: Heap) -> Result<()> {
         "release"
     };
     let cell = cell::Cell::of(&cell::probes(runtime, heap), build);
-    println!("registration_b {}", cell::registration(runtime, heap)?);
+    say(gauges::REGISTRATION_B, cell::registration(runtime, heap)?);
     let Some(cell) = cell else { return Ok(()) };
-    println!("header_b {}", cell.header);
-    println!("unit_b {}", cell.unit);
+    say(gauges::HEADER_B, cell.header);
+    say(gauges::UNIT_B, cell.unit);
     let room = Arc::new(Room::default());
     let inline = match p.buffer {
         Buffer::K1 => size_of_val(&super::inline::<1024>(room)),
@@ -208,7 +221,7 @@ fn overhead(p: &Params, runtime: &Runtime, heap: Heap) -> Result<()> {
         Buffer::K32 => size_of_val(&super::inline::<32768>(room)),
     };
     for (size, slot) in cell::slots(cell, inline) {
-        println!("slot_{size}_b {slot}");
+        say(gauges::slot_key(size), slot);
     }
     Ok(())
 }
@@ -236,18 +249,18 @@ fn grow(group: &mut dyn Group, number: usize) -> (Duration, Option<String>) {
 }
 
 /// What the system says of this process, and of its own share where it tells; in bytes.
-struct Reading([(&'static str, Option<f64>); 6]);
+struct Reading([(Gauge, Option<f64>); 6]);
 
 impl Reading {
     fn take(heap: Heap) -> Reading {
         let known = |bytes: Option<u64>| bytes.map(|b| b as f64);
         Reading([
-            ("heap_b", Some(heap.live_bytes() as f64)),
-            ("resident_b", known(os::resident_exactly())),
-            ("virtual_b", known(os::virtual_bytes())),
-            ("page_tables_b", known(os::page_table_bytes())),
-            ("kernel_stacks_b", known(os::kernel_stack_bytes())),
-            ("slab_b", known(os::slab_bytes())),
+            (gauges::HEAP_B, Some(heap.live_bytes() as f64)),
+            (gauges::RESIDENT_B, known(os::resident_exactly())),
+            (gauges::VIRTUAL_B, known(os::virtual_bytes())),
+            (gauges::PAGE_TABLES_B, known(os::page_table_bytes())),
+            (gauges::KERNEL_STACKS_B, known(os::kernel_stack_bytes())),
+            (gauges::SLAB_B, known(os::slab_bytes())),
         ])
     }
 
@@ -255,7 +268,7 @@ impl Reading {
     fn since(&self, before: &Reading) {
         for ((name, now), (_, then)) in self.0.iter().zip(&before.0) {
             if let (Some(now), Some(then)) = (now, then) {
-                println!("{name} {}", now - then);
+                say(name, now - then);
             }
         }
     }

@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Arm, Params};
+use super::{Arm, Params, gauges};
 
 /// What the process that holds them may have begun before the clock of its parent ran, in seconds.
 const CLOCK: f64 = 0.2;
@@ -13,7 +13,7 @@ const CLOCK: f64 = 0.2;
 /// Chatters that a condition is to hold, if nothing stops them before.
 pub(super) fn asked(p: &Params, at: &Condition) -> f64 {
     match at.series() {
-        "stack" => p.threads.div_ceil(4) as f64,
+        "stack" => p.threads_by_stack() as f64,
         _ => at.x(),
     }
 }
@@ -28,7 +28,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// So many were there, which took its time, and each has its future on the heap.
 fn held(p: &Params, arm: Arm, asked: f64, t: &Trial) -> Result<(), String> {
-    let (number, future) = (gauge(t, "number")?, gauge(t, "future_b")?);
+    let (number, future) = (gauge(t, gauges::NUMBER)?, gauge(t, gauges::FUTURE_B)?);
     ensure((0.0..=asked).contains(&number), || {
         format!("{number} are there, where {asked} should be")
     })?;
@@ -43,11 +43,11 @@ fn held(p: &Params, arm: Arm, asked: f64, t: &Trial) -> Result<(), String> {
     ensure(future >= least && (future == 0.0) == (least == 0.0), || {
         format!("a future has {future} bytes")
     })?;
-    let heap = gauge(t, "heap_b")?;
+    let heap = gauge(t, gauges::HEAP_B)?;
     ensure(heap >= number * future, || {
         format!("{number} futures of {future} bytes are in a heap of {heap}")
     })?;
-    let (start, wake) = (gauge(t, "start_each_s")?, gauge(t, "wake_s")?);
+    let (start, wake) = (gauge(t, gauges::START_EACH_S)?, gauge(t, gauges::WAKE_S)?);
     ensure(start > 0.0 && wake > 0.0 && t.wall_s > 0.0, || {
         "they were started or woken in no time".into()
     })?;
@@ -58,7 +58,7 @@ fn held(p: &Params, arm: Arm, asked: f64, t: &Trial) -> Result<(), String> {
         )
     })?;
     // Those are woken as well who were there before the first reading.
-    let each = gauge(t, "wake_each_s")?;
+    let each = gauge(t, gauges::WAKE_EACH_S)?;
     ensure(each > 0.0 && each * number <= wake * 1.001, || {
         format!("to wake {number} took {wake:.4} s in all, and each {each:.7} s")
     })
@@ -67,17 +67,14 @@ fn held(p: &Params, arm: Arm, asked: f64, t: &Trial) -> Result<(), String> {
 /// An allocator takes for a block what it holds, and not another one for it and its alignment.
 fn nobody(t: &Trial) -> Result<(), String> {
     // Where the runtime's blocks tell nothing of its header, there is none of these.
-    let Some(unit) = t.gauge("unit_b") else {
+    let Some(unit) = t.gauge(gauges::UNIT_B) else {
         return Ok(());
     };
-    ensure(unit >= 8.0 && gauge(t, "header_b")? > 0.0, || {
+    ensure(unit >= 8.0 && gauge(t, gauges::HEADER_B)? > 0.0, || {
         format!("a task has a unit of {unit} bytes, or no header")
     })?;
     for (name, slot) in &t.gauges {
-        let block = name
-            .strip_prefix("slot_")
-            .and_then(|n| n.strip_suffix("_b"));
-        let Some(block) = block.and_then(|n| n.parse::<f64>().ok()) else {
+        let Some(block) = gauges::slot_block(name) else {
             continue;
         };
         ensure((0.9 * block..=2.0 * (block + unit)).contains(slot), || {

@@ -20,16 +20,18 @@ use std::{
 use lab_kit::{
     os,
     prelude::*,
+    seats::sit,
     stats::{mean, mean_with_interval, median},
 };
 
 use super::{
-    HandOver, Kept, Setting,
+    HandOver, Kept,
     child::{Ends, Wire},
+    gauges,
     payload::{checksum, fill},
     segment::{Home, Segment, View},
+    ways::Setting,
 };
-use lab_kit::seats::sit;
 
 /// Bytes in a page, nearly everywhere.
 const PAGE: usize = 4096;
@@ -85,8 +87,8 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         start.elapsed()
     };
     let [write, read] = made_and(own, effort, seat, writing, reading(buffer))?;
-    r.gauge("write_s", write);
-    r.gauge("read_s", read);
+    r.gauge(gauges::WRITE_S, write);
+    r.gauge(gauges::READ_S, read);
 
     // As a clone is made and a segment filled: what this side has just written goes to where the other side
     // read before, and will read.
@@ -101,7 +103,7 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         start.elapsed()
     };
     let [copied, _] = made_and(own, effort, seat, copying, reading(buffer))?;
-    r.gauge("copy_s", copied);
+    r.gauge(gauges::COPY_S, copied);
 
     // As the consumer has it: in a process and with page tables of its own.
     let mut kept = Kept::open(on, bytes)?;
@@ -111,7 +113,7 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         Ok(kept.hand_over(*seq)?.read_ns as f64 / 1e9)
     })?;
     drop(kept);
-    r.gauge("shared_s", shared);
+    r.gauge(gauges::SHARED_S, shared);
 
     let (mut made, mut mapped) = (Vec::new(), Vec::new());
     // As everywhere, a first time does not count: it does not find the pages that were given back.
@@ -120,12 +122,12 @@ pub fn passes(r: &Recorder, on: &Setting, bytes: usize, effort: Effort) -> Resul
         if i > 0 {
             made.push(making);
             mapped.push(mapping);
-            r.gauge("touch_faults", faults);
+            r.gauge(gauges::TOUCH_FAULTS, faults);
         }
     }
-    r.gauge("touch_s", median(&made));
-    r.gauge("map_s", median(&mapped));
-    r.gauge("meeting_s", meeting(bytes, seat)?);
+    r.gauge(gauges::TOUCH_S, median(&made));
+    r.gauge(gauges::MAP_S, median(&mapped));
+    r.gauge(gauges::MEETING_S, meeting(bytes, seat)?);
 
     let from = vec![1u8; bytes];
     for wire in [Wire::Pipe, Wire::Unix, Wire::Tcp] {

@@ -17,9 +17,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lab_kit::{cli, lab::Lab as _, os};
+use lab_kit::{cli, gauge::Gauge, lab::Lab as _, os};
 
-use super::{DataCopyTax, payload, segment::View};
+use super::{
+    DataCopyTax, gauges, payload,
+    segment::{Segment, View},
+};
 
 /// How the two processes are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,22 +39,23 @@ pub enum Wire {
 pub type Ends = (Box<dyn Write + Send>, Box<dyn Read + Send>);
 
 impl Wire {
-    /// The gauge of the time that the system takes to copy bytes in.
-    pub fn there(self) -> &'static str {
+    /// Its name, for gauges and for the consumer.
+    fn name(self) -> &'static str {
         match self {
-            Wire::Pipe => "pipe_there_s",
-            Wire::Unix => "unix_there_s",
-            Wire::Tcp => "tcp_there_s",
+            Wire::Pipe => "pipe",
+            Wire::Unix => "unix",
+            Wire::Tcp => "tcp",
         }
     }
 
+    /// The gauge of the time that the system takes to copy bytes in.
+    pub fn there(self) -> Gauge {
+        gauges::THERE_S.of(self.name())
+    }
+
     /// The gauge of the time that it takes to copy them out.
-    pub fn back(self) -> &'static str {
-        match self {
-            Wire::Pipe => "pipe_back_s",
-            Wire::Unix => "unix_back_s",
-            Wire::Tcp => "tcp_back_s",
-        }
+    pub fn back(self) -> Gauge {
+        gauges::BACK_S.of(self.name())
     }
 
     /// Both ends, in this process; `None` where the system has no such connection.
@@ -96,6 +100,15 @@ pub struct Ring {
     pub segment: u64,
     /// 1 when the same segment will be used again.
     pub keep: u64,
+}
+
+/// What the consumer does with a segment that it has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It keeps it mapped: the next payload lies there again.
+    Keeps,
+    /// It gives it back.
+    LetsGo,
 }
 
 /// What the consumer sends back when it has let go of the payload.
@@ -270,8 +283,7 @@ impl Consumer {
         base: Option<&Path>,
     ) -> Result<Consumer> {
         let mut command = cli::again(&DataCopyTax::CARD)?;
-        let name = format!("{wire:?}").to_lowercase();
-        command.args(["--consume", &name]);
+        command.args(["--consume", wire.name()]);
         if let Some(seat) = seat {
             command.arg("--seat").arg(seat.to_string());
         }
@@ -326,6 +338,22 @@ impl Consumer {
     pub fn hand_over(&mut self, ring: Ring, payload: &[u8]) -> Result<Answer> {
         let [seq, sum, read_ns, _] = self.exchange(ring, payload)?;
         Ok(Answer { seq, sum, read_ns })
+    }
+
+    /// Hands over what lies in a segment, and waits for the answer, which gives it back.
+    ///
+    /// # Errors
+    /// When the consumer is no longer there.
+    pub fn hand_over_segment(&mut self, seq: u64, segment: &Segment, then: Then) -> Result<Answer> {
+        let ring = Ring {
+            seq,
+            bytes: segment.len() as u64,
+            segment: segment.name(),
+            keep: u64::from(then == Then::Keeps),
+        };
+        let answer = self.hand_over(ring, &[])?;
+        segment.opened();
+        Ok(answer)
     }
 
     /// What both sides have spent so far: with bytes of payloads only, and without the calls of this

@@ -3,8 +3,10 @@
 use lab_kit::prelude::*;
 
 use super::{
-    Params, Way,
+    Params,
     child::{FRAME, Wire},
+    gauges::{self, CONSUMER, PRODUCER},
+    ways::Way,
 };
 
 /// How close a copy, a page or a stream must be to what was measured of it beforehand, as a share.
@@ -57,10 +59,10 @@ impl Way {
     }
 
     /// The gauge of the pass that its consumer makes.
-    fn pass(self) -> &'static str {
+    fn pass(self) -> Gauge {
         match self {
-            Way::Kept | Way::Copied | Way::Fresh => "shared_s",
-            _ => "read_s",
+            Way::Kept | Way::Copied | Way::Fresh => gauges::SHARED_S,
+            _ => gauges::READ_S,
         }
     }
 
@@ -86,6 +88,16 @@ impl Way {
     /// Bytes that go in and come out for each byte of the payload.
     fn in_and_out(self) -> f64 {
         self.wire().map_or(0.0, |_| 2.0)
+    }
+
+    /// Bytes that its pipe holds on Linux.
+    fn holds(self, p: &Params) -> Option<f64> {
+        match self {
+            Way::Pipe => Some(PIPE),
+            // The system rounds up to a power of two.
+            Way::Wide => Some((p.pipe.b().max(1).next_power_of_two() as f64).max(PAGE)),
+            _ => None,
+        }
     }
 }
 
@@ -117,15 +129,8 @@ impl<'a> Beside<'a> {
             way,
             k: summary.at(way.series(), x)?,
             machine: summary.at("machine", x)?,
-            empty: empty.typical_gauge("hand_over_s")?,
-            holds: match way {
-                Way::Pipe if linux => Some(PIPE),
-                // The system rounds up to a power of two.
-                Way::Wide if linux => {
-                    Some((p.pipe.b().max(1).next_power_of_two() as f64).max(PAGE))
-                }
-                _ => None,
-            },
+            empty: empty.typical_gauge(gauges::HAND_OVER_S)?,
+            holds: way.holds(p).filter(|_| linux),
         })
     }
 
@@ -133,37 +138,56 @@ impl<'a> Beside<'a> {
         self.k.x()
     }
 
+    fn kb(&self) -> f64 {
+        self.bytes() / 1024.0
+    }
+
     fn hand_over(&self) -> Option<Estimate> {
-        self.k.gauge("hand_over_s")
+        self.k.gauge(gauges::HAND_OVER_S)
+    }
+
+    /// Writing it as well.
+    fn cycle(&self) -> Option<Estimate> {
+        self.k.gauge(gauges::CYCLE_S)
+    }
+
+    /// A figure of both sides together.
+    fn both(&self, gauge: Gauge) -> Option<Estimate> {
+        self.k.estimate(|t| gauges::both(t, gauge))
+    }
+
+    /// Processor time of both sides, where the system tells it.
+    fn cpu(&self) -> Option<Estimate> {
+        self.k.estimate(|t| {
+            t.gauge(gauges::CPU_S.of(PRODUCER)).filter(|s| *s > 0.0)?;
+            gauges::both(t, gauges::CPU_S)
+        })
     }
 
     /// A figure of the machine, measured at this size beforehand.
-    fn known(&self, name: &str) -> Option<Given> {
+    fn known(&self, name: Gauge) -> Option<Given> {
         self.machine.typical_gauge(name)
     }
 
     /// Seconds that its consumer took to pass over what was handed to it.
     fn own_pass(&self) -> Option<Given> {
-        self.k.gauge("read_s").map(Given::from)
+        self.k.gauge(gauges::READ_S).map(Given::from)
     }
 
     /// Seconds to make the pages of a clone that the allocator had to ask for.
-    fn pages(&self) -> Given {
-        let faults = self.k.gauge("producer_faults").filter(|f| f.value >= 1.0);
-        let page = self.known("touch_s").zip(self.known("touch_faults"));
-        match (self.way, faults, page) {
-            (Way::Clone, Some(faults), Some((touch, pages))) if pages.value > 0.0 => {
-                Given::from(faults) * touch / pages
-            }
-            _ => 0.0.into(),
-        }
+    fn pages(&self) -> Option<Given> {
+        let asked_for = self.k.gauge(gauges::FAULTS.of(PRODUCER));
+        let asked_for = asked_for.filter(|faults| faults.value >= 1.0)?;
+        let touch = self.known(gauges::TOUCH_S)?;
+        let pages = self.known(gauges::TOUCH_FAULTS)?;
+        (pages.value > 0.0).then(|| Given::from(asked_for) * touch / pages)
     }
 
     /// What a hand-over takes beside the consumer's pass where there is a copy.
     fn beside_the_pass(&self) -> Option<Given> {
-        let copy = self.empty + self.known("copy_s")?;
+        let copy = self.empty + self.known(gauges::COPY_S)?;
         Some(match self.way {
-            Way::Clone => copy + self.pages(),
+            Way::Clone => copy + self.pages().unwrap_or(0.0.into()),
             _ => copy,
         })
     }
@@ -181,9 +205,9 @@ impl<'a> Beside<'a> {
     /// The whole, beginning with the first byte the producer writes, of a way with a segment: for a
     /// new one its pages as well, on both sides.
     fn whole(&self) -> Option<Given> {
-        let one = self.empty + self.known("write_s")? + self.known("shared_s")?;
+        let one = self.empty + self.known(gauges::WRITE_S)? + self.known(gauges::SHARED_S)?;
         match self.way {
-            Way::Fresh => Some(one + self.known("touch_s")? + self.known("map_s")?),
+            Way::Fresh => Some(one + self.known(gauges::TOUCH_S)? + self.known(gauges::MAP_S)?),
             _ => Some(one),
         }
     }
@@ -217,9 +241,9 @@ impl<'a> Beside<'a> {
         let (there, back) = self.sides()?;
         let reads = match self.fillings() {
             Some(fillings) => Given::from(fillings),
-            None => self.k.gauge("consumer_calls")?.into(),
+            None => self.k.gauge(gauges::CALLS.of(CONSUMER))?.into(),
         };
-        Some(reads * self.known("meeting_s")? + there + back + self.known(self.way.pass())?)
+        Some(reads * self.known(gauges::MEETING_S)? + there + back + self.known(self.way.pass())?)
     }
 
     /// A socket: at the least the slower of its two sides, each making its own copy while the other
@@ -230,24 +254,126 @@ impl<'a> Beside<'a> {
         let rest = self.empty + self.known(self.way.pass())?;
         Some((rest + there.with(back, f64::max), rest + there + back))
     }
+
+    /// Theory's hand-over, in words.
+    fn in_words(&self) -> String {
+        match (self.law(), self.ends()) {
+            (Some(law), _) => seconds(law.value),
+            (None, Some((least, most))) => {
+                format!("{} to {}", seconds(least.value), seconds(most.value))
+            }
+            _ => "–".into(),
+        }
+    }
+}
+
+/// What is held against theory in claims.
+impl Beside<'_> {
+    fn size(&self) -> String {
+        size(self.bytes())
+    }
+
+    fn named(&self) -> String {
+        format!("{}, {}", self.way.name(), self.size())
+    }
+
+    fn wrong(&self) -> Case {
+        let wrong = self.k.total(|t| Some(t.failed as f64));
+        Case::exact(self.named(), 0.0, wrong)
+    }
+
+    fn through_the_system(&self) -> Case {
+        let copied = |t: &Trial| Some(gauges::both(t, gauges::COPIED_BYTES)? / self.bytes());
+        Case::exact(self.named(), self.way.in_and_out(), self.k.every(copied))
+    }
+
+    fn readings(&self) -> Option<Case> {
+        let fillings = self.fillings()?;
+        let readings = self.k.gauge(gauges::CALLS.of(CONSUMER));
+        let tolerance = 0.05 * fillings + 0.3;
+        Some(Case::new(self.named(), fillings, readings, tolerance))
+    }
+
+    fn new_pages(&self) -> Option<Case> {
+        let pages = self.known(gauges::TOUCH_FAULTS)?;
+        let faults = self.k.gauge(gauges::FAULTS.of(PRODUCER));
+        let tolerance = 0.02 * pages.value + 0.3;
+        Some(Case::new(self.size(), pages, faults, tolerance))
+    }
+
+    fn no_pages(&self) -> Case {
+        let pages = self.bytes() / PAGE;
+        Case::new(self.size(), 0.0, self.both(gauges::FAULTS), 0.01 * pages)
+    }
+
+    /// Each trial beside its own pass: what makes a round slow makes both slow.
+    fn as_long_as_a_pass(&self) -> Option<Case> {
+        let law = self.law()?;
+        let as_long = self.k.estimate(|t| {
+            let parts = self.empty.value + t.gauge(gauges::READ_S)?;
+            Some(t.gauge(gauges::HAND_OVER_S)? / parts)
+        });
+        let one = Given::new(1.0, law.origin());
+        let tolerance = OWN + SLEEPY * self.empty.value / law.value;
+        Some(Case::new(self.size(), one, as_long, tolerance))
+    }
+
+    fn copied(&self) -> Option<Case> {
+        let rest = self.beside_the_pass()?;
+        let beside = |t: &Trial| Some(t.gauge(gauges::HAND_OVER_S)? - t.gauge(gauges::READ_S)?);
+        let measured = self.k.estimate(beside);
+        let tolerance = CLOSE * (rest.value - self.empty.value) + SLEEPY * self.empty.value;
+        Some(Case::new(self.size(), rest, measured, tolerance).scaled(1e3))
+    }
+
+    /// Kept shared memory over an `Arc`.
+    fn border(&self, arc: &Beside) -> Option<Case> {
+        let as_long = self.k.ratio(&arc.k, gauges::HAND_OVER_S);
+        let tolerance = CLOSE + SLEEPY * self.empty.value / arc.hand_over()?.value;
+        Some(Case::new(self.size(), 1.0, as_long, tolerance))
+    }
+
+    fn with_new_pages(&self) -> Option<Case> {
+        Some(Case::share(self.size(), self.whole()?, self.cycle(), CLOSE).scaled(1e3))
+    }
+
+    fn by_turns(&self) -> Case {
+        // A record without its meetings says nothing of pipes.
+        let (law, measured) = match self.in_turn() {
+            Some(law) => (law, self.hand_over()),
+            None => (Given::new(f64::NAN, self.machine.origin()), None),
+        };
+        Case::share(self.size(), law, measured, CLOSE).scaled(1e3)
+    }
+
+    fn between_the_ends(&self) -> Option<Case> {
+        let (least, most) = self.ends()?;
+        let middle = (least + most) * 0.5;
+        let tolerance = (most.value - least.value) / 2.0 + OWN * middle.value;
+        Some(Case::new(self.size(), middle, self.hand_over(), tolerance).scaled(1e3))
+    }
 }
 
 /// All ways at all sizes.
 struct View<'a> {
-    ways: Vec<(Way, Vec<Beside<'a>>)>,
+    p: &'a Params,
+    summary: &'a Summary<'a>,
+    ways: [(Way, Vec<Beside<'a>>); 9],
+    /// Bytes of the bars and of the headline.
     show: f64,
 }
 
 impl<'a> View<'a> {
-    fn of(p: &Params, summary: &Summary<'a>) -> View<'a> {
+    fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
         let at = |way: Way| {
             let sizes = p.sizes().into_iter();
-            sizes
-                .filter_map(|s| Beside::at(p, summary, way, s.f()))
-                .collect()
+            let beside = sizes.filter_map(|s| Beside::at(p, summary, way, s.f()));
+            beside.collect()
         };
         View {
-            ways: Way::ALL.into_iter().map(|way| (way, at(way))).collect(),
+            p,
+            summary,
+            ways: Way::ALL.map(|way| (way, at(way))),
             show: p.show().f(),
         }
     }
@@ -265,12 +391,30 @@ impl<'a> View<'a> {
         self.points(way).filter(|b| b.is_long())
     }
 
-    fn shown(&self, way: Way) -> Option<Beside<'a>> {
-        self.points(way).find(|b| b.bytes() == self.show).copied()
+    /// Every way at the size of the bars.
+    fn shown(&self) -> impl Iterator<Item = &Beside<'a>> {
+        self.all().filter(|b| b.bytes() == self.show)
     }
 
-    fn largest(&self, way: Way) -> Option<Beside<'a>> {
-        self.points(way).last().copied()
+    fn shown_of(&self, way: Way) -> Option<&Beside<'a>> {
+        self.shown().find(|b| b.way == way)
+    }
+
+    /// How many times as long as in a kept segment it takes in a new one, writing included.
+    fn slower(&self) -> Option<Estimate> {
+        let (fresh, kept) = (self.shown_of(Way::Fresh)?, self.shown_of(Way::Kept)?);
+        fresh.k.ratio(&kept.k, gauges::CYCLE_S)
+    }
+
+    /// Hand-overs over the size in KB.
+    fn times(&self, way: Way) -> Vec<(f64, f64)> {
+        let at = self.points(way);
+        at.filter_map(|b| Some((b.kb(), b.hand_over()?.value)))
+            .collect()
+    }
+
+    fn overtakes(&self, one: Way, other: Way) -> Option<f64> {
+        overtakes(&self.times(one), &self.times(other))
     }
 }
 
@@ -294,321 +438,208 @@ fn overtakes(one: &[(f64, f64)], other: &[(f64, f64)]) -> Option<f64> {
 }
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let view = &View::of(p, summary);
-    let mut claims = counts(view);
-    claims.extend(in_memory(view));
-    claims.extend(through_the_system(view));
-    let time = |way: Way| cell(view.shown(way).and_then(|b| b.hand_over()), seconds);
-    let slower = ratio(view.shown(Way::Fresh), view.shown(Way::Kept), "cycle_s");
+    let view = View::of(p, summary);
     Findings {
-        headline: format!(
+        headline: view.headline(),
+        figures: vec![view.curve(), view.bars()],
+        tables: vec![view.shown_table(), view.size_table(), view.machine_table()],
+        claims: [view.counts(), view.in_memory(), view.through_the_system()].concat(),
+        answers: view.answers(),
+    }
+}
+
+/// The claims and the answers.
+impl View<'_> {
+    /// Claims of counts: nothing disturbs these.
+    fn counts(&self) -> Vec<Claim> {
+        let pipes = [Way::Pipe, Way::Wide].into_iter();
+        let pipes = pipes.flat_map(|way| self.points(way));
+        let large = self.points(Way::Kept);
+        let large = large.filter(|b| b.bytes() >= 256.0 * PAGE);
+        vec![
+            Law::counted("every payload arrives whole, in order and up to date: its checksum is right", "wrong checksums")
+                .near(self.all().map(Beside::wrong)),
+            Law::counted("every byte goes into a stream once and comes out once; in shared memory and to a thread none goes through the system", "bytes in and out, a byte")
+                .books()
+                .near(self.all().map(Beside::through_the_system)),
+            Law::counted("the consumer of a pipe has to read once for each filling of the pipe", "readings")
+                .within("5 %, and less than half a reading: a consumer that comes early finds a pipe half full")
+                .near(pipes.filter_map(Beside::readings)),
+            Law::counted("a new segment each time: its producer takes a page fault for every page", "page faults")
+                .within("2 %, and less than half a fault: the program's own memory is touched as well")
+                .near(self.points(Way::Fresh).filter_map(Beside::new_pages)),
+            Law::counted("a kept segment: no page faults", "page faults")
+                .within("1 % of its pages: the program's own memory is touched as well")
+                .near(large.map(Beside::no_pages)),
+        ]
+    }
+
+    /// Claims of what stays in memory that both sides see, or is copied by them.
+    fn in_memory(&self) -> Vec<Claim> {
+        const TENTH: &str = "10 % for two clocks, and half a bare hand-over: whoever slept for longer wakes more slowly";
+        const COPY: &str = "15 % of a copy that was measured between other buffers, and half a bare hand-over: whoever slept for longer wakes more slowly";
+        let law = |text: &str| Law::new(text, "ms", BYTES);
+        let times = |text: &str| Law::new(text, "times as long", BYTES);
+        let border = self.long(Way::Kept).filter_map(|kept| {
+            let mut arcs = self.points(Way::Arc);
+            kept.border(arcs.find(|arc| arc.bytes() == kept.bytes())?)
+        });
+        vec![
+            times("to a thread by Arc: as long as a wake-up and the consumer's own pass, and nothing else")
+                .within(TENTH)
+                .near(self.long(Way::Arc).filter_map(Beside::as_long_as_a_pass)),
+            times("to a process in kept shared memory: as long as a wake-up and the consumer's own pass, and nothing else")
+                .within(TENTH)
+                .near(self.long(Way::Kept).filter_map(Beside::as_long_as_a_pass)),
+            times("the border between processes costs nothing a byte: kept shared memory takes as long as an Arc")
+                .within("15 % of an Arc's, whose bytes lie on other pages, and half a bare hand-over")
+                .near(border),
+            law("to a process, copied into shared memory: beside the consumer's pass, a wake-up and one copy")
+                .within(COPY)
+                .near(self.long(Way::Copied).filter_map(Beside::copied)),
+            law("to a thread by clone: beside the consumer's pass, a wake-up, one copy, and the clone's new pages")
+                .within(COPY)
+                .near(self.long(Way::Clone).filter_map(Beside::copied)),
+            law("a new segment each time costs the making of its pages on top of both passes, on both sides")
+                .within("15 %: pages are made one at a time beforehand, and passed over afterwards")
+                .near(self.long(Way::Fresh).filter_map(Beside::with_new_pages)),
+        ]
+    }
+
+    /// Claims of what goes through the system's buffers.
+    fn through_the_system(&self) -> Vec<Claim> {
+        const PIECES: &str = "15 %: the system's copies are measured in pieces of 32 KB";
+        let law = |text: &str| Law::new(text, "ms", BYTES);
+        let socket = |way: Way| {
+            let text = "between the slower of its two sides and both, one after another";
+            law(&format!("{}: {text}", way.name()))
+                .within("the two ends, and 10 % beyond: the system's copies are measured in pieces of 32 KB")
+                .near(self.long(way).filter_map(Beside::between_the_ends))
+        };
+        let (largest, kept) = (self.points(Way::Pipe).last(), self.points(Way::Kept).last());
+        let gain = largest.filter(|b| b.is_all_bytes()).map(|b| {
+            let gain = kept.and_then(|kept| b.k.ratio(&kept.k, gauges::HAND_OVER_S));
+            Case::exact(b.size(), TWICE, gain)
+        });
+        vec![
+            law("in a pipe the two sides take turns: both copies one after another, and a meeting for each filling")
+                .within(PIECES)
+                .near(self.long(Way::Pipe).map(Beside::by_turns)),
+            law("in a wide pipe as well: the same copies, fewer meetings")
+                .within(PIECES)
+                .near(self.long(Way::Wide).map(Beside::by_turns)),
+            socket(Way::Unix),
+            socket(Way::Tcp),
+            Law::new("at the largest size kept shared memory is at least twice as fast as the pipe", "times", BYTES)
+                .goal()
+                .at_least(gain),
+        ]
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let value = |given: Option<Given>| given.map_or(f64::NAN, |given| given.value);
+        let hand_over = |key, way: Way| {
+            let b = self.shown_of(way);
+            let theory = value(b.and_then(Beside::law));
+            Answer::near(key, b.and_then(Beside::hand_over), theory).scaled(1e3)
+        };
+        let whole = |way: Way| value(self.shown_of(way).and_then(Beside::whole));
+        let slower = whole(Way::Fresh) / whole(Way::Kept);
+        vec![
+            hand_over("pipe", Way::Pipe),
+            hand_over("kept", Way::Kept),
+            Answer::near("fresh", self.slower(), slower),
+        ]
+    }
+}
+
+/// The charts.
+impl View<'_> {
+    fn headline(&self) -> String {
+        let time = |way: Way| {
+            let hand_over = self.shown_of(way).and_then(Beside::hand_over);
+            cell(hand_over, seconds)
+        };
+        format!(
             "{} to another process: {} through a pipe, {} in shared memory that is kept. A new segment each time takes {} as long as a kept one, writing included.",
-            size(view.show),
+            size(self.show),
             time(Way::Pipe),
             time(Way::Kept),
-            cell(slower, |v| format!("{}×", number(v)))
-        ),
-        figures: vec![curve(view), bars(view)],
-        tables: vec![
-            shown_table(view),
-            size_table(p, view),
-            machine_table(p, summary),
-        ],
-        claims,
-        answers: answers(view, slower),
+            cell(self.slower(), |v| format!("{}×", number(v)))
+        )
     }
-}
 
-/// One way's figure over another's, of the same rounds.
-fn ratio(one: Option<Beside>, other: Option<Beside>, figure: &str) -> Option<Estimate> {
-    one?.k
-        .paired(&other?.k, |a, b| Some(a.gauge(figure)? / b.gauge(figure)?))
-}
-
-/// What theory says of the way at the size of the bars, NaN where it says nothing.
-fn answers(view: &View, slower: Option<Estimate>) -> Vec<Answer> {
-    let theory = |b: Option<Beside>, law: fn(&Beside) -> Option<Given>| {
-        b.and_then(|b| law(&b))
-            .map_or(f64::NAN, |given| given.value)
-    };
-    let answer = |key, way: Way| {
-        let b = view.shown(way);
-        let hand_over = b.and_then(|b| b.hand_over());
-        Answer::near(key, hand_over, theory(b, |b| b.law())).scaled(1e3)
-    };
-    let whole = |way: Way| theory(view.shown(way), |b| b.whole());
-    vec![
-        answer("pipe", Way::Pipe),
-        answer("kept", Way::Kept),
-        Answer::near("fresh", slower, whole(Way::Fresh) / whole(Way::Kept)),
-    ]
-}
-
-/// Claims of counts: nothing disturbs these.
-fn counts(view: &View) -> Vec<Claim> {
-    let named = |b: &Beside| format!("{}, {}", b.way.name(), size(b.bytes()));
-    let wrong = view.all().map(|b| {
-        let wrong = b.k.total(|t| Some(t.failed as f64));
-        Case::exact(named(b), 0.0, wrong)
-    });
-    let copied = view.all().map(|b| {
-        let copied = |t: &Trial| {
-            let both = t.gauge("producer_copied_bytes")? + t.gauge("consumer_copied_bytes")?;
-            Some(both / b.bytes())
-        };
-        Case::exact(named(b), b.way.in_and_out(), b.k.every(copied))
-    });
-    let pipes = [Way::Pipe, Way::Wide].into_iter();
-    let readings = pipes.flat_map(|way| view.points(way)).filter_map(|b| {
-        let fillings = b.fillings()?;
-        let measured = b.k.gauge("consumer_calls");
-        Some(Case::new(
-            named(b),
-            fillings,
-            measured,
-            0.05 * fillings + 0.3,
-        ))
-    });
-    let faults = view.points(Way::Fresh).filter_map(|b| {
-        let predicted = b.known("touch_faults")?;
-        let tolerance = 0.02 * predicted.value + 0.3;
-        let measured = b.k.gauge("producer_faults");
-        Some(Case::new(size(b.bytes()), predicted, measured, tolerance))
-    });
-    let large = view.points(Way::Kept).filter(|b| b.bytes() >= 256.0 * PAGE);
-    let none = large.map(|b| {
-        let both = |t: &Trial| Some(t.gauge("producer_faults")? + t.gauge("consumer_faults")?);
-        let pages = b.bytes() / PAGE;
-        Case::new(size(b.bytes()), 0.0, b.k.estimate(both), 0.01 * pages)
-    });
-    vec![
-        Law::counted(
-            "every payload arrives whole, in order and up to date: its checksum is right",
-            "wrong checksums",
-        )
-        .near(wrong),
-        Law::counted(
-            "every byte goes into a stream once and comes out once; in shared memory and to a thread none goes through the system",
-            "bytes in and out, a byte",
-        )
-        .books()
-        .near(copied),
-        Law::counted(
-            "the consumer of a pipe has to read once for each filling of the pipe",
-            "readings",
-        )
-        .within("5 %, and less than half a reading: a consumer that comes early finds a pipe half full")
-        .near(readings),
-        Law::counted(
-            "a new segment each time: its producer takes a page fault for every page",
-            "page faults",
-        )
-        .within("2 %, and less than half a fault: the program's own memory is touched as well")
-        .near(faults),
-        Law::counted("a kept segment: no page faults", "page faults")
-            .within("1 % of its pages: the program's own memory is touched as well")
-            .near(none),
-    ]
-}
-
-/// Claims of what stays in memory that both sides see, or is copied by them.
-fn in_memory(view: &View) -> Vec<Claim> {
-    // Each trial beside its own pass: what makes a round slow makes both slow.
-    let passed = |way: Way| {
-        view.long(way).filter_map(|b| {
-            let law = b.law()?;
-            let parts = |t: &Trial| {
-                let parts = b.empty.value + t.gauge("read_s")?;
-                Some(t.gauge("hand_over_s")? / parts)
-            };
-            let one = Given::new(1.0, law.origin());
-            let tolerance = OWN + SLEEPY * b.empty.value / law.value;
-            Some(Case::new(
-                size(b.bytes()),
-                one,
-                b.k.estimate(parts),
-                tolerance,
-            ))
-        })
-    };
-    let copied = |way: Way| {
-        view.long(way).filter_map(|b| {
-            let rest = b.beside_the_pass()?;
-            let tolerance = CLOSE * (rest.value - b.empty.value) + SLEEPY * b.empty.value;
-            let beside = |t: &Trial| Some(t.gauge("hand_over_s")? - t.gauge("read_s")?);
-            let measured = b.k.estimate(beside);
-            Some(Case::new(size(b.bytes()), rest, measured, tolerance).scaled(1e3))
-        })
-    };
-    let border = view.long(Way::Kept).filter_map(|b| {
-        let mut arcs = view.points(Way::Arc);
-        let arc = *arcs.find(|a| a.bytes() == b.bytes())?;
-        let tolerance = CLOSE + SLEEPY * b.empty.value / arc.hand_over()?.value;
-        let as_long = ratio(Some(*b), Some(arc), "hand_over_s");
-        Some(Case::new(size(b.bytes()), 1.0, as_long, tolerance))
-    });
-    let new = view.long(Way::Fresh).filter_map(|b| {
-        let whole = b.whole()?;
-        Some(Case::share(size(b.bytes()), whole, b.k.gauge("cycle_s"), CLOSE).scaled(1e3))
-    });
-    const TENTH: &str = "10 % for two clocks, and half a bare hand-over: whoever slept for longer wakes more slowly";
-    const COPY: &str = "15 % of a copy that was measured between other buffers, and half a bare hand-over: whoever slept for longer wakes more slowly";
-    let law = |text: &str| Law::new(text, "ms", BYTES);
-    let times = |text: &str| Law::new(text, "times as long", BYTES);
-    vec![
-        times("to a thread by Arc: as long as a wake-up and the consumer's own pass, and nothing else")
-            .within(TENTH)
-            .near(passed(Way::Arc)),
-        times("to a process in kept shared memory: as long as a wake-up and the consumer's own pass, and nothing else")
-            .within(TENTH)
-            .near(passed(Way::Kept)),
-        times("the border between processes costs nothing a byte: kept shared memory takes as long as an Arc")
-            .within("15 % of an Arc's, whose bytes lie on other pages, and half a bare hand-over")
-            .near(border),
-        law("to a process, copied into shared memory: beside the consumer's pass, a wake-up and one copy")
-            .within(COPY)
-            .near(copied(Way::Copied)),
-        law("to a thread by clone: beside the consumer's pass, a wake-up, one copy, and the clone's new pages")
-            .within(COPY)
-            .near(copied(Way::Clone)),
-        law("a new segment each time costs the making of its pages on top of both passes, on both sides")
-            .within("15 %: pages are made one at a time beforehand, and passed over afterwards")
-            .near(new),
-    ]
-}
-
-/// Claims of what goes through the system's buffers.
-fn through_the_system(view: &View) -> Vec<Claim> {
-    let turns = |way: Way| {
-        view.long(way).map(|b| {
-            // A record without its meetings says nothing of pipes.
-            let known = b.in_turn();
-            let (law, measured) = match known {
-                Some(law) => (law, b.hand_over()),
-                None => (Given::new(f64::NAN, b.machine.origin()), None),
-            };
-            Case::share(size(b.bytes()), law, measured, CLOSE).scaled(1e3)
-        })
-    };
-    let sockets = [Way::Unix, Way::Tcp].map(|way| {
-        let cases = view.long(way).filter_map(|b| {
-            let (least, most) = b.ends()?;
-            let middle = (least + most) * 0.5;
-            let tolerance = (most.value - least.value) / 2.0 + OWN * middle.value;
-            Some(Case::new(size(b.bytes()), middle, b.hand_over(), tolerance).scaled(1e3))
+    /// Time over size, with crossovers.
+    fn curve(&self) -> Figure {
+        let lines = self.ways.iter().flat_map(|(way, at)| {
+            let theory = at.iter();
+            let theory = theory.filter_map(|b| Some((b.kb(), b.law()?.value)));
+            [
+                Line::theory("", Colour::Muted, theory.collect()),
+                Line::measured(way.name(), way.colour(), self.times(*way)),
+            ]
         });
-        let text = format!(
-            "{}: between the slower of its two sides and both, one after another",
-            way.name()
-        );
-        Law::new(text, "ms", BYTES)
-            .within("the two ends, and 10 % beyond: the system's copies are measured in pieces of 32 KB")
-            .near(cases)
-    });
-    let piped = view.largest(Way::Pipe).filter(|b| b.is_all_bytes());
-    let gain = piped.map(|b| {
-        let gain = ratio(Some(b), view.largest(Way::Kept), "hand_over_s");
-        Case::exact(size(b.bytes()), TWICE, gain)
-    });
-    const PIECES: &str = "15 %: the system's copies are measured in pieces of 32 KB";
-    let turn = |text: &str, way: Way| Law::new(text, "ms", BYTES).within(PIECES).near(turns(way));
-    let mut claims = vec![
-        turn(
-            "in a pipe the two sides take turns: both copies one after another, and a meeting for each filling",
-            Way::Pipe,
-        ),
-        turn(
-            "in a wide pipe as well: the same copies, fewer meetings",
-            Way::Wide,
-        ),
-    ];
-    claims.extend(sockets);
-    claims.push(
-        Law::new(
-            "at the largest size kept shared memory is at least twice as fast as the pipe",
-            "times",
-            Disturbed::Either(Resource::Memory),
-        )
-        .goal()
-        .at_least(gain),
-    );
-    claims
-}
-
-/// Time over size, with crossovers.
-fn curve(view: &View) -> Figure {
-    let kb = |bytes: f64| bytes / 1024.0;
-    let measured = |way: Way| -> Vec<(f64, f64)> {
-        let at = view.points(way);
-        at.filter_map(|b| Some((kb(b.bytes()), b.hand_over()?.value)))
-            .collect()
-    };
-    let mut layers = Vec::new();
-    for (way, at) in &view.ways {
-        let line = at
-            .iter()
-            .filter_map(|b| Some((kb(b.bytes()), b.law()?.value)));
-        layers.push(Layer::Line(Line::theory("", Colour::Muted, line.collect())));
-        layers.push(Layer::Line(Line::measured(
-            way.name(),
-            way.colour(),
-            measured(*way),
-        )));
+        let crossing = |one, other, text, colour| {
+            let x = self.overtakes(one, other)?;
+            let label = format!("{text}: {}", about(x * 1024.0));
+            Some(Mark::at(x, label, colour))
+        };
+        let title = match self.overtakes(Way::Kept, Way::Pipe) {
+            Some(x) => format!(
+                "From {} on shared memory beats a pipe: below it, waking the other side is all that counts",
+                about(x * 1024.0)
+            ),
+            None => "What a hand-over takes, over the size of the payload".into(),
+        };
+        let sizes = self.all().map(Beside::kb);
+        let (least, most) = sizes.fold((f64::INFINITY, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
+        let mut ticks: Vec<f64> = (-3..8).map(|i| 10_f64.powi(i)).collect();
+        ticks.retain(|t| (least * 0.99..=most * 1.01).contains(t));
+        Figure::new("sizes", title)
+            .subtitle("Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory, where it is one number")
+            .desc("Time of a hand-over over the size of the payload, for each way, on two logarithmic axes: flat for small payloads, then proportional to the size; shared memory and Arc lowest.")
+            .over(Axis::log("payload in KB, log scale", Unit::Number).with_ticks(ticks), [
+                Panel::new("Time of a hand-over", Axis::log("", Unit::Seconds))
+                    .note("written by one side, read by the other; log scale")
+                    .layers(lines)
+                    .height(2.4),
+            ])
+            .marks([
+                crossing(Way::Kept, Way::Pipe, "shared memory ahead of the pipe", Colour::Vermilion),
+                crossing(Way::Kept, Way::Unix, "and of the Unix socket", Colour::Orange),
+                crossing(Way::Arc, Way::Clone, "Arc ahead of a clone", Colour::Ink),
+            ].into_iter().flatten())
     }
-    let crossings = [
-        (
-            Way::Kept,
-            Way::Pipe,
-            "shared memory ahead of the pipe",
-            Colour::Vermilion,
-        ),
-        (
-            Way::Kept,
-            Way::Unix,
-            "and of the Unix socket",
-            Colour::Orange,
-        ),
-        (Way::Arc, Way::Clone, "Arc ahead of a clone", Colour::Ink),
-    ];
-    let marks: Vec<Mark> = crossings
-        .into_iter()
-        .filter_map(|(one, other, text, colour)| {
-            let x = overtakes(&measured(one), &measured(other))?;
-            Some(Mark {
-                x,
-                interval: None,
-                label: format!("{text}: {}", about(x * 1024.0)),
-                colour,
-            })
-        })
-        .collect();
-    let title = match overtakes(&measured(Way::Kept), &measured(Way::Pipe)) {
-        Some(x) => format!(
-            "From {} on shared memory beats a pipe: below it, waking the other side is all that counts",
-            about(x * 1024.0)
-        ),
-        None => "What a hand-over takes, over the size of the payload".into(),
-    };
-    let sizes = view.all().map(|b| kb(b.bytes()));
-    let (least, most) = sizes.fold((f64::INFINITY, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
-    let ticks = (-3..8).map(|i| 10_f64.powi(i));
-    let ticks = ticks.filter(|t| (least * 0.99..=most * 1.01).contains(t));
-    Figure {
-        id: "sizes".into(),
-        title,
-        subtitle: "Written and then handed over; the clock stops when the other side has read all and answered. Dashed: theory, where it is one number".into(),
-        desc: "Time of a hand-over over the size of the payload, for each way, on two logarithmic axes: flat for small payloads, then proportional to the size; shared memory and Arc lowest.".into(),
-        body: Body::Panels(Panels {
-            x: Axis::log("payload in KB, log scale", Unit::Number).with_ticks(ticks.collect::<Vec<_>>()),
-            panels: vec![Panel {
-                title: "Time of a hand-over".into(),
-                note: "written by one side, read by the other; log scale".into(),
-                y: Axis::log("", Unit::Seconds),
-                layers,
-                height: 2.4,
-            }],
-            marks,
-        }),
+
+    /// Every way at one size.
+    fn bars(&self) -> Figure {
+        let group = |label: &str, note: &str, figure: fn(&Beside) -> Option<Estimate>| {
+            let bars = self.shown().filter_map(|b| {
+                let e = figure(b)?;
+                let bar = ValueBar::measured(b.way.name(), b.way.colour(), e.value);
+                Some(bar.with_interval(e.ci95))
+            });
+            BarGroup::new(label, bars).note(note)
+        };
+        let whole = |way: Way| self.shown_of(way).and_then(Beside::cycle);
+        let title = match (whole(Way::Kept), whole(Way::Fresh), whole(Way::Pipe)) {
+            (Some(kept), Some(fresh), Some(pipe)) => format!(
+                "{} written and handed over: {} in shared memory that is kept, {} in a new segment, {} through a pipe",
+                size(self.show),
+                seconds(kept.value),
+                seconds(fresh.value),
+                seconds(pipe.value)
+            ),
+            _ => format!("What {} cost, by way", size(self.show)),
+        };
+        Figure::new("bars", title)
+            .subtitle("A new segment is made, filled and given back for each payload: the system finds and clears every page")
+            .desc("Bars for each way of handing over: the time of the hand-over, the time with writing the payload, and the processor time of both sides.")
+            .bars(Unit::Seconds, [
+                group("Hand-over", "until all is read", |b| b.hand_over()),
+                group("Writing it and handing it over", "one after another", |b| b.cycle()),
+                group("Processor time for that", "both sides", |b| b.cpu()),
+            ].into_iter().filter(|group| !group.bars.is_empty()))
     }
 }
 
@@ -623,177 +654,69 @@ fn about(bytes: f64) -> String {
     format!("{} {unit}", number((value / digit).round() * digit))
 }
 
-/// Every way at one size.
-fn bars(view: &View) -> Figure {
-    let show = view.show;
-    let at = || view.all().filter(|b| b.bytes() == show);
-    let group = |label: &str, note: &str, figure: &dyn Fn(&Beside) -> Option<Estimate>| BarGroup {
-        label: label.into(),
-        note: note.into(),
-        bars: at()
-            .filter_map(|b| {
-                let e = figure(b)?;
-                let bar = ValueBar::measured(b.way.name(), b.way.colour(), e.value);
-                Some(bar.with_interval(e.ci95))
+/// The tables.
+impl View<'_> {
+    fn shown_table(&self) -> Table {
+        let rate = |s: f64| number(self.show / s / 1e9);
+        let whole = |v: f64| format!("{v:.0}");
+        let busy = |b: &Beside| Some(b.both(gauges::CPU_S)?.value / b.cycle()?.value);
+        let bare = self.ways.iter().filter_map(|(way, at)| {
+            let empty = at.first()?.empty.value;
+            Some(format!("{} ({})", seconds(empty), way.name()))
+        });
+        let bare: Vec<String> = bare.collect();
+        Table::of(format!("{} by way", size(self.show)), self.shown())
+            .column("way", |b| b.way.name().into())
+            .cells("hand-over", seconds, |b| b.hand_over())
+            .column("theory", |b| b.in_words())
+            .cells("GB/s", rate, |b| b.hand_over())
+            .cells("with writing", seconds, |b| b.cycle())
+            .cells("CPU, both sides", seconds, |b| b.cpu())
+            .column("processors busy", |b| busy(b).map_or("–".into(), number))
+            .column("in and out, a byte", |b| number(b.way.in_and_out()))
+            .cells("page faults", whole, |b| b.both(gauges::FAULTS))
+            .cells("reads and writes", whole, |b| b.both(gauges::CALLS))
+            .note(format!(
+                "Theory of a socket: between the slower of its two sides and both, one after another. A bare hand-over takes {}.",
+                bare.join(", ")
+            ))
+    }
+
+    fn size_table(&self) -> Table {
+        let sizes = Table::of("Time of a hand-over", self.p.sizes());
+        let sizes = sizes.column("payload", |s| size(s.f()));
+        let ways = self.ways.iter().filter(|(_, at)| !at.is_empty());
+        ways.fold(sizes, |table, (way, at)| {
+            table.cells(way.name(), seconds, |s| {
+                at.iter().find(|b| b.bytes() == s.f())?.hand_over()
             })
-            .collect(),
-    };
-    let cpu = |t: &Trial| {
-        Some(t.gauge("producer_cpu_s").filter(|s| *s > 0.0)? + t.gauge("consumer_cpu_s")?)
-    };
-    let mut groups = vec![
-        group("Hand-over", "until all is read", &|b| b.hand_over()),
-        group(
-            "Writing it and handing it over",
-            "one after another",
-            &|b| b.k.gauge("cycle_s"),
-        ),
-        group("Processor time for that", "both sides", &|b| {
-            b.k.estimate(cpu)
-        }),
-    ];
-    groups.retain(|g| !g.bars.is_empty());
-    let whole = |way: Way| {
-        let b = at().find(|b| b.way == way)?;
-        b.k.gauge("cycle_s")
-    };
-    let title = match (whole(Way::Kept), whole(Way::Fresh), whole(Way::Pipe)) {
-        (Some(kept), Some(fresh), Some(pipe)) => format!(
-            "{} written and handed over: {} in shared memory that is kept, {} in a new segment, {} through a pipe",
-            size(show),
-            seconds(kept.value),
-            seconds(fresh.value),
-            seconds(pipe.value)
-        ),
-        _ => format!("What {} cost, by way", size(show)),
-    };
-    Figure {
-        id: "bars".into(),
-        title,
-        subtitle: "A new segment is made, filled and given back for each payload: the system finds and clears every page".into(),
-        desc: "Bars for each way of handing over: the time of the hand-over, the time with writing the payload, and the processor time of both sides.".into(),
-        body: Body::Bars(Bars {
-            x: Axis::linear("", Unit::Seconds),
-            groups,
-        }),
+        })
+        .done()
     }
-}
 
-fn shown_table(view: &View) -> Table {
-    let show = view.show;
-    let mut table = Table::new(
-        &format!("{} by way", size(show)),
-        &[
-            "way",
-            "hand-over",
-            "theory",
-            "GB/s",
-            "with writing",
-            "CPU, both sides",
-            "processors busy",
-            "in and out, a byte",
-            "page faults",
-            "reads and writes",
-        ],
-    );
-    for b in view.all().filter(|b| b.bytes() == show) {
-        let both = |what: &str| {
-            b.k.estimate(|t| {
-                Some(t.gauge(&format!("producer_{what}"))? + t.gauge(&format!("consumer_{what}"))?)
-            })
+    fn machine_table(&self) -> Table {
+        let rate = |k: &Condition, took: Option<Estimate>| cell(took, |t| number(k.x() / t / 1e9));
+        let pass = |k: &Condition, gauge: Gauge| rate(k, k.gauge(gauge));
+        let through = |k: &Condition, wire: Wire| {
+            let both = |t: &Trial| Some(t.gauge(wire.there())? + t.gauge(wire.back())?);
+            rate(k, k.estimate(both))
         };
-        let busy = both("cpu_s").zip(b.k.gauge("cycle_s"));
-        table.row([
-            b.way.name().into(),
-            cell(b.hand_over(), seconds),
-            theory(b),
-            cell(b.hand_over(), |s| number(show / s / 1e9)),
-            cell(b.k.gauge("cycle_s"), seconds),
-            cell(both("cpu_s").filter(|e| e.value > 0.0), seconds),
-            busy.map_or("–".into(), |(cpu, wall)| number(cpu.value / wall.value)),
-            number(b.way.in_and_out()),
-            cell(both("faults"), |v| format!("{v:.0}")),
-            cell(both("calls"), |v| format!("{v:.0}")),
-        ]);
+        let page = |t: &Trial| Some(t.gauge(gauges::TOUCH_S)? / t.gauge(gauges::TOUCH_FAULTS)?);
+        let micros = |s: f64| format!("{:.2} µs", s * 1e6);
+        let title = "This machine: one pass over bytes that another thread has just written, GB/s";
+        Table::of(title, self.summary.series("machine"))
+            .column("bytes", |k| size(k.x()))
+            .column("write", |k| pass(k, gauges::WRITE_S))
+            .column("read", |k| pass(k, gauges::READ_S))
+            .column("read, shared segment", |k| pass(k, gauges::SHARED_S))
+            .column("copy", |k| pass(k, gauges::COPY_S))
+            .cells("a new page", micros, |k| k.estimate(page))
+            .cells("a meeting", seconds, |k| k.gauge(gauges::MEETING_S))
+            .column("through a pipe", |k| through(k, Wire::Pipe))
+            .column("Unix socket", |k| through(k, Wire::Unix))
+            .column("TCP", |k| through(k, Wire::Tcp))
+            .done()
     }
-    let bare = view.ways.iter().filter_map(|(way, at)| {
-        let empty = at.first()?.empty.value;
-        Some(format!("{} ({})", seconds(empty), way.name()))
-    });
-    table.note = format!(
-        "Theory of a socket: between the slower of its two sides and both, one after another. A bare hand-over takes {}.",
-        bare.collect::<Vec<_>>().join(", ")
-    );
-    table
-}
-
-/// Theory's hand-over, in words.
-fn theory(b: &Beside) -> String {
-    match (b.law(), b.ends()) {
-        (Some(law), _) => seconds(law.value),
-        (None, Some((least, most))) => {
-            format!("{} to {}", seconds(least.value), seconds(most.value))
-        }
-        _ => "–".into(),
-    }
-}
-
-fn size_table(p: &Params, view: &View) -> Table {
-    let known = || view.ways.iter().filter(|w| !w.1.is_empty());
-    let mut columns = vec!["payload"];
-    columns.extend(known().map(|w| w.0.name()));
-    let mut table = Table::new("Time of a hand-over", &columns);
-    for s in p.sizes() {
-        let time = |at: &[Beside]| {
-            let b = at.iter().find(|b| b.bytes() == s.f());
-            cell(b.and_then(|b| b.hand_over()), seconds)
-        };
-        table.row(std::iter::once(size(s.f())).chain(known().map(|w| time(&w.1))));
-    }
-    table
-}
-
-fn machine_table(p: &Params, summary: &Summary) -> Table {
-    let mut table = Table::new(
-        "This machine: one pass over bytes that another thread has just written, GB/s",
-        &[
-            "bytes",
-            "write",
-            "read",
-            "read, shared segment",
-            "copy",
-            "a new page",
-            "a meeting",
-            "through a pipe",
-            "Unix socket",
-            "TCP",
-        ],
-    );
-    for s in p.sizes() {
-        let Some(k) = summary.at("machine", s.f()) else {
-            continue;
-        };
-        let rate = |t: f64| number(s.f() / t / 1e9);
-        let speed = |name: &str| cell(k.gauge(name), rate);
-        let through = |wire: Wire| {
-            let both = k.estimate(|t| Some(t.gauge(wire.there())? + t.gauge(wire.back())?));
-            cell(both, rate)
-        };
-        let page = k.estimate(|t| Some(t.gauge("touch_s")? / t.gauge("touch_faults")?));
-        table.row([
-            size(s.f()),
-            speed("write_s"),
-            speed("read_s"),
-            speed("shared_s"),
-            speed("copy_s"),
-            cell(page, |v| format!("{:.2} µs", v * 1e6)),
-            cell(k.gauge("meeting_s"), seconds),
-            through(Wire::Pipe),
-            through(Wire::Unix),
-            through(Wire::Tcp),
-        ]);
-    }
-    table
 }
 
 #[cfg(test)]

@@ -5,7 +5,12 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, child::Wire, rounds::MOST};
+use super::{
+    Params,
+    child::Wire,
+    gauges::{self, CONSUMER, PRODUCER},
+    rounds::MOST,
+};
 
 /// Rounding of what is written down, as a share.
 const HAIR: f64 = 1e-3;
@@ -29,20 +34,21 @@ fn hand_overs(p: &Params, t: &Trial) -> Result<(), String> {
         t.offered >= MOST || wall >= p.window.s() * (1.0 - HAIR),
         || format!("{wall:.4} s of {}", p.window),
     )?;
-    let of = |name: &str| gauge(t, name);
-    let (cycle, whole) = (of("cycle_s")?, of("hand_over_s")?);
+    let of = |name: Gauge| gauge(t, name);
+    let (cycle, whole) = (of(gauges::CYCLE_S)?, of(gauges::HAND_OVER_S)?);
     ensure((cycle * n - wall).abs() <= HAIR * wall, || {
         format!("{n} hand-overs of {cycle:.3e} s in {wall:.4} s")
     })?;
     // A median is at most twice a mean, and what is read is read within the hand-over.
-    ensure(of("produce_s")? + whole <= (2.0 + HAIR) * cycle, || {
-        format!("hand-overs of {whole:.3e} s, every {cycle:.3e} s")
-    })?;
+    ensure(
+        of(gauges::PRODUCE_S)? + whole <= (2.0 + HAIR) * cycle,
+        || format!("hand-overs of {whole:.3e} s, every {cycle:.3e} s"),
+    )?;
     let mean = t.latency.mean_s().unwrap_or(0.0);
     ensure(mean <= cycle * (1.0 + HAIR) + TICK_S, || {
         format!("hand-overs of {mean:.3e} s on average, every {cycle:.3e} s")
     })?;
-    let read = of("read_s")?;
+    let read = of(gauges::READ_S)?;
     ensure(read <= whole * (1.0 + HAIR), || {
         format!("{read:.3e} s of reading in {whole:.3e} s")
     })?;
@@ -52,7 +58,10 @@ fn hand_overs(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(within.contains(&whole), || {
         format!("hand_over_s is {whole:.3e}, and the latencies say {least:.3e}")
     })?;
-    let (into, out) = (of("producer_copied_bytes")?, of("consumer_copied_bytes")?);
+    let (into, out) = (
+        of(gauges::COPIED_BYTES.of(PRODUCER))?,
+        of(gauges::COPIED_BYTES.of(CONSUMER))?,
+    );
     ensure((into - out).abs() < 0.5, || {
         format!("{into} bytes went in, and {out} came out")
     })
@@ -60,13 +69,14 @@ fn hand_overs(p: &Params, t: &Trial) -> Result<(), String> {
 
 /// Every pass had its time in the trial, and every page is touched.
 fn machine(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
-    let of = |name: &str| gauge(t, name);
+    let of = |name: Gauge| gauge(t, name);
     // At least half of the passes took as long as their median.
     let half = |times: usize| times.div_ceil(2) as f64;
     let (least, few) = (p.effort().least, p.effort().least.min(5));
-    let passes = of("write_s")? + of("read_s")? + of("copy_s")? + of("shared_s")?;
-    let pages = of("touch_s")? + of("map_s")?;
-    let meetings = half(super::calibrate::MEETINGS) * of("meeting_s")?;
+    let passes =
+        of(gauges::WRITE_S)? + of(gauges::READ_S)? + of(gauges::COPY_S)? + of(gauges::SHARED_S)?;
+    let pages = of(gauges::TOUCH_S)? + of(gauges::MAP_S)?;
+    let meetings = half(super::calibrate::MEETINGS) * of(gauges::MEETING_S)?;
     let mut least_s = half(least) * passes + half(few) * pages + meetings;
     let through = (super::calibrate::STAND_FOR_ALL as f64 / bytes).min(1.0);
     for wire in [Wire::Pipe, Wire::Unix, Wire::Tcp] {
@@ -77,7 +87,7 @@ fn machine(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
         format!("{least_s:.4} s of passes in {:.4} s", t.wall_s)
     })?;
     // Not every system tells.
-    let Some(faults) = t.gauge("touch_faults") else {
+    let Some(faults) = t.gauge(gauges::TOUCH_FAULTS) else {
         return Ok(());
     };
     let is_every = |page: u32| {
@@ -111,14 +121,14 @@ mod tests {
             trial.latency.record(Duration::from_millis(10));
         }
         for (name, value) in [
-            ("cycle_s", 0.012),
-            ("produce_s", 0.002),
-            ("hand_over_s", 0.01),
-            ("read_s", 0.004),
-            ("producer_copied_bytes", 1024.0),
-            ("consumer_copied_bytes", 1024.0),
+            (gauges::CYCLE_S, 0.012),
+            (gauges::PRODUCE_S, 0.002),
+            (gauges::HAND_OVER_S, 0.01),
+            (gauges::READ_S, 0.004),
+            (gauges::COPIED_BYTES.of(PRODUCER), 1024.0),
+            (gauges::COPIED_BYTES.of(CONSUMER), 1024.0),
         ] {
-            trial.gauges.insert(name.into(), value);
+            trial.gauges.insert(name.to_string(), value);
         }
         trial
     }
@@ -135,7 +145,11 @@ mod tests {
         let mut long = sound();
         long.wall_s *= 2.0;
         assert!(hand_overs(&p, &long).is_err());
-        for name in sound().gauges.keys().filter(|name| *name != "produce_s") {
+        for name in sound()
+            .gauges
+            .keys()
+            .filter(|name| **name != gauges::PRODUCE_S.to_string())
+        {
             let mut trial = sound();
             *trial.gauges.get_mut(name).unwrap() *= 3.0;
             assert!(hand_overs(&p, &trial).is_err(), "{name}");

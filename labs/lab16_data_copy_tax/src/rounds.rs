@@ -3,7 +3,11 @@
 use anyhow::ensure;
 use lab_kit::{prelude::*, record::Latency, stats::median};
 
-use super::{HandOver, Params, payload};
+use super::{
+    HandOver, Params,
+    gauges::{self, CONSUMER, PRODUCER},
+    payload,
+};
 
 /// Most hand-overs of a trial.
 pub const MOST: u64 = 1_000_000;
@@ -57,17 +61,17 @@ pub fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
     books.latency = latency;
     r.books(books);
     r.wall(wall);
-    r.gauge("hand_over_s", median(&handed));
-    r.gauge("produce_s", median(&write));
-    r.gauge("read_s", median(&read));
-    r.gauge("cycle_s", wall.as_secs_f64() / n);
+    r.gauge(gauges::HAND_OVER_S, median(&handed));
+    r.gauge(gauges::PRODUCE_S, median(&write));
+    r.gauge(gauges::READ_S, median(&read));
+    r.gauge(gauges::CYCLE_S, wall.as_secs_f64() / n);
     let (here, there) = (after.0.since(before.0), after.1.since(before.1));
-    for (side, spent) in [("producer", here), ("consumer", there)] {
-        let each = |what: &str, value: f64| r.gauge(&format!("{side}_{what}"), value / n);
-        each("cpu_s", spent.cpu_ns as f64 / 1e9);
-        each("faults", spent.page_faults as f64);
-        each("copied_bytes", spent.copied as f64);
-        each("calls", spent.calls as f64);
+    for (side, spent) in [(PRODUCER, here), (CONSUMER, there)] {
+        let each = |what: Gauge, value: f64| r.gauge(what.of(side), value / n);
+        each(gauges::CPU_S, spent.cpu_ns as f64 / 1e9);
+        each(gauges::FAULTS, spent.page_faults as f64);
+        each(gauges::COPIED_BYTES, spent.copied as f64);
+        each(gauges::CALLS, spent.calls as f64);
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use lab_kit::{
 };
 
 use super::{
-    LONGEST, Params, SLICES,
+    Params, gauges,
     programs::{Program, REQUESTS},
+    rush::{LONGEST, SLICES},
 };
 
 /// Rounding of what is written down, as a share.
@@ -29,15 +30,20 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 
 /// As many updates as were to be made, and as many as the rates say.
 fn counted(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let of = |name: &str| gauge(t, name);
+    let of = |name: Gauge| gauge(t, name);
     let slice = p.window.s() / f64::from(SLICES);
-    let (best, alone) = (of("best_per_s")?, of("alone_per_s")?);
-    ensure(of("per_s")? <= best * (1.0 + HAIR), || {
+    let (best, alone) = (of(gauges::BEST_PER_S)?, of(gauges::ALONE_PER_S)?);
+    ensure(of(gauges::PER_S)? <= best * (1.0 + HAIR), || {
         format!("the best slice has {best:.3e} a second, and the median more")
     })?;
     for (rate, slice, made, counted) in [
-        (best, slice, "updates", "counted"),
-        (alone, slice / 4.0, "alone_updates", "alone_counted"),
+        (best, slice, gauges::UPDATES, gauges::COUNTED),
+        (
+            alone,
+            slice / 4.0,
+            gauges::ALONE_UPDATES,
+            gauges::ALONE_COUNTED,
+        ),
     ] {
         let (made, counted) = (of(made)?, of(counted)?);
         ensure(counted <= made, || format!("{counted} counted of {made}"))?;
@@ -45,7 +51,7 @@ fn counted(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
             format!("{rate:.3e} a second, and {made} in all")
         })?;
     }
-    let (made, wall) = (of("updates")?, t.wall_s);
+    let (made, wall) = (of(gauges::UPDATES)?, t.wall_s);
     ensure(made <= OUTSIDE * (best + alone) * wall, || {
         format!("{made} updates in {wall:.4} s, at {best:.3e} a second at best")
     })?;
@@ -61,7 +67,7 @@ fn counted(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
 
 /// The items took the trial's time, and were as long as was asked for.
 fn worked(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let (item, speed_up) = (gauge(t, "item_s")?, gauge(t, "speed_up")?);
+    let (item, speed_up) = (gauge(t, gauges::ITEM_S)?, gauge(t, gauges::SPEED_UP)?);
     ensure(item * QUICKER >= p.item.s() && speed_up > 0.0, || {
         format!("an item took {item:.3e} s, where {} were to be", p.item)
     })?;
@@ -87,7 +93,7 @@ fn ran(p: &Params, program: Program, t: &Trial) -> Result<(), String> {
     ensure(lasted <= t.wall_s + HAIR, || {
         format!("its tasks took {lasted:.3} s of {:.3} s", t.wall_s)
     })?;
-    if gauge(t, "hung")? == 0.0 {
+    if gauge(t, gauges::HUNG)? == 0.0 {
         let mut tasks: Vec<&str> = t.spans.iter().map(|s| s.lane.as_str()).collect();
         tasks.sort_unstable();
         tasks.dedup();
@@ -131,7 +137,7 @@ mod tests {
         };
         Trial {
             wall_s: 0.32,
-            gauges: [("hung".to_string(), 1.0)].into(),
+            gauges: [(gauges::HUNG.to_string(), 1.0)].into(),
             spans: vec![
                 span("thread 1", "has account 1, goes on", 1.0, 1.02),
                 span("thread 2", "has account 2, goes on", 1.0, 1.02),
@@ -162,7 +168,7 @@ mod tests {
             assert!(ran(&trial).is_err(), "alteration {at} went unnoticed");
         }
         let mut ended = hung();
-        ended.gauges.insert("hung".into(), 0.0);
+        ended.gauges.insert(gauges::HUNG.to_string(), 0.0);
         ran(&ended).unwrap();
         ended.spans.truncate(1);
         assert!(ran(&ended).is_err());

@@ -2,7 +2,6 @@
 //! orders. Each runs in a process of its own, and says what it has and what it waits for.
 
 use std::{
-    future::Future,
     sync::{Arc, Barrier, Mutex},
     thread,
     time::Duration,
@@ -12,8 +11,12 @@ use anyhow::Result;
 use clap::ValueEnum;
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
-use super::counters::{Account, Lock, pay_in_one_order, pay_payer_first};
-use super::watchdog::{self, Witness};
+use super::{
+    async_lock, awaited_before,
+    counters::{Account, Lock, pay_in_one_order, pay_payer_first},
+    held_across_await,
+    watchdog::{self, Witness},
+};
 
 /// A program that hangs, or does the same without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,7 +48,7 @@ impl Program {
         format!("program/{}", self.name())
     }
 
-    /// Whether it falls silent before it has ended.
+    /// It is meant to hang: it falls silent before it has ended.
     pub(super) fn hangs(self) -> bool {
         matches!(
             self,
@@ -64,14 +67,6 @@ impl Program {
             Program::TwoOrders => "two-orders",
             Program::OneOrder => "one-order",
         }
-    }
-
-    /// It is meant to hang.
-    pub(super) fn wrong(self) -> bool {
-        matches!(
-            self,
-            Program::HeldCurrent | Program::HeldMulti | Program::TwoOrders
-        )
     }
 
     /// In words.
@@ -145,43 +140,6 @@ impl Program {
 /// As anybody would: the guard ends with the statement.
 fn add_one(count: &Mutex<u64>) {
     *count.lock().expect("nobody panics holding it") += 1;
-}
-
-// wrong(2): The lock is held across the `.await`
-/// Wrong: the guard lives across the `.await`. While this task is away, whoever wants the lock stops
-/// its whole thread. Clippy finds it; the compiler would where the task is spawned, as a guard is not
-/// `Send`, but this one is not spawned.
-#[expect(clippy::await_holding_lock, reason = "the lesson")]
-async fn held_across_await(me: &Witness, count: &Mutex<u64>, answer: impl Future<Output = u64>) {
-    me.waits_for("the lock");
-    let mut count = count.lock().expect("nobody panics holding it");
-    me.has("the lock");
-    me.says("awaits the helper");
-    *count += answer.await;
-}
-
-// right(2): Awaits first, locks afterwards
-// so(2): A guard that is held while a task is away stops the thread of whoever wants the lock next.
-/// Right: awaits first, and locks for one statement.
-async fn awaited_before(me: &Witness, count: &Mutex<u64>, answer: impl Future<Output = u64>) {
-    me.says("awaits the helper");
-    let more = answer.await;
-    me.waits_for("the lock");
-    *count.lock().expect("nobody panics holding it") += more;
-}
-
-/// Right as well, and slower: a lock for which tasks wait, not threads. The others wait as long, but
-/// the runtime goes on.
-async fn async_lock(
-    me: &Witness,
-    count: &tokio::sync::Mutex<u64>,
-    answer: impl Future<Output = u64>,
-) {
-    me.waits_for("the lock");
-    let mut count = count.lock().await;
-    me.has("the lock");
-    me.says("awaits the helper");
-    *count += answer.await;
 }
 
 /// Two threads, each paying to the other's account. See `counters.rs` for the two ways.

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Params, SharedState, programs::Program};
+use super::{Params, SharedState, gauges, programs::Program};
 
 /// How long a program may take to say its first word: the system has to load it.
 const START: Duration = Duration::from_secs(20);
@@ -145,7 +145,7 @@ pub(super) async fn watch(r: &Recorder, p: &Params, program: Program) -> Result<
     for (task, word, from, to) in board.words(end) {
         r.span(task, &word.tell(), from, to);
     }
-    r.gauge("hung", f64::from(u8::from(hung)));
+    r.gauge(gauges::HUNG, f64::from(u8::from(hung)));
     r.wall(end - begun);
     let text = board.describe();
     Ok(hung.then_some(Report { program, text }))

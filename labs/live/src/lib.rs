@@ -21,6 +21,7 @@ pub mod engine;
 pub mod hall;
 pub mod meter;
 pub mod page;
+pub mod text;
 pub mod web;
 
 pub use command::SERVE;

@@ -1,6 +1,7 @@
 //! A chart of the latest seconds that fits any width: shapes in a box that stretches, texts at their
 //! own size. Looks come from classes alone, since the page allows no style but its own file.
 
+use crate::text::number;
 use std::fmt::Write;
 
 /// Where values begin and end, in thousandths of the height.
@@ -55,61 +56,67 @@ pub struct Lane {
 impl Chart {
     /// The SVG.
     pub fn svg(&self) -> String {
-        let floor = if self.lanes.is_empty() { 900.0 } else { 660.0 };
-        let max = self.highest();
-        let step = step(max);
-        let up = |v: f64| floor - (floor - TOP) * (v / max).clamp(0.0, 1.05);
-        let across = |age: f64| 1000.0 * (1.0 - age / self.span).clamp(0.0, 1.0);
         let id = self.id;
+        let scale = self.scale();
         let mut svg = format!(
             "<svg class=\"chart\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
-             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\
-             <svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" height=\"100%\">",
+             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
             self.title, self.desc
         );
-        let ticks: Vec<f64> = (0..)
-            .map(|i| f64::from(i) * step)
-            .take_while(|v| *v <= max * 1.001)
-            .collect();
+        self.shapes(&mut svg, &scale);
+        self.texts(&mut svg, &scale);
+        svg.push_str("</svg>");
+        svg
+    }
+
+    fn scale(&self) -> Scale {
+        let highest = self.highest();
+        Scale {
+            span: self.span,
+            highest,
+            step: step(highest),
+            floor: if self.lanes.is_empty() { 900.0 } else { 660.0 },
+        }
+    }
+
+    /// All that stretches.
+    fn shapes(&self, svg: &mut String, scale: &Scale) {
+        svg.push_str(
+            "<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" height=\"100%\">",
+        );
+        let ticks = scale.ticks();
         let grid: String = ticks
-            .iter()
-            .map(|v| format!("M0 {:.0}H1000", up(*v)))
+            .map(|v| format!("M0 {:.0}H1000", scale.up(v)))
             .collect();
-        let _ = write!(svg, "<path class=\"grid\" d=\"{grid}\"/>");
+        shape(svg, "grid", &grid);
         if !self.stems.is_empty() {
-            let stems: String = self
-                .stems
-                .iter()
-                .map(|(age, v)| format!("M{:.0} {floor:.0}V{:.0}", across(*age), up(*v) - 4.0))
-                .collect();
-            let _ = write!(svg, "<path class=\"stem\" d=\"{stems}\"/>");
+            let stem = |(age, v): &(f64, f64)| {
+                let (x, y) = (scale.across(*age), scale.up(*v) - 4.0);
+                format!("M{x:.0} {:.0}V{y:.0}", scale.floor)
+            };
+            let stems: String = self.stems.iter().map(stem).collect();
+            shape(svg, "stem", &stems);
         }
         for line in &self.lines {
-            let d = path(line, across, up);
-            let _ = write!(svg, "<path class=\"{}\" d=\"{d}\"/>", line.class);
+            let d = path(line, |age| scale.across(age), |v| scale.up(v));
+            shape(svg, line.class, &d);
         }
         for (i, lane) in self.lanes.iter().enumerate() {
-            let (from, to) = (lane_at(i) + 20.0, lane_at(i) + 75.0);
-            let mut d = String::new();
-            for (a, b) in &lane.spans {
-                let _ = if (a - b).abs() < 1e-9 {
-                    write!(d, "M{:.0} {from:.0}V{to:.0}", across(*a))
-                } else {
-                    let (a, b) = (across(*a), across(*b));
-                    write!(d, "M{a:.0} {from:.0}H{b:.0}V{to:.0}H{a:.0}Z")
-                };
-            }
-            let _ = write!(svg, "<path class=\"{}\" d=\"{d}\"/>", lane.class);
+            shape(svg, lane.class, &marks(lane, lane_at(i), scale));
         }
         svg.push_str("</svg>");
-        for v in &ticks {
-            let last = *v + step > max * 1.001;
+    }
+
+    /// All that keeps its size.
+    fn texts(&self, svg: &mut String, scale: &Scale) {
+        for v in scale.ticks() {
+            let last = v + scale.step > scale.highest * 1.001;
             let unit = if last { self.unit } else { "" };
             let _ = write!(
                 svg,
                 "<text class=\"tick\" y=\"{:.1}%\" dy=\"-4\">{}{unit}</text>",
-                up(*v) / 10.0,
-                number(*v)
+                scale.up(v) / 10.0,
+                number(v)
             );
         }
         for (i, lane) in self.lanes.iter().enumerate() {
@@ -120,6 +127,17 @@ impl Chart {
                 lane.label
             );
         }
+        self.ends(svg, scale);
+        let _ = write!(
+            svg,
+            "<text class=\"tick\" y=\"100%\" dy=\"-6\">{:.0} s ago</text>\
+             <text class=\"end tick\" x=\"100%\" dx=\"-4\" y=\"100%\" dy=\"-6\">now</text>",
+            self.span
+        );
+    }
+
+    /// The labels of the curves, above their ends.
+    fn ends(&self, svg: &mut String, scale: &Scale) {
         let named: Vec<&Line> = self
             .lines
             .iter()
@@ -127,9 +145,9 @@ impl Chart {
             .collect();
         let mut heights: Vec<f64> = named
             .iter()
-            .map(|line| up(line.points.last().map_or(0.0, |p| p.1)) - 18.0)
+            .map(|line| scale.up(line.points.last().map_or(0.0, |p| p.1)) - 18.0)
             .collect();
-        apart(&mut heights, APART, 60.0, floor - 15.0);
+        apart(&mut heights, APART, 60.0, scale.floor - 15.0);
         for (line, y) in named.iter().zip(heights) {
             let _ = write!(
                 svg,
@@ -139,13 +157,6 @@ impl Chart {
                 line.label
             );
         }
-        let _ = write!(
-            svg,
-            "<text class=\"tick\" y=\"100%\" dy=\"-6\">{:.0} s ago</text>\
-             <text class=\"end tick\" x=\"100%\" dx=\"-4\" y=\"100%\" dy=\"-6\">now</text></svg>",
-            self.span
-        );
-        svg
     }
 
     /// The end of the axis: a little above everything.
@@ -158,9 +169,57 @@ impl Chart {
     }
 }
 
+/// Where things stand, in thousandths of the width and of the height.
+struct Scale {
+    /// Seconds from the left edge to now.
+    span: f64,
+    /// The end of the axis.
+    highest: f64,
+    /// From tick to tick.
+    step: f64,
+    /// The base line.
+    floor: f64,
+}
+
+impl Scale {
+    fn across(&self, age: f64) -> f64 {
+        1000.0 * (1.0 - age / self.span).clamp(0.0, 1.0)
+    }
+
+    fn up(&self, value: f64) -> f64 {
+        self.floor - (self.floor - TOP) * (value / self.highest).clamp(0.0, 1.05)
+    }
+
+    /// Values from 0 to the end of the axis.
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        (0..)
+            .map(|i| f64::from(i) * self.step)
+            .take_while(|v| *v <= self.highest * 1.001)
+    }
+}
+
 /// The upper edge of a lane, in thousandths of the height.
 fn lane_at(i: usize) -> f64 {
     715.0 + 115.0 * i as f64
+}
+
+fn shape(svg: &mut String, class: &str, d: &str) {
+    let _ = write!(svg, "<path class=\"{class}\" d=\"{d}\"/>");
+}
+
+/// A lane's boxes and strokes, beneath its label.
+fn marks(lane: &Lane, at: f64, scale: &Scale) -> String {
+    let (from, to) = (at + 20.0, at + 75.0);
+    let mut d = String::new();
+    for (a, b) in &lane.spans {
+        let _ = if (a - b).abs() < 1e-9 {
+            write!(d, "M{:.0} {from:.0}V{to:.0}", scale.across(*a))
+        } else {
+            let (a, b) = (scale.across(*a), scale.across(*b));
+            write!(d, "M{a:.0} {from:.0}H{b:.0}V{to:.0}H{a:.0}Z")
+        };
+    }
+    d
 }
 
 fn path(line: &Line, across: impl Fn(f64) -> f64, up: impl Fn(f64) -> f64) -> String {
@@ -206,22 +265,6 @@ fn apart(heights: &mut [f64], gap: f64, low: f64, high: f64) {
     for i in order.iter().rev() {
         heights[*i] = heights[*i].min(most);
         most = heights[*i] - gap;
-    }
-}
-
-/// A number for reading from afar: three digits are enough, thousands get a comma.
-pub fn number(v: f64) -> String {
-    if !v.is_finite() {
-        return "–".into();
-    }
-    let small = v.abs() < 9.95 && (v - v.round()).abs() > 0.04;
-    let digits = format!("{:.*}", usize::from(small), v.max(0.0));
-    match digits.len() {
-        4.. if !small => {
-            let (head, tail) = digits.split_at(digits.len() - 3);
-            format!("{head},{tail}")
-        }
-        _ => digits,
     }
 }
 

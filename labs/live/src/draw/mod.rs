@@ -5,7 +5,9 @@ mod heartbeat;
 mod pipeline;
 mod trap;
 
-pub use chart::{Chart, Lane, Line, number};
+pub use chart::{Chart, Lane, Line};
+
+use crate::text::number;
 
 use crate::engine::View;
 

@@ -14,9 +14,9 @@ use tokio::time::{sleep, sleep_until};
 
 use super::Engine;
 use crate::control::Settings;
-use crate::draw::number;
 use crate::locked;
 use crate::meter::History;
+use crate::text::number;
 
 /// Seconds that are shown.
 pub const SPAN: f64 = 8.0;

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 
 use super::Engine;
 use crate::control::Settings;
-use crate::draw::number;
 use crate::locked;
 use crate::meter::{Busy, History, Rates};
+use crate::text::number;
 
 /// Seconds that are shown.
 pub const SPAN: f64 = 30.0;

@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Engine;
 use crate::control::Settings;
-use crate::draw::number;
 use crate::meter::{History, Rates};
+use crate::text::number;
 
 /// Seconds that are shown.
 pub const SPAN: f64 = 30.0;
