@@ -124,6 +124,7 @@ mod plan;
 mod premise;
 mod processes;
 mod ray;
+mod theory;
 pub mod wire;
 
 pub use plan::{MapReduce, Params};

@@ -139,10 +139,11 @@ impl Params {
         }
     }
 
-    /// Numbers of processes; one, which theory is calibrated with, is always among them.
-    pub(super) fn numbers(&self) -> Vec<usize> {
+    /// Numbers of processes on so many processors; one, which theory is calibrated with, is always among
+    /// them.
+    pub(super) fn numbers(&self, cores: usize) -> Vec<usize> {
         let doubling = std::iter::successors(Some(1), |n| Some(2 * n));
-        let most = (2 * host::cores()).clamp(PAIR, 8);
+        let most = (2 * cores).clamp(PAIR, 8);
         let mut all: Vec<usize> = match self.processes.as_slice() {
             [] => doubling.take_while(|n| *n <= most).collect(),
             chosen => chosen.to_vec(),
@@ -156,7 +157,7 @@ impl Params {
     /// Numbers of threads of one process: as many as rayon has, and as many as there are processes, to
     /// see what they are worth if nothing has to be sent.
     fn in_threads(&self) -> Vec<usize> {
-        let mut all = self.numbers();
+        let mut all = self.numbers(host::cores());
         all.push(self.threads);
         all.retain(|n| *n > 1 || self.threads == 1);
         all.sort_unstable();
@@ -305,7 +306,7 @@ impl Lab for MapReduce {
             started(n) + jobs * (3e-4 * n as f64 + size * per_byte / needs::processors(n))
         };
         let sizes: f64 = p.all_sizes().iter().map(|s| s.f()).sum();
-        let (numbers, threads) = (p.numbers(), p.in_threads());
+        let (numbers, threads) = (p.numbers(host::cores()), p.in_threads());
         let inside = jobs * count * (sizes + bytes);
         let paper = 2.0 * bytes * (raw / 2.0 + 2.0 * count) + bytes * 5e-9;
         let alone: f64 = threads
@@ -378,7 +379,7 @@ impl Lab for MapReduce {
                 bench.group(r, Shape::of(1, n), Way::Combined, whole)
             });
         }
-        for n in p.numbers() {
+        for n in p.numbers(host::cores()) {
             for way in [Way::Combined, Way::Raw] {
                 plan.point(&way.to_string(), n as f64, move |r| {
                     bench.group(r, Shape::of(n, 1), way, whole)

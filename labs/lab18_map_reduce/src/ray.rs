@@ -189,17 +189,6 @@ pub(super) fn add<'a>(
 
 /// Rust and Python beside each other; no claim, since it depends on the interpreter and on Ray.
 pub(super) fn table(summary: &Summary) -> Option<Table> {
-    let mut table = Table::new(
-        "The same in Python",
-        &[
-            "arm",
-            "a job, Rust",
-            "Python",
-            "speed-up over one, Rust",
-            "Python",
-            "start-up, Python",
-        ],
-    );
     let python = |arm: &str| summary.only(&format!("python/{arm}"));
     let rust = |beside: Beside| {
         let condition = match beside {
@@ -218,20 +207,17 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
         rust(Beside::OneThread),
         python("one").and_then(|k| k.wall_s()),
     );
-    for (arm, name, _, beside) in ARMS {
-        let Some(k) = python(arm) else { continue };
-        let wall = k.wall_s();
-        table.row([
-            name.into(),
-            cell(rust(beside), seconds),
-            cell(wall, seconds),
-            times(one, rust(beside)),
-            times(one_in_python, wall),
-            cell(k.gauge(gauges::START_S), seconds),
-        ]);
-    }
-    table.note = "The same text, and the same clock: processes and Ray run already, from the call until the merged counts are there.".into();
-    (!table.rows.is_empty()).then_some(table)
+    let arms = ARMS.into_iter();
+    let arms = arms.filter_map(|(arm, name, _, beside)| Some((name, rust(beside), python(arm)?)));
+    Table::of("The same in Python", arms)
+        .column("arm", |(name, ..)| name.to_string())
+        .cells("a job, Rust", seconds, |(_, rust, _)| *rust)
+        .cells("Python", seconds, |(.., k)| k.wall_s())
+        .column("speed-up over one, Rust", |(_, rust, _)| times(one, *rust))
+        .column("Python", |(.., k)| times(one_in_python, k.wall_s()))
+        .cells("start-up, Python", seconds, |(.., k)| k.gauge(gauges::START_S))
+        .note("The same text, and the same clock: processes and Ray run already, from the call until the merged counts are there.")
+        .unless_empty()
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ mod findings;
 mod gauges;
 mod kill;
 mod learnt;
+mod model;
 mod plan;
 mod premise;
 mod watch;

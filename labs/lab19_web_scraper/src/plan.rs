@@ -10,7 +10,8 @@ use super::{
     alone,
     crawls::{crawled, killed, limited},
     findings,
-    learnt::{MORE, learnt},
+    learnt::{HELD_OUT, MORE, learnt},
+    model::wall,
     premise,
     ways::{Put, Sessions, backlog, sessions, stuck},
 };
@@ -164,6 +165,53 @@ fn repeats(scale: Scale) -> usize {
     }
 }
 
+/// Seconds that the experiment takes, roughly, with what takes a moment repeated so often: for what a run
+/// needs.
+fn takes(p: &Params, repeats: f64) -> f64 {
+    // Processor seconds of a page: to make it and send it, to read it and classify it, to keep what it said.
+    let page = 4e-4 + p.page.f() * 2.5e-8;
+    // Of so many requests the unluckiest is asked to come back so often in a row. A client has patience,
+    // and there are three of them for a page.
+    let waits = |n: usize| {
+        if p.busy <= 0.0 {
+            return 0.0;
+        }
+        let often = (n as f64 * p.busy).min(1.0) * ((n as f64).ln() / -p.busy.ln()).max(1.0);
+        often * (p.retry_after as f64).max(0.05)
+    };
+    let again = 1.0 / (1.0 - p.busy.min(0.99));
+    let learnt = p.samples as f64 * (again * p.fetch.s() / p.limit as f64).max(page);
+    // Threads that find nothing to do wake all the same.
+    let idle = p.workers.saturating_sub(4 * host::cores()) as f64 * 3e-5;
+    let crawl = |n: usize| {
+        let page = page + idle;
+        let slowest = p.fetch.s() * p.slow_factor;
+        again * wall(p, n).max(n as f64 * page) + waits(n) + slowest + learnt + waits(p.samples)
+    };
+    let crawls: f64 = p.products.iter().map(|n| 0.1 + crawl(*n)).sum();
+    let killed = crawl(p.killed_products)
+        + p.kills as f64 * (0.2 + learnt + waits(p.samples) + p.limit as f64 * page);
+    let listed = p.listed as f64;
+    let limits = p.limits.iter().map(|m| {
+        let each = (p.fetch.s() / *m as f64).max(p.burden.s() + page);
+        0.05 + listed * each + p.fetch.s() + p.burden.s()
+    });
+    let backlogs = p.backlogs.iter().map(|n| {
+        0.05 + *n as f64
+            * (p.fetch.s() / p.limit as f64)
+                .max(p.compute.s() + 1e-4)
+                .max(page / 2.0)
+            + p.fetch.s()
+    });
+    let sent = |each: f64| {
+        p.sessions as f64 * (p.session_fetch.s() / p.limit as f64).max(each + page / 4.0)
+    };
+    let stuck = 2.0 * (0.05 + p.stall.s() + 4.0 * p.fetch.s() + 2.0 * p.limit as f64 * page / 2.0);
+    let read = (1.0 + MORE as f64) * p.samples as f64 + 2.0 * HELD_OUT as f64;
+    let moments = stuck + sent(1e-4) + sent(5e-5) + read * page / 4.0;
+    crawls + killed + limits.sum::<f64>() + 2.0 * backlogs.sum::<f64>() + repeats * moments
+}
+
 /// lab19.
 pub struct WebScraper;
 
@@ -309,7 +357,7 @@ impl Lab for WebScraper {
         let waiting = most(&p.backlogs) * p.page.f();
         let labelled = p.samples as f64 * p.page.f();
         Needs {
-            seconds: extent.times() * findings::takes(p, repeats(extent.scale) as f64),
+            seconds: extent.times() * takes(p, repeats(extent.scale) as f64),
             memory: 2.0 * waiting.max(labelled)
                 + p.limit as f64 * (2.0 * p.page.f() + needs::CONNECTION_B),
             disk: most(&p.products).max(p.killed_products as f64) * 1000.0,
@@ -373,5 +421,33 @@ impl Lab for WebScraper {
 
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    /// The usual ones but for these flags.
+    pub(crate) fn params(flags: &[&str]) -> Params {
+        let command = Params::augment_args(Command::new("lab19")).no_binary_name(true);
+        Params::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+    }
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused_with_what_to_do() {
+        for (flags, part) in [
+            (&["--limit", "11"][..], "--places"),
+            (&["--stall", "20ms"], "--beat"),
+            (&["--slow-factor", "0"], "--slow-factor"),
+            (&["--retry-after", "100"], "--retry-after"),
+            (&["--page", "2MB"], "--page"),
+        ] {
+            let why = WebScraper::check(&params(flags)).unwrap_err();
+            assert!(why.contains(part), "{why}");
+        }
+        WebScraper::check(&params(&[])).unwrap();
     }
 }

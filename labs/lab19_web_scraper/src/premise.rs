@@ -7,7 +7,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, findings::held, gauges, learnt::HELD_OUT, watch::MIDDLE};
+use super::{Params, gauges, learnt::HELD_OUT, model::held, watch::MIDDLE};
 
 /// Rounding of what is written down, as a share.
 const HAIR: f64 = 1e-3;

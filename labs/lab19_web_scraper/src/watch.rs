@@ -10,7 +10,7 @@ use lab_kit::{heap::Heap, prelude::*, session::Service};
 use mock_server::Site;
 use tokio::time::sleep;
 
-use super::{Params, findings, gauges};
+use super::{Params, gauges, model};
 use lab_crawl::{
     embedded::{Books, Embedded},
     worker::{Crawler, Meter},
@@ -72,7 +72,7 @@ impl Watch {
         p: &Params,
         site: &Site,
     ) -> Watch {
-        let wall = findings::wall(p, site.products as usize);
+        let wall = model::wall(p, site.products as usize);
         Watch {
             r: r.clone(),
             host: host.clone(),
