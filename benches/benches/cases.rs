@@ -12,11 +12,7 @@ use lab_kit::load::{Closed, Load, Outcome};
 fn every_case(c: &mut Criterion) {
     for group in bench_cases::all() {
         let known = catalogue::find(group.name).expect("each group is in the catalogue");
-        assert_eq!(
-            known.first, group.cases[0].name,
-            "the first of {}",
-            group.name
-        );
+        assert_eq!(known.first, group.cases[0].name, "the first of {}", group.name);
         let mut timed = c.benchmark_group(group.name);
         for case in group.cases {
             timed.throughput(Throughput::Elements(case.operations));
@@ -34,11 +30,7 @@ fn closed_loop(c: &mut Criterion) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().expect("a runtime");
     let load = Load::default();
-    let plan = Closed {
-        clients: 64,
-        window: Duration::from_millis(50),
-        ..Closed::default()
-    };
+    let plan = Closed { clients: 64, window: Duration::from_millis(50), ..Closed::default() };
     // Time is given and requests are counted, so the time of one is worked out here.
     c.bench_function("recording/closed_loop_request", |b| {
         b.iter_custom(|iterations| {
@@ -46,8 +38,7 @@ fn closed_loop(c: &mut Criterion) {
                 tokio::task::yield_now().await;
                 Outcome::Ok
             }));
-            plan.window
-                .mul_f64(iterations as f64 / tally.sent.max(1) as f64)
+            plan.window.mul_f64(iterations as f64 / tally.sent.max(1) as f64)
         });
     });
 }

@@ -127,10 +127,7 @@ fn time_of(benchmark: &Value, estimates: &Value) -> Option<(String, String, Time
     let seconds = |nanos: &Value| Some(nanos.as_f64()? * 1e-9 / operations);
     let time = Time {
         median_s: seconds(&median["point_estimate"])?,
-        ci95: (
-            seconds(&interval["lower_bound"])?,
-            seconds(&interval["upper_bound"])?,
-        ),
+        ci95: (seconds(&interval["lower_bound"])?, seconds(&interval["upper_bound"])?),
     };
     Some((group.into(), case.into(), time))
 }
@@ -160,9 +157,7 @@ fn ordered<'a>(record: &'a Record, name: &str, first: &str) -> Vec<(&'a str, Tim
         .collect();
     cases.sort_by(|a, b| {
         let key = |case: &(&str, Time)| case.0 != first;
-        key(a)
-            .cmp(&key(b))
-            .then(a.1.median_s.total_cmp(&b.1.median_s))
+        key(a).cmp(&key(b)).then(a.1.median_s.total_cmp(&b.1.median_s))
     });
     cases
 }
@@ -173,21 +168,12 @@ fn figure(question: &Question, record: &Record) -> Option<Figure> {
     let mut all: Vec<(&str, Time)> = Vec::new();
     for group in question.groups {
         let cases = ordered(record, group.name, group.first);
-        let reference = cases
-            .first()
-            .filter(|case| case.0 == group.first)
-            .map(|case| case.1);
+        let reference = cases.first().filter(|case| case.0 == group.first).map(|case| case.1);
         let bar = |(case, time): &(&str, Time)| {
             let is_first = *case == group.first;
-            let times = reference
-                .filter(|_| !is_first)
-                .map(|r| time.median_s / r.median_s);
+            let times = reference.filter(|_| !is_first).map(|r| time.median_s / r.median_s);
             let times = times.map_or(String::new(), |t| format!(": {}", factor(t)));
-            let colour = if is_first {
-                Colour::Muted
-            } else {
-                Colour::Blue
-            };
+            let colour = if is_first { Colour::Muted } else { Colour::Blue };
             ValueBar::measured(&format!("{}{times}", spoken(case)), colour, time.median_s)
                 .with_interval(Some(time.ci95))
         };
@@ -204,36 +190,23 @@ fn figure(question: &Question, record: &Record) -> Option<Figure> {
     let (least, most) = all.first().zip(all.last())?;
     let extreme =
         |case: &(&str, Time)| format!("{} ({})", duration(case.1.median_s), spoken(case.0));
-    let title = format!(
-        "{} takes {} to {}",
-        question.subject,
-        extreme(least),
-        extreme(most)
-    );
+    let title = format!("{} takes {} to {}", question.subject, extreme(least), extreme(most));
     Some(Figure {
         id: question.id.into(),
-        desc: format!(
-            "Times of {} cases on a logarithmic axis. {title}.",
-            all.len()
-        ),
+        desc: format!("Times of {} cases on a logarithmic axis. {title}.", all.len()),
         title,
         subtitle: format!(
             "{} Dots: median with its 95 % interval; ×: times the grey one of the group.",
             question.note
         ),
-        body: Body::Bars(Bars {
-            x: Axis::log("time of one (log scale)", Unit::Seconds),
-            groups,
-        }),
+        body: Body::Bars(Bars { x: Axis::log("time of one (log scale)", Unit::Seconds), groups }),
     })
 }
 
 /// The times of a question as a table.
 fn table(question: &Question, record: &Record) -> Table {
-    let mut table = Table::new(
-        question.question,
-        &["group", "case", "time of one", "95 %", "times the first"],
-    );
+    let mut table =
+        Table::new(question.question, &["group", "case", "time of one", "95 %", "times the first"]);
     for group in question.groups {
         let cases = ordered(record, group.name, group.first);
         for (case, time) in &cases {
@@ -337,11 +310,7 @@ mod tests {
         fs::write(new.join("benchmark.json"), id.to_string()).unwrap();
         let interval = json!({ "lower_bound": nanos * 0.9, "upper_bound": nanos * 1.1 });
         let median = json!({ "point_estimate": nanos, "confidence_interval": interval });
-        fs::write(
-            new.join("estimates.json"),
-            json!({ "median": median }).to_string(),
-        )
-        .unwrap();
+        fs::write(new.join("estimates.json"), json!({ "median": median }).to_string()).unwrap();
     }
 
     fn gathered() -> Record {
@@ -367,18 +336,9 @@ mod tests {
     fn the_chart_says_what_was_found() {
         let record = gathered();
         let figure = figure(&QUESTIONS[0], &record).unwrap();
-        assert_eq!(
-            figure.title,
-            "Having something done takes 1.00 ns (call) to 20.0 µs (thread)"
-        );
-        let Body::Bars(bars) = &figure.body else {
-            panic!("bars")
-        };
-        let labels: Vec<_> = bars.groups[0]
-            .bars
-            .iter()
-            .map(|bar| bar.label.as_str())
-            .collect();
+        assert_eq!(figure.title, "Having something done takes 1.00 ns (call) to 20.0 µs (thread)");
+        let Body::Bars(bars) = &figure.body else { panic!("bars") };
+        let labels: Vec<_> = bars.groups[0].bars.iter().map(|bar| bar.label.as_str()).collect();
         assert_eq!(labels, ["call", "task: 200×", "thread: 20000×"]);
         assert!(super::figure(&QUESTIONS[1], &record).is_none());
     }
@@ -412,11 +372,7 @@ mod tests {
 
     #[test]
     fn the_cases_of_the_catalogue_are_named_once() {
-        let mut names: Vec<_> = QUESTIONS
-            .iter()
-            .flat_map(|q| q.groups)
-            .map(|g| g.name)
-            .collect();
+        let mut names: Vec<_> = QUESTIONS.iter().flat_map(|q| q.groups).map(|g| g.name).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

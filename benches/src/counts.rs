@@ -63,9 +63,8 @@ impl Toolchain {
     pub fn here() -> Result<Toolchain> {
         let told = output(Command::new("rustc").arg("-vV"))?;
         let fact = |key: &str| told.lines().find_map(|line| line.strip_prefix(key));
-        let (release, host) = fact("release: ")
-            .zip(fact("host: "))
-            .context("rustc did not tell its version")?;
+        let (release, host) =
+            fact("release: ").zip(fact("host: ")).context("rustc did not tell its version")?;
         let libc = output(Command::new("getconf").arg("GNU_LIBC_VERSION"));
         Ok(Toolchain {
             rustc: format!("{release} {host}"),
@@ -234,17 +233,9 @@ pub fn compare(
         let base = base()?;
         judged = rows(base.as_ref());
     }
-    let gone = committed
-        .map(|c| c.instructions.keys())
-        .into_iter()
-        .flatten();
+    let gone = committed.map(|c| c.instructions.keys()).into_iter().flatten();
     let gone = gone.filter(|case| !present.instructions.contains_key(*case));
-    Ok(Report {
-        note,
-        margin,
-        rows: judged,
-        gone: gone.cloned().collect(),
-    })
+    Ok(Report { note, margin, rows: judged, gone: gone.cloned().collect() })
 }
 
 impl Report {
@@ -263,14 +254,7 @@ impl Report {
     pub fn table(&self) -> Table {
         let mut table = Table::new(
             "Instructions of a call",
-            &[
-                "case",
-                "verdict",
-                "present",
-                "committed",
-                "base here",
-                "change",
-            ],
+            &["case", "verdict", "present", "committed", "base here", "change"],
         );
         for row in &self.rows {
             let text = |n: Option<u64>| n.map_or("–".into(), |n| n.to_string());
@@ -306,14 +290,8 @@ mod tests {
     fn counts(rustc: &str, instructions: &[(&str, u64)]) -> Counts {
         Counts {
             schema: SCHEMA,
-            toolchain: Toolchain {
-                rustc: rustc.into(),
-                libc: "glibc".into(),
-            },
-            instructions: instructions
-                .iter()
-                .map(|(c, n)| (c.to_string(), *n))
-                .collect(),
+            toolchain: Toolchain { rustc: rustc.into(), libc: "glibc".into() },
+            instructions: instructions.iter().map(|(c, n)| (c.to_string(), *n)).collect(),
         }
     }
 
@@ -388,10 +366,7 @@ mod tests {
         ] {
             fs::write(&path, bad).unwrap();
             let told = format!("{:#}", Counts::load(&path).unwrap_err());
-            assert!(
-                told.contains("counts.json") && told.contains("--update"),
-                "{told}"
-            );
+            assert!(told.contains("counts.json") && told.contains("--update"), "{told}");
         }
     }
 }

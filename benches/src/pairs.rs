@@ -49,14 +49,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan {
-            pairs: 20,
-            turns: 3,
-            turn_ns: 3e5,
-            margin: 0.05,
-            planted: None,
-            only: None,
-        }
+        Plan { pairs: 20, turns: 3, turn_ns: 3e5, margin: 0.05, planted: None, only: None }
     }
 }
 
@@ -136,10 +129,7 @@ impl Pair {
     fn middle(pairs: &[Pair]) -> Option<Pair> {
         let of = |value: fn(&Pair) -> f64| median(&pairs.iter().map(value).collect::<Vec<_>>());
         let base = of(|pair| pair.base);
-        (!pairs.is_empty()).then(|| Pair {
-            base,
-            present: base * of(Pair::logarithm).exp(),
-        })
+        (!pairs.is_empty()).then(|| Pair { base, present: base * of(Pair::logarithm).exp() })
     }
 }
 
@@ -164,45 +154,28 @@ pub fn compare(
     let (old, new) = (programs::cases(base)?, programs::cases(present)?);
     let wanted = |case: &&String| plan.only.as_ref().is_none_or(|only| case.contains(only));
     let common: Vec<String> = old.intersection(&new).filter(wanted).cloned().collect();
-    ensure!(
-        !common.is_empty(),
-        "the two programs have no such case in common"
-    );
+    ensure!(!common.is_empty(), "the two programs have no such case in common");
     let calls = calibrate(base, &common, plan)?;
 
-    let longer = Plan {
-        pairs: AGAIN * plan.pairs,
-        turns: LONGER * plan.turns,
-        ..plan.clone()
-    };
+    let longer = Plan { pairs: AGAIN * plan.pairs, turns: LONGER * plan.turns, ..plan.clone() };
     let first = measure(base, present, &calls, plan)?;
     let only = |some: &BTreeSet<String>| -> BTreeMap<String, u64> {
         let calls = calls.iter().filter(|(case, _)| some.contains(*case));
         calls.map(|(case, n)| (case.clone(), *n)).collect()
     };
-    let mut rows = decide(&first, plan.margin, |doubtful| {
-        measure(base, present, &only(doubtful), &longer)
-    })?;
-    let changed = cases(&rows, |v| {
-        matches!(v, Verdict::Regressed | Verdict::Improved)
-    });
+    let mut rows =
+        decide(&first, plan.margin, |doubtful| measure(base, present, &only(doubtful), &longer))?;
+    let changed = cases(&rows, |v| matches!(v, Verdict::Regressed | Verdict::Improved));
     let mut one_layout = None;
     if !changed.is_empty() {
-        let few = Plan {
-            pairs: LAYOUT_PAIRS,
-            ..longer.clone()
-        };
+        let few = Plan { pairs: LAYOUT_PAIRS, ..longer.clone() };
         match layouts() {
-            Ok(programs) => over_layouts(
-                &mut rows,
-                changed,
-                programs.len(),
-                plan.margin,
-                |layout, some| {
+            Ok(programs) => {
+                over_layouts(&mut rows, changed, programs.len(), plan.margin, |layout, some| {
                     let (old, new) = &programs[layout];
                     measure(old, new, &only(some), &few)
-                },
-            )?,
+                })?
+            }
             Err(why) => one_layout = Some(format!("{why:#}")),
         }
     }
@@ -212,11 +185,7 @@ pub fn compare(
         pairs: plan.pairs,
         seconds: start.elapsed().as_secs_f64(),
         rows,
-        unmatched: old
-            .symmetric_difference(&new)
-            .filter(wanted)
-            .cloned()
-            .collect(),
+        unmatched: old.symmetric_difference(&new).filter(wanted).cloned().collect(),
         one_layout,
     })
 }
@@ -242,10 +211,8 @@ fn decide(
     margin: f64,
     mut block: impl FnMut(&BTreeSet<String>) -> Result<Measured>,
 ) -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> = first
-        .iter()
-        .map(|(case, pairs)| Row::of(case, pairs, margin))
-        .collect();
+    let mut rows: Vec<Row> =
+        first.iter().map(|(case, pairs)| Row::of(case, pairs, margin)).collect();
     let doubtful = cases(&rows, |verdict| !verdict.passes());
     let mut second = Measured::new();
     until_sure(&mut rows, doubtful, |doubtful| {
@@ -347,10 +314,7 @@ fn measure(
             let planted = plan.planted.as_ref().filter(|(slow, _)| slow == case);
             let share = planted.map_or(0.0, |(_, share)| *share);
             let more = *calls + (*calls as f64 * share).round() as u64;
-            let mut fastest = Pair {
-                base: f64::INFINITY,
-                present: f64::INFINITY,
-            };
+            let mut fastest = Pair { base: f64::INFINITY, present: f64::INFINITY };
             for turn in 0..2 * plan.turns {
                 // Base, present, present, base, …
                 if turn.div_ceil(2) % 2 == usize::from(base_first) {
@@ -396,13 +360,7 @@ impl Report {
         let title = format!("Time beside that of {}", self.base);
         let mut table = Table::new(
             &title,
-            &[
-                "case",
-                "verdict",
-                "ratio [95 %]",
-                "base, a call",
-                "present, a call",
-            ],
+            &["case", "verdict", "ratio [95 %]", "base, a call", "present, a call"],
         );
         for row in &self.rows {
             let ratio = row.ratio.map_or("–".into(), |r| {
@@ -453,10 +411,7 @@ mod tests {
 
     #[test]
     fn a_row_is_the_median_of_its_pairs() {
-        let pair = |base: f64, ratio: f64| Pair {
-            base,
-            present: base * ratio,
-        };
+        let pair = |base: f64, ratio: f64| Pair { base, present: base * ratio };
         // A disturbed pair says nothing about the others.
         let mut pairs: Vec<Pair> = (1..=24).map(|i| pair(f64::from(i), 1.2)).collect();
         pairs.push(pair(1000.0, 0.01));
@@ -472,10 +427,7 @@ mod tests {
         let mut pair = |ratio: f64| {
             let outlier = if rng.random_bool(0.1) { 20.0 } else { 1.0 };
             let noise: f64 = rng.sample(StandardNormal);
-            Pair {
-                base: 1.0,
-                present: ratio * (noise * deviation * outlier).exp(),
-            }
+            Pair { base: 1.0, present: ratio * (noise * deviation * outlier).exp() }
         };
         names
             .zip(ratios)
@@ -542,10 +494,7 @@ mod tests {
                     _ => 1.0,
                 };
                 *taken.entry(case.clone()).or_insert(0) += LAYOUT_PAIRS;
-                (
-                    case.clone(),
-                    vec![Pair { base: 1.0, present }; LAYOUT_PAIRS],
-                )
+                (case.clone(), vec![Pair { base: 1.0, present }; LAYOUT_PAIRS])
             };
             Ok(cases.iter().map(pairs).collect())
         });

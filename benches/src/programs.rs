@@ -132,19 +132,16 @@ impl Workspace {
     /// When there is no such revision, or it does not build.
     pub fn base(&self, revision: Option<&str>) -> Result<Base> {
         let commit = match revision {
-            Some(name) => self
-                .commit(name)
-                .with_context(|| format!("git knows no commit {name}"))?,
+            Some(name) => {
+                self.commit(name).with_context(|| format!("git knows no commit {name}"))?
+            }
             None => match self.left_main() {
                 Some(commit) => commit,
                 None => return Ok(Base::Missing("git knows no earlier commit".into())),
             },
         };
         let short = commit[..commit.len().min(10)].to_string();
-        if self
-            .git(["cat-file", "-e", &format!("{commit}:{SOURCE}")])
-            .is_err()
-        {
+        if self.git(["cat-file", "-e", &format!("{commit}:{SOURCE}")]).is_err() {
             let why = format!("commit {short} has no {SOURCE} yet");
             return Ok(Base::Missing(why));
         }
@@ -170,11 +167,7 @@ impl Workspace {
             source.program("", &[])?;
             fs::write(&told, identity)?;
         }
-        Ok(Base::Built {
-            commit: short,
-            program,
-            source,
-        })
+        Ok(Base::Built { commit: short, program, source })
     }
 
     /// The gate's own folder in the target folder.
@@ -226,12 +219,7 @@ impl Workspace {
         // git takes it as it stands.
         prefix.push("/");
         git(&["read-tree".as_ref(), commit.as_ref()])?;
-        git(&[
-            "checkout-index".as_ref(),
-            "--all".as_ref(),
-            "--force".as_ref(),
-            &prefix,
-        ])?;
+        git(&["checkout-index".as_ref(), "--all".as_ref(), "--force".as_ref(), &prefix])?;
         fs::remove_file(index)?;
         Ok(())
     }
@@ -257,10 +245,7 @@ fn seed(from: &Path, to: &Path) -> Result<()> {
             let copy = to.join(name);
             fs::copy(&path, &copy)?;
             let times = fs::FileTimes::new().set_modified(entry.metadata()?.modified()?);
-            fs::File::options()
-                .write(true)
-                .open(copy)?
-                .set_times(times)?;
+            fs::File::options().write(true).open(copy)?.set_times(times)?;
         }
     }
     Ok(())
@@ -303,10 +288,8 @@ fn build(tree: &Path, target: &Path, more: &[&str]) -> Result<PathBuf> {
 /// When it cannot be started or fails; with what it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {name}"))?;
+    let done =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
         bail!("{name} failed ({}): {}", done.status, said.trim());
@@ -345,12 +328,7 @@ impl Worker {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (orders, answers) = pipes.ok_or_else(|| anyhow!("the program has no pipes"))?;
-        Ok(Worker {
-            child,
-            orders,
-            answers: BufReader::new(answers),
-            answer: String::new(),
-        })
+        Ok(Worker { child, orders, answers: BufReader::new(answers), answer: String::new() })
     }
 
     /// Nanoseconds that so many calls of a case take.
@@ -361,9 +339,7 @@ impl Worker {
         let what = || format!("the program gave no time for {case}");
         writeln!(self.orders, "{case} {calls}").with_context(what)?;
         self.answer.clear();
-        self.answers
-            .read_line(&mut self.answer)
-            .with_context(what)?;
+        self.answers.read_line(&mut self.answer).with_context(what)?;
         // A clock that does not move in so many calls would make a ratio of nothing.
         let nanos: f64 = self.answer.trim().parse().with_context(what)?;
         Ok(nanos.max(1.0))

@@ -51,19 +51,13 @@ impl Ratio {
     /// as fast are equally far from one. `None` with fewer than [`FEWEST`] finite ones.
     pub fn of(logarithms: &[f64]) -> Option<Ratio> {
         let (median, (low, high)) = median_with_interval(logarithms)?;
-        Some(Ratio {
-            median: median.exp(),
-            ci95: (low.exp(), high.exp()),
-        })
+        Some(Ratio { median: median.exp(), ci95: (low.exp(), high.exp()) })
     }
 
     /// The same with the base and the present exchanged.
     pub fn inverted(self) -> Ratio {
         let (low, high) = self.ci95;
-        Ratio {
-            median: 1.0 / self.median,
-            ci95: (1.0 / high, 1.0 / low),
-        }
+        Ratio { median: 1.0 / self.median, ci95: (1.0 / high, 1.0 / low) }
     }
 }
 

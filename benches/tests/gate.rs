@@ -32,27 +32,15 @@ fn charts_say_what_they_need() {
     let path = dir.path().to_str().expect("a plain name");
     let without_times = gate(&["charts", path, "--criterion", path]);
     assert_eq!(without_times.status.code(), Some(1));
-    assert!(
-        said(&without_times).contains("cargo bench"),
-        "{}",
-        said(&without_times)
-    );
+    assert!(said(&without_times).contains("cargo bench"), "{}", said(&without_times));
     let without_record = gate(&["charts", path, "--again"]);
     assert_eq!(without_record.status.code(), Some(1));
-    assert!(
-        said(&without_record).contains("benches.json"),
-        "{}",
-        said(&without_record)
-    );
+    assert!(said(&without_record).contains("benches.json"), "{}", said(&without_record));
 }
 
 #[test]
 fn an_unknown_commit_is_named() {
     let unknown = gate(&["pairs", "--base", "no-such-commit"]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(
-        said(&unknown).contains("no-such-commit"),
-        "{}",
-        said(&unknown)
-    );
+    assert!(said(&unknown).contains("no-such-commit"), "{}", said(&unknown));
 }

@@ -71,10 +71,7 @@ impl New {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         // Long names break lines. Without rustfmt the files are as sound, and less tidy.
-        let tidy = Command::new("cargo")
-            .args(["fmt", "-p", &lab.id])
-            .current_dir(&root)
-            .output();
+        let tidy = Command::new("cargo").args(["fmt", "-p", &lab.id]).current_dir(&root).output();
         drop(tidy);
         print(lab.next(&folder))
     }
@@ -144,50 +141,30 @@ impl Named {
             ("@TYPE@", &self.type_name),
             ("@NUMBER@", &self.number.to_string()),
         ];
-        values
-            .iter()
-            .fold(text.into(), |text: String, (key, value)| {
-                text.replace(key, value)
-            })
+        values.iter().fold(text.into(), |text: String, (key, value)| text.replace(key, value))
     }
 
     /// The three lists that name every lab, with this one put in after the one before it.
     fn lists(&self, root: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
-        let Named {
-            id,
-            name,
-            type_name,
-            ..
-        } = self;
+        let Named { id, name, type_name, .. } = self;
         let lines = [
-            (
-                "Cargo.toml",
-                format!("{id} = {{ path = \"labs/{id}_{name}\" }}"),
-            ),
+            ("Cargo.toml", format!("{id} = {{ path = \"labs/{id}_{name}\" }}")),
             ("labs/Cargo.toml", format!("{id}.workspace = true")),
-            (
-                "labs/src/lib.rs",
-                format!("    entry::<{id}::{type_name}>(),"),
-            ),
+            ("labs/src/lib.rs", format!("    entry::<{id}::{type_name}>(),")),
         ];
         let put = |(file, line): (&str, String)| {
             let path = root.join(file);
             let text = fs::read_to_string(&path);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
             let text = inserted(&text, &line, id);
-            Ok((
-                path,
-                text.with_context(|| format!("{file} has no list of the labs any more"))?,
-            ))
+            Ok((path, text.with_context(|| format!("{file} has no list of the labs any more"))?))
         };
         lines.into_iter().map(put).collect()
     }
 
     fn next(&self, folder: &Path) -> String {
-        let (run, test) = (
-            format!("cargo run --release -p {}", self.id),
-            format!("cargo test -p {}", self.id),
-        );
+        let (run, test) =
+            (format!("cargo run --release -p {}", self.id), format!("cargo test -p {}", self.id));
         let again = format!("cargo run --release -- run {}", self.number);
         format!(
             "{} written, and listed in Cargo.toml, labs/Cargo.toml and labs/src/lib.rs.\n\n\
@@ -227,14 +204,8 @@ mod tests {
     fn a_line_goes_after_the_lab_before() {
         let text = "[x]\nlab01 = 1\nlab03 = 3\nlabel = 2\n";
         let with = |id| inserted(text, &format!("{id} = new"), id).unwrap();
-        assert_eq!(
-            with("lab02"),
-            "[x]\nlab01 = 1\nlab02 = new\nlab03 = 3\nlabel = 2\n"
-        );
-        assert_eq!(
-            with("lab20"),
-            "[x]\nlab01 = 1\nlab03 = 3\nlab20 = new\nlabel = 2\n"
-        );
+        assert_eq!(with("lab02"), "[x]\nlab01 = 1\nlab02 = new\nlab03 = 3\nlabel = 2\n");
+        assert_eq!(with("lab20"), "[x]\nlab01 = 1\nlab03 = 3\nlab20 = new\nlabel = 2\n");
         assert_eq!(inserted("nothing", "lab20 = new", "lab20"), None);
     }
 
@@ -243,16 +214,7 @@ mod tests {
         let named =
             |name: &str, title: &str| Named::new(20, name, Some(title.into()), "Why?".into());
         assert_eq!(named("two_ways", "Two ways").unwrap().type_name, "TwoWays");
-        for name in [
-            "",
-            "Two",
-            "two-ways",
-            "two__ways",
-            "_two",
-            "2ways",
-            "../x",
-            "zwei_wäge",
-        ] {
+        for name in ["", "Two", "two-ways", "two__ways", "_two", "2ways", "../x", "zwei_wäge"] {
             assert!(named(name, "A title").is_err(), "{name}");
         }
         for title in ["", "a \"quote\"", "a {flag}", "a\nline", "back\\slash"] {

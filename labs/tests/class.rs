@@ -75,9 +75,7 @@ fn every_committed_record_is_sound() {
     for entry in fs::read_dir(&committed).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         // The labs whose theory takes seconds without optimisation are left to the others' tests.
-        let slow = ["lab03", "lab04", "lab15"]
-            .iter()
-            .any(|lab| name.starts_with(lab));
+        let slow = ["lab03", "lab04", "lab15"].iter().any(|lab| name.starts_with(lab));
         if name.starts_with("lab") && !slow {
             files.push(committed.join(name));
         }
@@ -115,40 +113,22 @@ fn a_class_of_two_hundred_is_put_together() {
     room.write("yan", "lab07", &original.to_string()[..1000]);
     let class = room.read();
     assert_eq!(class.sets.len(), 202);
-    let asked: Vec<_> = class
-        .questions
-        .iter()
-        .map(|q| (q.key.as_str(), q.predictions.len()))
-        .collect();
+    let asked: Vec<_> =
+        class.questions.iter().map(|q| (q.key.as_str(), q.predictions.len())).collect();
     assert_eq!(asked, [("async", 200), ("hybrid", 200), ("hybrid@", 200)]);
     let hybrid = &class.questions[1];
     assert_eq!(hybrid.said.unwrap().most, 19.0);
     assert!(hybrid.close < hybrid.within_two && hybrid.within_two < 200);
     // A prediction of zero has no ratio.
-    assert_eq!(
-        hybrid
-            .predictions
-            .iter()
-            .filter(|p| p.factor.is_none())
-            .count(),
-        10
-    );
+    assert_eq!(hybrid.predictions.iter().filter(|p| p.factor.is_none()).count(), 10);
     for claim in &class.claims {
-        assert_eq!(
-            claim.confirmed + claim.inconclusive + claim.refuted,
-            202,
-            "{}",
-            claim.claim
-        );
+        assert_eq!(claim.confirmed + claim.inconclusive + claim.refuted, 202, "{}", claim.claim);
     }
     assert_eq!(class.machines.len(), 1);
     assert_eq!(class.machines[0].sets.len(), 202);
     let far = |o: &&Outlier| o.what.contains("one after another");
     let far: Vec<&Outlier> = class.outliers.iter().filter(far).collect();
-    assert!(
-        far.len() == 2 && far.iter().all(|o| o.set.ends_with("zoe")),
-        "{far:?}"
-    );
+    assert!(far.len() == 2 && far.iter().all(|o| o.set.ends_with("zoe")), "{far:?}");
     assert_eq!((class.twins.len(), class.twins[0].sets.len()), (1, 2));
     assert_eq!(class.left_out.len(), 1);
     assert!(class.left_out[0].what.contains("yan") && class.left_out[0].why.contains("JSON"));
@@ -159,52 +139,22 @@ fn a_class_of_two_hundred_is_put_together() {
 /// What is altered in a record of lab07, where, to what, and what is said of it.
 fn hostile() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     vec![
-        (
-            "negative",
-            "/points/0/trials/0/ok",
-            json!(-1),
-            "not a record",
-        ),
+        ("negative", "/points/0/trials/0/ok", json!(-1), "not a record"),
         ("open", "/points/0/trials/0/ok", json!(7), "books"),
-        (
-            "backwards",
-            "/points/0/trials/0/wall_s",
-            json!(-1.0),
-            "books",
-        ),
+        ("backwards", "/points/0/trials/0/wall_s", json!(-1.0), "books"),
         ("null", "/points/0/x", Value::Null, "not a record"),
         ("far", "/points/0/x", json!(1e300), "measured at"),
         ("left", "/points/0/x", json!(-3), "measured at"),
-        (
-            "long",
-            "/points/0/series",
-            json!("x".repeat(10_000_000)),
-            "name of 10000000 bytes",
-        ),
+        ("long", "/points/0/series", json!("x".repeat(10_000_000)), "name of 10000000 bytes"),
         ("untried", "/points/0/trials", json!([]), "no trial"),
         ("no cores", "/host/cores", json!(0), "0 processors"),
-        (
-            "no widths",
-            "/host/effective_parallelism",
-            json!([]),
-            "parallelism",
-        ),
+        ("no widths", "/host/effective_parallelism", json!([]), "parallelism"),
         ("minus", "/host/request_overhead_ms", json!(-5), "overhead"),
         ("other lab", "/lab", json!("lab03"), "record of lab03"),
         ("no lab", "/lab", json!("<script>"), "&lt;script"),
-        (
-            "vast",
-            "/params/items",
-            json!(1_000_000_000_000_000u64),
-            "no flags of this lab",
-        ),
+        ("vast", "/params/items", json!(1_000_000_000_000_000u64), "no flags of this lab"),
         ("none", "/params/fetch", json!("0ms"), "flags of this lab"),
-        (
-            "unknown",
-            "/params",
-            json!({"evil": "\u{1b}[2J"}),
-            "no flags of this lab",
-        ),
+        ("unknown", "/params", json!({"evil": "\u{1b}[2J"}), "no flags of this lab"),
         ("no params", "/params", json!([1]), "no flags"),
         ("newer", "/schema", json!(99), "newer"),
     ]
@@ -226,16 +176,12 @@ fn hostile_records_are_refused_by_name_with_the_reason() {
     room.write(
         "nan",
         "lab07",
-        &original
-            .to_string()
-            .replacen("\"wall_s\":", "\"wall_s\":NaN,\"w\":", 1),
+        &original.to_string().replacen("\"wall_s\":", "\"wall_s\":NaN,\"w\":", 1),
     );
     room.write(
         "huge",
         "lab07",
-        &original
-            .to_string()
-            .replacen("\"wall_s\":", "\"wall_s\":1e999,\"w\":", 1),
+        &original.to_string().replacen("\"wall_s\":", "\"wall_s\":1e999,\"w\":", 1),
     );
     room.write("deep", "lab07", &"[".repeat(1_000_000));
     let mut infested = original.clone();
@@ -251,11 +197,7 @@ fn hostile_records_are_refused_by_name_with_the_reason() {
         let told = told.unwrap_or_else(|| panic!("{set} was taken"));
         let on_page = why.starts_with("&lt;");
         assert!(
-            if on_page {
-                page.contains(why)
-            } else {
-                told.why.contains(why)
-            },
+            if on_page { page.contains(why) } else { told.why.contains(why) },
             "{set}: {}",
             told.why
         );
@@ -282,12 +224,7 @@ fn whatever_a_sound_record_says_stays_text() {
         room.hand_in(&format!("s{student} & co"), &record);
     }
     let class = room.read();
-    assert_eq!(
-        (class.sets.len(), class.left_out.len()),
-        (3, 0),
-        "{:?}",
-        class.left_out
-    );
+    assert_eq!((class.sets.len(), class.left_out.len()), (3, 0), "{:?}", class.left_out);
     let page = room.page(&class);
     assert!(!page.contains("<script") && !page.contains('\u{1b}'));
     assert!(
@@ -306,30 +243,16 @@ fn numbers_of_any_size_do_no_harm() {
     let mut places = Vec::new();
     numbers(&original, String::new(), &mut places);
     let step = places.len().div_ceil(60);
-    let values = [
-        json!(0),
-        json!(1e12),
-        json!(-1),
-        json!(1e-300),
-        json!(u64::MAX),
-    ];
+    let values = [json!(0), json!(1e12), json!(-1), json!(1e-300), json!(u64::MAX)];
     for (i, place) in places.iter().step_by(step).enumerate() {
         let mut record = original.clone();
         *record.pointer_mut(place).unwrap() = values[i % values.len()].clone();
         room.hand_in(&format!("{i}"), &record);
     }
     let class = room.read();
-    assert_eq!(
-        class.sets.len() + class.left_out.len(),
-        places.iter().step_by(step).count()
-    );
+    assert_eq!(class.sets.len() + class.left_out.len(), places.iter().step_by(step).count());
     for left in &class.left_out {
-        assert!(
-            !left.why.contains("theory takes"),
-            "{}: {}",
-            left.what,
-            left.why
-        );
+        assert!(!left.why.contains("theory takes"), "{}: {}", left.what, left.why);
     }
 }
 
@@ -375,10 +298,7 @@ fn a_journal_reads_a_folder_and_its_history_in_the_order_of_time() {
         assert_eq!(said, [30.0, 6.0, 3.0], "{}", question.key);
     }
     let factors: Vec<f64> = journal.by_try.iter().map(|by| by.factor).collect();
-    assert!(
-        factors[0] > factors[1] && factors[1] > factors[2],
-        "{factors:?}"
-    );
+    assert!(factors[0] > factors[1] && factors[1] > factors[2], "{factors:?}");
     assert!((factors[0] / factors[1] - 5.0).abs() < 1e-6);
     let missing = Journal::read(SYLLABUS, &room.0.path().join("nowhere"));
     assert!(missing.unwrap_err().to_string().contains("labs run 3"));

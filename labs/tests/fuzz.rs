@@ -25,14 +25,10 @@ fn duration() -> Duration {
 fn records() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/reference-quick");
     let files = fs::read_dir(folder).unwrap().flatten().map(|f| f.path());
-    let mut records: Vec<_> = files
-        .filter(|f| f.extension().is_some_and(|e| e == "json"))
-        .collect();
+    let mut records: Vec<_> =
+        files.filter(|f| f.extension().is_some_and(|e| e == "json")).collect();
     records.sort();
-    records
-        .iter()
-        .map(|f| fs::read_to_string(f).unwrap())
-        .collect()
+    records.iter().map(|f| fs::read_to_string(f).unwrap()).collect()
 }
 
 /// Values that programs trip over.
@@ -109,9 +105,7 @@ fn flag(params: &mut Value, rng: &mut Pcg64Mcg) {
     let times = ["1us", "100us", "1ms", "20ms", "1s", "10s", "1m", "1h"];
     let sizes = ["1B", "100B", "4KB", "1MB", "64MB", "1GB", "1024GB"];
     let counts = [0, 1, 2, 3, 5, 8, 13, 100, 1000, 20_000, 65_535, 1_000_000];
-    let shares = [
-        0.0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, 5.0, 100.0,
-    ];
+    let shares = [0.0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.99, 1.0, 1.5, 5.0, 100.0];
     let Some(map) = params.as_object_mut() else {
         return;
     };
@@ -154,20 +148,13 @@ fn gauge(points: &mut Value, rng: &mut Pcg64Mcg) {
     let Some(name) = names.choose(rng) else {
         return;
     };
-    let (factor, add, all) = (
-        factors.choose(rng).unwrap(),
-        rng.random_range(0..3),
-        rng.random_bool(0.5),
-    );
+    let (factor, add, all) =
+        (factors.choose(rng).unwrap(), rng.random_range(0..3), rng.random_bool(0.5));
     for trial in trials.iter_mut().take(if all { usize::MAX } else { 1 }) {
         if let Some(gauge) = trial["gauges"].get_mut(name) {
             let value = gauge.as_f64().unwrap_or(0.0) * factor + f64::from(add);
             // Some counts are whole, and lists of them are long.
-            *gauge = json!(if rng.random_bool(0.5) {
-                value.round()
-            } else {
-                value
-            });
+            *gauge = json!(if rng.random_bool(0.5) { value.round() } else { value });
         }
     }
 }
@@ -184,14 +171,9 @@ fn change(value: &mut Value, rng: &mut Pcg64Mcg) {
 #[test]
 fn an_altered_record_ends_in_a_verdict_or_a_reason() {
     let records = records();
-    let sound: Vec<Value> = records
-        .iter()
-        .map(|text| serde_json::from_str(text).unwrap())
-        .collect();
-    let seed = std::env::var("FUZZ_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(1);
+    let sound: Vec<Value> =
+        records.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let seed = std::env::var("FUZZ_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let (end, mut tried, mut refused, mut failed) = (Instant::now() + duration(), 0, 0, Vec::new());
     while Instant::now() < end {
@@ -216,10 +198,7 @@ fn an_altered_record_ends_in_a_verdict_or_a_reason() {
             Err(_) => refused += 1,
         }
     }
-    println!(
-        "{tried} records tried, {refused} refused, {} not foreseen",
-        failed.len()
-    );
+    println!("{tried} records tried, {refused} refused, {} not foreseen", failed.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -232,9 +211,7 @@ fn keep(text: &str, number: usize) {
 
 fn explained(text: &str) -> Result<(), String> {
     let record = store::parse(text).map_err(|e| format!("{e:#}"))?;
-    let lab = labs::SYLLABUS
-        .iter()
-        .find(|lab| lab.card().id() == record.lab);
+    let lab = labs::SYLLABUS.iter().find(|lab| lab.card().id() == record.lab);
     let lab = lab.ok_or("no lab of this version")?;
     let found = gate::explained(*lab, record).map_err(|e| format!("{e:#}"))?;
     // What is drawn and written is made of the same.

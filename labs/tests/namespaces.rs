@@ -37,11 +37,7 @@ impl Hosts {
 
     fn script(&self, words: &[&str]) -> Result<(), String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/namespaces.sh");
-        let done = Command::new("sh")
-            .arg(script)
-            .args(words)
-            .env("LABS_HOSTS", &self.0)
-            .output();
+        let done = Command::new("sh").arg(script).args(words).env("LABS_HOSTS", &self.0).output();
         let done = done.map_err(|error| error.to_string())?;
         match done.status.success() {
             true => Ok(()),
@@ -86,11 +82,7 @@ fn a_host_that_is_cut_off_loses_nothing_and_works_again_when_it_is_back() {
 
     let labs = |words: &[&str]| {
         let mut command = hub.command(env!("CARGO_BIN_EXE_labs"));
-        let done = command
-            .args(words)
-            .env("LABS_QUEUE", queue.reveal())
-            .output()
-            .unwrap();
+        let done = command.args(words).env("LABS_QUEUE", queue.reveal()).output().unwrap();
         done.status.success().then_some(done.stdout)
     };
     let status = || {
@@ -99,17 +91,13 @@ fn a_host_that_is_cut_off_loses_nothing_and_works_again_when_it_is_back() {
     };
     let number = |name: &str| status()[name].as_u64().unwrap();
     let holds = |worker: &str| status()["workers"].get(worker).is_some();
-    wait_for("Redis answers", || {
-        labs(&["queue", "fill", made_up::SITE, "--allow-remote-target"])
-    });
+    wait_for("Redis answers", || labs(&["queue", "fill", made_up::SITE, "--allow-remote-target"]));
     wait_for("PostgreSQL answers", || made_up::prepared(&hub, &database));
 
     let mut workers: Vec<_> = ["a", "b"]
         .map(|name| made_up::start(&hosts.place(name), name, PAGES, &queue, &database))
         .into();
-    wait_for("both work", || {
-        (holds("a") && holds("b") && number("done") > 300).then_some(())
-    });
+    wait_for("both work", || (holds("a") && holds("b") && number("done") > 300).then_some(()));
     hosts.script(&["cut", "a"]).unwrap();
     wait_for("b has what a had", || (!holds("a")).then_some(()));
     let done = number("done");
@@ -125,27 +113,11 @@ fn a_host_that_is_cut_off_loses_nothing_and_works_again_when_it_is_back() {
 
     let (there, fails) = made_up::census(PAGES);
     let stored = made_up::stored(&hub, &database).unwrap();
-    assert_eq!(
-        there.difference(&stored).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "missing"
-    );
-    assert_eq!(
-        stored.difference(&there).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
-        "foreign"
-    );
+    assert_eq!(there.difference(&stored).collect::<Vec<_>>(), Vec::<&String>::new(), "missing");
+    assert_eq!(stored.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "foreign");
     let end = status();
-    assert_eq!(
-        (&end["waiting"], &end["in_flight"]),
-        (&0.into(), &0.into()),
-        "{end}"
-    );
-    assert_eq!(
-        (&end["done"], &end["dead"]),
-        (&there.len().into(), &fails.len().into()),
-        "{end}"
-    );
+    assert_eq!((&end["waiting"], &end["in_flight"]), (&0.into(), &0.into()), "{end}");
+    assert_eq!((&end["done"], &end["dead"]), (&there.len().into(), &fails.len().into()), "{end}");
 }
 
 #[test]
@@ -157,15 +129,7 @@ fn lab18_counts_on_two_hosts_what_one_counts() {
         std::fs::write(file(addresses), addresses.replace(',', "\n") + "\n").unwrap();
         let mut command = hosts.place(host).command(env!("CARGO_BIN_EXE_labs"));
         command
-            .args([
-                "run",
-                "18",
-                "--bytes",
-                "2MB",
-                "--process",
-                number,
-                "--hosts",
-            ])
+            .args(["run", "18", "--bytes", "2MB", "--process", number, "--hosts"])
             .arg(file(addresses));
         if !output.is_empty() {
             command.arg("--output").arg(file(output));

@@ -11,8 +11,7 @@ use labs::SYLLABUS;
 const SCALES: [Scale; 3] = [Scale::Smoke, Scale::Quick, Scale::Full];
 
 fn command(lab: &dyn Experiment) -> Command {
-    lab.flags(Command::new("lab").no_binary_name(true))
-        .args_override_self(true)
+    lab.flags(Command::new("lab").no_binary_name(true)).args_override_self(true)
 }
 
 fn extent(lab: &dyn Experiment, scale: Scale) -> Extent {
@@ -37,17 +36,12 @@ fn words(flags: &[&str]) -> Vec<String> {
 }
 
 fn assert_sensible(what: &str, needs: &Needs) {
-    for (name, value) in [
-        ("seconds", needs.seconds),
-        ("memory", needs.memory),
-        ("disk", needs.disk),
-    ] {
+    for (name, value) in
+        [("seconds", needs.seconds), ("memory", needs.memory), ("disk", needs.disk)]
+    {
         assert!(value.is_finite() && value >= 0.0, "{what}: {name} {value}");
     }
-    assert!(
-        needs.seconds > 0.0 && !needs.less.is_empty(),
-        "{what}: {needs:?}"
-    );
+    assert!(needs.seconds > 0.0 && !needs.less.is_empty(), "{what}: {needs:?}");
 }
 
 #[test]
@@ -59,11 +53,7 @@ fn every_lab_runs_as_it_is_at_every_scale() {
             let what = format!("{} at {scale} scale", lab.card().id());
             assert_sensible(&what, &needs);
             // With what is measured on, on a slower machine, and some trials more.
-            assert!(
-                2.0 * needs.seconds < limit_s(scale),
-                "{what}: {} s",
-                needs.seconds
-            );
+            assert!(2.0 * needs.seconds < limit_s(scale), "{what}: {} s", needs.seconds);
             assert!(needs.memory < 1e9 && needs.disk < 1e9, "{what}: {needs:?}");
         }
     }
@@ -90,11 +80,7 @@ fn what_a_lab_tells_its_reader_to_try_may_be_run() {
             }
             let needs = needs(*lab, &extent, &own).unwrap_or_else(|e| panic!("{line}: {e}"));
             assert_sensible(line, &needs);
-            assert!(
-                1.33 * needs.seconds < limit_s(Scale::Quick),
-                "{line}: {} s",
-                needs.seconds
-            );
+            assert!(1.33 * needs.seconds < limit_s(Scale::Quick), "{line}: {} s", needs.seconds);
         }
     }
 }
@@ -162,9 +148,7 @@ fn values(lab: &dyn Experiment, flag: &Arg) -> Vec<String> {
     };
     let mut tried: Vec<String> = VALUES.iter().map(|v| v.to_string()).collect();
     if flag.get_value_delimiter().is_some() {
-        let lists = VALUES
-            .iter()
-            .flat_map(|v| [[*v; 3].join(","), [*v; 60].join(",")]);
+        let lists = VALUES.iter().flat_map(|v| [[*v; 3].join(","), [*v; 60].join(",")]);
         tried.extend(lists.collect::<Vec<_>>());
     }
     let listed = flag.get_possible_values().into_iter();
@@ -198,10 +182,7 @@ fn no_value_of_a_flag_makes_a_run_of_unknown_length() {
             .map(|flag| {
                 let name = flag.get_long().unwrap().to_string();
                 let values = values(*lab, flag);
-                values
-                    .into_iter()
-                    .map(|v| format!("--{name}={v}"))
-                    .collect()
+                values.into_iter().map(|v| format!("--{name}={v}")).collect()
             })
             .collect();
         let singly = all.iter().flatten().map(|word| vec![word.clone()]);
@@ -218,9 +199,7 @@ fn no_value_of_a_flag_makes_a_run_of_unknown_length() {
             for scale in [Scale::Smoke, Scale::Quick] {
                 // What is given comes in place of the scale's own.
                 let preset = lab.card().preset(scale).chunks(2).filter(|pair| {
-                    !given
-                        .iter()
-                        .any(|word| word.starts_with(&format!("{}=", pair[0])))
+                    !given.iter().any(|word| word.starts_with(&format!("{}=", pair[0])))
                 });
                 let mut all: Vec<String> = preset.flatten().map(|word| word.to_string()).collect();
                 all.extend(given.iter().cloned());

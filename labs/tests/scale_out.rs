@@ -23,20 +23,14 @@ const NOW: Duration = Duration::from_millis(1);
 const A_WHILE: Duration = Duration::from_secs(30);
 
 fn task(number: u64) -> Task {
-    Task {
-        url: format!("http://127.0.0.1:1/p/{number}"),
-        depth: number as u32,
-    }
+    Task { url: format!("http://127.0.0.1:1/p/{number}"), depth: number as u32 }
 }
 
 fn page(task: &Task) -> Page {
     Page {
         url: task.url.clone(),
         title: format!("page {}", task.depth),
-        price_cents: task
-            .depth
-            .is_multiple_of(2)
-            .then_some(i64::from(task.depth)),
+        price_cents: task.depth.is_multiple_of(2).then_some(i64::from(task.depth)),
         category: String::new(),
         text_bytes: 1,
         links: 0,
@@ -44,21 +38,13 @@ fn page(task: &Task) -> Page {
 }
 
 async fn worker(server: &RedisServer, parameters: &str, name: &str) -> Redis {
-    Redis::open(&server.url(parameters), Some(name))
-        .await
-        .unwrap()
+    Redis::open(&server.url(parameters), Some(name)).await.unwrap()
 }
 
 /// Every task that was ever new is in one place.
 async fn status(queue: &dyn TaskQueue) -> QueueStatus {
     let status = queue.status().await.unwrap();
-    let QueueStatus {
-        seen,
-        waiting,
-        in_flight,
-        done,
-        dead,
-    } = status;
+    let QueueStatus { seen, waiting, in_flight, done, dead } = status;
     assert_eq!(seen, waiting + in_flight + done + dead, "{status:?}");
     status
 }
@@ -79,17 +65,8 @@ async fn a_url_is_handed_out_once_and_done_once() {
     assert_eq!(queue.take(10, NOW).await.unwrap(), []);
     assert_eq!(queue.take(0, A_WHILE).await.unwrap(), []);
     // Links that were seen are left out, the task's own among them.
-    queue
-        .finish(&taken[..1], &[task(1), task(3), task(4)])
-        .await
-        .unwrap();
-    let expected = QueueStatus {
-        seen: 4,
-        waiting: 1,
-        in_flight: 2,
-        done: 1,
-        dead: 0,
-    };
+    queue.finish(&taken[..1], &[task(1), task(3), task(4)]).await.unwrap();
+    let expected = QueueStatus { seen: 4, waiting: 1, in_flight: 2, done: 1, dead: 0 };
     assert_eq!(status(&queue).await, expected);
     // Again, as after an answer that was lost.
     queue.finish(&taken[..1], &[task(4)]).await.unwrap();
@@ -122,33 +99,16 @@ async fn what_fails_comes_again_and_is_a_dead_letter_in_the_end() {
         queue.fail(&one, "refused", true).await.unwrap();
         if delivery < 3 {
             // It waits; nobody has it.
-            assert_eq!(
-                (status(&queue).await.waiting, status(&queue).await.in_flight),
-                (1, 0)
-            );
+            assert_eq!((status(&queue).await.waiting, status(&queue).await.in_flight), (1, 0));
             one = queue.take(5, A_WHILE).await.unwrap().remove(0);
         }
     }
-    let end = QueueStatus {
-        seen: 2,
-        waiting: 0,
-        in_flight: 0,
-        done: 0,
-        dead: 2,
-    };
+    let end = QueueStatus { seen: 2, waiting: 0, in_flight: 0, done: 0, dead: 2 };
     assert_eq!(status(&queue).await, end);
     let letters = queue.dead_letters(9).await.unwrap();
-    let said: Vec<_> = letters
-        .iter()
-        .map(|l| (l.url.clone(), l.deliveries, l.why.as_str()))
-        .collect();
-    assert_eq!(
-        said,
-        [
-            (task(1).url, 3, "refused"),
-            (task(2).url, 1, "404 Not Found")
-        ]
-    );
+    let said: Vec<_> =
+        letters.iter().map(|l| (l.url.clone(), l.deliveries, l.why.as_str())).collect();
+    assert_eq!(said, [(task(1).url, 3, "refused"), (task(2).url, 1, "404 Not Found")]);
 }
 
 #[tokio::test]
@@ -157,10 +117,8 @@ async fn tasks_of_a_dead_worker_go_to_others_and_a_late_one_disturbs_nobody() {
         return;
     };
     let parameters = "lease=3s&deliveries=2";
-    let (late, other) = tokio::join!(
-        worker(&server, parameters, "late"),
-        worker(&server, parameters, "other")
-    );
+    let (late, other) =
+        tokio::join!(worker(&server, parameters, "late"), worker(&server, parameters, "other"));
     late.offer(&[task(1), task(2), task(3)]).await.unwrap();
     let stuck = late.take(3, NOW).await.unwrap();
     // Renewed, nobody gets them, however long that takes.
@@ -229,10 +187,7 @@ async fn whatever_the_workers_do_every_task_is_in_one_place() {
         let parameters = format!("lease=60ms&deliveries=4&prefix=walk{seed}");
         let mut workers = Vec::new();
         for name in ["a", "b", "c"] {
-            workers.push((
-                worker(&server, &parameters, name).await,
-                Vec::<Taken>::new(),
-            ));
+            workers.push((worker(&server, &parameters, name).await, Vec::<Taken>::new()));
         }
         let mut done = BTreeSet::new();
         for _ in 0..200 {
@@ -301,13 +256,7 @@ async fn redis_may_be_killed_and_comes_back_with_everything() {
     assert_eq!(found[0].task, task(3));
     queue.finish(&rest, &[]).await.unwrap();
     queue.finish(&found, &[]).await.unwrap();
-    let end = QueueStatus {
-        seen: 3,
-        waiting: 0,
-        in_flight: 0,
-        done: 3,
-        dead: 0,
-    };
+    let end = QueueStatus { seen: 3, waiting: 0, in_flight: 0, done: 3, dead: 0 };
     assert_eq!(status(&*queue).await, end);
 }
 
@@ -330,26 +279,17 @@ async fn a_redis_that_forgot_everything_is_not_taken_for_an_empty_one() {
 async fn a_wrong_password_is_said_and_not_shown() {
     if let Some(server) = RedisServer::start() {
         let wrong = server.url("").reveal().replace("hunter2", "hunter3");
-        let error = open_queue(&wrong.as_str().into(), None)
-            .await
-            .err()
-            .unwrap();
+        let error = open_queue(&wrong.as_str().into(), None).await.err().unwrap();
         assert!(!error.is_transient());
         let text = format!("{error} {error:?}");
-        assert!(
-            text.contains("password") && !text.contains("hunter"),
-            "{text}"
-        );
+        assert!(text.contains("password") && !text.contains("hunter"), "{text}");
     }
     if let Some(server) = PostgresServer::start() {
         let wrong = server.url("").reveal().replace("hunter2", "hunter3");
         let error = open_database(&wrong.as_str().into()).await.err().unwrap();
         assert!(!error.is_transient());
         let text = format!("{error} {error:?}");
-        assert!(
-            text.contains("password") && !text.contains("hunter"),
-            "{text}"
-        );
+        assert!(text.contains("password") && !text.contains("hunter"), "{text}");
         let wrong = server.url("").reveal().replace("/postgres?", "/nobody?");
         let error = open_database(&wrong.as_str().into()).await.err().unwrap();
         assert!(error.to_string().contains("createdb"), "{error}");
@@ -370,24 +310,11 @@ async fn a_page_is_in_the_database_once_whoever_stores_it_and_how_often() {
     assert_eq!(database.store(&[]).await.unwrap(), 0);
     assert_eq!(database.store(&pages[..10]).await.unwrap(), 10);
     assert_eq!(database.store(&pages[5..15]).await.unwrap(), 5);
-    assert_eq!(
-        database
-            .store(&[pages[20].clone(), pages[20].clone()])
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(database.store(&[pages[20].clone(), pages[20].clone()]).await.unwrap(), 1);
     // What is there stays as it is.
-    let other = Page {
-        title: "other".into(),
-        ..pages[0].clone()
-    };
+    let other = Page { title: "other".into(), ..pages[0].clone() };
     assert_eq!(database.store(&[other]).await.unwrap(), 0);
-    let odd = Page {
-        url: "odd".into(),
-        title: "a\0b ' \" \\ ü".into(),
-        ..pages[0].clone()
-    };
+    let odd = Page { url: "odd".into(), title: "a\0b ' \" \\ ü".into(), ..pages[0].clone() };
     assert_eq!(database.store(&[odd]).await.unwrap(), 1);
     assert_eq!(database.count().await.unwrap(), 17);
     // Batches that overlap, in every order, from all sides, while the server is stopped and started.
@@ -411,18 +338,11 @@ async fn a_page_is_in_the_database_once_whoever_stores_it_and_how_often() {
     }
     assert_eq!(database.count().await.unwrap(), 1501);
     let (client, connection) =
-        tokio_postgres::connect(server.url("").reveal(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
+        tokio_postgres::connect(server.url("").reveal(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    let rows = client
-        .query("select url, title, price_cents from pages", &[])
-        .await
-        .unwrap();
-    let stored: BTreeMap<String, (String, Option<i64>)> = rows
-        .iter()
-        .map(|row| (row.get(0), (row.get(1), row.get(2))))
-        .collect();
+    let rows = client.query("select url, title, price_cents from pages", &[]).await.unwrap();
+    let stored: BTreeMap<String, (String, Option<i64>)> =
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
     for page in &pages {
         assert_eq!(stored[&page.url], (page.title.clone(), page.price_cents));
     }
@@ -432,11 +352,7 @@ async fn a_page_is_in_the_database_once_whoever_stores_it_and_how_often() {
 fn labs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_labs"));
     command.env_remove("LABS_QUEUE").env_remove("LABS_DATABASE");
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    command.args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 #[track_caller]
@@ -445,10 +361,7 @@ fn said(output: &Output, code: i32) -> (String, String) {
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{stdout}\n{stderr}");
     for text in [&stdout, &stderr] {
-        assert!(
-            !text.contains("panicked") && !text.contains("hunter"),
-            "{text}"
-        );
+        assert!(!text.contains("panicked") && !text.contains("hunter"), "{text}");
     }
     (stdout, stderr)
 }
@@ -462,10 +375,7 @@ fn the_commands_say_what_is_missing_and_show_no_password() {
     assert!(stderr.contains("LABS_QUEUE"), "{stderr}");
     let (_, stderr) = said(&labs(&["queue", "status", "--queue", "hunter2"]), 1);
     assert!(stderr.contains("redis://127.0.0.1:6379"), "{stderr}");
-    said(
-        &labs(&["queue", "status", "--queue", nowhere, "--colour"]),
-        2,
-    );
+    said(&labs(&["queue", "status", "--queue", nowhere, "--colour"]), 2);
     let database = "postgres://labs:hunter2@127.0.0.1:1/labs";
     let worker = labs(&["worker", "--queue", nowhere, "--database", database]);
     said(&worker, 1);
@@ -480,31 +390,19 @@ fn a_queue_is_filled_looked_at_and_emptied() {
     let url = server.url("prefix=shop").reveal().to_string();
     let fill = |site: &str| labs(&["queue", "fill", "--queue", &url, site]);
     let (stdout, _) = said(&fill("http://127.0.0.1:8080"), 0);
-    assert!(
-        stdout.starts_with("http://127.0.0.1:8080/ waits in redis://"),
-        "{stdout}"
-    );
+    assert!(stdout.starts_with("http://127.0.0.1:8080/ waits in redis://"), "{stdout}");
     let (stdout, _) = said(&fill("http://127.0.0.1:8080/#top"), 0);
     assert!(stdout.contains("has seen"), "{stdout}");
     said(&fill("nowhere"), 2);
     let (_, stderr) = said(&fill("http://example.com"), 2);
     assert!(stderr.contains("--allow-remote-target"), "{stderr}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_labs"));
-    let from_environment = command
-        .args(["queue", "status", "--json"])
-        .env("LABS_QUEUE", &url);
+    let from_environment = command.args(["queue", "status", "--json"]).env("LABS_QUEUE", &url);
     let (stdout, _) = said(&from_environment.output().unwrap(), 0);
     let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(
-        (&status["seen"], &status["waiting"]),
-        (&1.into(), &1.into()),
-        "{status}"
-    );
+    assert_eq!((&status["seen"], &status["waiting"]), (&1.into(), &1.into()), "{status}");
     let (stdout, _) = said(&labs(&["queue", "status", "--queue", &url]), 0);
-    assert!(
-        stdout.contains("waiting") && stdout.contains("prefix=shop"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("waiting") && stdout.contains("prefix=shop"), "{stdout}");
     said(&labs(&["queue", "clear", "--queue", &url]), 0);
     let (stdout, _) = said(&labs(&["queue", "status", "--queue", &url, "--json"]), 0);
     assert!(stdout.contains("\"seen\": 0"), "{stdout}");
@@ -512,10 +410,7 @@ fn a_queue_is_filled_looked_at_and_emptied() {
 
 /// A shop that bears 500 requests a second, so that there is time to kill somebody.
 async fn shop(products: u64) -> (Site, Upstream) {
-    let site = Site {
-        page_bytes: 1000,
-        ..Site::new(3, products)
-    };
+    let site = Site { page_bytes: 1000, ..Site::new(3, products) };
     let spec = Spec {
         site: Some(site),
         retry_after: Duration::ZERO,
@@ -527,27 +422,9 @@ async fn shop(products: u64) -> (Site, Upstream) {
 /// `labs worker`, whose URLs nobody sees in the list of processes.
 fn start_worker(name: &str, queue: &ServerUrl, database: &ServerUrl, site: &str) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_labs"));
-    command.args([
-        "worker",
-        "--site",
-        site,
-        "--concurrency",
-        "8",
-        "--learn",
-        "40",
-        "--name",
-        name,
-    ]);
-    command
-        .env("LABS_QUEUE", queue.reveal())
-        .env("LABS_DATABASE", database.reveal());
-    Ended(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap(),
-    )
+    command.args(["worker", "--site", site, "--concurrency", "8", "--learn", "40", "--name", name]);
+    command.env("LABS_QUEUE", queue.reveal()).env("LABS_DATABASE", database.reveal());
+    Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// What is in the database.
@@ -555,10 +432,7 @@ async fn rows(database: &ServerUrl) -> Vec<(String, Option<i64>)> {
     let connected = tokio_postgres::connect(database.reveal(), tokio_postgres::NoTls).await;
     let (client, connection) = connected.unwrap();
     tokio::spawn(connection);
-    let rows = client
-        .query("select url, price_cents from pages", &[])
-        .await
-        .unwrap();
+    let rows = client.query("select url, price_cents from pages", &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
@@ -644,23 +518,14 @@ async fn a_worker_that_is_interrupted_hands_nothing_back() {
     let mut worker = start_worker("w", &queue_url, &database, &upstream.url());
     wait_for_async(async || (status(&queue).await.done > 200).then_some(())).await;
     let pid = worker.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-s", "INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
     let ended = wait_for("the worker ends", || worker.0.try_wait().unwrap());
     assert_eq!(ended.code(), Some(130));
     let status = status(&queue).await;
     assert_eq!(status.in_flight, 0, "{status:?}");
     assert_eq!(status.done, rows(&database).await.len() as u64);
     // A site of its own needs a queue of its own.
-    let other = start_worker("x", &queue_url, &database, "http://127.0.0.1:1")
-        .0
-        .wait()
-        .unwrap();
+    let other = start_worker("x", &queue_url, &database, "http://127.0.0.1:1").0.wait().unwrap();
     assert_eq!(other.code(), Some(2));
 }
 
@@ -675,19 +540,15 @@ mod encrypted {
     fn certificates(folder: &Path) -> bool {
         let openssl = |words: &str| {
             let words = words.split_whitespace().map(|word| word.replace('_', " "));
-            let made = Command::new("openssl")
-                .args(words)
-                .current_dir(folder)
-                .output();
+            let made = Command::new("openssl").args(words).current_dir(folder).output();
             made.is_ok_and(|made| made.status.success())
         };
         let new = "req -x509 -newkey rsa:2048 -nodes -days 2";
-        let made = openssl(&format!(
-            "{new} -keyout ca.key -out ca.pem -subj /CN=Test_authority"
-        )) && openssl(&format!(
-            "{new} -keyout key.pem -out cert.pem -subj /CN=Test -CA ca.pem -CAkey ca.key \
+        let made = openssl(&format!("{new} -keyout ca.key -out ca.pem -subj /CN=Test_authority"))
+            && openssl(&format!(
+                "{new} -keyout key.pem -out cert.pem -subj /CN=Test -CA ca.pem -CAkey ca.key \
                  -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE"
-        ));
+            ));
         if !made {
             skip("openssl 3 is not installed, which makes the certificates");
         }
@@ -713,27 +574,15 @@ mod encrypted {
         };
         let url = |parameters: &str| {
             let plain = server.url(parameters);
-            plain
-                .reveal()
-                .replacen("redis://", "rediss://", 1)
-                .as_str()
-                .into()
+            plain.reveal().replacen("redis://", "rediss://", 1).as_str().into()
         };
-        let queue = open_queue(&url(&format!("sslrootcert={}", file("ca.pem"))), None)
-            .await
-            .unwrap();
+        let queue =
+            open_queue(&url(&format!("sslrootcert={}", file("ca.pem"))), None).await.unwrap();
         assert_eq!(queue.offer(&[task(1)]).await.unwrap(), 1);
         // Nobody vouches for it.
         let error = open_queue(&url(""), None).await.err().unwrap().to_string();
-        assert!(
-            error.contains("ertificate") && !error.contains("hunter"),
-            "{error}"
-        );
-        let error = open_queue(&url("sslrootcert=/nowhere"), None)
-            .await
-            .err()
-            .unwrap()
-            .to_string();
+        assert!(error.contains("ertificate") && !error.contains("hunter"), "{error}");
+        let error = open_queue(&url("sslrootcert=/nowhere"), None).await.err().unwrap().to_string();
         assert!(error.contains("/nowhere"), "{error}");
         // And it takes nobody without.
         let error = open_queue(&server.url(""), None).await.err().unwrap();
@@ -747,11 +596,8 @@ mod encrypted {
             return;
         }
         let prepare = |data: &Path| {
-            std::fs::write(
-                data.join("pg_hba.conf"),
-                "hostssl all all 0.0.0.0/0 scram-sha-256\n",
-            )
-            .unwrap();
+            std::fs::write(data.join("pg_hba.conf"), "hostssl all all 0.0.0.0/0 scram-sha-256\n")
+                .unwrap();
             for (from, to) in [("cert.pem", "server.crt"), ("key.pem", "server.key")] {
                 std::fs::copy(folder.path().join(from), data.join(to)).unwrap();
                 hand_over(&data.join(to));
@@ -763,21 +609,10 @@ mod encrypted {
         let url = server.url(&format!("sslmode=verify-full&sslrootcert={ca}"));
         let database = open_database(&url).await.unwrap();
         assert_eq!(database.store(&[page(&task(1))]).await.unwrap(), 1);
-        let error = open_database(&server.url("sslmode=require"))
-            .await
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("ertificate") && !error.contains("hunter"),
-            "{error}"
-        );
+        let error = open_database(&server.url("sslmode=require")).await.err().unwrap().to_string();
+        assert!(error.contains("ertificate") && !error.contains("hunter"), "{error}");
         // It takes nobody without; the hint says what is missing.
-        let error = open_database(&server.url(""))
-            .await
-            .err()
-            .unwrap()
-            .to_string();
+        let error = open_database(&server.url("")).await.err().unwrap().to_string();
         assert!(error.contains("sslmode=require"), "{error}");
     }
 }

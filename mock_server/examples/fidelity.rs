@@ -1,8 +1,5 @@
 //! How closely the upstream keeps its times: `cargo run --release -p mock_server --example fidelity`.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the server does not know the kit of the labs"
-)]
+#![expect(clippy::disallowed_methods, reason = "the server does not know the kit of the labs")]
 
 use std::time::{Duration, Instant};
 
@@ -65,10 +62,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Latencies in ms of answers that came between warm-up and end, from clients that ask again at once and start
 /// spread over one service time.
 async fn closed_loop(url: &str, clients: usize, service: Duration) -> reqwest::Result<Vec<f64>> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(usize::MAX)
-        .build()?;
+    let client =
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(usize::MAX).build()?;
     let begin = Instant::now() + WARM_UP;
     let end = begin + MEASURED;
     let tasks: Vec<_> = (0..clients)

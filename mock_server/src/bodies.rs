@@ -70,12 +70,7 @@ mod linux {
     impl Watch {
         pub fn new(address: SocketAddr) -> io::Result<Self> {
             let first = resident()?;
-            Ok(Self {
-                address,
-                first,
-                calm: first,
-                seen: HashMap::new(),
-            })
+            Ok(Self { address, first, calm: first, seen: HashMap::new() })
         }
 
         pub async fn run(mut self) -> Infallible {
@@ -127,11 +122,7 @@ mod linux {
     fn resident() -> io::Result<u64> {
         let unknown = || io::Error::from(io::ErrorKind::InvalidData);
         let text = fs::read_to_string("/proc/self/statm")?;
-        let pages: u64 = text
-            .split(' ')
-            .nth(1)
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(unknown)?;
+        let pages: u64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).ok_or_else(unknown)?;
         let page = sysconf(SysconfVar::PAGE_SIZE)?.ok_or_else(unknown)?;
         Ok(pages * page.cast_unsigned())
     }
@@ -270,10 +261,7 @@ mod linux {
                 server.read_exact(&mut [0; 1000]).unwrap();
                 server.write_all(&[0; 10]).unwrap();
                 client.read_exact(&mut [0; 10]).unwrap();
-                let bytes = Bytes {
-                    received: 1000,
-                    sent: 10,
-                };
+                let bytes = Bytes { received: 1000, sent: 10 };
                 let found = connections(address).unwrap();
                 assert!(found.iter().any(|(_, b)| *b == bytes), "{host}: {found:?}");
             }

@@ -159,9 +159,7 @@ fn probability(p: f64) -> Result<(), ParseError> {
     if (0.0..=1.0).contains(&p) {
         Ok(())
     } else {
-        Err(ParseError::new(format!(
-            "{p} is no probability: 0 to 1 is allowed"
-        )))
+        Err(ParseError::new(format!("{p} is no probability: 0 to 1 is allowed")))
     }
 }
 
@@ -169,9 +167,7 @@ fn status(code: u16) -> Result<(), ParseError> {
     if (400..=599).contains(&code) {
         Ok(())
     } else {
-        Err(ParseError::new(format!(
-            "{code} is no failure status: 400 to 599 is allowed"
-        )))
+        Err(ParseError::new(format!("{code} is no failure status: 400 to 599 is allowed")))
     }
 }
 
@@ -186,10 +182,7 @@ impl FromStr for Chance {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (chance, code) = halves(text, "0.05:500")?;
-        let chance = Self {
-            probability: number(chance)?,
-            status: number(code)?,
-        };
+        let chance = Self { probability: number(chance)?, status: number(code)? };
         probability(chance.probability)?;
         status(chance.status)?;
         Ok(chance)
@@ -211,15 +204,8 @@ impl FromStr for Every {
             None => (By::Arrival, text),
         };
         let (nth, code) = halves(rest, "7:500")?;
-        let every = Self {
-            nth: number(nth)?,
-            status: number(code)?,
-            by,
-        };
-        let faults = Faults {
-            every: vec![every],
-            ..Faults::default()
-        };
+        let every = Self { nth: number(nth)?, status: number(code)?, by };
+        let faults = Faults { every: vec![every], ..Faults::default() };
         faults.check().map(|()| every)
     }
 }
@@ -242,28 +228,15 @@ impl FromStr for Outage {
         let (from, until) = window
             .split_once("..")
             .ok_or_else(|| ParseError::new(format!("`{text}` is no window: write it as 2s..4s")))?;
-        let outage = Self {
-            from: duration(from)?,
-            until: duration(until)?,
-            status: number(code)?,
-        };
-        let faults = Faults {
-            outages: vec![outage],
-            ..Faults::default()
-        };
+        let outage = Self { from: duration(from)?, until: duration(until)?, status: number(code)? };
+        let faults = Faults { outages: vec![outage], ..Faults::default() };
         faults.check().map(|()| outage)
     }
 }
 
 impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}..{}:{}",
-            Compact(self.from),
-            Compact(self.until),
-            self.status
-        )
+        write!(f, "{}..{}:{}", Compact(self.from), Compact(self.until), self.status)
     }
 }
 
@@ -278,14 +251,8 @@ impl FromStr for Tail {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (chance, factor) = halves(text, "0.01:10")?;
-        let tail = Self {
-            probability: number(chance)?,
-            factor: number(factor)?,
-        };
-        let faults = Faults {
-            tail: Some(tail),
-            ..Faults::default()
-        };
+        let tail = Self { probability: number(chance)?, factor: number(factor)? };
+        let faults = Faults { tail: Some(tail), ..Faults::default() };
         faults.check().map(|()| tail)
     }
 }
@@ -308,9 +275,7 @@ mod tests {
 
     #[test]
     fn wrong_texts_are_refused() {
-        for text in [
-            "", "2:500", "-0.1:500", "NaN:500", "0.1:200", "0.1", "0.1:x",
-        ] {
+        for text in ["", "2:500", "-0.1:500", "NaN:500", "0.1:200", "0.1", "0.1:x"] {
             assert!(text.parse::<Chance>().is_err(), "{text}");
         }
         for text in ["0:500", "7:200", "item:7", "seven:500", "-1:500"] {
@@ -326,14 +291,8 @@ mod tests {
 
     #[test]
     fn every_seventh_of_a_hundred() {
-        let faults = |by| Faults {
-            every: vec![Every {
-                nth: 7,
-                status: 500,
-                by,
-            }],
-            ..Faults::default()
-        };
+        let faults =
+            |by| Faults { every: vec![Every { nth: 7, status: 500, by }], ..Faults::default() };
         let by_arrival = faults(By::Arrival);
         let hits = (1..=100).filter(|&n| by_arrival.by_number(n, "/").is_some());
         assert_eq!(hits.count(), 14);

@@ -40,9 +40,7 @@ pub fn threads_start(count: usize) -> io::Result<()> {
             .map(|_| {
                 let (end, ended) = mpsc::channel::<()>();
                 let wait = move || ended.recv();
-                thread::Builder::new()
-                    .spawn_scoped(scope, wait)
-                    .map(|_| end)
+                thread::Builder::new().spawn_scoped(scope, wait).map(|_| end)
             })
             .collect();
         ends.map(drop)

@@ -98,8 +98,7 @@ fn queue(text: &str) -> Result<Places, String> {
 }
 
 fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("allowed is a whole number, 0 to {}", u64::MAX))
+    text.parse().map_err(|_| format!("allowed is a whole number, 0 to {}", u64::MAX))
 }
 
 fn products(text: &str) -> Result<u64, String> {
@@ -175,9 +174,7 @@ fn run(listen: SocketAddr, spec: Spec, json: bool) -> io::Result<()> {
         let _ = stop.send(());
     })
     .map_err(io::Error::other)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let upstream = Upstream::start_on(listen, spec).await?;
         if !listen.ip().is_loopback() {
@@ -220,9 +217,7 @@ fn say(line: &str) {
 fn object(counters: &Counters) -> String {
     let text = counters.to_string();
     let words: Vec<&str> = text.split(' ').collect();
-    let fields: Vec<String> = words
-        .chunks_exact(2)
-        .map(|pair| format!("\"{}\":{}", pair[0], pair[1]))
-        .collect();
+    let fields: Vec<String> =
+        words.chunks_exact(2).map(|pair| format!("\"{}\":{}", pair[0], pair[1])).collect();
     format!("{{{}}}", fields.join(","))
 }

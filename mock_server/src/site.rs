@@ -121,24 +121,15 @@ impl Site {
     pub(crate) fn check(&self) -> Result<(), ParseError> {
         let shares = [self.slow, self.broken, self.withdrawn];
         let wrong = if !(1..=MAX_PRODUCTS).contains(&self.products) {
-            format!(
-                "a site of {} products is not allowed: 1 to {MAX_PRODUCTS} are",
-                self.products
-            )
+            format!("a site of {} products is not allowed: 1 to {MAX_PRODUCTS} are", self.products)
         } else if self.page_bytes > MAX_PAGE {
-            format!(
-                "pages of {} bytes are too long: allowed is up to {MAX_PAGE}",
-                self.page_bytes
-            )
+            format!("pages of {} bytes are too long: allowed is up to {MAX_PAGE}", self.page_bytes)
         } else if let Some(share) = shares.into_iter().find(|s| !(0.0..=1.0).contains(s)) {
             format!("{share} is no share: 0 to 1 is allowed")
         } else if !(0.0..=0.9).contains(&self.busy) {
             format!("a busy share of {} is not allowed: 0 to 0.9 is", self.busy)
         } else if !(1.0..=1000.0).contains(&self.slow_factor) {
-            format!(
-                "a slow factor of {} is not allowed: 1 to 1000 is",
-                self.slow_factor
-            )
+            format!("a slow factor of {} is not allowed: 1 to 1000 is", self.slow_factor)
         } else {
             return Ok(());
         };
@@ -242,9 +233,7 @@ impl Site {
             Some(Place::Robots) => "text/plain",
             _ => "text/html; charset=utf-8",
         };
-        Body::made(mime, move |asked: &Asked<'_>| {
-            self.page(asked.path).into_bytes()
-        })
+        Body::made(mime, move |asked: &Asked<'_>| self.page(asked.path).into_bytes())
     }
 
     /// The content of a page; empty where there is none.
@@ -268,9 +257,7 @@ impl Site {
         }
         let (kind, rest) = path.strip_prefix('/')?.split_once('/')?;
         match kind {
-            "p" => whole(rest)
-                .filter(|n| *n < self.products)
-                .map(Place::Product),
+            "p" => whole(rest).filter(|n| *n < self.products).map(Place::Product),
             "labelled" => whole(rest).map(Place::Labelled),
             "cart" => whole(rest).map(Place::Cart),
             "c" => {
@@ -340,21 +327,14 @@ impl Site {
         page.push_str(&title);
         page.push_str("</h1>\n");
         match place {
-            Place::Listing {
-                category,
-                page: number,
-            } => self.write_listing(page, category, number),
+            Place::Listing { category, page: number } => self.write_listing(page, category, number),
             Place::Product(n) => self.write_product(page, n),
             Place::Labelled(n) => {
                 let _ = writeln!(page, "<p class=\"category\">{}</p>", self.labelled(n));
                 self.write_words(page, n, LABELLED);
             }
             Place::Cart(n) => {
-                let _ = writeln!(
-                    page,
-                    "<a href=\"/cart/{}\">add one more</a>",
-                    n.wrapping_add(1)
-                );
+                let _ = writeln!(page, "<a href=\"/cart/{}\">add one more</a>", n.wrapping_add(1));
             }
             Place::Home | Place::About | Place::Robots => page.push_str("<p>Welcome.</p>\n"),
         }
@@ -393,10 +373,7 @@ impl Site {
         } else {
             whole.to_string()
         };
-        let _ = writeln!(
-            page,
-            "<span class=\"price\">&euro;&nbsp;{grouped}.{cents:02}</span>"
-        );
+        let _ = writeln!(page, "<span class=\"price\">&euro;&nbsp;{grouped}.{cents:02}</span>");
         self.write_words(page, product, WORDS);
         page.push_str("<h2 id=\"more\">See also</h2>\n");
         let mut dice = self.dice(LINKS, product);
@@ -772,23 +749,13 @@ mod tests {
     #[test]
     fn the_census_is_what_a_walk_finds() {
         for (seed, products) in [(1, 1), (1, 7), (2, 160), (3, 161), (4, 1000), (5, 4321)] {
-            let site = Site {
-                broken: 0.1,
-                withdrawn: 0.05,
-                slow: 0.1,
-                ..Site::new(seed, products)
-            };
+            let site =
+                Site { broken: 0.1, withdrawn: 0.05, slow: 0.1, ..Site::new(seed, products) };
             let (census, walked) = (site.census(), walk(&site));
             assert_eq!(census.factors.round(), walked.factors.round(), "{products}");
             assert_eq!(
-                Census {
-                    factors: 0.0,
-                    ..census
-                },
-                Census {
-                    factors: 0.0,
-                    ..walked
-                },
+                Census { factors: 0.0, ..census },
+                Census { factors: 0.0, ..walked },
                 "{products}"
             );
         }
@@ -797,15 +764,7 @@ mod tests {
     #[test]
     fn pages_are_as_long_as_asked_for_and_the_same_each_time() {
         let site = Site::new(9, 500);
-        for path in [
-            "/",
-            "/about",
-            "/c/garden",
-            "/c/toys/2",
-            "/p/3",
-            "/labelled/5",
-            "/cart/9",
-        ] {
+        for path in ["/", "/about", "/c/garden", "/c/toys/2", "/p/3", "/labelled/5", "/cart/9"] {
             let page = site.page(path);
             assert_eq!(page, site.page(path));
             assert!(
@@ -815,10 +774,7 @@ mod tests {
             );
         }
         assert_ne!(site.page("/p/3"), Site::new(10, 500).page("/p/3"));
-        let short = Site {
-            page_bytes: 0,
-            ..site
-        };
+        let short = Site { page_bytes: 0, ..site };
         assert!(short.page("/p/3").ends_with("</html>\n"));
     }
 
@@ -846,10 +802,7 @@ mod tests {
 
     #[test]
     fn a_share_is_busy_slow_broken_and_withdrawn() {
-        let site = Site {
-            busy: 0.25,
-            ..Site::new(1, 20_000)
-        };
+        let site = Site { busy: 0.25, ..Site::new(1, 20_000) };
         assert_eq!(site.reply("/p/1", 0.76).status, 429);
         assert_eq!(site.reply("/p/1", 0.74).status, 200);
         assert_eq!(site.reply("/robots.txt", 0.99).status, 200);
@@ -866,36 +819,12 @@ mod tests {
         let good = Site::new(1, 10);
         good.check().unwrap();
         for (bad, part) in [
-            (
-                Site {
-                    products: 0,
-                    ..good
-                },
-                "products",
-            ),
-            (
-                Site {
-                    page_bytes: usize::MAX,
-                    ..good
-                },
-                "too long",
-            ),
+            (Site { products: 0, ..good }, "products"),
+            (Site { page_bytes: usize::MAX, ..good }, "too long"),
             (Site { slow: -0.1, ..good }, "share"),
-            (
-                Site {
-                    broken: f64::NAN,
-                    ..good
-                },
-                "share",
-            ),
+            (Site { broken: f64::NAN, ..good }, "share"),
             (Site { busy: 1.0, ..good }, "busy"),
-            (
-                Site {
-                    slow_factor: 0.5,
-                    ..good
-                },
-                "factor",
-            ),
+            (Site { slow_factor: 0.5, ..good }, "factor"),
         ] {
             let error = bad.check().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

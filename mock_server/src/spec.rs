@@ -106,9 +106,7 @@ fn slots(slots: usize) -> Result<(), ParseError> {
     if (1..=MAX_SLOTS).contains(&slots) {
         Ok(())
     } else {
-        Err(ParseError::new(format!(
-            "{slots} slots are not allowed: 1 to {MAX_SLOTS} are"
-        )))
+        Err(ParseError::new(format!("{slots} slots are not allowed: 1 to {MAX_SLOTS} are")))
     }
 }
 
@@ -166,8 +164,7 @@ impl Route {
 
     pub(crate) fn covers(&self, path: &str) -> bool {
         let prefix = self.path_prefix.trim_end_matches('/');
-        path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     fn check(&self) -> Result<(), ParseError> {
@@ -235,10 +232,7 @@ impl FromStr for Route {
                 (service, Slots::Own { slots, queue })
             }
         };
-        let route = Self {
-            slots: own,
-            ..Self::new(prefix, service.parse()?)
-        };
+        let route = Self { slots: own, ..Self::new(prefix, service.parse()?) };
         route.check().map(|()| route)
     }
 }
@@ -280,10 +274,7 @@ impl Body {
     /// The same bytes for everybody.
     #[must_use]
     pub fn fixed(mime: &'static str, bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self::Fixed {
-            mime,
-            bytes: bytes.into(),
-        }
+        Self::Fixed { mime, bytes: bytes.into() }
     }
 
     /// A body made from each request.
@@ -292,10 +283,7 @@ impl Body {
         mime: &'static str,
         make: impl Fn(&Asked<'_>) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::Made {
-            mime,
-            make: Arc::new(make),
-        }
+        Self::Made { mime, make: Arc::new(make) }
     }
 
     pub(crate) fn mime(&self) -> &'static str {
@@ -357,10 +345,7 @@ mod tests {
     #[test]
     fn routes_are_read() {
         let route: Route = "/news=lognormal:400ms:0.5@20:80".parse().unwrap();
-        let own = Slots::Own {
-            slots: 20,
-            queue: Some(80),
-        };
+        let own = Slots::Own { slots: 20, queue: Some(80) };
         assert_eq!(route.slots, own);
         for text in ["/a", "a=1ms", "/a=1ms@0", "/a=1ms@x", "/a=1ms@1:x", "/a=x"] {
             assert!(text.parse::<Route>().is_err(), "{text}");
@@ -371,20 +356,11 @@ mod tests {
     fn what_is_not_allowed_is_named() {
         let good = Spec::new(1, Service::Constant(Duration::ZERO));
         good.check().unwrap();
-        let zero = Spec {
-            slots: 0,
-            ..good.clone()
-        };
+        let zero = Spec { slots: 0, ..good.clone() };
         assert!(zero.check().unwrap_err().to_string().contains("1 to"));
-        let long = Spec {
-            retry_after: Duration::MAX,
-            ..good.clone()
-        };
+        let long = Spec { retry_after: Duration::MAX, ..good.clone() };
         assert!(long.check().unwrap_err().to_string().contains("up to"));
-        let huge = Spec {
-            queue: Some(usize::MAX),
-            ..good
-        };
+        let huge = Spec { queue: Some(usize::MAX), ..good };
         assert!(huge.check().unwrap_err().to_string().contains("unbounded"));
     }
 }

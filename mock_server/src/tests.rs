@@ -86,9 +86,8 @@ where
     match text.parse::<T>() {
         Ok(value) => {
             let written = value.to_string();
-            let again: T = written
-                .parse()
-                .unwrap_or_else(|e| panic!("{written:?}, written of {text:?}: {e}"));
+            let again: T =
+                written.parse().unwrap_or_else(|e| panic!("{written:?}, written of {text:?}: {e}"));
             assert_eq!(format!("{again:?}"), format!("{value:?}"), "{written:?}");
             Some(value)
         }
@@ -141,11 +140,7 @@ fn serve(spec: Spec, paths: &[&str], rng: &mut Pcg64) {
         match epoch.decide(now, path) {
             Verdict::Serve { finish, body, .. } => {
                 assert!(finish >= now);
-                let asked = Asked {
-                    path,
-                    query: None,
-                    body: b"",
-                };
+                let asked = Asked { path, query: None, body: b"" };
                 assert!(body.bytes(&asked).len() < 20_000);
                 served += 1;
             }

@@ -128,10 +128,7 @@ impl Upstream {
         let listener = bind(listen, spec.faults.cut > 0.0)
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}")))?;
         let address = listener.local_addr()?;
-        let starting = MockServer::builder()
-            .listener(listener)
-            .disable_request_recording()
-            .start();
+        let starting = MockServer::builder().listener(listener).disable_request_recording().start();
         let server = Arc::new(limits::start(starting).await?);
         let (life, ended) = watch::channel(());
         let (mounted, unmounted) = watch::channel(());
@@ -167,13 +164,7 @@ impl Upstream {
         })?;
         shared.epoch().began = Instant::now();
         shared.open.store(true, Relaxed);
-        Ok(Self {
-            server,
-            shared,
-            address,
-            ended,
-            unmounted,
-        })
+        Ok(Self { server, shared, address, ended, unmounted })
     }
 
     /// The base URL, `http://127.0.0.1:34567`, without a slash at its end.
@@ -240,12 +231,7 @@ impl Upstream {
     /// Closes the port, cuts off the answers still due (they count as abandoned), waits until the server has let
     /// go of everything and returns the last counters.
     pub async fn shutdown(self) -> Counters {
-        let Self {
-            server,
-            shared,
-            mut unmounted,
-            ..
-        } = self;
+        let Self { server, shared, mut unmounted, .. } = self;
         drop(server);
         while unmounted.changed().await.is_ok() {}
         shared.counters()
@@ -267,11 +253,7 @@ fn invalid(error: ParseError) -> io::Error {
 
 /// Connections inherit the options of their listener; wiremock offers no other way to reach them.
 fn bind(address: SocketAddr, resets: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Elsewhere the option would let a second server take a port that is in use.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -298,10 +280,7 @@ fn handshake(target: SocketAddr) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {READY} HTTP/1.1\r\nhost: {target}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {READY} HTTP/1.1\r\nhost: {target}\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(|e| {
         let text = format!("the server on {target} does not answer: {e}");
@@ -353,9 +332,9 @@ impl Shared {
             served: epoch.tally.served.load(Relaxed),
             abandoned: epoch.tally.abandoned.load(Relaxed),
             backlog: backlog as u64,
-            spread: epoch.first.map_or(Duration::ZERO, |first| {
-                Duration::from_nanos(epoch.latest - first)
-            }),
+            spread: epoch
+                .first
+                .map_or(Duration::ZERO, |first| Duration::from_nanos(epoch.latest - first)),
             ..epoch.counters
         }
     }
@@ -505,10 +484,7 @@ impl Epoch {
         if let Some(status) = faults.outage(self.began.elapsed()) {
             self.counters.down += 1;
             self.counters.faulted += 1;
-            return Verdict::Refuse {
-                status,
-                retry_after: None,
-            };
+            return Verdict::Refuse { status, retry_after: None };
         }
         if cut < faults.cut {
             self.counters.down += 1;
@@ -543,10 +519,7 @@ impl Epoch {
             Admission::Admitted { finish, .. } => finish,
             Admission::Refused { .. } => {
                 self.counters.refused += 1;
-                return Verdict::Refuse {
-                    status: 503,
-                    retry_after,
-                };
+                return Verdict::Refuse { status: 503, retry_after };
             }
         };
         self.counters.admitted += 1;
@@ -573,10 +546,7 @@ impl Epoch {
 /// The two mocks: one that ends the connection, if its matcher says so, and one for everything else.
 fn mocks(shared: &Arc<Shared>, mounted: Arc<watch::Sender<()>>) -> [Mock; 2] {
     let gate = Gate(Arc::clone(shared));
-    let answer = Answer {
-        shared: Arc::clone(shared),
-        _mounted: mounted,
-    };
+    let answer = Answer { shared: Arc::clone(shared), _mounted: mounted };
     [
         Mock::given(gate)
             .respond_with_err(|_: &Request| io::Error::from(io::ErrorKind::ConnectionReset))
@@ -666,16 +636,9 @@ impl Respond for Answer {
                     answer = answer.insert_header("x-request-number", value);
                 }
                 // Even a sleep of nothing would last until the next tick.
-                if wait.is_zero() {
-                    answer
-                } else {
-                    answer.set_delay(wait)
-                }
+                if wait.is_zero() { answer } else { answer.set_delay(wait) }
             }
-            Some(Verdict::Refuse {
-                status,
-                retry_after,
-            }) => {
+            Some(Verdict::Refuse { status, retry_after }) => {
                 let answer = ResponseTemplate::new(status);
                 match retry_after {
                     Some(seconds) => answer.insert_header("retry-after", seconds.to_string()),
@@ -705,9 +668,7 @@ impl AsRef<[u8]> for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let late = self
-            .due
-            .map(|due| Instant::now().checked_duration_since(due));
+        let late = self.due.map(|due| Instant::now().checked_duration_since(due));
         match late {
             // A sleep never ends early.
             Some(None) => self.tally.abandoned.fetch_add(1, Relaxed),

@@ -36,9 +36,7 @@ fn signals_end_it_with_zero_and_its_counters() {
 fn it_ends_while_answers_are_due() {
     let server = Server::start(&["--service", "1h"]);
     let mut stream = server.connect();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").unwrap();
     assert_eq!(server.stop("TERM").code, Some(0));
 }
 
@@ -58,10 +56,7 @@ fn a_busy_port_is_a_failure_that_names_it() {
     let output = output(&["--listen", &address]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        text.contains(&format!("cannot listen on {address}")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
     assert!(output.stdout.is_empty());
 }
 

@@ -51,9 +51,7 @@ fn headers(headers: &str) -> Vec<u8> {
 
 /// A POST with these headers and this body.
 fn post(headers: &str, body: &str) -> Vec<u8> {
-    text(&format!(
-        "POST / HTTP/1.1\r\nhost: mock\r\n{headers}\r\n{body}"
-    ))
+    text(&format!("POST / HTTP/1.1\r\nhost: mock\r\n{headers}\r\n{body}"))
 }
 
 /// A frame of HTTP/2.
@@ -103,29 +101,17 @@ fn no_whole_requests() -> Vec<Case> {
         ("zeros", vec![0; 100], Status(400)),
         ("all ones", vec![0xff; 100], Status(400)),
         ("every byte", (0..=255).collect(), Status(400)),
-        (
-            "TLS",
-            vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
-            Status(400),
-        ),
+        ("TLS", vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], Status(400)),
         ("SSH", text("SSH-2.0-OpenSSH_9.6\r\n"), Status(400)),
         ("SMTP", text("EHLO mock\r\n"), Status(400)),
         ("Redis", text("*1\r\n$4\r\nPING\r\n"), Status(400)),
-        (
-            "a proxy's line",
-            text("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"),
-            Status(400),
-        ),
+        ("a proxy's line", text("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"), Status(400)),
     ]
 }
 
 fn versions_and_hosts() -> Vec<Case> {
     vec![
-        (
-            "lines without CR",
-            text("GET / HTTP/1.1\nhost: mock\n\n"),
-            Status(200),
-        ),
+        ("lines without CR", text("GET / HTTP/1.1\nhost: mock\n\n"), Status(200)),
         ("no version", text("GET /\r\n\r\n"), Status(400)),
         ("HTTP/0.9", text("GET /\n"), Status(400)),
         ("HTTP/1.0", line("GET / HTTP/1.0"), Status(200)),
@@ -139,24 +125,12 @@ fn versions_and_hosts() -> Vec<Case> {
 fn methods() -> Vec<Case> {
     vec![
         ("an odd method", line("BREW / HTTP/1.1"), Status(200)),
-        (
-            "a long method",
-            line(&format!("{} / HTTP/1.1", "A".repeat(10_000))),
-            Status(200),
-        ),
+        ("a long method", line(&format!("{} / HTTP/1.1", "A".repeat(10_000))), Status(200)),
         ("TRACE", line("TRACE / HTTP/1.1"), Status(200)),
         ("HEAD", line("HEAD / HTTP/1.1"), Status(200)),
         ("OPTIONS *", line("OPTIONS * HTTP/1.1"), Status(200)),
-        (
-            "CONNECT a name",
-            line("CONNECT example.com:443 HTTP/1.1"),
-            Status(200),
-        ),
-        (
-            "CONNECT an address",
-            line("CONNECT 1.2.3.4:443 HTTP/1.1"),
-            HungUp,
-        ),
+        ("CONNECT a name", line("CONNECT example.com:443 HTTP/1.1"), Status(200)),
+        ("CONNECT an address", line("CONNECT 1.2.3.4:443 HTTP/1.1"), HungUp),
         ("CONNECT [::1]", line("CONNECT [::1]:443 HTTP/1.1"), HungUp),
         ("CONNECT a path", line("CONNECT / HTTP/1.1"), Status(200)),
     ]
@@ -165,63 +139,27 @@ fn methods() -> Vec<Case> {
 /// Targets that name a server, as for a proxy.
 fn absolute_targets() -> Vec<Case> {
     vec![
-        (
-            "an absolute target",
-            line("GET http://elsewhere.invalid/x HTTP/1.1"),
-            Status(200),
-        ),
-        (
-            "another scheme",
-            line("GET ftp://elsewhere.invalid/x HTTP/1.1"),
-            Status(200),
-        ),
-        (
-            "no such address",
-            line("GET http://256.256.256.256/ HTTP/1.1"),
-            HungUp,
-        ),
+        ("an absolute target", line("GET http://elsewhere.invalid/x HTTP/1.1"), Status(200)),
+        ("another scheme", line("GET ftp://elsewhere.invalid/x HTTP/1.1"), Status(200)),
+        ("no such address", line("GET http://256.256.256.256/ HTTP/1.1"), HungUp),
         ("no such port", line("GET http://a:99999/ HTTP/1.1"), HungUp),
-        (
-            "half an address",
-            line("GET http://[::1 HTTP/1.1"),
-            Status(400),
-        ),
-        (
-            "a password",
-            line("GET http://a:b@c/ HTTP/1.1"),
-            Status(200),
-        ),
-        (
-            "a percent sign in a name",
-            line("GET http://a%zz/ HTTP/1.1"),
-            Status(400),
-        ),
+        ("half an address", line("GET http://[::1 HTTP/1.1"), Status(400)),
+        ("a password", line("GET http://a:b@c/ HTTP/1.1"), Status(200)),
+        ("a percent sign in a name", line("GET http://a%zz/ HTTP/1.1"), Status(400)),
     ]
 }
 
 fn paths() -> Vec<Case> {
     vec![
         ("a relative target", line("GET x HTTP/1.1"), HungUp),
-        (
-            "blanks in the target",
-            line("GET /a b HTTP/1.1"),
-            Status(400),
-        ),
+        ("blanks in the target", line("GET /a b HTTP/1.1"), Status(400)),
         ("a target of NUL", line("GET /\0 HTTP/1.1"), Status(400)),
         ("%00", line("GET /a%00b HTTP/1.1"), Status(200)),
         ("a lone percent sign", line("GET /% HTTP/1.1"), Status(200)),
         ("dots", line("GET /../../etc/passwd HTTP/1.1"), Status(200)),
-        (
-            "coded dots",
-            line("GET /%2e%2e/%2e%2e%2fetc HTTP/1.1"),
-            Status(200),
-        ),
+        ("coded dots", line("GET /%2e%2e/%2e%2e%2fetc HTTP/1.1"), Status(200)),
         ("backslashes", line("GET /..\\..\\x HTTP/1.1"), Status(200)),
-        (
-            "two slashes",
-            line("GET //elsewhere.invalid/x HTTP/1.1"),
-            Status(200),
-        ),
+        ("two slashes", line("GET //elsewhere.invalid/x HTTP/1.1"), Status(200)),
         ("a fragment", line("GET /#x HTTP/1.1"), Status(200)),
         (
             "bytes that are no UTF-8",
@@ -229,21 +167,9 @@ fn paths() -> Vec<Case> {
             Status(400),
         ),
         ("UTF-8", line("GET /größe HTTP/1.1"), Status(200)),
-        (
-            "a path of 60 kB",
-            line(&format!("GET /{} HTTP/1.1", long(60_000))),
-            Status(200),
-        ),
-        (
-            "a path of 1 MB",
-            line(&format!("GET /{} HTTP/1.1", long(MB))),
-            Status(431),
-        ),
-        (
-            "a query of 1 MB",
-            line(&format!("GET /?{} HTTP/1.1", long(MB))),
-            Status(431),
-        ),
+        ("a path of 60 kB", line(&format!("GET /{} HTTP/1.1", long(60_000))), Status(200)),
+        ("a path of 1 MB", line(&format!("GET /{} HTTP/1.1", long(MB))), Status(431)),
+        ("a query of 1 MB", line(&format!("GET /?{} HTTP/1.1", long(MB))), Status(431)),
     ]
 }
 
@@ -252,40 +178,16 @@ fn many_and_odd_headers() -> Vec<Case> {
     vec![
         ("100 headers", many(98, "a: b\r\n"), Status(200)),
         ("10,000 headers", many(10_000, "a: b\r\n"), Status(431)),
-        (
-            "a header of 100 kB",
-            headers(&format!("a: {}\r\n", long(100_000))),
-            Status(200),
-        ),
-        (
-            "a header of 1 MB",
-            headers(&format!("a: {}\r\n", long(MB))),
-            Status(431),
-        ),
-        (
-            "a name of 1 MB",
-            headers(&format!("{}: b\r\n", long(MB))),
-            Status(431),
-        ),
-        (
-            "a header without colon",
-            headers("nonsense\r\n"),
-            Status(400),
-        ),
+        ("a header of 100 kB", headers(&format!("a: {}\r\n", long(100_000))), Status(200)),
+        ("a header of 1 MB", headers(&format!("a: {}\r\n", long(MB))), Status(431)),
+        ("a name of 1 MB", headers(&format!("{}: b\r\n", long(MB))), Status(431)),
+        ("a header without colon", headers("nonsense\r\n"), Status(400)),
         ("a header without name", headers(": x\r\n"), Status(400)),
-        (
-            "a blank before the colon",
-            headers("a : b\r\n"),
-            Status(400),
-        ),
+        ("a blank before the colon", headers("a : b\r\n"), Status(400)),
         ("a folded header", headers("a: b\r\n c\r\n"), Status(400)),
         ("NUL in a header", headers("a: \0\r\n"), Status(400)),
         ("a lone CR", headers("a: b\rc\r\n"), Status(400)),
-        (
-            "an upgrade",
-            headers("connection: upgrade\r\nupgrade: websocket\r\n"),
-            Status(200),
-        ),
+        ("an upgrade", headers("connection: upgrade\r\nupgrade: websocket\r\n"), Status(200)),
         (
             "an upgrade to h2c",
             headers(
@@ -299,41 +201,13 @@ fn many_and_odd_headers() -> Vec<Case> {
 /// Bodies of some length.
 fn lengths() -> Vec<Case> {
     vec![
-        (
-            "two lengths",
-            post("content-length: 1\r\ncontent-length: 2\r\n", "ab"),
-            Status(400),
-        ),
-        (
-            "a length with a sign",
-            post("content-length: +1\r\n", "a"),
-            Status(400),
-        ),
-        (
-            "a negative length",
-            post("content-length: -1\r\n", ""),
-            Status(400),
-        ),
-        (
-            "a length of 2^64",
-            post("content-length: 18446744073709551616\r\n", ""),
-            Status(400),
-        ),
-        (
-            "a length of 2^64-1",
-            post("content-length: 18446744073709551615\r\n", "a"),
-            Status(431),
-        ),
-        (
-            "a length of 2^63",
-            post("content-length: 9223372036854775808\r\n", "a"),
-            Waits,
-        ),
-        (
-            "a length of 10 GB",
-            post("content-length: 10000000000\r\n", "a"),
-            Waits,
-        ),
+        ("two lengths", post("content-length: 1\r\ncontent-length: 2\r\n", "ab"), Status(400)),
+        ("a length with a sign", post("content-length: +1\r\n", "a"), Status(400)),
+        ("a negative length", post("content-length: -1\r\n", ""), Status(400)),
+        ("a length of 2^64", post("content-length: 18446744073709551616\r\n", ""), Status(400)),
+        ("a length of 2^64-1", post("content-length: 18446744073709551615\r\n", "a"), Status(431)),
+        ("a length of 2^63", post("content-length: 9223372036854775808\r\n", "a"), Waits),
+        ("a length of 10 GB", post("content-length: 10000000000\r\n", "a"), Waits),
     ]
 }
 
@@ -342,27 +216,16 @@ fn codings() -> Vec<Case> {
     vec![
         (
             "a length and chunks",
-            post(
-                "content-length: 3\r\ntransfer-encoding: chunked\r\n",
-                "0\r\n\r\n",
-            ),
+            post("content-length: 3\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"),
             Status(200),
         ),
-        (
-            "another coding",
-            post("transfer-encoding: gzip\r\n", "x"),
-            Status(400),
-        ),
+        ("another coding", post("transfer-encoding: gzip\r\n", "x"), Status(400)),
         (
             "chunked, then another",
             post("transfer-encoding: chunked, gzip\r\n", "0\r\n\r\n"),
             Status(400),
         ),
-        (
-            "a chunk that is no number",
-            post("transfer-encoding: chunked\r\n", "zz\r\n"),
-            HungUp,
-        ),
+        ("a chunk that is no number", post("transfer-encoding: chunked\r\n", "zz\r\n"), HungUp),
         (
             "a chunk of 2^64-1",
             post("transfer-encoding: chunked\r\n", "ffffffffffffffff\r\na"),
@@ -375,17 +238,10 @@ fn codings() -> Vec<Case> {
         ),
         (
             "a chunk with a long extension",
-            post(
-                "transfer-encoding: chunked\r\n",
-                &format!("1;{}\r\na\r\n0\r\n\r\n", long(MB)),
-            ),
+            post("transfer-encoding: chunked\r\n", &format!("1;{}\r\na\r\n0\r\n\r\n", long(MB))),
             HungUp,
         ),
-        (
-            "a chunk without its end",
-            post("transfer-encoding: chunked\r\n", "1\r\nabc\r\n"),
-            HungUp,
-        ),
+        ("a chunk without its end", post("transfer-encoding: chunked\r\n", "1\r\nabc\r\n"), HungUp),
         (
             "10,000 trailers",
             post(
@@ -400,21 +256,9 @@ fn codings() -> Vec<Case> {
 /// Clients that wait within a request, and some that do not wait between two.
 fn pacing() -> Vec<Case> {
     vec![
-        (
-            "a wait for 100",
-            post("expect: 100-continue\r\ncontent-length: 4\r\n", ""),
-            Status(100),
-        ),
-        (
-            "another wait",
-            post("expect: the moon\r\ncontent-length: 0\r\n", ""),
-            Status(200),
-        ),
-        (
-            "1,000 requests at once",
-            line("GET / HTTP/1.1").repeat(1000),
-            Status(200),
-        ),
+        ("a wait for 100", post("expect: 100-continue\r\ncontent-length: 4\r\n", ""), Status(100)),
+        ("another wait", post("expect: the moon\r\ncontent-length: 0\r\n", ""), Status(200)),
+        ("1,000 requests at once", line("GET / HTTP/1.1").repeat(1000), Status(200)),
         (
             "a request in a body",
             post("content-length: 3\r\n", "abcGET / HTTP/1.1\r\n\r\n"),
@@ -426,33 +270,14 @@ fn pacing() -> Vec<Case> {
 fn http2_frames() -> Vec<Case> {
     vec![
         ("HTTP/2", http2(&[]), Other),
-        (
-            "HTTP/2, half its preface",
-            text("PRI * HTTP/2.0\r\n\r\nSM"),
-            Waits,
-        ),
-        (
-            "HTTP/2, another preface",
-            text("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"),
-            Status(400),
-        ),
-        (
-            "HTTP/2, a frame of 16 MB",
-            http2(&[vec![0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]]),
-            Other,
-        ),
+        ("HTTP/2, half its preface", text("PRI * HTTP/2.0\r\n\r\nSM"), Waits),
+        ("HTTP/2, another preface", text("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"), Status(400)),
+        ("HTTP/2, a frame of 16 MB", http2(&[vec![0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]]), Other),
         ("HTTP/2, zeros", http2(&[vec![0; 1000]]), Other),
-        (
-            "HTTP/2, headers that are none",
-            http2(&[frame(1, 5, 1, &[0xff; 100])]),
-            Other,
-        ),
+        ("HTTP/2, headers that are none", http2(&[frame(1, 5, 1, &[0xff; 100])]), Other),
         (
             "HTTP/2, headers without end",
-            http2(&[
-                frame(1, 0, 1, &[0x82; 100]),
-                frame(9, 0, 1, &[0x82; 16_000]).repeat(100),
-            ]),
+            http2(&[frame(1, 0, 1, &[0x82; 100]), frame(9, 0, 1, &[0x82; 16_000]).repeat(100)]),
             Other,
         ),
     ]
@@ -484,11 +309,7 @@ fn http2_floods() -> Vec<Case> {
             ),
             Other,
         ),
-        (
-            "HTTP/2, 10,000 pings",
-            http2(&vec![frame(6, 0, 0, &[0; 8]); 10_000]),
-            Other,
-        ),
+        ("HTTP/2, 10,000 pings", http2(&vec![frame(6, 0, 0, &[0; 8]); 10_000]), Other),
         (
             "HTTP/2, 10,000 settings",
             http2(&vec![frame(4, 0, 0, &[0, 3, 0, 0, 0, 1]); 10_000]),
@@ -505,9 +326,7 @@ fn http2_floods() -> Vec<Case> {
 /// Sends in the background, so that neither side waits for the other, and sees what comes.
 fn fate(server: &Server, bytes: &[u8]) -> Fate {
     let stream = server.connect();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(400)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
     thread::scope(|scope| {
         let (mut sending, mut reading) = (&stream, &stream);
         scope.spawn(move || {
@@ -676,11 +495,7 @@ fn clients_that_drip_or_leave_hold_nobody_up() {
     assert!(server.get("/").starts_with("HTTP/1.1 200"));
     // Some close one half, some leave.
     for (n, stream) in dripping.iter().enumerate() {
-        let how = if n % 2 == 0 {
-            Shutdown::Write
-        } else {
-            Shutdown::Both
-        };
+        let how = if n % 2 == 0 { Shutdown::Write } else { Shutdown::Both };
         stream.shutdown(how).unwrap();
     }
     assert!(server.get("/").starts_with("HTTP/1.1 200"));

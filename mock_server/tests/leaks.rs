@@ -1,8 +1,5 @@
 //! What is started is given back. A test binary of its own, so that no other test opens or ends anything meanwhile.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the server does not know the kit of the labs"
-)]
+#![expect(clippy::disallowed_methods, reason = "the server does not know the kit of the labs")]
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -29,11 +26,7 @@ async fn settles_at(threads: usize, files: usize) {
 #[tokio::test]
 async fn two_hundred_starts_leave_nothing_behind() {
     let spec = || Spec::new(10, Service::Constant(Duration::from_millis(1)));
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .build()
-        .unwrap();
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
     // The first makes what the process keeps for ever.
     Upstream::start(spec()).await.unwrap().shutdown().await;
     let threads = entries("/proc/self/task");

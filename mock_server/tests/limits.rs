@@ -14,14 +14,7 @@ use common::{PROGRAM, Server};
 fn limited(option: &str, limit: u32, as_nobody: bool) -> Command {
     let mut words = vec![];
     if as_nobody {
-        words.extend([
-            "setpriv",
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-        ]);
+        words.extend(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     }
     let limit = format!("--{option}={limit}");
     words.extend(["prlimit", &limit, PROGRAM, "--listen", "127.0.0.1:0"]);

@@ -91,10 +91,7 @@ fn an_instant_before_the_latest_counts_as_the_latest() {
     let mut queue = Queue::new(2, None);
     queue.arrive(100, 10);
     let admission = queue.arrive(50, 10);
-    let expected = Admission::Admitted {
-        start: 100,
-        finish: 110,
-    };
+    let expected = Admission::Admitted { start: 100, finish: 110 };
     assert_eq!(admission, expected);
 }
 
@@ -164,11 +161,7 @@ fn run(
         }
     }
     let [refused, delayed, wait] = batches.map(|means| interval(&means));
-    Measured {
-        refused,
-        delayed,
-        wait,
-    }
+    Measured { refused, delayed, wait }
 }
 
 fn interval(means: &[f64]) -> (f64, f64) {
@@ -181,10 +174,7 @@ fn interval(means: &[f64]) -> (f64, f64) {
 /// Inside the interval, and the interval narrow enough to mean something.
 #[track_caller]
 fn agrees(what: &str, (measured, half): (f64, f64), theory: f64) {
-    assert!(
-        half < 0.08 * theory,
-        "{what}: {measured} ± {half} decides nothing"
-    );
+    assert!(half < 0.08 * theory, "{what}: {measured} ± {half} decides nothing");
     assert!(
         (measured - theory).abs() < half,
         "{what}: measured {measured} ± {half}, theory {theory}"
@@ -278,10 +268,6 @@ fn constant_service_waits_less() {
     }
     for (slots, rho) in [(4, 0.8), (10, 0.9)] {
         let measured = run(slots, None, rho, |_| 1.0);
-        agrees(
-            "M/D/c wait",
-            measured.wait,
-            md_c_wait(slots, rho * slots as f64),
-        );
+        agrees("M/D/c wait", measured.wait, md_c_wait(slots, rho * slots as f64));
     }
 }

@@ -1,9 +1,6 @@
 //! The running upstream against a client's own accounting. Nothing here depends on how long anything took, only on
 //! what happens in the end.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the server does not know the kit of the labs"
-)]
+#![expect(clippy::disallowed_methods, reason = "the server does not know the kit of the labs")]
 
 use std::time::Duration;
 
@@ -19,11 +16,7 @@ fn spec(slots: usize, service: Duration) -> Spec {
 }
 
 fn client() -> Client {
-    Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(usize::MAX)
-        .build()
-        .unwrap()
+    Client::builder().no_proxy().pool_max_idle_per_host(usize::MAX).build().unwrap()
 }
 
 /// Waits for what happens soon, however slow the machine is.
@@ -58,10 +51,7 @@ fn count<T>(all: &[T], which: impl Fn(&T) -> bool) -> u64 {
 
 #[tokio::test]
 async fn its_accounts_agree_with_the_clients() {
-    let spec = Spec {
-        queue: Some(10),
-        ..spec(5, 50 * MS)
-    };
+    let spec = Spec { queue: Some(10), ..spec(5, 50 * MS) };
     let upstream = Upstream::start(spec).await.unwrap();
     let answers = burst(&client(), &upstream.url(), 100).await;
     let ok = count(&answers, |a| *a == (Some(StatusCode::OK), true));
@@ -76,18 +66,10 @@ async fn its_accounts_agree_with_the_clients() {
 
 #[tokio::test]
 async fn a_full_upstream_says_when_to_come_back() {
-    let full = |retry_after| Spec {
-        queue: Some(0),
-        retry_after,
-        ..spec(1, LONG)
-    };
+    let full = |retry_after| Spec { queue: Some(0), retry_after, ..spec(1, LONG) };
     let upstream = Upstream::start(full(1001 * MS)).await.unwrap();
     let client = client();
-    for (wait, header) in [
-        (1001 * MS, Some("2")),
-        (MS, Some("1")),
-        (Duration::ZERO, None),
-    ] {
+    for (wait, header) in [(1001 * MS, Some("2")), (MS, Some("1")), (Duration::ZERO, None)] {
         upstream.reset(full(wait)).await.unwrap();
         let holder = tokio::spawn(client.get(upstream.url()).send());
         until(|| upstream.counters().admitted == 1).await;
@@ -117,10 +99,7 @@ async fn a_client_that_leaves_is_noticed_and_keeps_its_slot() {
 #[tokio::test]
 async fn faults_by_number_hit_every_nth() {
     let faults = |every: &str| Spec {
-        faults: Faults {
-            every: vec![every.parse().unwrap()],
-            ..Faults::default()
-        },
+        faults: Faults { every: vec![every.parse().unwrap()], ..Faults::default() },
         ..spec(100, MS)
     };
     let upstream = Upstream::start(faults("7:500")).await.unwrap();
@@ -133,10 +112,7 @@ async fn faults_by_number_hit_every_nth() {
         }
     }
     assert_eq!(failed, [7, 14, 21, 28]);
-    assert_eq!(
-        (upstream.counters().faulted, upstream.counters().served),
-        (4, 30)
-    );
+    assert_eq!((upstream.counters().faulted, upstream.counters().served), (4, 30));
 
     upstream.reset(faults("item:7:502")).await.unwrap();
     for (item, status) in [(13, 200), (14, 502), (14, 502), (0, 502), (15, 200)] {
@@ -184,23 +160,15 @@ async fn faults_by_chance_are_seeded_and_counted() {
 async fn a_cut_is_a_reset_and_a_truncation_is_an_early_end() {
     use std::io::{ErrorKind, Read, Write};
     let faulty = |cut, truncate| Spec {
-        faults: Faults {
-            cut,
-            truncate,
-            ..Faults::default()
-        },
+        faults: Faults { cut, truncate, ..Faults::default() },
         ..spec(1, MS)
     };
     let upstream = Upstream::start(faulty(1.0, 0.0)).await.unwrap();
     let ask = || {
         let mut stream = std::net::TcpStream::connect(upstream.address()).unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: mock\r\n\r\n").unwrap();
         let mut answer = Vec::new();
-        stream
-            .read_to_end(&mut answer)
-            .map(|_| String::from_utf8(answer).unwrap())
+        stream.read_to_end(&mut answer).map(|_| String::from_utf8(answer).unwrap())
     };
     assert_eq!(ask().unwrap_err().kind(), ErrorKind::ConnectionReset);
     upstream.reset(faulty(0.0, 1.0)).await.unwrap();
@@ -211,34 +179,19 @@ async fn a_cut_is_a_reset_and_a_truncation_is_an_early_end() {
 
 #[tokio::test]
 async fn an_outage_takes_no_slot() {
-    let outage = Outage {
-        from: Duration::ZERO,
-        until: LONG,
-        status: 502,
-    };
-    let down = Spec {
-        faults: Faults {
-            outages: vec![outage],
-            ..Faults::default()
-        },
-        ..spec(1, LONG)
-    };
+    let outage = Outage { from: Duration::ZERO, until: LONG, status: 502 };
+    let down =
+        Spec { faults: Faults { outages: vec![outage], ..Faults::default() }, ..spec(1, LONG) };
     let upstream = Upstream::start(down).await.unwrap();
     let answers = burst(&client(), &upstream.url(), 5).await;
     assert_eq!(count(&answers, |a| a.0 == Some(StatusCode::BAD_GATEWAY)), 5);
     let counters = upstream.counters();
-    assert_eq!(
-        (counters.down, counters.admitted, counters.backlog),
-        (5, 0, 0)
-    );
+    assert_eq!((counters.down, counters.admitted, counters.backlog), (5, 0, 0));
 }
 
 #[tokio::test]
 async fn routes_have_services_slots_and_bodies_of_their_own() {
-    let own = Slots::Own {
-        slots: 1,
-        queue: Some(0),
-    };
+    let own = Slots::Own { slots: 1, queue: Some(0) };
     let spec = Spec {
         queue: Some(0),
         routes: vec![
@@ -267,9 +220,7 @@ async fn what_is_not_allowed_does_not_start() {
     let error = Upstream::start(spec(0, MS)).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     let upstream = Upstream::start(spec(1, MS)).await.unwrap();
-    let error = Upstream::start_on(upstream.address(), spec(1, MS))
-        .await
-        .unwrap_err();
+    let error = Upstream::start_on(upstream.address(), spec(1, MS)).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&upstream.address().to_string()));
     assert!(upstream.reset(spec(0, MS)).await.is_err());
@@ -290,9 +241,7 @@ async fn two_run_side_by_side() {
 #[tokio::test]
 async fn forgetting_goes_unnoticed_under_load() {
     const EACH: u64 = 400;
-    let upstream = Upstream::start(spec(100_000, Duration::ZERO))
-        .await
-        .unwrap();
+    let upstream = Upstream::start(spec(100_000, Duration::ZERO)).await.unwrap();
     let client = client();
     let mut tasks = JoinSet::new();
     for _ in 0..16 {
@@ -316,10 +265,7 @@ async fn forgetting_goes_unnoticed_under_load() {
 
 #[tokio::test]
 async fn a_site_has_pages_and_manners() {
-    let site = Site {
-        busy: 0.5,
-        ..Site::new(3, 50)
-    };
+    let site = Site { busy: 0.5, ..Site::new(3, 50) };
     let spec = Spec {
         site: Some(site),
         retry_after: Duration::from_millis(1500),

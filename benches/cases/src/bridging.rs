@@ -39,12 +39,7 @@ pub fn group() -> Group {
         // The worker hands its queue to another thread, and computes.
         case("block_in_place", JOBS, || {
             let runtime = two_threads();
-            move || {
-                ask(
-                    &runtime,
-                    |i| async move { block_in_place(|| compute(STEPS, i)) },
-                )
-            }
+            move || ask(&runtime, |i| async move { block_in_place(|| compute(STEPS, i)) })
         }),
         // A thread of the blocking pool, of which there may be 512: for waiting, not for computing.
         case("spawn_blocking", JOBS, || {
@@ -70,8 +65,5 @@ pub fn group() -> Group {
             }
         }),
     ];
-    Group {
-        name: "bridging",
-        cases,
-    }
+    Group { name: "bridging", cases }
 }

@@ -24,10 +24,7 @@ pub fn group() -> Group {
         crossbeam_between_threads(),
         flume_from_thread_to_task(),
     ]);
-    Group {
-        name: "handing_over",
-        cases,
-    }
+    Group { name: "handing_over", cases }
 }
 
 /// No channel: what putting in and taking out costs by itself.

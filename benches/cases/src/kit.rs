@@ -35,10 +35,8 @@ struct Latencies(u64);
 impl Latencies {
     fn draw(&mut self) -> Duration {
         // The high bits of Knuth's generator (MMIX).
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         Duration::from_nanos(100_000 + (self.0 >> 33) % 99_900_000)
     }
 }
@@ -95,10 +93,7 @@ fn recording() -> Group {
             }
         }),
     ];
-    Group {
-        name: "recording",
-        cases,
-    }
+    Group { name: "recording", cases }
 }
 
 /// The cost of an arrival on the upstream's side.
@@ -139,18 +134,11 @@ fn admission() -> Group {
         })
         .held(),
     ];
-    Group {
-        name: "admission",
-        cases,
-    }
+    Group { name: "admission", cases }
 }
 
 /// The law that fits are tried on.
-const TRUTH: Usl = Usl {
-    lambda: 100.0,
-    sigma: 0.03,
-    kappa: 0.0004,
-};
+const TRUTH: Usl = Usl { lambda: 100.0, sigma: 0.03, kappa: 0.0004 };
 
 /// Predictions, made once a chart.
 fn theory() -> Group {
@@ -183,19 +171,11 @@ fn theory() -> Group {
             move || keep(Usl::fit(black_box(&measured)))
         })
         .held(),
-        case("closed_loop", 1, move || {
-            move || keep(black_box(closed).simulate())
-        })
-        .held(),
+        case("closed_loop", 1, move || move || keep(black_box(closed).simulate())).held(),
         simulated("simulated_event", Service::Constant),
-        simulated("simulated_random_event", |mean| Service::Exponential {
-            mean,
-        }),
+        simulated("simulated_random_event", |mean| Service::Exponential { mean }),
     ];
-    Group {
-        name: "theory",
-        cases,
-    }
+    Group { name: "theory", cases }
 }
 
 /// Items in a simulated line.
@@ -221,9 +201,7 @@ fn reporting() -> Group {
     let estimate = |trials: usize, interval: Interval| {
         case(format!("estimate_{trials}_trials"), 1, move || {
             let mut latencies = Latencies(7);
-            let trials: Vec<_> = (0..trials)
-                .map(|_| latencies.draw().as_secs_f64())
-                .collect();
+            let trials: Vec<_> = (0..trials).map(|_| latencies.draw().as_secs_f64()).collect();
             move || keep(interval(black_box(&trials)))
         })
         .held()
@@ -242,10 +220,7 @@ fn reporting() -> Group {
         }),
         load_record(),
     ];
-    Group {
-        name: "reporting",
-        cases,
-    }
+    Group { name: "reporting", cases }
 }
 
 fn load_record() -> Case {
@@ -263,10 +238,7 @@ fn load_record() -> Case {
 fn figure() -> Figure {
     let loads: Vec<f64> = (0..9).map(|i| f64::from(1 << i)).collect();
     let points: Vec<_> = loads.iter().map(|n| (*n, TRUTH.at(*n))).collect();
-    let band = points
-        .iter()
-        .map(|(n, x)| (*n, x * 0.97, x * 1.03))
-        .collect();
+    let band = points.iter().map(|(n, x)| (*n, x * 0.97, x * 1.03)).collect();
     let layers = vec![
         Layer::Line(Line::theory("theory", Colour::Muted, points.clone())),
         Layer::Line(Line::measured("measured", Colour::Blue, points).with_band(band)),
@@ -295,12 +267,7 @@ fn figure() -> Figure {
 fn record() -> Record {
     let mut latencies = Latencies(1);
     let mut trial = |offered: u64| {
-        let mut trial = Trial {
-            wall_s: 1.0,
-            offered,
-            ok: offered,
-            ..Trial::default()
-        };
+        let mut trial = Trial { wall_s: 1.0, offered, ok: offered, ..Trial::default() };
         for _ in 0..offered {
             let latency = latencies.draw();
             trial.latency.record(latency);

@@ -49,12 +49,7 @@ fn case<W: FnMut() + 'static>(
     operations: u64,
     make: impl Fn() -> W + 'static,
 ) -> Case {
-    Case {
-        name: name.into(),
-        operations,
-        held: false,
-        make: Box::new(move || Box::new(make())),
-    }
+    Case { name: name.into(), operations, held: false, make: Box::new(move || Box::new(make())) }
 }
 
 /// A case that is a future, driven to its end by the thread that calls. Nothing else runs it, so the gate
@@ -108,8 +103,6 @@ fn keep<T>(value: T) {
 /// So many steps of a chain in which each needs the one before, about a nanosecond each.
 fn compute(steps: u64, seed: u64) -> u64 {
     (0..steps).fold(seed, |x, i| {
-        (x ^ (x >> 27))
-            .wrapping_mul(0x3C79_AC49_2BA7_B653)
-            .wrapping_add(std::hint::black_box(i))
+        (x ^ (x >> 27)).wrapping_mul(0x3C79_AC49_2BA7_B653).wrapping_add(std::hint::black_box(i))
     })
 }

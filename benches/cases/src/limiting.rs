@@ -96,8 +96,5 @@ pub fn group() -> Group {
             set.join_all().await;
         }),
     ];
-    Group {
-        name: "limiting",
-        cases,
-    }
+    Group { name: "limiting", cases }
 }

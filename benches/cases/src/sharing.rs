@@ -23,10 +23,7 @@ pub fn group() -> Group {
         count::<WriteLocked>("rwlock_write"),
         count::<Messages>("messages"),
     ];
-    Group {
-        name: "sharing",
-        cases,
-    }
+    Group { name: "sharing", cases }
 }
 
 fn count<C: Counter>(name: &str) -> Case {

@@ -16,10 +16,7 @@ fn errand(i: u64) -> u64 {
 
 pub fn group() -> Group {
     let cases = vec![
-        case("call", ERRANDS, || {
-            || (0..ERRANDS).for_each(|i| keep(errand(i)))
-        })
-        .held(),
+        case("call", ERRANDS, || || (0..ERRANDS).for_each(|i| keep(errand(i)))).held(),
         on_one_thread("future", ERRANDS, || async {
             for i in 0..ERRANDS {
                 black_box(async { errand(i) }.await);
@@ -57,10 +54,7 @@ pub fn group() -> Group {
             }
         }),
     ];
-    Group {
-        name: "spawning",
-        cases,
-    }
+    Group { name: "spawning", cases }
 }
 
 fn tasks(name: &str, runtime: fn() -> tokio::runtime::Runtime) -> Case {

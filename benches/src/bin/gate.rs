@@ -142,25 +142,14 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Counts {
-            update,
-            margin,
-            base,
-            shown,
-        } => count(update, margin / 100.0, base.as_deref(), &shown),
+        Command::Counts { update, margin, base, shown } => {
+            count(update, margin / 100.0, base.as_deref(), &shown)
+        }
         Command::Pairs { base, how, shown } => pair(base.as_deref(), &how.plan(), &shown),
-        Command::Prove {
-            runs,
-            kind,
-            planted,
-            how,
-            shown,
-        } => prove(runs, kind, planted / 100.0, &how.plan(), &shown),
-        Command::Charts {
-            dir,
-            again,
-            criterion,
-        } => draw(&dir, again, criterion),
+        Command::Prove { runs, kind, planted, how, shown } => {
+            prove(runs, kind, planted / 100.0, &how.plan(), &shown)
+        }
+        Command::Charts { dir, again, criterion } => draw(&dir, again, criterion),
     };
     match done {
         Ok(Outcome::Passed) => ExitCode::SUCCESS,
@@ -234,10 +223,7 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 fn count(update: bool, margin: f64, base: Option<&str>, shown: &Shown) -> Result<Outcome> {
     let Some(version) = counts::valgrind() else {
-        return shown.skip(
-            "instructions",
-            "valgrind is not installed (package valgrind)",
-        );
+        return shown.skip("instructions", "valgrind is not installed (package valgrind)");
     };
     let workspace = Workspace::here()?;
     let file = workspace.root().join("benches/counts.json");
@@ -262,20 +248,15 @@ fn count(update: bool, margin: f64, base: Option<&str>, shown: &Shown) -> Result
     let report = counts::compare(&present, committed.as_ref(), count_base, margin)?;
     shown.show(&report, &report.table())?;
     let names = |verdict| list(report.with(verdict).map(|row| &*row.case));
-    let (more, fewer, elsewhere) = (
-        names(Count::More),
-        names(Count::Fewer),
-        names(Count::Elsewhere),
-    );
+    let (more, fewer, elsewhere) =
+        (names(Count::More), names(Count::Fewer), names(Count::Elsewhere));
     if !elsewhere.is_empty() {
         warn(&format!(
             "more instructions than committed, but the base takes as many on this machine: {elsewhere}"
         ));
     }
     if !fewer.is_empty() {
-        warn(&format!(
-            "fewer instructions, run `gate counts --update` to keep it so: {fewer}"
-        ));
+        warn(&format!("fewer instructions, run `gate counts --update` to keep it so: {fewer}"));
     }
     if report.is_incomplete() {
         eprintln!(
@@ -295,11 +276,7 @@ fn count(update: bool, margin: f64, base: Option<&str>, shown: &Shown) -> Result
 fn pair(base: Option<&str>, plan: &Plan, shown: &Shown) -> Result<Outcome> {
     let workspace = Workspace::here()?;
     let (commit, earlier, source) = match workspace.base(base)? {
-        Base::Built {
-            commit,
-            program,
-            source,
-        } => (commit, program, source),
+        Base::Built { commit, program, source } => (commit, program, source),
         Base::Missing(why) => return shown.skip("times", &why),
     };
     let present = workspace.present()?;
@@ -308,10 +285,7 @@ fn pair(base: Option<&str>, plan: &Plan, shown: &Shown) -> Result<Outcome> {
         eprintln!(
             "a change: both programs are linked in {LAYOUTS} other orders, to try it in each"
         );
-        let (old, new) = (
-            source.layouts(LAYOUTS)?,
-            workspace.source().layouts(LAYOUTS)?,
-        );
+        let (old, new) = (source.layouts(LAYOUTS)?, workspace.source().layouts(LAYOUTS)?);
         Ok(old.into_iter().zip(new).collect())
     };
     let report = pairs::compare(&name, &earlier, &present, plan, layouts)?;
@@ -401,16 +375,8 @@ impl Itself {
             }
         };
         let wanted = |case: &String| plan.only.as_ref().is_none_or(|only| case.contains(only));
-        let cases = programs::cases(&present)?
-            .into_iter()
-            .filter(wanted)
-            .collect();
-        Ok(Itself {
-            present,
-            twin,
-            moved,
-            cases,
-        })
+        let cases = programs::cases(&present)?.into_iter().filter(wanted).collect();
+        Ok(Itself { present, twin, moved, cases })
     }
 
     /// The case that is slowed in a run: one after the other, as a change mostly slows one and the rest must
@@ -451,19 +417,13 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
         let mut tally = Tally::default();
         for run in 1..=runs {
             let slow = itself.slowed(this, run);
-            let plan = Plan {
-                planted: slow.map(|case| (case.clone(), share)),
-                ..plan.clone()
-            };
+            let plan = Plan { planted: slow.map(|case| (case.clone(), share)), ..plan.clone() };
             let report = itself.compare(this, run, &plan)?;
             tally.add(&report, slow);
             good &= is_right(&report, slow);
             eprintln!(
                 "{run} of {runs}{}: {:.1} s",
-                slow.map_or(String::new(), |case| format!(
-                    ", {case} {:+.0} %",
-                    share * 100.0
-                )),
+                slow.map_or(String::new(), |case| format!(", {case} {:+.0} %", share * 100.0)),
                 report.seconds
             );
         }
@@ -483,15 +443,7 @@ fn prove(runs: u32, kind: Kind, planted: f64, plan: &Plan, shown: &Shown) -> Res
 fn verdicts(tallies: &[(f64, Tally)]) -> Table {
     let mut table = Table::new(
         "Verdicts of the gate on itself",
-        &[
-            "planted",
-            "case",
-            "improved",
-            "ok",
-            "uncertain",
-            "regressed",
-            "measured twice",
-        ],
+        &["planted", "case", "improved", "ok", "uncertain", "regressed", "measured twice"],
     );
     for (share, tally) in tallies {
         for ((planted, case), counts) in &tally.cases {

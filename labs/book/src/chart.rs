@@ -53,9 +53,7 @@ fn slim(line: &str) -> String {
     if !line.starts_with('<') {
         return line.into();
     }
-    let mut line = line
-        .replace(" opacity=\"1\"", "")
-        .replace(" stroke=\"none\"", "");
+    let mut line = line.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
     if line.starts_with("<svg") {
         // The page makes it as wide as there is room.
         for name in ["xmlns", "width", "height"] {
@@ -138,10 +136,7 @@ fn mark(line: &str) -> Option<(String, String)> {
     if line.starts_with("<polyline ") && solid && get("fill") == Some("none") {
         let points = get("points")?.trim();
         let attributes = without(&without(line, "points"), "opacity");
-        let look = attributes
-            .trim_start_matches("<polyline ")
-            .trim_end_matches("/>")
-            .trim();
+        let look = attributes.trim_start_matches("<polyline ").trim_end_matches("/>").trim();
         return Some((look.into(), format!("M{points}")));
     }
     None
@@ -166,10 +161,8 @@ pub fn data(figure: &Figure) -> Vec<Table> {
             tables
         }
         Body::Gantt(gantt) => {
-            let mut table = Table::new(
-                "What was done when",
-                &["condition", "lane", "what", "from", "to"],
-            );
+            let mut table =
+                Table::new("What was done when", &["condition", "lane", "what", "from", "to"]);
             let mut ends = Table::new("Ends", &["condition", "measured", "theory"]);
             for group in &gantt.groups {
                 for lane in &group.lanes {
@@ -185,19 +178,13 @@ pub fn data(figure: &Figure) -> Vec<Table> {
                     }
                 }
                 let time = |t: Option<f64>| t.map_or("–".into(), seconds);
-                ends.row([
-                    group.title.clone(),
-                    time(group.end),
-                    time(group.predicted_end),
-                ]);
+                ends.row([group.title.clone(), time(group.end), time(group.predicted_end)]);
             }
             vec![ends, table]
         }
         Body::Beats(beats) => {
-            let mut table = Table::new(
-                "Beats and gaps",
-                &["condition", "what it is", "beats", "longest gap"],
-            );
+            let mut table =
+                Table::new("Beats and gaps", &["condition", "what it is", "beats", "longest gap"]);
             for lane in &beats.lanes {
                 table.row([
                     lane.title.clone(),
@@ -272,10 +259,8 @@ fn name(line: &Line, n: usize) -> String {
 
 /// The lines of few points, side by side over x.
 fn points(panel: &Panel, x: &Axis) -> Option<Table> {
-    let sparse: Vec<(usize, &Line)> = lines(panel)
-        .enumerate()
-        .filter(|(_, line)| line.points.len() <= DENSE)
-        .collect();
+    let sparse: Vec<(usize, &Line)> =
+        lines(panel).enumerate().filter(|(_, line)| line.points.len() <= DENSE).collect();
     let mut columns = vec![title(&x.label, "x")];
     for (n, line) in &sparse {
         columns.push(name(line, *n));
@@ -283,17 +268,11 @@ fn points(panel: &Panel, x: &Axis) -> Option<Table> {
             columns.push("interval".into());
         }
     }
-    let mut at: Vec<f64> = sparse
-        .iter()
-        .flat_map(|(_, line)| line.points.iter().map(|p| p.0))
-        .collect();
+    let mut at: Vec<f64> =
+        sparse.iter().flat_map(|(_, line)| line.points.iter().map(|p| p.0)).collect();
     at.sort_by(f64::total_cmp);
     at.dedup();
-    let mut table = Table {
-        title: heading(panel),
-        columns,
-        ..Table::default()
-    };
+    let mut table = Table { title: heading(panel), columns, ..Table::default() };
     for here in at {
         let mut row = vec![value(x, here)];
         for (_, line) in &sparse {
@@ -315,21 +294,12 @@ fn traces(panel: &Panel, x: &Axis) -> Option<Table> {
         &format!("{}, traces", heading(panel)),
         &["line", "points", "from", "to", "least", "median", "most"],
     );
-    for (n, line) in lines(panel)
-        .enumerate()
-        .filter(|(_, line)| line.points.len() > DENSE)
-    {
-        let mut y: Vec<f64> = line
-            .points
-            .iter()
-            .map(|p| p.1)
-            .filter(|y| y.is_finite())
-            .collect();
+    for (n, line) in lines(panel).enumerate().filter(|(_, line)| line.points.len() > DENSE) {
+        let mut y: Vec<f64> = line.points.iter().map(|p| p.1).filter(|y| y.is_finite()).collect();
         y.sort_by(f64::total_cmp);
         let at = |q: usize| {
             let last = y.len().saturating_sub(1);
-            y.get(last * q / 2)
-                .map_or("–".into(), |v| value(&panel.y, *v))
+            y.get(last * q / 2).map_or("–".into(), |v| value(&panel.y, *v))
         };
         let end = |p: Option<&(f64, f64)>| p.map_or("–".into(), |p| value(x, p.0));
         table.row([
@@ -370,10 +340,7 @@ mod tests {
     use lab_kit::figure::{Colour, Panels};
 
     fn figure(points: Vec<(f64, f64)>, label: &str, style: Style) -> Figure {
-        let line = Line {
-            style,
-            ..Line::measured(label, Colour::Blue, points)
-        };
+        let line = Line { style, ..Line::measured(label, Colour::Blue, points) };
         Figure {
             id: "a".into(),
             title: label.into(),
@@ -395,9 +362,7 @@ mod tests {
 
     #[test]
     fn thousands_of_dots_are_one_small_path() {
-        let dots: Vec<(f64, f64)> = (0..5000)
-            .map(|i| (f64::from(i), f64::from(i % 97)))
-            .collect();
+        let dots: Vec<(f64, f64)> = (0..5000).map(|i| (f64::from(i), f64::from(i % 97))).collect();
         let dots = figure(dots, "dots", Style::Dots);
         let small = inline(&dots, "lab01").unwrap();
         let large = draw::draw(&dots, "lab01").unwrap().svg;
@@ -405,21 +370,13 @@ mod tests {
         assert!(!small.as_str().contains("<circle") && !small.as_str().contains("<style"));
         assert!(small.as_str().contains("id=\"lab01-a-title\""));
         let tables = data(&dots);
-        assert_eq!(
-            (tables[0].rows.len(), tables[0].rows[0][1].as_str()),
-            (1, "5000")
-        );
+        assert_eq!((tables[0].rows.len(), tables[0].rows[0][1].as_str()), (1, "5000"));
     }
 
     #[test]
     fn hostile_labels_and_numbers_stay_data() {
         let evil = "</title></svg><script>alert(1)</script>\" onload=\"x var(--lab-)";
-        let points = vec![
-            (f64::NAN, 1.0),
-            (1.0, f64::INFINITY),
-            (2.0, f64::NAN),
-            (-1e300, 1e300),
-        ];
+        let points = vec![(f64::NAN, 1.0), (1.0, f64::INFINITY), (2.0, f64::NAN), (-1e300, 1e300)];
         let evil = figure(points, evil, Style::Measured);
         let html = inline(&evil, "lab01").unwrap();
         assert!(!html.as_str().contains("<script") && !html.as_str().contains("\" onload"));
@@ -428,11 +385,8 @@ mod tests {
 
     #[test]
     fn points_stand_over_their_x() {
-        let table = &data(&figure(
-            vec![(1.0, 0.5), (2.0, f64::NAN)],
-            "latency",
-            Style::Measured,
-        ))[0];
+        let table =
+            &data(&figure(vec![(1.0, 0.5), (2.0, f64::NAN)], "latency", Style::Measured))[0];
         assert_eq!(table.columns, ["clients", "latency"]);
         assert_eq!(table.rows, [["1", "500 ms"], ["2", "–"]]);
     }

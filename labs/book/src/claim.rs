@@ -11,11 +11,7 @@ use crate::page::{self, Html, badge, count_badge, escaped};
 /// How many claims of theory were confirmed, left open and refuted, as badges; the others as a word.
 pub(crate) fn score<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Html {
     let score = Score::of(claims);
-    let verdicts = [
-        Verdict::Confirmed,
-        Verdict::Inconclusive(String::new()),
-        Verdict::Refuted,
-    ];
+    let verdicts = [Verdict::Confirmed, Verdict::Inconclusive(String::new()), Verdict::Refuted];
     let mut badges: Html = score
         .theory
         .iter()
@@ -70,14 +66,7 @@ pub(crate) fn table(claims: &[Claim]) -> Html {
 
 /// The cases of laws that hold at several conditions, behind a fold; nothing without such laws.
 pub(crate) fn cases(claims: &[Claim]) -> Html {
-    let columns = [
-        "condition",
-        "theory",
-        "tolerance",
-        "measured",
-        "95 %",
-        "verdict",
-    ];
+    let columns = ["condition", "theory", "tolerance", "measured", "95 %", "verdict"];
     let mut tables = Html::new();
     for claim in claims.iter().filter(|claim| claim.cases.len() > 1) {
         let mut table = Table::new(&claim.text, &columns);
@@ -88,9 +77,8 @@ pub(crate) fn cases(claims: &[Claim]) -> Html {
                 number(case.predicted.value),
                 format!("± {}", number(case.tolerance)),
                 case.measured.map_or("–".into(), |m| number(m.value)),
-                interval.map_or("–".into(), |(lo, hi)| {
-                    format!("{} – {}", number(lo), number(hi))
-                }),
+                interval
+                    .map_or("–".into(), |(lo, hi)| format!("{} – {}", number(lo), number(hi))),
                 judged.word().into(),
             ]);
         }
@@ -99,10 +87,7 @@ pub(crate) fn cases(claims: &[Claim]) -> Html {
     if tables.is_empty() {
         return tables;
     }
-    page::fold(
-        "Laws that hold at several conditions, at each of them",
-        &tables,
-    )
+    page::fold("Laws that hold at several conditions, at each of them", &tables)
 }
 
 /// What is allowed as a band, the interval as a line, the value as a dot. The numbers beside it say
@@ -116,9 +101,8 @@ fn picture(claim: &Claim) -> String {
     let (from, to) = claim.allowed();
     let ends = [from, to, lo, hi, predicted, measured.value];
     let known = ends.iter().copied().filter(|v| v.is_finite());
-    let (least, most) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
-        (a.min(v), b.max(v))
-    });
+    let (least, most) =
+        known.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
     let room = most - least;
     if !(room.is_finite() && room > 0.0 && measured.value.is_finite() && predicted.is_finite()) {
         return String::new();
@@ -152,12 +136,9 @@ mod tests {
 
     #[test]
     fn pictures_stay_in_their_frame_whatever_the_numbers() {
-        for (p, v, error) in [
-            (1.0, 1.1, 0.2),
-            (1e300, -1e300, 1e299),
-            (f64::NAN, 1.0, 0.1),
-            (0.0, 0.0, 0.0),
-        ] {
+        for (p, v, error) in
+            [(1.0, 1.1, 0.2), (1e300, -1e300, 1e299), (f64::NAN, 1.0, 0.1), (0.0, 0.0, 0.0)]
+        {
             let measured = Some(Estimate::with_error(v, error, 2));
             let claim = law().near([Case::new("", p, measured, 0.5)]);
             let drawn = picture(&claim);

@@ -127,10 +127,7 @@ pub fn compare(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Re
         print(format!("{}\n", file.display()))?;
     } else if format.json {
         let rows: Vec<_> = comparison.rows().collect();
-        pretty(&Rows {
-            notes: comparison.all_notes(),
-            rows,
-        })?;
+        pretty(&Rows { notes: comparison.all_notes(), rows })?;
     } else {
         print(comparison.text(&names.0, &names.1))?;
     }

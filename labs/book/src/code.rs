@@ -43,9 +43,7 @@ pub fn below(source: &str, mark: usize) -> Option<String> {
         };
         (head + 1..lines.len()).find(|i| closes(lines[*i]))?
     };
-    let moved = lines[first..=last]
-        .iter()
-        .map(|line| line.get(depth..).unwrap_or_default());
+    let moved = lines[first..=last].iter().map(|line| line.get(depth..).unwrap_or_default());
     Some(moved.collect::<Vec<_>>().join("\n"))
 }
 
@@ -59,9 +57,7 @@ fn is_mark(line: &str) -> bool {
 pub(crate) fn mark(line: &str) -> Option<(&str, &str, &str)> {
     let (name, text) = line.trim_start().strip_prefix("// ")?.split_once(": ")?;
     let (kind, key) = name.split_at(name.find('(').unwrap_or(name.len()));
-    ["wrong", "right", "so"]
-        .contains(&kind)
-        .then_some((kind, key, text))
+    ["wrong", "right", "so"].contains(&kind).then_some((kind, key, text))
 }
 
 /// Two ways of the same thing, side by side, with the lines that only one of them has marked.
@@ -71,16 +67,8 @@ pub fn beside(wrong: &str, right: &str) -> (Html, Html) {
     let (left, after): (Vec<&str>, Vec<&str>) = (wrong.lines().collect(), right.lines().collect());
     let (a, b) = common(&left, &after);
     let telling = |line: &&&str| !is_comment(line) && line.trim().len() > 2;
-    let shared = left
-        .iter()
-        .zip(&a)
-        .filter(|(line, both)| **both && telling(line))
-        .count();
-    let most = left
-        .iter()
-        .filter(telling)
-        .count()
-        .max(after.iter().filter(telling).count());
+    let shared = left.iter().zip(&a).filter(|(line, both)| **both && telling(line)).count();
+    let most = left.iter().filter(telling).count().max(after.iter().filter(telling).count());
     let alike = 5 * shared >= 2 * most;
     (marked(wrong, &a, 'd', alike), marked(right, &b, 'a', alike))
 }
@@ -151,10 +139,7 @@ fn lines(source: &str) -> Vec<(String, bool)> {
             }
             let (line, silent) = done.last_mut().expect("there is one");
             *silent &= class == 'c' || part.trim().is_empty();
-            let part = part
-                .replace('&', "&amp;")
-                .replace('<', "&lt;")
-                .replace('>', "&gt;");
+            let part = part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             if class == ' ' || part.is_empty() {
                 line.push_str(&part);
             } else {
@@ -184,9 +169,7 @@ fn token(text: &str, first: char) -> (char, usize) {
     let until = |stop: &dyn Fn(char) -> bool| text.find(stop).unwrap_or(text.len());
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let raw = text.trim_start_matches(['b', 'c']);
-    let hashes = raw
-        .strip_prefix('r')
-        .map_or(0, |r| r.len() - r.trim_start_matches('#').len());
+    let hashes = raw.strip_prefix('r').map_or(0, |r| r.len() - r.trim_start_matches('#').len());
     if text.starts_with("//") {
         ('c', until(&|c| c == '\n'))
     } else if text.starts_with("/*") {
@@ -194,18 +177,11 @@ fn token(text: &str, first: char) -> (char, usize) {
     } else if text.starts_with("#[") || text.starts_with("#!") {
         ('c', text.find("]\n").map_or(text.len(), |end| end + 1))
     } else if text.len() - raw.len() <= 1
-        && raw
-            .strip_prefix('r')
-            .is_some_and(|r| r[hashes..].starts_with('"'))
+        && raw.strip_prefix('r').is_some_and(|r| r[hashes..].starts_with('"'))
     {
         let open = text.len() - raw.len() + 2 + hashes;
         let close = format!("\"{}", "#".repeat(hashes));
-        (
-            's',
-            text[open..]
-                .find(&close)
-                .map_or(text.len(), |end| open + end + close.len()),
-        )
+        ('s', text[open..].find(&close).map_or(text.len(), |end| open + end + close.len()))
     } else if first == '"' || text.starts_with("b\"") {
         ('s', quoted(text, '"'))
     } else if first == '\'' {
@@ -215,10 +191,7 @@ fn token(text: &str, first: char) -> (char, usize) {
         if one == Some('\\') || two == Some('\'') {
             ('s', quoted(text, '\''))
         } else {
-            (
-                't',
-                1 + text[1..].find(|c| !word(c)).unwrap_or(text.len() - 1),
-            )
+            ('t', 1 + text[1..].find(|c| !word(c)).unwrap_or(text.len() - 1))
         }
     } else if first.is_ascii_digit() {
         let end = until(&|c| !(word(c) || c == '.'));
@@ -270,10 +243,7 @@ mod tests {
             below(SOURCE, lines.position(|line| line.contains(start))?)
         };
         let one = below("wrong: one").unwrap();
-        assert!(
-            one.starts_with("/// Wrong.\n#[inline]\npub async fn one("),
-            "{one}"
-        );
+        assert!(one.starts_with("/// Wrong.\n#[inline]\npub async fn one("), "{one}");
         assert!(one.ends_with("        2\n    }\n}"), "{one}");
         let arm = below("right: an arm").unwrap();
         assert_eq!(arm, "// The arm.\nA::B => {\n    3\n}");
@@ -297,9 +267,7 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part} in {html}");
         }
-        let raw = highlighted("r#\"a \"quoted\" <i>\"# + b")
-            .as_str()
-            .to_string();
+        let raw = highlighted("r#\"a \"quoted\" <i>\"# + b").as_str().to_string();
         assert!(
             raw.starts_with("<span class=\"s\">r#\"a \"quoted\" &lt;i&gt;\"#</span> + b"),
             "{raw}"
@@ -314,10 +282,8 @@ mod tests {
         let (left, after) = beside(wrong, right);
         assert_eq!(left.as_str().matches("<del").count(), 1, "{left}");
         assert_eq!(after.as_str().matches("<ins").count(), 1, "{after}");
-        let (left, after) = beside(
-            wrong,
-            "fn g() {\n    quite();\n    another();\n    thing();\n}",
-        );
+        let (left, after) =
+            beside(wrong, "fn g() {\n    quite();\n    another();\n    thing();\n}");
         assert!(!left.as_str().contains("<del") && !after.as_str().contains("<ins"));
     }
 

@@ -26,11 +26,8 @@ pub fn page(comparison: &Comparison, a: &str, b: &str) -> anyhow::Result<String>
         body.push(&section(lab));
     }
     if !comparison.notes.is_empty() {
-        let notes: String = comparison
-            .notes
-            .iter()
-            .map(|note| format!("<li>{}</li>\n", escaped(note)))
-            .collect();
+        let notes: String =
+            comparison.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
         body.push(&Html::trusted(format!(
             "<section aria-labelledby=\"rest\">\n<h2 id=\"rest\">In one set only</h2>\n<ul>\n{notes}</ul>\n</section>\n"
         )));
@@ -44,10 +41,7 @@ pub fn page(comparison: &Comparison, a: &str, b: &str) -> anyhow::Result<String>
         lang: "en",
         title: "Two sets of results",
         description: "Two sets of results side by side, claim by claim, with intervals.",
-        nav: &[Link {
-            here: true,
-            ..Link::to("#content", "Comparison")
-        }],
+        nav: &[Link { here: true, ..Link::to("#content", "Comparison") }],
         body,
         foot,
     }
@@ -76,9 +70,7 @@ fn summary(comparison: &Comparison) -> Html {
         .iter()
         .map(|(name, count)| format!("<div><dt>{name}</dt><dd>{count}</dd></div>\n"))
         .collect();
-    out.push(&Html::trusted(format!(
-        "<dl class=\"strip wide\">\n{cells}</dl>\n"
-    )));
+    out.push(&Html::trusted(format!("<dl class=\"strip wide\">\n{cells}</dl>\n")));
     if !chance.is_empty() {
         out.element("p", &format!("Note: {chance}."));
     }
@@ -109,10 +101,7 @@ fn section(lab: &Compared) -> Html {
         );
     }
     for why in &lab.unlike {
-        inside.element(
-            "p class=\"note\"",
-            &format!("{why}. The ratios are shown and not judged."),
-        );
+        inside.element("p class=\"note\"", &format!("{why}. The ratios are shown and not judged."));
     }
     for what in &lab.aside {
         inside.element("p class=\"note\"", &format!("{what}."));

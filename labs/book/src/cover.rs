@@ -24,10 +24,7 @@ pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result
         "p class=\"lead\"",
         "Experiments on concurrent systems, measured on a real machine and held against theory. Read the question, write down what you expect, then see what came out.",
     );
-    let claims: Vec<_> = entries
-        .iter()
-        .flat_map(|e| e.findings.claims.clone())
-        .collect();
+    let claims: Vec<_> = entries.iter().flat_map(|e| e.findings.claims.clone()).collect();
     if !claims.is_empty() {
         body.wrap("p class=\"badges\"", &claim::score(&claims));
     }
@@ -38,10 +35,7 @@ pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result
         lang: "en",
         title: "The lab book",
         description: "Experiments on concurrent systems, measured and held against theory.",
-        nav: &[Link {
-            here: true,
-            ..Link::to("index.html", "The lab book")
-        }],
+        nav: &[Link { here: true, ..Link::to("index.html", "The lab book") }],
         body,
         foot: foot(cards, entries),
     }
@@ -85,9 +79,7 @@ fn syllabus<'a>(cards: &[&'static Card], of: impl Fn(&Card) -> Option<&'a Entry>
         })
         .collect();
     // A list without bullets is no list to some screen readers unless it says so.
-    Html::trusted(format!(
-        "<ol class=\"cards wide\" role=\"list\">\n{items}</ol>\n"
-    ))
+    Html::trusted(format!("<ol class=\"cards wide\" role=\"list\">\n{items}</ol>\n"))
 }
 
 fn reading() -> Html {
@@ -108,10 +100,7 @@ fn reading() -> Html {
     let verdicts: String = rows
         .iter()
         .map(|(verdict, means)| {
-            format!(
-                "<div><dt>{}</dt><dd>{means}</dd></div>\n",
-                page::badge(verdict)
-            )
+            format!("<div><dt>{}</dt><dd>{means}</dd></div>\n", page::badge(verdict))
         })
         .collect();
     Html::trusted(format!(
@@ -129,20 +118,14 @@ fn machines(entries: &[Entry]) -> Html {
     let mut hosts: Vec<(&Host, Vec<&Entry>)> = Vec::new();
     for entry in entries {
         let host = &entry.record.host;
-        match hosts
-            .iter_mut()
-            .find(|(known, _)| same_machine(known, host))
-        {
+        match hosts.iter_mut().find(|(known, _)| same_machine(known, host)) {
             Some((_, labs)) => labs.push(entry),
             None => hosts.push((host, vec![entry])),
         }
     }
     let mut out = Html::new();
     if hosts.is_empty() {
-        out.element(
-            "p",
-            "Nothing has been measured yet. This makes a first record: labs run 3",
-        );
+        out.element("p", "Nothing has been measured yet. This makes a first record: labs run 3");
     }
     let several = hosts.len() > 1;
     for (host, labs) in hosts {

@@ -66,11 +66,7 @@ pub(crate) fn page(
         claims.push(&claim::cases(&entry.findings.claims));
         all.add("claims", "Theory against measurement", claims);
     }
-    all.add(
-        "figures",
-        "What the figures show",
-        under("What the figures show"),
-    );
+    all.add("figures", "What the figures show", under("What the figures show"));
     all.add("code", "The wrong way and the right way", ways(card)?);
     all.add("belief", "A common belief", under("A common belief"));
     all.add("production", "In production", under("In production"));
@@ -98,10 +94,7 @@ pub(crate) fn page(
 
     let mut nav = vec![Link::to("index.html", "The lab book")];
     nav.extend(before.map(|card| Link::to(file(card), format!("← {}", card.id()))));
-    nav.push(Link {
-        here: true,
-        ..Link::to(file(card), card.id())
-    });
+    nav.push(Link { here: true, ..Link::to(file(card), card.id()) });
     nav.extend(after.map(|card| Link::to(file(card), format!("{} →", card.id()))));
     page::Page {
         lang: "en",
@@ -155,9 +148,7 @@ fn turn(before: Option<&Card>, after: Option<&Card>) -> Html {
             arrow.1
         )
     };
-    let before = before.map_or("<span></span>\n".into(), |card| {
-        link(card, ("← ", ""), "prev")
-    });
+    let before = before.map_or("<span></span>\n".into(), |card| link(card, ("← ", ""), "prev"));
     let after = after.map_or(String::new(), |card| link(card, ("", " →"), "next"));
     Html::trusted(format!(
         "<nav class=\"turn\" aria-label=\"Before and after\">\n{before}{after}</nav>\n"
@@ -193,11 +184,7 @@ fn measured(card: &Card, entry: Option<&Entry>) -> anyhow::Result<Html> {
         if !figure.desc.is_empty() {
             data.element("p class=\"small\"", &figure.desc);
         }
-        data.extend(
-            chart::data(figure)
-                .iter()
-                .map(|table| page::rows(table, chart::most_rows())),
-        );
+        data.extend(chart::data(figure).iter().map(|table| page::rows(table, chart::most_rows())));
         out.push(&Html::trusted(format!(
             "<figure class=\"chart wide\">\n<div class=\"draw\" tabindex=\"0\" role=\"group\" aria-label=\"Chart: {}\">{picture}</div>\n<figcaption>{}</figcaption>\n</figure>\n",
             page::escaped(&figure.title),
@@ -231,11 +218,7 @@ fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
         "<div class=\"way {class}\">\n<h3><span class=\"sign\">{}</span> {label}</h3>\n\
          <pre tabindex=\"0\" role=\"group\" aria-label=\"Code of the {class} way\"><code>{code}</code></pre>\n\
          <p class=\"small\">{}</p>\n</div>\n",
-        if class == "wrong" {
-            "✗ Wrong:"
-        } else {
-            "✓ Right:"
-        },
+        if class == "wrong" { "✗ Wrong:" } else { "✓ Right:" },
         page::escaped(&file)
     )
 }
@@ -283,9 +266,7 @@ fn run(entry: &Entry) -> Html {
     out.wrap("pre tabindex=\"0\"", &page::code(&entry.record.command));
     let mut flags = Table::new("Flags of this run", &["flag", "value"]);
     for (name, value) in entry.record.params.as_object().into_iter().flatten() {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_string);
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
         flags.row([name.replace('_', "-"), value]);
     }
     out.push(&page::fold("Flags", &page::rows(&flags, ROWS)));

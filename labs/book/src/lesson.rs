@@ -63,9 +63,7 @@ pub fn answers(markdown: &str) -> Vec<(String, String)> {
 
 /// The answer to a question.
 pub fn answer<'a>(answers: &'a [(String, String)], question: &str) -> Option<&'a str> {
-    let found = answers
-        .iter()
-        .find(|(head, _)| question.starts_with(head.as_str()))?;
+    let found = answers.iter().find(|(head, _)| question.starts_with(head.as_str()))?;
     Some(&found.1)
 }
 
@@ -84,9 +82,7 @@ pub fn markup(markdown: &str) -> Html {
         }
         Event::End(TagEnd::Link) if std::mem::take(&mut refused) => vec![],
         Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => vec![],
-        Event::Code(text) => vec![Event::InlineHtml(
-            page::code(&text).as_str().to_string().into(),
-        )],
+        Event::Code(text) => vec![Event::InlineHtml(page::code(&text).as_str().to_string().into())],
         Event::Start(Tag::Table(_)) => vec![open_box(), event],
         Event::End(TagEnd::Table) => vec![event, Event::Html("</div>\n".into())],
         Event::Start(Tag::CodeBlock(_)) => vec![Event::Html("<pre tabindex=\"0\"><code>".into())],
@@ -107,9 +103,7 @@ fn open_box() -> Event<'static> {
 pub fn inline(markdown: &str) -> Html {
     let html = markup(markdown);
     let text = html.as_str().trim();
-    let inner = text
-        .strip_prefix("<p>")
-        .and_then(|t| t.strip_suffix("</p>"));
+    let inner = text.strip_prefix("<p>").and_then(|t| t.strip_suffix("</p>"));
     Html::trusted(inner.filter(|t| !t.contains("<p>")).unwrap_or(text))
 }
 
@@ -122,10 +116,7 @@ mod tests {
     #[test]
     fn parts_and_questions() {
         let lesson = Lesson::of(TEXT);
-        assert_eq!(
-            lesson.headings().collect::<Vec<_>>(),
-            ["The question", "Check yourself"]
-        );
+        assert_eq!(lesson.headings().collect::<Vec<_>>(), ["The question", "Check yourself"]);
         assert!(lesson.under("The question").contains("## no heading"));
         assert_eq!(lesson.under("Nothing"), "");
         assert_eq!(lesson.questions(), ["One `a` and two?", "Three?"]);
@@ -148,20 +139,13 @@ mod tests {
             !html.contains("<script") && !html.contains("<b ") && !html.contains("javascript:"),
             "{html}"
         );
-        assert!(
-            !html.contains("<img") && html.contains("<a href=\"https://a.b\">"),
-            "{html}"
-        );
+        assert!(!html.contains("<img") && html.contains("<a href=\"https://a.b\">"), "{html}");
         assert!(html.contains("<code>Vec&lt;u8&gt;</code>"));
     }
 
     #[test]
     fn tables_scroll_and_lines_have_no_paragraph() {
-        assert!(
-            markup("|a|\n|-|\n|1|\n")
-                .as_str()
-                .starts_with("<div class=\"scroll\"")
-        );
+        assert!(markup("|a|\n|-|\n|1|\n").as_str().starts_with("<div class=\"scroll\""));
         assert_eq!(inline("`a` < b").as_str(), "<code>a</code> &lt; b");
     }
 }

@@ -128,10 +128,7 @@ pub fn code(text: &str) -> Html {
         Some(name) if !name.is_empty() => format!("<span class=\"w\">{word}</span>"),
         _ => word.to_string(),
     });
-    Html(format!(
-        "<code>{}</code>",
-        words.collect::<Vec<_>>().join(" ")
-    ))
+    Html(format!("<code>{}</code>", words.collect::<Vec<_>>().join(" ")))
 }
 
 /// A link of the navigation.
@@ -148,11 +145,7 @@ pub struct Link {
 impl Link {
     /// A link to another page.
     pub fn to(href: impl Into<String>, text: impl Into<String>) -> Link {
-        Link {
-            href: href.into(),
-            text: text.into(),
-            here: false,
-        }
+        Link { href: href.into(), text: text.into(), here: false }
     }
 }
 
@@ -230,10 +223,7 @@ pub fn count_badge(count: usize, verdict: &Verdict) -> Html {
 
 /// A word in a plain frame.
 pub fn word(text: &str) -> Html {
-    Html(format!(
-        "<span class=\"badge plain\">{}</span>",
-        escaped(text)
-    ))
+    Html(format!("<span class=\"badge plain\">{}</span>", escaped(text)))
 }
 
 /// A fold: closed until the reader opens it.
@@ -264,23 +254,14 @@ pub fn rows(table: &Table, most: usize) -> Html {
         })
         .collect();
     let class = |column: usize| {
-        if numeric.get(column).copied().unwrap_or_default() {
-            " class=\"number\""
-        } else {
-            ""
-        }
+        if numeric.get(column).copied().unwrap_or_default() { " class=\"number\"" } else { "" }
     };
     let mut out = format!(
         "<div class=\"scroll wide\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\">\n<table><caption>{0}</caption>\n<thead><tr>",
         escaped(&table.title)
     );
     for (column, head) in table.columns.iter().enumerate() {
-        let _ = write!(
-            out,
-            "<th scope=\"col\"{}>{}</th>",
-            class(column),
-            escaped(head)
-        );
+        let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(column), escaped(head));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in table.rows.iter().take(most) {
@@ -293,10 +274,7 @@ pub fn rows(table: &Table, most: usize) -> Html {
     out.push_str("</tbody></table></div>\n");
     let hidden = table.rows.len().saturating_sub(most);
     if hidden > 0 {
-        let _ = writeln!(
-            out,
-            "<p class=\"small\">… and {hidden} more rows, not shown.</p>"
-        );
+        let _ = writeln!(out, "<p class=\"small\">… and {hidden} more rows, not shown.</p>");
     }
     if !table.note.is_empty() {
         let _ = writeln!(out, "<p class=\"small\">{}</p>", escaped(&table.note));
@@ -341,10 +319,7 @@ mod tests {
             foot: Html::text(EVIL),
         };
         let html = page.render().unwrap();
-        assert!(
-            !html.contains("<script") && !html.contains("onload='x'"),
-            "{html}"
-        );
+        assert!(!html.contains("<script") && !html.contains("onload='x'"), "{html}");
         assert!(!html.contains("\" onload"), "{html}");
         assert!(html.contains("&lt;script&gt;"));
     }
@@ -367,11 +342,7 @@ mod tests {
         assert_eq!(html.as_str().matches("<td class=\"number\">").count(), 2);
         let mut table = Table::new("t", &["size"]);
         table.row(["1.5 MB".into()]);
-        assert!(
-            rows(&table, 9)
-                .as_str()
-                .contains("<td class=\"number\">1.5")
-        );
+        assert!(rows(&table, 9).as_str().contains("<td class=\"number\">1.5"));
     }
 
     #[test]

@@ -59,28 +59,16 @@ pub fn of(card: &Card) -> anyhow::Result<Vec<Pair>> {
                     continue;
                 }
             };
-            ensure!(
-                piece.label.is_empty(),
-                "{file}: {}{} is marked twice",
-                mark.kind,
-                mark.key
-            );
+            ensure!(piece.label.is_empty(), "{file}: {}{} is marked twice", mark.kind, mark.key);
             let code = code::below(source, mark.line)
                 .with_context(|| format!("{file}: no code below \"{}\"", mark.text))?;
-            *piece = Piece {
-                label: mark.text,
-                file,
-                code,
-            };
+            *piece = Piece { label: mark.text, file, code };
         }
     }
     for (key, pair) in &pairs {
         let parts = [&pair.wrong.label, &pair.right.label, &pair.so];
         if parts.iter().any(|part| part.is_empty()) {
-            bail!(
-                "{}: a pair{key} needs three marks, wrong, right and so",
-                card.id()
-            );
+            bail!("{}: a pair{key} needs three marks, wrong, right and so", card.id());
         }
     }
     Ok(pairs.into_values().collect())
@@ -102,12 +90,7 @@ fn marks(source: &str) -> Vec<Mark<'_>> {
     for (line, text) in source.lines().enumerate() {
         if let Some((kind, key, text)) = code::mark(text) {
             let text = text.to_string();
-            found.push(Mark {
-                kind,
-                key,
-                text,
-                line,
-            });
+            found.push(Mark { kind, key, text, line });
             open = true;
         } else if let Some(more) = text.trim_start().strip_prefix("//     ")
             && open

@@ -61,10 +61,7 @@ fn strip(question: &Question, entry: &Entry, said: Option<f64>) -> Html {
             } else {
                 format!("<small>{}</small>", escaped(&more))
             };
-            format!(
-                "<div><dt>{name}</dt><dd>{}{more}</dd></div>\n",
-                escaped(value.trim())
-            )
+            format!("<div><dt>{name}</dt><dd>{}{more}</dd></div>\n", escaped(value.trim()))
         })
         .collect();
     Html::trusted(format!("<dl class=\"strip\">\n{cells}</dl>\n"))

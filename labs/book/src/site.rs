@@ -27,10 +27,7 @@ pub struct Site {
 /// When a page cannot be made even without a record.
 pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::Result<Site> {
     let cards: Vec<&'static Card> = syllabus.iter().map(|lab| lab.card()).collect();
-    let mut site = Site {
-        pages: vec![("index.html".into(), String::new())],
-        ..Site::default()
-    };
+    let mut site = Site { pages: vec![("index.html".into(), String::new())], ..Site::default() };
     for (n, (card, experiment)) in cards.iter().zip(syllabus).enumerate() {
         let flags = &defaults(*experiment);
         let before = n.checked_sub(1).and_then(|n| cards.get(n)).copied();

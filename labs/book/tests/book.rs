@@ -25,10 +25,7 @@ const EVIL: &str =
     "</title></svg><script>alert(1)</script>\" onload=\"x\" '<img src=x onerror=y>\u{202E}\u{0}";
 
 fn reference() -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../results/reference"
-    ))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/reference"))
 }
 
 fn records() -> Vec<Record> {
@@ -39,11 +36,7 @@ fn records() -> Vec<Record> {
 fn entry(record: Record) -> Option<Entry> {
     let lab = SYLLABUS.iter().find(|l| l.card().id() == record.lab)?;
     let findings = lab.explain(&record).ok()?;
-    Some(Entry {
-        card: lab.card(),
-        record,
-        findings,
-    })
+    Some(Entry { card: lab.card(), record, findings })
 }
 
 fn pages(entries: &[Entry]) -> Vec<(String, String)> {
@@ -56,9 +49,7 @@ fn pages(entries: &[Entry]) -> Vec<(String, String)> {
 fn attributes<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     let mark = format!(" {name}=\"");
     let parts = page.split(mark.as_str()).skip(1);
-    parts
-        .filter_map(|part| Some(part.split_once('"')?.0))
-        .collect()
+    parts.filter_map(|part| Some(part.split_once('"')?.0)).collect()
 }
 
 /// Names of a tag's attributes: what is left of it without the values, which are quoted.
@@ -72,25 +63,14 @@ fn attribute_names(tag: &str) -> Vec<&str> {
 /// mouse needs.
 fn is_sound(name: &str, page: &str, all: &HashSet<String>) {
     for tag in page.split('<').skip(1) {
-        let (tag, _) = tag
-            .split_once('>')
-            .unwrap_or_else(|| panic!("{name}: an open tag: {tag}"));
-        let element = tag
-            .split([' ', '/'])
-            .find(|part| !part.is_empty())
-            .unwrap_or_default();
+        let (tag, _) = tag.split_once('>').unwrap_or_else(|| panic!("{name}: an open tag: {tag}"));
+        let element = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap_or_default();
         assert!(
-            !matches!(
-                element,
-                "script" | "img" | "iframe" | "object" | "base" | "link"
-            ),
+            !matches!(element, "script" | "img" | "iframe" | "object" | "base" | "link"),
             "{name}: {tag}"
         );
         for attribute in attribute_names(tag) {
-            assert!(
-                !attribute.starts_with("on") && attribute != "src",
-                "{name}: {tag}"
-            );
+            assert!(!attribute.starts_with("on") && attribute != "src", "{name}: {tag}");
         }
     }
     assert!(!page.contains("=\"javascript:"), "{name}");
@@ -101,10 +81,7 @@ fn is_sound(name: &str, page: &str, all: &HashSet<String>) {
         let Some(next) = part.chars().next().and_then(|c| c.to_digit(10)) else {
             continue;
         };
-        assert!(
-            next <= level + 1,
-            "{name}: a heading of level {next} after {level}"
-        );
+        assert!(next <= level + 1, "{name}: a heading of level {next} after {level}");
         level = next;
     }
     let ids = attributes(page, "id");
@@ -166,26 +143,13 @@ fn every_lesson_has_its_parts_and_every_question_one_answer() {
     for lab in SYLLABUS {
         let card = lab.card();
         let lesson = Lesson::of(&card.lesson(&defaults(*lab)));
-        assert_eq!(
-            lesson.headings().collect::<Vec<_>>(),
-            parts,
-            "{}",
-            card.id()
-        );
+        assert_eq!(lesson.headings().collect::<Vec<_>>(), parts, "{}", card.id());
         let questions = lesson.questions();
         let answers = filled(card.answers, &defaults(*lab));
         let answers = lesson::answers(&answers);
-        assert_eq!(
-            questions.len(),
-            answers.len(),
-            "{}: questions and answers",
-            card.id()
-        );
+        assert_eq!(questions.len(), answers.len(), "{}: questions and answers", card.id());
         for (question, (head, answer)) in questions.iter().zip(&answers) {
-            let of: Vec<_> = questions
-                .iter()
-                .filter(|q| q.starts_with(head.as_str()))
-                .collect();
+            let of: Vec<_> = questions.iter().filter(|q| q.starts_with(head.as_str())).collect();
             assert_eq!(of, [question], "{}: the answer under \"{head}\"", card.id());
             assert!(answer.trim().len() > 20, "{}: {head}", card.id());
         }
@@ -245,14 +209,8 @@ fn the_reference_makes_the_same_small_sound_pages_each_time() {
         assert!(page.len() <= 400_000, "{name} has {} bytes", page.len());
     }
     for entry in &entries {
-        let (_, page) = first
-            .iter()
-            .find(|(name, _)| name.starts_with(&entry.record.lab))
-            .unwrap();
-        assert_eq!(
-            page.matches("<figure").count(),
-            entry.findings.figures.len()
-        );
+        let (_, page) = first.iter().find(|(name, _)| name.starts_with(&entry.record.lab)).unwrap();
+        assert_eq!(page.matches("<figure").count(), entry.findings.figures.len());
         assert!(page.matches("class=\"badge").count() > entry.findings.claims.len());
     }
 }
@@ -280,16 +238,9 @@ fn what_a_record_says_stays_text_whatever_it_says() {
                     (span.lane, span.name) = (EVIL.into(), EVIL.into());
                 }
                 for trace in trial.traces.values_mut() {
-                    trace
-                        .iter_mut()
-                        .step_by(2)
-                        .for_each(|p| *p = (f64::NAN, -1e300));
+                    trace.iter_mut().step_by(2).for_each(|p| *p = (f64::NAN, -1e300));
                 }
-                trial.failures = trial
-                    .failures
-                    .keys()
-                    .map(|_| (EVIL.to_string(), 1))
-                    .collect();
+                trial.failures = trial.failures.keys().map(|_| (EVIL.to_string(), 1)).collect();
             }
         }
         let Some(entry) = entry(record) else { continue };
@@ -344,11 +295,7 @@ fn only_like_runs_are_judged() {
 
     let elsewhere = against(&lab03(&|r| r.host.cpu = Some(EVIL.into())));
     assert!(elsewhere.all_notes()[0].contains("different machines"));
-    assert!(
-        elsewhere
-            .rows()
-            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
-    );
+    assert!(elsewhere.rows().all(|row| matches!(row.judgement, "not alike" | "not in both")));
     let page = lab_book::comparison_page(&elsewhere, EVIL, "B").unwrap();
     is_sound("comparison", &page, &HashSet::new());
     assert!(page.contains("not judged"));
@@ -361,16 +308,8 @@ fn only_like_runs_are_judged() {
     };
     let (several, one) = (quick("labs run 3"), quick("labs run 3 --one-at-a-time"));
     let apart = Comparison::of(("A", &several), ("B", &one));
-    assert!(
-        apart.all_notes()[0].contains("one at a time"),
-        "{:?}",
-        apart.all_notes()
-    );
-    assert!(
-        Comparison::of(("A", &one), ("B", &one))
-            .all_notes()
-            .is_empty()
-    );
+    assert!(apart.all_notes()[0].contains("one at a time"), "{:?}", apart.all_notes());
+    assert!(Comparison::of(("A", &one), ("B", &one)).all_notes().is_empty());
     let seed = against(&lab03(&|r| r.seed = 7));
     assert_eq!(seed.all_notes(), ["lab03: other seeds: 1 against 7"]);
     assert!(seed.rows().all(|row| row.judgement != "not alike"));
@@ -393,34 +332,20 @@ fn loads_on_different_servers_are_not_alike() {
         "{:?}",
         elsewhere.all_notes()
     );
-    assert!(
-        elsewhere
-            .rows()
-            .all(|row| matches!(row.judgement, "not alike" | "not in both"))
-    );
+    assert!(elsewhere.rows().all(|row| matches!(row.judgement, "not alike" | "not in both")));
     // Records from before it was a field have it in the command, and a password in there is not shown.
     let one = with_target("http://127.0.0.1:8080/");
-    let words = [
-        "labs run 3 --target http://127.0.0.1:8080",
-        "labs run 3 --target=http://127.0.0.1:8080/",
-    ];
+    let words =
+        ["labs run 3 --target http://127.0.0.1:8080", "labs run 3 --target=http://127.0.0.1:8080/"];
     for command in words {
         let older = lab03(&|r| r.command = command.into());
         let comparison = Comparison::of(("A", &one), ("B", &older));
-        assert!(
-            comparison.all_notes().is_empty(),
-            "{:?}",
-            comparison.all_notes()
-        );
+        assert!(comparison.all_notes().is_empty(), "{:?}", comparison.all_notes());
     }
-    let secret = against(&lab03(&|r| {
-        r.command = "labs run 3 --target http://anna:hunter2@h".into()
-    }));
+    let secret =
+        against(&lab03(&|r| r.command = "labs run 3 --target http://anna:hunter2@h".into()));
     let notes = secret.all_notes().join("\n");
-    assert!(
-        notes.contains("anna:***@h") && !notes.contains("hunter2"),
-        "{notes}"
-    );
+    assert!(notes.contains("anna:***@h") && !notes.contains("hunter2"), "{notes}");
 }
 
 /// Every other round of a run is one by itself: two runs of one program on one machine.
@@ -428,9 +353,7 @@ fn loads_on_different_servers_are_not_alike() {
 fn two_halves_of_a_run_show_no_change() {
     let slow = ["lab03", "lab04", "lab15"];
     let half = |first: usize| -> Vec<Entry> {
-        let quick = records()
-            .into_iter()
-            .filter(|r| !slow.contains(&r.lab.as_str()));
+        let quick = records().into_iter().filter(|r| !slow.contains(&r.lab.as_str()));
         let halved = quick.map(|mut record| {
             for point in &mut record.points {
                 let mine = |t: &Trial| t.round as usize % 2 == first;
@@ -462,12 +385,7 @@ fn two_halves_of_a_run_show_no_change() {
 #[test]
 fn the_command_makes_a_book_and_leaves_the_pages_of_others_alone() {
     let run = |out: &std::path::Path, results: &std::path::Path| {
-        let words = [
-            OsStr::new("book"),
-            results.as_os_str(),
-            OsStr::new("--out"),
-            out.as_os_str(),
-        ];
+        let words = [OsStr::new("book"), results.as_os_str(), OsStr::new("--out"), out.as_os_str()];
         let matches = lab_book::cli::book_command().get_matches_from(words);
         lab_book::cli::book(SYLLABUS, &matches)
     };
@@ -485,11 +403,7 @@ fn the_command_makes_a_book_and_leaves_the_pages_of_others_alone() {
     // Over itself, and with one record that is damaged: the rest is done, and it is no success.
     std::fs::write(results.join("lab04.json"), "{").unwrap();
     assert!(run(&site, &results).is_err());
-    assert!(
-        std::fs::read_to_string(site.join("lab03.html"))
-            .unwrap()
-            .contains("<figure")
-    );
+    assert!(std::fs::read_to_string(site.join("lab03.html")).unwrap().contains("<figure"));
 
     let foreign = dir.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
@@ -497,8 +411,5 @@ fn the_command_makes_a_book_and_leaves_the_pages_of_others_alone() {
     assert!(
         matches!(run(&foreign, &results), Err(cli::Failed::Error(e)) if e.to_string().contains("--out"))
     );
-    assert_eq!(
-        std::fs::read_to_string(foreign.join("index.html")).unwrap(),
-        "<h1>mine</h1>"
-    );
+    assert_eq!(std::fs::read_to_string(foreign.join("index.html")).unwrap(), "<h1>mine</h1>");
 }

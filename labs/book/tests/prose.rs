@@ -88,11 +88,7 @@ fn paragraph(heading: &str, lines: &[(usize, &str)]) -> Paragraph {
             }
         }
     }
-    Paragraph {
-        heading: heading.into(),
-        text,
-        prose,
-    }
+    Paragraph { heading: heading.into(), text, prose }
 }
 
 impl Paragraph {
@@ -108,8 +104,7 @@ impl Paragraph {
         let mut from = 0;
         let ends: Vec<usize> = (0..self.prose.len()).filter(ends).collect();
         let ends = ends.into_iter().map(|i| i + 1).chain([self.prose.len()]);
-        ends.map(|to| &self.prose[std::mem::replace(&mut from, to)..to])
-            .collect()
+        ends.map(|to| &self.prose[std::mem::replace(&mut from, to)..to]).collect()
     }
 
     /// Does it say where its figures are from? "(Name 1988)", "(RFC 9110)", a link, "(name 1.12 …)" or
@@ -119,10 +114,8 @@ impl Paragraph {
         let named = |of: &str| {
             let of = of.trim_start_matches('`');
             let (name, rest) = of.split_once(' ').unwrap_or((of, ""));
-            let version: String = rest
-                .chars()
-                .take_while(|c| c.is_ascii_digit() || *c == '.')
-                .collect();
+            let version: String =
+                rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
             let after = &rest[version.len()..];
             name.starts_with(|c: char| c.is_alphabetic())
                 && version.trim_end_matches('.').contains('.')
@@ -187,8 +180,7 @@ fn figures(sentence: &[Place]) -> Vec<(usize, String)> {
             let number = rest.find(|c| !digit(c)).map_or(rest, |end| &rest[..end]);
             number.trim_end_matches(['.', ',']).len()
         } else if start && c.is_alphabetic() {
-            rest.find(|c: char| !c.is_alphanumeric())
-                .unwrap_or(rest.len())
+            rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())
         } else {
             c.len_utf8()
         };
@@ -201,10 +193,7 @@ fn figures(sentence: &[Place]) -> Vec<(usize, String)> {
         let wordy = WORDY.split_whitespace().any(|u| u == next) || tail.starts_with(" per cent");
         let half =
             head == "half" && (tail.starts_with(" a second") || tail.starts_with(" a millisecond"));
-        let spelled = NUMBERS
-            .split_whitespace()
-            .any(|n| head.eq_ignore_ascii_case(n))
-            && wordy;
+        let spelled = NUMBERS.split_whitespace().any(|n| head.eq_ignore_ascii_case(n)) && wordy;
         let digits = start && head.starts_with(|c: char| c.is_ascii_digit());
         // Several answers of the status 429 are 429s.
         let several = head.len() == 3 && next == "s" && tail.starts_with('s');
@@ -261,13 +250,11 @@ fn figures_without_a_right(markdown: &str, asked: &[String]) -> Vec<(usize, Stri
 /// Places where a text speaks of "the source" that a reader has never seen.
 fn sources(text: &str) -> Vec<(usize, String)> {
     let lines = (1..).zip(text.lines());
-    let words: Vec<(usize, &str)> = lines
-        .flat_map(|(n, line)| line.split_whitespace().map(move |word| (n, word)))
-        .collect();
+    let words: Vec<(usize, &str)> =
+        lines.flat_map(|(n, line)| line.split_whitespace().map(move |word| (n, word))).collect();
     let letters = |word: &str| {
         let word = word.to_lowercase();
-        word.trim_matches(|c: char| !c.is_alphanumeric())
-            .to_string()
+        word.trim_matches(|c: char| !c.is_alphanumeric()).to_string()
     };
     let mut found = Vec::new();
     for (i, (line, word)) in words.iter().enumerate() {
@@ -290,10 +277,7 @@ fn sources(text: &str) -> Vec<(usize, String)> {
 
 /// All texts of a lab that do not come from a record: what it is, and the text.
 fn texts(card: &Card, flags: &Value) -> [(&'static str, String); 2] {
-    [
-        ("lesson", card.lesson(flags)),
-        ("answers", filled(card.answers, flags)),
-    ]
+    [("lesson", card.lesson(flags)), ("answers", filled(card.answers, flags))]
 }
 
 /// As written, with the placeholders.
@@ -321,10 +305,7 @@ fn lessons_and_answers_have_no_figures_of_a_run() {
             }
         }
     }
-    none(
-        &offenders,
-        "figures that flags decide or a run measured (see figures_without_a_right)",
-    );
+    none(&offenders, "figures that flags decide or a run measured (see figures_without_a_right)");
 }
 
 #[test]
@@ -364,9 +345,8 @@ fn no_text_speaks_of_a_source_that_its_reader_does_not_have() {
     let mut offenders = String::new();
     for lab in SYLLABUS {
         let card = lab.card();
-        let mut all: Vec<(String, String)> = as_written(card)
-            .map(|(name, text)| (name.to_string(), text))
-            .into();
+        let mut all: Vec<(String, String)> =
+            as_written(card).map(|(name, text)| (name.to_string(), text)).into();
         all.push(("card".into(), format!("{} {}", card.title, card.question)));
         for question in card.predict {
             let text = format!("{} {}", question.ask, question.hint);
@@ -422,30 +402,13 @@ fn the_rules_find_what_they_are_for() {
         "The lab notes have 3 s.",
         "With 25 in flight lab03 of HTTP/1.1 has 4 slots.",
     ] {
-        assert_eq!(
-            wrong(text),
-            0,
-            "{text}: {:?}",
-            figures_without_a_right(text, &[])
-        );
+        assert_eq!(wrong(text), 0, "{text}: {:?}", figures_without_a_right(text, &[]));
     }
-    let asked = [
-        "Suppose eight workers and 20 ms. How many?".into(),
-        "Why?".into(),
-    ];
+    let asked = ["Suppose eight workers and 20 ms. How many?".into(), "Why?".into()];
     let given = "## Suppose eight\n\nIn 20 ms.\n\nIn 40 ms.\n\n## Why?\n\nIn 60 ms.\n";
-    assert_eq!(
-        figures_without_a_right(given, &asked),
-        [(9, "60 ms.".into())]
-    );
+    assert_eq!(figures_without_a_right(given, &asked), [(9, "60 ms.".into())]);
 
-    assert_eq!(
-        sources("As the source\nmeasured, the\n  source's way").len(),
-        2
-    );
-    assert_eq!(
-        sources("the sources, the source code, hyper's source").len(),
-        0
-    );
+    assert_eq!(sources("As the source\nmeasured, the\n  source's way").len(), 2);
+    assert_eq!(sources("the sources, the source code, hyper's source").len(), 0);
     assert_eq!(sources("What this lab goes back to").len(), 1);
 }

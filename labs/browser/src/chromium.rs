@@ -97,11 +97,7 @@ impl Chromium {
             .kill_on_drop(true);
         let process = command.spawn().context("starting Chromium")?;
         let protocol = Protocol::connect(profile.path()).await?;
-        Ok(Some(Chromium {
-            protocol: Arc::new(protocol),
-            process,
-            _profile: profile,
-        }))
+        Ok(Some(Chromium { protocol: Arc::new(protocol), process, _profile: profile }))
     }
 
     /// An empty page with this look.
@@ -118,9 +114,7 @@ impl Chromium {
     /// What the browser says.
     pub async fn end(mut self) -> Result<()> {
         self.protocol.call(None, "Browser.close", json!({})).await?;
-        timeout(PATIENCE, self.process.wait())
-            .await
-            .context("the browser does not end")??;
+        timeout(PATIENCE, self.process.wait()).await.context("the browser does not end")??;
         Ok(())
     }
 }

@@ -61,9 +61,7 @@ impl Protocol {
             .context("the browser does not say where it listens")?;
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         // Of a browser that we started: a long page's picture may be large.
-        let any_size = WebSocketConfig::default()
-            .max_message_size(None)
-            .max_frame_size(None);
+        let any_size = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let url = format!("ws://127.0.0.1:{port}{path}");
         let (socket, _) = client_async_with_config(url, stream, Some(any_size))
             .await
@@ -94,12 +92,7 @@ impl Protocol {
             // Nobody answers those any more.
             locked(&theirs).waiting.clear();
         });
-        Ok(Protocol {
-            numbers: AtomicU64::new(1),
-            out,
-            under,
-            pump,
-        })
+        Ok(Protocol { numbers: AtomicU64::new(1), out, under, pump })
     }
 
     /// Calls a method, of a page or of the browser itself, and waits for its result.

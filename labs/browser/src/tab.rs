@@ -77,12 +77,7 @@ impl Tab {
         let target = named(&created, "targetId")?;
         let attach = json!({"targetId": target, "flatten": true});
         let attached = protocol.call(None, "Target.attachToTarget", attach).await?;
-        let tab = Tab {
-            protocol,
-            target,
-            session: named(&attached, "sessionId")?,
-            look,
-        };
+        let tab = Tab { protocol, target, session: named(&attached, "sessionId")?, look };
         tab.call("Log.enable", json!({})).await?;
         tab.call("Runtime.enable", json!({})).await?;
         let size = json!({
@@ -106,11 +101,7 @@ impl Tab {
     /// What the browser says.
     pub async fn open(&self, url: &str) -> Result<()> {
         let went = self.call("Page.navigate", json!({"url": url})).await?;
-        ensure!(
-            went.get("errorText").is_none(),
-            "opening {url}: {}",
-            went["errorText"]
-        );
+        ensure!(went.get("errorText").is_none(), "opening {url}: {}", went["errorText"]);
         self.eval::<bool>(COMPLETE).await?;
         Ok(())
     }
@@ -176,11 +167,7 @@ impl Tab {
     /// # Errors
     /// What does not hold.
     pub async fn check(&self, what: &str, axe: Option<&str>) -> Result<()> {
-        let what = format!(
-            "{what}, {} px, {}",
-            self.look.width,
-            self.look.scheme.name()
-        );
+        let what = format!("{what}, {} px, {}", self.look.width, self.look.scheme.name());
         let none = |kind: &str, found: Vec<String>| {
             ensure!(found.is_empty(), "{what}: {kind}:\n{}", found.join("\n"));
             Ok(())
@@ -191,8 +178,7 @@ impl Tab {
         if let Some(axe) = axe {
             let there: bool = self.eval("typeof axe === 'object'").await?;
             if !there {
-                self.eval::<Value>(&format!("(() => {{ {axe}; return null; }})()"))
-                    .await?;
+                self.eval::<Value>(&format!("(() => {{ {axe}; return null; }})()")).await?;
             }
             none("accessibility", self.eval(AXE).await?)?;
         }
@@ -212,8 +198,7 @@ impl Tab {
         let stops: usize = self
             .eval("document.querySelectorAll('a, button, input, summary, [tabindex]').length")
             .await?;
-        self.eval::<Value>("(document.activeElement?.blur(), null)")
-            .await?;
+        self.eval::<Value>("(document.activeElement?.blur(), null)").await?;
         for _ in 0..2 * stops + 20 {
             if self.eval::<usize>(closed).await? == 0 {
                 break;
@@ -221,15 +206,11 @@ impl Tab {
             self.press("Tab").await?;
             if self.eval::<u8>(NEXT).await? == 1 {
                 self.press("Enter").await?;
-                self.until("document.activeElement.parentElement.open")
-                    .await?;
+                self.until("document.activeElement.parentElement.open").await?;
             }
         }
         let left: usize = self.eval(closed).await?;
-        ensure!(
-            left == 0,
-            "{left} of {before} folds cannot be opened by keyboard"
-        );
+        ensure!(left == 0, "{left} of {before} folds cannot be opened by keyboard");
         Ok(before)
     }
 
@@ -246,20 +227,15 @@ impl Tab {
         let Some(folder) = env::var_os("SHOTS").map(PathBuf::from) else {
             return Ok(());
         };
-        let name: String = what
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
+        let name: String =
+            what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let layout = self.call("Page.getLayoutMetrics", json!({})).await?;
         let mut whole = layout["cssContentSize"].clone();
         whole["scale"] = 1.into();
         let params = json!({"format": "png", "captureBeyondViewport": true, "clip": whole});
         let shot = self.call("Page.captureScreenshot", params).await?;
         let data = shot["data"].as_str().context("a screenshot without data")?;
-        std::fs::write(
-            folder.join(format!("{name}.png")),
-            BASE64_STANDARD.decode(data)?,
-        )?;
+        std::fs::write(folder.join(format!("{name}.png")), BASE64_STANDARD.decode(data)?)?;
         Ok(())
     }
 
@@ -269,9 +245,7 @@ impl Tab {
     /// What the browser says.
     pub async fn close(self) -> Result<()> {
         let target = json!({"targetId": self.target});
-        self.protocol
-            .call(None, "Target.closeTarget", target)
-            .await?;
+        self.protocol.call(None, "Target.closeTarget", target).await?;
         Ok(())
     }
 }

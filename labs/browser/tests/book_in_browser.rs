@@ -16,19 +16,14 @@ fn book(labs: &Path, out: &Path) -> Result<()> {
         .arg(out)
         .stdin(Stdio::null())
         .output()?;
-    ensure!(
-        made.status.success(),
-        "labs book: {}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    ensure!(made.status.success(), "labs book: {}", String::from_utf8_lossy(&made.stderr));
     Ok(())
 }
 
 /// The page of a lab: the first file whose name has its number.
 fn page_of(site: &Path, lab: &str) -> Result<PathBuf> {
-    let mut pages: Vec<PathBuf> = std::fs::read_dir(site)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()?;
+    let mut pages: Vec<PathBuf> =
+        std::fs::read_dir(site)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
     pages.sort();
     let is_it = |path: &PathBuf| {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
@@ -47,10 +42,8 @@ async fn cover_and_lab_hold_what_a_page_must() -> Result<()> {
         return Ok(());
     };
     let axe = axe();
-    let pages = [
-        ("cover", site.path().join("index.html")),
-        ("lab 3", page_of(site.path(), "lab03")?),
-    ];
+    let pages =
+        [("cover", site.path().join("index.html")), ("lab 3", page_of(site.path(), "lab03")?)];
     for (what, file) in pages {
         for look in LOOKS {
             let tab = browser.tab(look).await?;
@@ -58,8 +51,7 @@ async fn cover_and_lab_hold_what_a_page_must() -> Result<()> {
             tab.check(what, axe.as_deref()).await?;
             let folds = tab.unfold().await?;
             if folds > 0 {
-                tab.check(&format!("{what}, unfolded"), axe.as_deref())
-                    .await?;
+                tab.check(&format!("{what}, unfolded"), axe.as_deref()).await?;
             }
             tab.close().await?;
         }

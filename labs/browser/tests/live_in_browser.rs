@@ -26,10 +26,7 @@ impl Server {
         let out = child.stdout.take().context("no stdout")?;
         let mut url = String::new();
         BufReader::new(out).read_line(&mut url)?;
-        ensure!(
-            url.starts_with("http://127.0.0.1:"),
-            "labs serve printed {url:?}"
-        );
+        ensure!(url.starts_with("http://127.0.0.1:"), "labs serve printed {url:?}");
         let url = url.trim().trim_end_matches('/').to_owned();
         Ok(Some(Server { child, url }))
     }
@@ -54,18 +51,12 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(
-                began.elapsed() < Duration::from_secs(20),
-                "it goes on after Ctrl-C"
-            );
+            ensure!(began.elapsed() < Duration::from_secs(20), "it goes on after Ctrl-C");
             std::thread::sleep(Duration::from_millis(50));
         };
         ensure!(status.success(), "ended with {status}");
         let address = self.url.trim_start_matches("http://");
-        ensure!(
-            TcpStream::connect(address).is_err(),
-            "{address} still answers"
-        );
+        ensure!(TcpStream::connect(address).is_err(), "{address} still answers");
         Ok(())
     }
 
@@ -92,8 +83,7 @@ async fn running(tab: &Tab, is: bool) -> Result<()> {
 }
 
 async fn click(tab: &Tab, what: &str) -> Result<()> {
-    tab.eval::<Option<bool>>(&format!("document.querySelector('button.{what}').click()"))
-        .await?;
+    tab.eval::<Option<bool>>(&format!("document.querySelector('button.{what}').click()")).await?;
     Ok(())
 }
 
@@ -113,14 +103,12 @@ async fn every_page_holds_what_a_page_must_at_rest_and_at_work() -> Result<()> {
         for name in ["trap", "heartbeat", "pipeline"] {
             tab.open(&server.page(name)).await?;
             tab.until(&format!("{STATUS}.length > 0")).await?;
-            tab.check(&format!("live {name} at rest"), axe.as_deref())
-                .await?;
+            tab.check(&format!("live {name} at rest"), axe.as_deref()).await?;
             click(&tab, "start").await?;
             running(&tab, true).await?;
             // Long enough for a picture of something; whatever it shows, the page must hold.
             tokio::time::sleep(Duration::from_secs(4)).await;
-            tab.check(&format!("live {name} at work"), axe.as_deref())
-                .await?;
+            tab.check(&format!("live {name} at work"), axe.as_deref()).await?;
             ensure!(tab.unfold().await? > 0, "{name} has no fold");
             click(&tab, "stop").await?;
             running(&tab, false).await?;
@@ -144,8 +132,7 @@ async fn a_slider_changes_the_curve_by_keyboard_alone() -> Result<()> {
     click(&tab, "start").await?;
     running(&tab, true).await?;
     let desc = "document.getElementById('trap-d').textContent";
-    tab.until(&format!("/Goodput now [1-9]/.test({desc})"))
-        .await?;
+    tab.until(&format!("/Goodput now [1-9]/.test({desc})")).await?;
 
     // From 10 slots to the most, 40: what the slots allow changes at once, the curve with it. The
     // browser writes down when.
@@ -160,21 +147,16 @@ async fn a_slider_changes_the_curve_by_keyboard_alone() -> Result<()> {
     .await?;
     tab.press("End").await?;
     tab.until("window.seen !== null").await?;
-    tab.until("document.getElementById('o-slots').textContent === '40'")
-        .await?;
+    tab.until("document.getElementById('o-slots').textContent === '40'").await?;
     let took: f64 = tab.eval("window.seen - window.moved").await?;
     println!("from the slider's move to the new picture: {took:.0} ms");
-    tab.until(&format!("/The slots allow 800 a second/.test({desc})"))
-        .await?;
+    tab.until(&format!("/The slots allow 800 a second/.test({desc})")).await?;
 
     // More clients: the measured curve follows.
-    tab.eval::<Option<bool>>("document.getElementById('c-clients').focus()")
-        .await?;
+    tab.eval::<Option<bool>>("document.getElementById('c-clients').focus()").await?;
     tab.press("End").await?;
-    tab.until(&format!(
-        "Number({desc}.match(/attempts ([\\d,]+)/)[1].replace(',', '')) > 500"
-    ))
-    .await?;
+    tab.until(&format!("Number({desc}.match(/attempts ([\\d,]+)/)[1].replace(',', '')) > 500"))
+        .await?;
     ensure!(tab.console().is_empty(), "{:?}", tab.console());
     tab.shoot("live-trap-crowded").await?;
     browser.end().await?;
@@ -199,17 +181,13 @@ async fn ten_pages_show_one_run_and_it_ends_with_them() -> Result<()> {
     click(&tabs[9], "start").await?;
     for tab in &tabs {
         running(tab, true).await?;
-        tab.until("/Now [1-9]/.test(document.getElementById('throughput-d').textContent)")
-            .await?;
+        tab.until("/Now [1-9]/.test(document.getElementById('throughput-d').textContent)").await?;
     }
     // What one sets shows on all.
-    tabs[3]
-        .eval::<Option<bool>>("document.getElementById('c-embed').focus()")
-        .await?;
+    tabs[3].eval::<Option<bool>>("document.getElementById('c-embed').focus()").await?;
     tabs[3].press("ArrowRight").await?;
     for tab in &tabs {
-        tab.until("document.getElementById('c-embed').value === '2'")
-            .await?;
+        tab.until("document.getElementById('c-embed').value === '2'").await?;
         ensure!(tab.console().is_empty(), "{:?}", tab.console());
     }
     for tab in tabs {
@@ -219,8 +197,7 @@ async fn ten_pages_show_one_run_and_it_ends_with_them() -> Result<()> {
     let late = browser.tab(Look::new(360, Scheme::Light)).await?;
     late.open(&server.page("")).await?;
     // Asked of the front page, which takes no seat; then why it ended.
-    late.until("fetch('/').then(r => r.text()).then(t => !t.includes('Running.'))")
-        .await?;
+    late.until("fetch('/').then(r => r.text()).then(t => !t.includes('Running.'))").await?;
     late.until(
         "fetch('/pipeline').then(r => r.text()).then(t => t.includes('no page was watching'))",
     )

@@ -186,19 +186,11 @@ type Of = (String, Digest);
 impl Class {
     /// Reads everything that these paths lead to.
     pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
-        let handin::Sources {
-            sets: sources,
-            left_out: others,
-        } = handin::expand(files);
+        let handin::Sources { sets: sources, left_out: others } = handin::expand(files);
         let folder = shared_folder(&sources);
-        let parts: Vec<(Vec<Of>, Vec<LeftOut>)> = sources
-            .par_iter()
-            .map(|source| read_source(syllabus, source, &folder))
-            .collect();
-        let other = |(path, why): (PathBuf, String)| LeftOut {
-            what: end_of(&path),
-            why,
-        };
+        let parts: Vec<(Vec<Of>, Vec<LeftOut>)> =
+            sources.par_iter().map(|source| read_source(syllabus, source, &folder)).collect();
+        let other = |(path, why): (PathBuf, String)| LeftOut { what: end_of(&path), why };
         let mut left_out: Vec<LeftOut> = others.into_iter().map(other).collect();
         let mut digests = Vec::new();
         for (good, bad) in parts {
@@ -220,9 +212,7 @@ impl Class {
         };
         claims(digests, &mut class);
         apparatus(digests, &mut class);
-        class
-            .outliers
-            .sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+        class.outliers.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
         class.outliers.truncate(MOST_OUTLIERS);
         class
     }
@@ -258,12 +248,9 @@ impl Class {
             text += "  none: `labs run 3` asks for some on a terminal, `--predict goodput=800` gives one\n";
         }
         for q in &self.questions {
-            let said = q
-                .said
-                .map_or(String::new(), |s| format!("said {}, ", s.text()));
-            let measured = q.measured.map_or(String::new(), |m| {
-                format!("measured {} {}: ", m.text(), q.unit)
-            });
+            let said = q.said.map_or(String::new(), |s| format!("said {}, ", s.text()));
+            let measured =
+                q.measured.map_or(String::new(), |m| format!("measured {} {}: ", m.text(), q.unit));
             text += &format!("  {} {}\n", q.lab, q.ask);
             text += &format!(
                 "      {}: {said}{measured}half within {}, {} within 10 %\n",
@@ -309,12 +296,7 @@ impl Class {
             );
         }
         for fact in &self.apparatus {
-            text += &format!(
-                "      {}: {} {}\n",
-                fact.what,
-                fact.values.text(),
-                fact.unit
-            );
+            text += &format!("      {}: {} {}\n", fact.what, fact.values.text(), fact.unit);
         }
         let unfit: Vec<String> = self.unfit().map(|(set, _)| set.to_string()).collect();
         if !unfit.is_empty() {
@@ -348,11 +330,7 @@ impl Class {
 
     fn twins_text(&self) -> String {
         let told = self.twins.iter().map(|twins| {
-            format!(
-                "\nThe same record of {}, byte for byte{}\n",
-                twins.lab,
-                named(&twins.sets)
-            )
+            format!("\nThe same record of {}, byte for byte{}\n", twins.lab, named(&twins.sets))
         });
         told.collect()
     }
@@ -361,10 +339,7 @@ impl Class {
         if self.left_out.is_empty() {
             return String::new();
         }
-        format!(
-            "\n{} left out (see above)\n",
-            counted(self.left_out.len(), "file")
-        )
+        format!("\n{} left out (see above)\n", counted(self.left_out.len(), "file"))
     }
 
     /// Sets with a machine that was unfit, and the first reason.
@@ -413,15 +388,10 @@ fn read_source(
     let short = end_of(source.strip_prefix(folder).unwrap_or(source));
     let (mut good, mut bad): (Vec<(String, Digest)>, Vec<LeftOut>) = (Vec::new(), Vec::new());
     let mut refuse = |what: String, why: &anyhow::Error| {
-        bad.push(LeftOut {
-            what,
-            why: reason(why),
-        });
+        bad.push(LeftOut { what, why: reason(why) });
     };
     let end = handin::read(source, &mut |found: Found| {
-        let digested = found
-            .text
-            .and_then(|text| alone(|| digest(syllabus, &found.file, &text)));
+        let digested = found.text.and_then(|text| alone(|| digest(syllabus, &found.file, &text)));
         match digested {
             Ok(digest) => good.push((found.set, digest)),
             Err(why) => {
@@ -439,11 +409,7 @@ fn read_source(
     let several = good.iter().any(|(set, _)| *set != good[0].0);
     for (set, _) in &mut good {
         let inner = brief(set);
-        *set = if several {
-            format!("{short}: {inner}")
-        } else {
-            short.clone()
-        };
+        *set = if several { format!("{short}: {inner}") } else { short.clone() };
     }
     (good, bad)
 }
@@ -593,12 +559,7 @@ fn machines(digests: &[Of]) -> Vec<Machine> {
         match found.iter_mut().find(same) {
             Some(known) if known.sets.last() != Some(set) => known.sets.push(set.clone()),
             Some(_) => {}
-            None => found.push(Machine {
-                system,
-                cpu,
-                cores,
-                sets: vec![set.clone()],
-            }),
+            None => found.push(Machine { system, cpu, cores, sets: vec![set.clone()] }),
         }
     }
     found.sort_by_key(|m| std::cmp::Reverse(m.sets.len()));
@@ -612,19 +573,11 @@ fn apparatus(digests: &[Of], class: &mut Class) {
     let facts: [Figure; 5] = [
         ("processors usable", "", |d| d.host.cores as f64),
         ("what they are worth together", "processors", |d| {
-            d.host
-                .effective_parallelism
-                .iter()
-                .copied()
-                .fold(0.0, f64::max)
+            d.host.effective_parallelism.iter().copied().fold(0.0, f64::max)
         }),
         ("a 1 ms sleep ends late by", "ms", |d| d.host.timer_late_ms),
-        ("overhead of a request", "ms", |d| {
-            d.host.request_overhead_ms
-        }),
-        ("mock server's ceiling", "requests/s", |d| {
-            d.host.upstream_ceiling_per_s
-        }),
+        ("overhead of a request", "ms", |d| d.host.request_overhead_ms),
+        ("mock server's ceiling", "requests/s", |d| d.host.upstream_ceiling_per_s),
     ];
     for (what, unit, figure) in facts {
         // Calibrated with every run: the median of a set's records.
@@ -634,9 +587,7 @@ fn apparatus(digests: &[Of], class: &mut Class) {
         });
         let of_set: Vec<(&str, f64)> = of_set.collect();
         let values = Spread::of(of_set.iter().map(|(_, v)| *v));
-        class
-            .apparatus
-            .extend(values.map(|values| Fact { what, unit, values }));
+        class.apparatus.extend(values.map(|values| Fact { what, unit, values }));
         if what != "processors usable" {
             far_off(&mut class.outliers, "machine", what, unit, &of_set);
         }
@@ -646,18 +597,13 @@ fn apparatus(digests: &[Of], class: &mut Class) {
 fn twins(digests: &[Of]) -> Vec<Twins> {
     let mut prints: BTreeMap<(u8, u64), Vec<String>> = BTreeMap::new();
     for (set, digest) in digests {
-        let same = prints
-            .entry((digest.card.number, digest.print))
-            .or_default();
+        let same = prints.entry((digest.card.number, digest.print)).or_default();
         same.push(set.clone());
     }
     prints
         .into_iter()
         .filter(|(_, sets)| sets.len() > 1)
-        .map(|((lab, _), sets)| Twins {
-            lab: format!("lab{lab:02}"),
-            sets,
-        })
+        .map(|((lab, _), sets)| Twins { lab: format!("lab{lab:02}"), sets })
         .collect()
 }
 

@@ -66,12 +66,8 @@ fn facts(values: &[(&str, String)]) -> Html {
             "" => String::new(),
             more => format!("<small>{}</small>", escaped(more)),
         };
-        let _ = write!(
-            list,
-            "<div><dt>{}</dt><dd>{}{more}</dd></div>",
-            escaped(what),
-            escaped(value)
-        );
+        let _ =
+            write!(list, "<div><dt>{}</dt><dd>{}{more}</dd></div>", escaped(what), escaped(value));
     }
     Html::trusted(list + "</dl>\n")
 }
@@ -99,11 +95,7 @@ fn predictions(class: &Class) -> Html {
 
 fn one_question(question: &Question) -> Html {
     let mut html = Html::new();
-    let curve = if question.key.ends_with('@') {
-        "A curve: "
-    } else {
-        ""
-    };
+    let curve = if question.key.ends_with('@') { "A curve: " } else { "" };
     html.element("p", &format!("{curve}{}", question.ask));
     let points = question.predictions.iter().flat_map(|p| &p.points);
     let ratios: Vec<f64> = points
@@ -127,18 +119,13 @@ fn one_question(question: &Question) -> Html {
     let range = |spread: &Spread| spread.range().map_or(String::new(), |r| format!("\n{r}"));
     let mut values = vec![("predictions", question.predictions.len().to_string())];
     if let (Some(said), Some(measured)) = (question.said, question.measured) {
-        values.push((
-            "said, median",
-            format!("{} {unit}{}", number(said.median), range(&said)),
-        ));
+        values.push(("said, median", format!("{} {unit}{}", number(said.median), range(&said))));
         values.push((
             "measured, median",
             format!("{} {unit}{}", number(measured.median), range(&measured)),
         ));
     }
-    let off = question
-        .factor
-        .map_or("–".into(), |f| format!("{}×", number(f)));
+    let off = question.factor.map_or("–".into(), |f| format!("{}×", number(f)));
     values.push(("median factor", off));
     if !ratios.is_empty() {
         values.push(("within a factor of 2", question.within_two.to_string()));
@@ -181,11 +168,9 @@ fn bar(confirmed: usize, inconclusive: usize, refuted: usize) -> String {
         "<svg viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{confirmed} confirmed, {inconclusive} inconclusive, {refuted} refuted\" style=\"display:block;width:100%;min-width:6rem;height:.9rem\">"
     );
     let mut x = 0.0;
-    for (count, paint) in [
-        (confirmed, "--lab-green"),
-        (inconclusive, "--lab-orange"),
-        (refuted, "--lab-vermilion"),
-    ] {
+    for (count, paint) in
+        [(confirmed, "--lab-green"), (inconclusive, "--lab-orange"), (refuted, "--lab-vermilion")]
+    {
         let width = 100.0 * count as f64 / all;
         if count > 0 {
             let _ = write!(
@@ -203,9 +188,7 @@ fn verdicts(class: &Class) -> Html {
         "<div class=\"scroll wide\" tabindex=\"0\" role=\"region\" aria-label=\"Verdicts by claim\"><table><caption>Green: confirmed, yellow: inconclusive, orange: refuted</caption>\n<thead><tr><th scope=\"col\">lab</th><th scope=\"col\">claim</th><th scope=\"col\">verdicts</th><th scope=\"col\" class=\"number\">✓</th><th scope=\"col\" class=\"number\">?</th><th scope=\"col\" class=\"number\">✗</th><th scope=\"col\">measured: median (range)</th></tr></thead>\n<tbody>",
     );
     for c in &class.claims {
-        let measured = c
-            .measured
-            .map_or("–".into(), |m| format!("{} {}", m.text(), c.unit));
+        let measured = c.measured.map_or("–".into(), |m| format!("{} {}", m.text(), c.unit));
         let _ = writeln!(
             out,
             "<tr><td>{}</td><td class=\"text\">{}{}</td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
@@ -228,10 +211,7 @@ fn refuted_by(claim: &Claim) -> String {
     if claim.refuted_by.is_empty() {
         return String::new();
     }
-    format!(
-        "<br><span class=\"small\">refuted{}</span>",
-        escaped(&named(&claim.refuted_by))
-    )
+    format!("<br><span class=\"small\">refuted{}</span>", escaped(&named(&claim.refuted_by)))
 }
 
 fn machines(class: &Class) -> Html {
@@ -249,10 +229,8 @@ fn machines(class: &Class) -> Html {
         ]);
     }
     let mut html = page::rows(&table, ROWS);
-    let mut facts = Table::new(
-        "Calibrated before the runs",
-        &["", "median", "least", "most", "unit"],
-    );
+    let mut facts =
+        Table::new("Calibrated before the runs", &["", "median", "least", "most", "unit"]);
     for f in &class.apparatus {
         let values = [f.values.median, f.values.least, f.values.most].map(number);
         let [median, least, most] = values;
@@ -278,15 +256,7 @@ fn outliers(class: &Class) -> Html {
         html.element("p", "Measured with the same flags as by others, and far from their median: a modified z-score beyond 3.5 and more than a tenth off. Another machine, another program running beside, or something to look at together.");
         let mut table = Table::new(
             "Farthest first",
-            &[
-                "result set",
-                "lab",
-                "what",
-                "value",
-                "median",
-                "unit",
-                "score",
-            ],
+            &["result set", "lab", "what", "value", "median", "unit", "score"],
         );
         for o in &class.outliers {
             table.row([
@@ -302,11 +272,7 @@ fn outliers(class: &Class) -> Html {
         html.push(&page::rows(&table, ROWS));
     }
     for twins in &class.twins {
-        let text = format!(
-            "The same record of {}, byte for byte{}",
-            twins.lab,
-            named(&twins.sets)
-        );
+        let text = format!("The same record of {}, byte for byte{}", twins.lab, named(&twins.sets));
         html.element("p class=\"note\"", &text);
     }
     html
@@ -315,11 +281,7 @@ fn outliers(class: &Class) -> Html {
 fn sets(class: &Class) -> Html {
     let mut table = Table::new("Read", &["result set", "records", "labs"]);
     for set in &class.sets {
-        let labs: Vec<&str> = set
-            .labs
-            .iter()
-            .map(|l| l.trim_start_matches("lab"))
-            .collect();
+        let labs: Vec<&str> = set.labs.iter().map(|l| l.trim_start_matches("lab")).collect();
         table.row([set.name.clone(), set.labs.len().to_string(), labs.join(" ")]);
     }
     page::fold("Which labs are in which set", &page::rows(&table, 2000))

@@ -71,11 +71,7 @@ pub fn digest(syllabus: &[&'static dyn Experiment], file: &str, text: &str) -> R
     Ok(Digest {
         card: lab.card(),
         predictions: prediction::scored(lab.card(), lab.sketches(), &record, &findings),
-        claims: findings
-            .claims
-            .iter()
-            .map(|c| claimed(c, &record))
-            .collect(),
+        claims: findings.claims.iter().map(|c| claimed(c, &record)).collect(),
         unfit: Summary::of(&record).unfit(),
         flags: record.params.to_string(),
         started_at: brief(&record.started_at),

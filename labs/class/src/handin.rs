@@ -93,11 +93,7 @@ impl Named {
     fn one(&mut self, why: &str) -> bool {
         let most = if why == NEITHER { NAMED } else { 10 * NAMED };
         let named = self.so_far < most;
-        *if named {
-            &mut self.so_far
-        } else {
-            &mut self.unnamed
-        } += 1;
+        *if named { &mut self.so_far } else { &mut self.unnamed } += 1;
         named
     }
 
@@ -211,9 +207,7 @@ fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn is_archive_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    [".zip", ".tar.gz", ".tgz", ".tar"]
-        .iter()
-        .any(|end| name.ends_with(end))
+    [".zip", ".tar.gz", ".tgz", ".tar"].iter().any(|end| name.ends_with(end))
 }
 
 /// Reads one source and hands on each record as it comes: a whole class need not fit into memory.
@@ -234,11 +228,7 @@ pub fn read(path: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
     let head = &head[..length];
     if head.trim_ascii_start().starts_with(b"{") {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        each(Found {
-            set: String::new(),
-            file: name.into_owned(),
-            text: text(file),
-        });
+        each(Found { set: String::new(), file: name.into_owned(), text: text(file) });
         return Ok(());
     }
     let mut seen = Seen::default();
@@ -269,22 +259,12 @@ fn folder(dir: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
         }
         any = true;
         let open = || {
-            ensure!(
-                fs::symlink_metadata(&path)?.is_file(),
-                "it is not a plain file"
-            );
+            ensure!(fs::symlink_metadata(&path)?.is_file(), "it is not a plain file");
             text(File::open(&path)?)
         };
-        each(Found {
-            set: String::new(),
-            file: name.into_owned(),
-            text: open(),
-        });
+        each(Found { set: String::new(), file: name.into_owned(), text: open() });
     }
-    ensure!(
-        any,
-        "it holds neither records (labNN.json) nor archives of them"
-    );
+    ensure!(any, "it holds neither records (labNN.json) nor archives of them");
     Ok(())
 }
 
@@ -297,11 +277,7 @@ fn text(from: impl Read) -> Result<String> {
 fn bounded(from: impl Read, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most + 1).read_to_end(&mut bytes)?;
-    ensure!(
-        bytes.len() as u64 <= most,
-        "it has more than {} MB",
-        most >> 20
-    );
+    ensure!(bytes.len() as u64 <= most, "it has more than {} MB", most >> 20);
     Ok(bytes)
 }
 
@@ -354,21 +330,10 @@ impl Seen {
 
 /// What an entry of an archive is to us.
 enum Kind {
-    Record {
-        set: String,
-        file: String,
-    },
+    Record { set: String, file: String },
     Archive(String),
-    Refused {
-        set: String,
-        file: String,
-        why: &'static str,
-    },
-    Other {
-        set: String,
-        file: String,
-        why: &'static str,
-    },
+    Refused { set: String, file: String, why: &'static str },
+    Other { set: String, file: String, why: &'static str },
     Aside,
 }
 
@@ -439,11 +404,7 @@ fn take(
         Kind::Other { set, file, why } => seen.other(set, file, why, each),
         Kind::Refused { set, file, why } => {
             seen.any = true;
-            each(Found {
-                set,
-                file,
-                text: Err(anyhow::anyhow!(why)),
-            });
+            each(Found { set, file, text: Err(anyhow::anyhow!(why)) });
         }
         Kind::Record { set, file } => {
             seen.any = true;
@@ -463,11 +424,7 @@ fn take(
             });
             if let Err(why) = inner {
                 seen.any = true;
-                each(Found {
-                    set: name,
-                    file: String::new(),
-                    text: Err(why),
-                });
+                each(Found { set: name, file: String::new(), text: Err(why) });
             }
         }
     }
@@ -515,14 +472,7 @@ fn zipped<R: Read + Seek>(
         match zip.by_index(index) {
             // Thousands of names for one file would cost as much as thousands of files.
             Ok(entry) if !places.insert(entry.header_start()) => {
-                pass(
-                    &name,
-                    inside,
-                    deeper,
-                    "it shares its place with another",
-                    seen,
-                    each,
-                );
+                pass(&name, inside, deeper, "it shares its place with another", seen, each);
             }
             Ok(entry) if entry.is_symlink() => pass(&name, inside, deeper, LINK, seen, each),
             Ok(mut entry) if entry.is_file() => {
@@ -546,9 +496,7 @@ impl<R: Read> Read for Metered<R> {
         let n = self.from.read(buffer)?;
         self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
             let gigabytes = UNPACKED >> 30;
-            io::Error::other(format!(
-                "it unpacks to more than {gigabytes} GB: no result set does"
-            ))
+            io::Error::other(format!("it unpacks to more than {gigabytes} GB: no result set does"))
         })?;
         Ok(n)
     }
@@ -567,11 +515,8 @@ fn tarred(
     let mut long = None;
     let mut first = true;
     for entry in tar.entries()?.raw(true) {
-        let damaged = if first {
-            "it is no .tar archive, or damaged"
-        } else {
-            "it is a damaged archive"
-        };
+        let damaged =
+            if first { "it is no .tar archive, or damaged" } else { "it is a damaged archive" };
         let mut entry = entry.context(damaged)?;
         first = false;
         seen.entry()?;
@@ -583,10 +528,8 @@ fn tarred(
         } else if kind.is_pax_local_extensions() {
             let extensions = bounded(&mut entry, 16 * PATH).unwrap_or_default();
             let known = tar::PaxExtensions::new(&extensions).filter_map(Result::ok);
-            long = known
-                .filter(|e| e.key_bytes() == b"path")
-                .last()
-                .map(|e| e.value_bytes().to_vec());
+            long =
+                known.filter(|e| e.key_bytes() == b"path").last().map(|e| e.value_bytes().to_vec());
         } else {
             let name = long.take();
             let name = name.unwrap_or_else(|| entry.path_bytes().into_owned());
@@ -647,10 +590,7 @@ mod tests {
         });
         // Nothing is unpacked.
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        (
-            all,
-            end.map_or_else(|why| format!("{why:#}"), |()| String::new()),
-        )
+        (all, end.map_or_else(|why| format!("{why:#}"), |()| String::new()))
     }
 
     fn three(set: &str, file: &str, text: &str) -> (String, String, String) {
@@ -738,14 +678,8 @@ mod tests {
             refused("", "carol.7z"),
             refused("dave", "labs.tar.xz"),
         ];
-        assert_eq!(
-            found("x.zip", &zipped(entries)),
-            (expected.to_vec(), String::new())
-        );
-        assert_eq!(
-            found("x.bin", &tarred(entries)),
-            (expected.to_vec(), String::new())
-        );
+        assert_eq!(found("x.zip", &zipped(entries)), (expected.to_vec(), String::new()));
+        assert_eq!(found("x.bin", &tarred(entries)), (expected.to_vec(), String::new()));
     }
 
     #[test]
@@ -760,14 +694,8 @@ mod tests {
         let (all, end) = found("all.zip", &bytes);
         assert_eq!(all[0], three("Bob/local.zip", "lab01.json", "1"));
         assert_eq!((all[1].0.as_str(), all.len()), ("Eve/evil.zip", 3));
-        assert!(
-            all[1].2.starts_with("refused: it is a damaged .zip"),
-            "{all:?}"
-        );
-        assert_eq!(
-            (all[2].0.as_str(), all[2].1.as_str()),
-            ("Joe/deep.zip", "x.zip")
-        );
+        assert!(all[1].2.starts_with("refused: it is a damaged .zip"), "{all:?}");
+        assert_eq!((all[2].0.as_str(), all[2].1.as_str()), ("Joe/deep.zip", "x.zip"));
         assert!(all[2].2.contains("in an archive in an archive"), "{all:?}");
         assert_eq!(end, "");
     }
@@ -785,30 +713,17 @@ mod tests {
         let (all, _) = found("x.tar", &tar.into_inner().unwrap());
         assert!(all[0].2.contains("out of the archive"), "{all:?}");
 
-        let (all, _) = found(
-            "x.tgz",
-            &tarred(&[("lab03.json", b"1"), ("lab03.json", b"2")]),
-        );
+        let (all, _) = found("x.tgz", &tarred(&[("lab03.json", b"1"), ("lab03.json", b"2")]));
         assert_eq!(all[0].2, "1");
         assert!(all[1].2.contains("twice"), "{all:?}");
 
         let large = vec![b' '; RECORD as usize + 1];
-        for bytes in [
-            zipped(&[("lab03.json", &large)]),
-            tarred(&[("lab03.json", &large)]),
-        ] {
+        for bytes in [zipped(&[("lab03.json", &large)]), tarred(&[("lab03.json", &large)])] {
             assert!(bytes.len() < 200_000, "a bomb is small");
             let (all, _) = found("bomb", &bytes);
-            assert!(
-                all[0].2.contains("more than 16 MB"),
-                "{:?}",
-                &all[0].2[..80]
-            );
+            assert!(all[0].2.contains("more than 16 MB"), "{:?}", &all[0].2[..80]);
         }
-        let mut metered = Metered {
-            from: io::repeat(0).take(100),
-            left: 50,
-        };
+        let mut metered = Metered { from: io::repeat(0).take(100), left: 50 };
         assert!(metered.read_to_end(&mut Vec::new()).is_err());
     }
 
@@ -819,19 +734,15 @@ mod tests {
         let (all, _) = found("x.tar.gz", &tarred(&[(&path, b"1")]));
         assert_eq!(all, [three(&folder, "lab03.json", "1")]);
         let endless = format!("{}/lab03.json", "x".repeat(10_000));
-        let (all, _) = found(
-            "x.tar.gz",
-            &tarred(&[(&endless, b"1"), ("lab04.json", b"2")]),
-        );
+        let (all, _) = found("x.tar.gz", &tarred(&[(&endless, b"1"), ("lab04.json", b"2")]));
         let unnamed = three("", "", &format!("refused: {NO_NAME}"));
         assert_eq!(all, [unnamed, three("", "lab04.json", "2")]);
     }
 
     #[test]
     fn what_breaks_off_gives_what_it_has() {
-        let noise: Vec<u8> = (0..100_000u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-            .collect();
+        let noise: Vec<u8> =
+            (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let bytes = tarred(&[("lab03.json", b"1"), ("lab04.json", &noise)]);
         let (all, end) = found("x.tar.gz", &bytes[..bytes.len() / 2]);
         assert_eq!(all[0], three("", "lab03.json", "1"));
@@ -843,10 +754,7 @@ mod tests {
         let (_, end) = found("x.zip", &zipped(&[("readme.txt", b"hello")]));
         assert!(end.contains("no labNN.json"), "{end}");
         // A record by itself.
-        assert_eq!(
-            found("alice.json", b" {}").0,
-            [three("", "alice.json", " {}")]
-        );
+        assert_eq!(found("alice.json", b" {}").0, [three("", "alice.json", " {}")]);
     }
 
     #[test]
@@ -855,8 +763,7 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
-        tar.append_link(&mut header, "a/lab03.json", "/etc/passwd")
-            .unwrap();
+        tar.append_link(&mut header, "a/lab03.json", "/etc/passwd").unwrap();
         let (all, end) = found("x.tar", &tar.into_inner().unwrap());
         assert_eq!(all, [three("a", "lab03.json", &format!("refused: {LINK}"))]);
         assert_eq!(end, "");
@@ -902,11 +809,8 @@ mod tests {
             "missing",
         ];
         assert_eq!(found.sets, sets.map(at));
-        let left: Vec<_> = found
-            .left_out
-            .iter()
-            .map(|(path, why)| (path.clone(), why.as_str()))
-            .collect();
+        let left: Vec<_> =
+            found.left_out.iter().map(|(path, why)| (path.clone(), why.as_str())).collect();
         assert_eq!(
             left,
             [
@@ -940,18 +844,9 @@ mod tests {
         let named = |name: &str| found.left_out.iter().find(|(path, _)| *path == at(name));
         assert_eq!(named("elsewhere").unwrap().1, LINK);
         assert_eq!(named("round").unwrap().1, LINK);
-        assert!(
-            found
-                .left_out
-                .iter()
-                .any(|(_, why)| why.contains("16 folders")),
-            "{found:?}"
-        );
+        assert!(found.left_out.iter().any(|(_, why)| why.contains("16 folders")), "{found:?}");
         let mut told = Vec::new();
-        read(&at("mallory"), &mut |found| {
-            told.push(found.text.unwrap_err().to_string())
-        })
-        .unwrap();
+        read(&at("mallory"), &mut |found| told.push(found.text.unwrap_err().to_string())).unwrap();
         assert_eq!(told, ["it is not a plain file"]);
     }
 
@@ -966,10 +861,7 @@ mod tests {
         assert_eq!(found.left_out.len(), NAMED + 2);
         // What may have been meant to be read is always named.
         assert!(found.left_out[NAMED].0.ends_with("zoe.rar"), "{found:?}");
-        assert!(
-            found.left_out[NAMED + 1].1.contains("and 5 more"),
-            "{found:?}"
-        );
+        assert!(found.left_out[NAMED + 1].1.contains("and 5 more"), "{found:?}");
     }
 
     proptest! {

@@ -62,12 +62,7 @@ pub fn run(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result
     if let Some(out) = &flags.out {
         journal.write(out)?;
     }
-    show(
-        &journal,
-        || journal.text(),
-        flags.json,
-        flags.out.as_deref(),
-    )
+    show(&journal, || journal.text(), flags.json, flags.out.as_deref())
 }
 
 /// What a reader predicted, over time.
@@ -136,12 +131,8 @@ impl Journal {
             let entries = fs::read_dir(dir).into_iter().flatten();
             entries.filter_map(|e| Some(e.ok()?.path())).collect()
         };
-        let name = |path: &Path| {
-            path.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // lab03-2026-11-21T19-24-07Z.json
         let is_old = |name: &str| {
             let parts = name.split_once('-');
@@ -149,12 +140,10 @@ impl Journal {
                 is_record_name(&format!("{lab}.json")) && rest.ends_with(".json")
             })
         };
-        let (now, beside): (Vec<_>, Vec<_>) = files(dir)
-            .into_iter()
-            .partition(|p| is_record_name(&name(p)));
-        let (old, others): (Vec<_>, Vec<_>) = files(&dir.join("history"))
-            .into_iter()
-            .partition(|p| is_old(&name(p)));
+        let (now, beside): (Vec<_>, Vec<_>) =
+            files(dir).into_iter().partition(|p| is_record_name(&name(p)));
+        let (old, others): (Vec<_>, Vec<_>) =
+            files(&dir.join("history")).into_iter().partition(|p| is_old(&name(p)));
         let mut paths: Vec<PathBuf> = now.into_iter().chain(old).collect();
         paths.sort();
         // A folder of results holds much else; what may have been meant as a record is named.
@@ -181,10 +170,7 @@ impl Journal {
                 Err(why) => left_out.push(format!("{}: {}", end_of(path), reason(&why))),
             }
         }
-        Ok(Journal {
-            left_out,
-            ..Journal::of(digests)
-        })
+        Ok(Journal { left_out, ..Journal::of(digests) })
     }
 
     fn of(mut digests: Vec<Digest>) -> Journal {
@@ -250,11 +236,7 @@ impl Journal {
                 text += &format!("    {}  {}\n", one.when, one.told(&q.unit));
             }
             if let [first, .., last] = q.tries.as_slice() {
-                text += &format!(
-                    "    from {} to {}\n",
-                    factor(first.factor),
-                    factor(last.factor)
-                );
+                text += &format!("    from {} to {}\n", factor(first.factor), factor(last.factor));
             }
         }
         text += "\n";
@@ -328,37 +310,22 @@ impl Journal {
     fn figure(&self) -> Figure {
         let longest = self.questions.iter().map(|q| q.tries.len()).max();
         let longest = longest.unwrap_or(1);
-        let mut layers = vec![Layer::Rule {
-            y: 1.0,
-            label: "exactly".into(),
-        }];
+        let mut layers = vec![Layer::Rule { y: 1.0, label: "exactly".into() }];
         for q in &self.questions {
             let factors = q.tries.iter().enumerate();
-            let points: Vec<(f64, f64)> = factors
-                .filter_map(|(i, one)| Some((i as f64 + 1.0, one.factor?)))
-                .collect();
+            let points: Vec<(f64, f64)> =
+                factors.filter_map(|(i, one)| Some((i as f64 + 1.0, one.factor?))).collect();
             let key = q.key.replace('@', ", curve");
             let line = |style, label: String| {
-                Layer::Line(Line {
-                    style,
-                    ..Line::measured(&label, Colour::Muted, points.clone())
-                })
+                Layer::Line(Line { style, ..Line::measured(&label, Colour::Muted, points.clone()) })
             };
             let known = self.questions.len() <= 12 && points.len() == longest;
-            let label = if known {
-                format!("{} {key}", q.lab)
-            } else {
-                String::new()
-            };
+            let label = if known { format!("{} {key}", q.lab) } else { String::new() };
             layers.push(line(Style::Trace, String::new()));
             layers.push(line(Style::Dots, label));
         }
         let middle = self.by_try.iter().map(|by| (by.number as f64, by.factor));
-        layers.push(Layer::Line(Line::measured(
-            "median",
-            Colour::Blue,
-            middle.collect(),
-        )));
+        layers.push(Layer::Line(Line::measured("median", Colour::Blue, middle.collect())));
         let title = match self.by_try.as_slice() {
             [first, .., last] => format!(
                 "From {} at the first try to {} at try {}",
@@ -366,10 +333,7 @@ impl Journal {
                 factor(Some(last.factor)),
                 last.number
             ),
-            [only] => format!(
-                "Half of the first tries are within {}",
-                factor(Some(only.factor))
-            ),
+            [only] => format!("Half of the first tries are within {}", factor(Some(only.factor))),
             [] => "No prediction has a ratio to what was measured".into(),
         };
         Figure {
@@ -491,10 +455,7 @@ mod tests {
             question(&[("2", None), ("4", Some(1.0))]),
         ];
         let by = by_try(&questions);
-        let told: Vec<_> = by
-            .iter()
-            .map(|b| (b.number, b.questions, b.factor))
-            .collect();
+        let told: Vec<_> = by.iter().map(|b| (b.number, b.questions, b.factor)).collect();
         assert_eq!(told, [(1, 2, 6.0), (2, 2, 1.5)]);
     }
 
@@ -502,11 +463,8 @@ mod tests {
     fn first_tries_are_halved_in_the_order_of_time() {
         let of = |whens: [&str; 6]| {
             let factors = [1.0, 2.0, 3.0, 10.0, 20.0, 30.0];
-            let all: Vec<Question> = whens
-                .iter()
-                .zip(factors)
-                .map(|(when, f)| question(&[(when, Some(f))]))
-                .collect();
+            let all: Vec<Question> =
+                whens.iter().zip(factors).map(|(when, f)| question(&[(when, Some(f))])).collect();
             first_tries(&all)
         };
         assert_eq!(of(["4", "5", "6", "1", "2", "3"]), Some((20.0, 2.0)));
@@ -518,22 +476,14 @@ mod tests {
     fn whatever_may_have_been_a_record_is_read_or_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("history")).unwrap();
-        let named = [
-            "lab03.json",
-            "lab3.json",
-            "history/lab03-x.json",
-            "history/lab03-x.bak",
-        ];
+        let named = ["lab03.json", "lab3.json", "history/lab03-x.json", "history/lab03-x.bak"];
         for name in named.iter().chain(&["report.md"]) {
             fs::write(dir.path().join(name), "{").unwrap();
         }
         let journal = Journal::read(&[], dir.path()).unwrap();
         for name in named {
             assert!(
-                journal
-                    .left_out
-                    .iter()
-                    .any(|left| left.contains(&format!("{name}: "))),
+                journal.left_out.iter().any(|left| left.contains(&format!("{name}: "))),
                 "{name}: {:?}",
                 journal.left_out
             );
@@ -546,10 +496,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("journal.html");
         Journal::default().write(&out).unwrap();
-        let journal = Journal {
-            questions: vec![question(&[("1", Some(8.0))])],
-            ..Journal::default()
-        };
+        let journal =
+            Journal { questions: vec![question(&[("1", Some(8.0))])], ..Journal::default() };
         journal.write(&out).unwrap();
         let html = fs::read_to_string(&out).unwrap();
         assert!(html.contains("&lt;b&gt;?") && !html.contains("<b>?"));

@@ -81,10 +81,7 @@ fn show(
 
 /// Writes a page that stands alone.
 fn write_page(out: &Path, title: &str, about: &str, body: Html) -> Result<()> {
-    let nav = [Link {
-        here: true,
-        ..Link::to("#content", title)
-    }];
+    let nav = [Link { here: true, ..Link::to("#content", title) }];
     let page = Page {
         lang: "en",
         title,

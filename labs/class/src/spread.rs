@@ -22,11 +22,7 @@ impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut all: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
         all.sort_by(f64::total_cmp);
-        Some(Spread {
-            least: *all.first()?,
-            median: quantile(&all, 0.5),
-            most: *all.last()?,
-        })
+        Some(Spread { least: *all.first()?, median: quantile(&all, 0.5), most: *all.last()? })
     }
 
     /// "12 (3 to 40)".
@@ -129,11 +125,7 @@ pub fn strip(ratios: &[f64], what: &str) -> Html {
             "<path d=\"M{x:.1} 2V{FLOOR}\" stroke=\"var({paint})\"/><text{class} x=\"{x:.1}\" y=\"88\" text-anchor=\"{anchor}\" fill=\"var(--lab-muted)\">{label}</text>"
         );
     }
-    let _ = writeln!(
-        svg,
-        "<path d=\"M4 {FLOOR}H{}\" stroke=\"var(--lab-muted)\"/>",
-        WIDTH - 4.0
-    );
+    let _ = writeln!(svg, "<path d=\"M4 {FLOOR}H{}\" stroke=\"var(--lab-muted)\"/>", WIDTH - 4.0);
     for (bin, count) in stacks.iter().enumerate() {
         let x = at(bin as f64 / (BINS - 1) as f64 * 2.0 - 1.0);
         let end = bin == 0 || bin == BINS - 1;

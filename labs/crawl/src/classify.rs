@@ -176,10 +176,7 @@ mod tests {
         let accuracy = (0..4000).filter(right).count() as f64 / 4000.0;
         let best = Site::best_accuracy(77, 20_000);
         assert!(accuracy > 0.95, "{accuracy}, at best {best}");
-        assert!(
-            (accuracy - best).abs() < 0.015,
-            "{accuracy}, at best {best}"
-        );
+        assert!((accuracy - best).abs() < 0.015, "{accuracy}, at best {best}");
     }
 
     proptest! {

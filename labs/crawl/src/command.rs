@@ -112,15 +112,9 @@ struct At {
 
 /// From the flag, or else from the environment.
 fn url(flag: Option<ServerUrl>, name: &str, variable: &str) -> Result<ServerUrl, Failed> {
-    let from_environment = || {
-        std::env::var(variable)
-            .ok()
-            .map(|text| text.as_str().into())
-    };
+    let from_environment = || std::env::var(variable).ok().map(|text| text.as_str().into());
     flag.or_else(from_environment).ok_or_else(|| {
-        Failed::Usage(format!(
-            "which {name}? Give --{name} URL, or put the URL into {variable}"
-        ))
+        Failed::Usage(format!("which {name}? Give --{name} URL, or put the URL into {variable}"))
     })
 }
 
@@ -178,9 +172,7 @@ mod run {
     const LINE: Duration = Duration::from_secs(2);
 
     fn block_on<T>(future: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start a runtime")?.block_on(future)
     }
 
@@ -250,10 +242,7 @@ mod run {
             pool: Arc::new(pool.context("no threads")?),
             rules: Arc::new(rules),
             model: model.with_context(unreadable)?.map(Arc::new),
-            settings: Settings {
-                renew: queue.lease() / 3,
-                ..Settings::for_limit(limit)
-            },
+            settings: Settings { renew: queue.lease() / 3, ..Settings::for_limit(limit) },
             meter: Arc::default(),
             burden: None,
         };
@@ -374,11 +363,7 @@ mod run {
         block_on(async {
             match queue.action {
                 Action::Status { at, json } => status(open(at).await?, json).await,
-                Action::Fill {
-                    at,
-                    site: text,
-                    allow_remote_target,
-                } => {
+                Action::Fill { at, site: text, allow_remote_target } => {
                     if allow_remote_target {
                         http::allow_remote();
                     }
@@ -413,11 +398,7 @@ mod run {
     async fn status((url, queue): (ServerUrl, Redis), json: bool) -> Result<(), Failed> {
         let Overview { status, holders } = queue.overview().await?;
         let dead_letters = queue.dead_letters(LETTERS).await?;
-        let shown = Shown {
-            status,
-            workers: holders,
-            dead_letters,
-        };
+        let shown = Shown { status, workers: holders, dead_letters };
         if json {
             return pretty(&shown);
         }
@@ -446,11 +427,7 @@ mod run {
             let _ = writeln!(text, "  {name:<10}{number:>10}{note}");
         }
         for letter in &shown.dead_letters {
-            let DeadLetter {
-                url,
-                deliveries,
-                why,
-            } = letter;
+            let DeadLetter { url, deliveries, why } = letter;
             let _ = writeln!(text, "    {url}: {why} (handed out {deliveries} times)");
         }
         text

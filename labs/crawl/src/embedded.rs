@@ -85,10 +85,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            failures: 3,
-            busy: Duration::from_secs(5),
-        }
+        Options { failures: 3, busy: Duration::from_secs(5) }
     }
 }
 
@@ -101,10 +98,7 @@ struct Failure {
 
 impl Failure {
     fn lasting(why: impl Into<String>) -> Failure {
-        Failure {
-            transient: false,
-            why: why.into(),
-        }
+        Failure { transient: false, why: why.into() }
     }
 
     fn of(path: &Path, busy: Duration, error: &rusqlite::Error) -> Failure {
@@ -189,13 +183,7 @@ impl Counts {
     }
 
     fn set(&self, tally: &Tally) {
-        let QueueStatus {
-            seen,
-            waiting,
-            in_flight,
-            done,
-            dead,
-        } = tally.tasks;
+        let QueueStatus { seen, waiting, in_flight, done, dead } = tally.tasks;
         self.seen.store(seen, Relaxed);
         self.waiting.store(waiting, Relaxed);
         self.taken.store(in_flight, Relaxed);
@@ -406,11 +394,7 @@ fn locked(dir: &Path) -> Result<File, QueueError> {
     let refuse = |why: String| QueueError::Permanent(why);
     std::fs::create_dir_all(dir).map_err(|e| refuse(format!("{}: {e}", dir.display())))?;
     let path = dir.join("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(|e| refuse(format!("{}: {e}", path.display())))?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => refuse(format!(
@@ -441,12 +425,7 @@ impl Writer {
                 path.display()
             ))
         })?;
-        let writer = Writer {
-            db,
-            path,
-            options,
-            tally,
-        };
+        let writer = Writer { db, path, options, tally };
         Ok((writer, first))
     }
 
@@ -533,14 +512,9 @@ fn begin(
     } else if version != SCHEMA {
         return Ok(None);
     }
-    tx.execute(
-        "UPDATE tasks SET state = ?1 WHERE state = ?2",
-        [OPEN, TAKEN],
-    )?;
+    tx.execute("UPDATE tasks SET state = ?1 WHERE state = ?2", [OPEN, TAKEN])?;
     let first = tx
-        .query_row("SELECT url FROM tasks ORDER BY id LIMIT 1", [], |row| {
-            row.get(0)
-        })
+        .query_row("SELECT url FROM tasks ORDER BY id LIMIT 1", [], |row| row.get(0))
         .optional()?;
     let tally = tally(&tx)?;
     tx.commit()?;
@@ -669,10 +643,7 @@ fn take(tx: &Transaction, most: usize) -> rusqlite::Result<Vec<Taken>> {
         tx.prepare("UPDATE tasks SET state = 1, deliveries = deliveries + 1 WHERE id = ?1")?;
     let rows = select.query_map([most as i64], |row| {
         Ok(Taken {
-            task: Task {
-                url: row.get(1)?,
-                depth: row.get(2)?,
-            },
+            task: Task { url: row.get(1)?, depth: row.get(2)? },
             delivery: row.get(3)?,
             receipt: row.get::<_, i64>(0)?.to_string(),
         })
@@ -777,10 +748,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn task(name: &str) -> Task {
-        Task {
-            url: format!("http://shop/{name}"),
-            depth: 1,
-        }
+        Task { url: format!("http://shop/{name}"), depth: 1 }
     }
 
     fn page(task: &Task) -> Page {
@@ -795,9 +763,7 @@ mod tests {
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.unwrap().block_on(future)
     }
 
@@ -817,19 +783,10 @@ mod tests {
             let urls: Vec<_> = taken.iter().map(|t| t.task.url.as_str()).collect();
             assert_eq!(urls, ["http://shop/a", "http://shop/b"]);
             crawl.store(&[page(&tasks[0])]).await.unwrap();
-            crawl
-                .finish(&taken[..1], &[task("b"), task("c")])
-                .await
-                .unwrap();
+            crawl.finish(&taken[..1], &[task("b"), task("c")]).await.unwrap();
             assert_eq!(crawl.offer(&tasks).await.unwrap(), 0);
             let status = crawl.status().await.unwrap();
-            let expected = QueueStatus {
-                seen: 3,
-                waiting: 1,
-                in_flight: 1,
-                done: 1,
-                dead: 0,
-            };
+            let expected = QueueStatus { seen: 3, waiting: 1, in_flight: 1, done: 1, dead: 0 };
             assert_eq!(status, expected);
             assert_eq!(crawl.count().await.unwrap(), 1);
         });
@@ -856,22 +813,13 @@ mod tests {
         run(async {
             let taken = crawl.take(1, Duration::ZERO).await.unwrap();
             assert_eq!(taken[0].delivery, 2);
-            let changed = Page {
-                title: "another".into(),
-                ..page(&taken[0].task)
-            };
+            let changed = Page { title: "another".into(), ..page(&taken[0].task) };
             assert_eq!(crawl.store(&[changed]).await.unwrap(), 0);
             crawl.finish(&taken, &[]).await.unwrap();
             // Once more changes nothing either.
             crawl.finish(&taken, &[]).await.unwrap();
             assert!(crawl.status().await.unwrap().over());
-            assert!(
-                crawl
-                    .take(1, Duration::from_secs(60))
-                    .await
-                    .unwrap()
-                    .is_empty()
-            );
+            assert!(crawl.take(1, Duration::from_secs(60)).await.unwrap().is_empty());
         });
         drop(crawl);
         let mut titles = Vec::new();
@@ -916,13 +864,7 @@ mod tests {
             finished.unwrap();
             assert_eq!(second.unwrap()[0].task, found[0]);
             // And a moment is enough where nothing comes.
-            assert!(
-                crawl
-                    .take(1, Duration::from_millis(1))
-                    .await
-                    .unwrap()
-                    .is_empty()
-            );
+            assert!(crawl.take(1, Duration::from_millis(1)).await.unwrap().is_empty());
         });
     }
 
@@ -947,10 +889,7 @@ mod tests {
     #[test]
     fn a_lock_of_another_program_is_transient() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            busy: Duration::from_millis(20),
-            ..Options::default()
-        };
+        let options = Options { busy: Duration::from_millis(20), ..Options::default() };
         let crawl = Embedded::open(dir.path(), options).unwrap();
         let other = Connection::open(path(dir.path())).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();

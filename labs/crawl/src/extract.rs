@@ -151,10 +151,7 @@ fn tidy(text: &str) -> String {
 
 /// "€ 1,299.99" in cents. `None` where there is no number in this form.
 fn cents(text: &str) -> Option<i64> {
-    let number: String = text
-        .chars()
-        .filter(|c| c.is_ascii_digit() || *c == '.')
-        .collect();
+    let number: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
     let (whole, cents) = number.split_once('.').unwrap_or((&number, "00"));
     let whole: i64 = whole.parse().ok()?;
     let cents: i64 = (cents.len() == 2).then(|| cents.parse().ok())??;
@@ -200,10 +197,7 @@ mod tests {
             assert_eq!(found.price_cents, Some(site.price_cents(product) as i64));
             assert_eq!(found.title, format!("Product #{product} & more"));
             assert_eq!(found.label, None);
-            assert!(
-                found.links.len() >= 11 && found.text.len() > 50,
-                "{found:?}"
-            );
+            assert!(found.links.len() >= 11 && found.text.len() > 50, "{found:?}");
         }
         let url = Url::parse("http://shop/labelled/9").unwrap();
         let found = extract(site.page("/labelled/9").as_bytes(), &url);

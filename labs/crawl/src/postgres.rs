@@ -103,11 +103,7 @@ impl Postgres {
         // The parser repeats parameters' names, never a password.
         let parsed = plain.reveal().parse::<Config>();
         let mut config = parsed.map_err(|error| permanent(format!("{url}: {}", reason(&error))))?;
-        config.ssl_mode(if encrypted {
-            SslMode::Require
-        } else {
-            SslMode::Disable
-        });
+        config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT);
         if config.get_application_name().is_none() {
             config.application_name("labs");
@@ -160,10 +156,7 @@ impl Postgres {
                 Err(failure) => failure,
             };
             if !is_transient(&failure) {
-                return Err(DatabaseError::Permanent(format!(
-                    "{}: {failure}",
-                    self.shown
-                )));
+                return Err(DatabaseError::Permanent(format!("{}: {failure}", self.shown)));
             }
             if start.elapsed() + pause > PATIENCE {
                 let patience = PATIENCE.as_secs();

@@ -248,10 +248,7 @@ impl Redis {
             deliveries,
             calls: Link::new(client.clone()),
             reads: Link::new(client),
-            turn: Mutex::new(Claiming {
-                due: Instant::now(),
-                cursor: "0-0".into(),
-            }),
+            turn: Mutex::new(Claiming { due: Instant::now(), cursor: "0-0".into() }),
         };
         if queue.name == WAITING_ROOM {
             return Err(permanent(format!("no worker can be called {WAITING_ROOM}")));
@@ -311,13 +308,8 @@ impl Redis {
         let mut holders: BTreeMap<String, u64> = holders.into_iter().collect();
         holders.remove(WAITING_ROOM);
         let in_flight = holders.values().sum();
-        let status = QueueStatus {
-            seen,
-            waiting: entries.saturating_sub(in_flight),
-            in_flight,
-            done,
-            dead,
-        };
+        let status =
+            QueueStatus { seen, waiting: entries.saturating_sub(in_flight), in_flight, done, dead };
         Ok(Overview { status, holders })
     }
 
@@ -427,10 +419,7 @@ impl Redis {
         } else {
             "Is that a Redis server?"
         };
-        QueueError::Permanent(format!(
-            "no Redis answers at {}: {error}. {why}",
-            self.shown
-        ))
+        QueueError::Permanent(format!("no Redis answers at {}: {error}. {why}", self.shown))
     }
 
     /// Tasks that nobody has renewed for a lease: of dead workers, and failed ones.
@@ -612,14 +601,7 @@ fn refuses(error: &RedisError) -> bool {
 }
 
 fn is_busy(error: &RedisError) -> bool {
-    let busy = [
-        "LOADING",
-        "BUSY",
-        "TRYAGAIN",
-        "CLUSTERDOWN",
-        "MASTERDOWN",
-        "READONLY",
-    ];
+    let busy = ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY"];
     error.code().is_some_and(|code| busy.contains(&code))
 }
 
@@ -636,11 +618,7 @@ struct Link {
 
 impl Link {
     fn new(client: Client) -> Link {
-        Link {
-            client,
-            open: Mutex::new(None),
-            made: AtomicU64::new(0),
-        }
+        Link { client, open: Mutex::new(None), made: AtomicU64::new(0) }
     }
 
     async fn get(&self) -> RedisResult<(u64, MultiplexedConnection)> {
@@ -654,9 +632,7 @@ impl Link {
             .set_response_timeout(None);
         let client = &self.client;
         let made = async {
-            let mut made = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
+            let mut made = client.get_multiplexed_async_connection_with_config(&config).await?;
             // While a server that was started again reads its file, it lets connections in and answers
             // every question with LOADING.
             cmd("PING").query_async::<()>(&mut made).await?;
@@ -732,13 +708,7 @@ mod tests {
 
     #[tokio::test]
     async fn parameters_that_make_no_sense_are_named() {
-        for parameter in [
-            "lease=10",
-            "lease=0s",
-            "deliveries=0",
-            "deliveries=x",
-            "prefix=",
-        ] {
+        for parameter in ["lease=10", "lease=0s", "deliveries=0", "deliveries=x", "prefix="] {
             let text = refused(&format!("redis://:hunter2@127.0.0.1:1/?{parameter}")).await;
             assert!(text.contains(parameter), "{text}");
         }
@@ -753,12 +723,7 @@ mod tests {
         let address = closed.local_addr().unwrap();
         drop(closed);
         let text = refused(&format!("redis://:hunter2@{address}/0")).await;
-        for part in [
-            &address.to_string(),
-            "no Redis answers",
-            "redis-server",
-            "appendonly",
-        ] {
+        for part in [&address.to_string(), "no Redis answers", "redis-server", "appendonly"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -51,10 +51,7 @@ impl Rules {
                 }
                 "allow" | "disallow" => {
                     ruled = true;
-                    let rule = Rule {
-                        pattern: value.into(),
-                        allows: key == "allow",
-                    };
+                    let rule = Rule { pattern: value.into(), allows: key == "allow" };
                     // An empty one forbids nothing.
                     if value.is_empty() {
                         continue;
@@ -143,10 +140,7 @@ mod tests {
             Disallow: /again";
         let may = |visitor: &str, path: &str| Rules::parse(text, visitor).allows(path);
         assert!(may("lab-crawler", "/p/1") && !may("lab-crawler", "/cart/1"));
-        assert!(
-            !may("lab-crawler", "/again"),
-            "groups of one name are one group"
-        );
+        assert!(!may("lab-crawler", "/again"), "groups of one name are one group");
         assert!(!may("greedy-bot", "/cart/1"));
         assert!(!may("somebody", "/p/1"));
         assert!(may("guest", "/cart/1"), "an empty rule forbids nothing");

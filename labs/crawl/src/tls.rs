@@ -39,10 +39,7 @@ pub(super) fn for_redis(authority: Option<&str>) -> Result<TlsCertificates, Stri
         certificates(file.as_ref())?;
     }
     let read = authority.map(std::fs::read).transpose();
-    Ok(TlsCertificates {
-        client_tls: None,
-        root_cert: read.map_err(|error| error.to_string())?,
-    })
+    Ok(TlsCertificates { client_tls: None, root_cert: read.map_err(|error| error.to_string())? })
 }
 
 /// What the client of PostgreSQL needs; `authority` names a PEM file.

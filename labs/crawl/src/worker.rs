@@ -255,19 +255,15 @@ impl Crawler {
         database: &dyn Database,
     ) -> Result<(), WorkError> {
         let settings = self.settings;
-        let limits = Limits {
-            fetches: settings.fetches,
-            queue: settings.queue,
-            stores: settings.stores,
-        };
+        let limits =
+            Limits { fetches: settings.fetches, queue: settings.queue, stores: settings.stores };
         let bridge = Bridge::on(self.pool.clone(), limits);
         let held = Held::default();
         let (ready, taken) = mpsc::channel::<Taken>(settings.take.max(1));
         let (to_store, read) = mpsc::channel(settings.stores.max(1));
 
-        let source = stream::unfold(taken, |mut taken| async move {
-            Some((taken.recv().await?, taken))
-        });
+        let source =
+            stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) });
         let reader = self.clone();
         let process = move |fetched: Fetched| Ok(reader.read(fetched));
         let store = move |read: Read| {
@@ -363,9 +359,7 @@ impl Crawler {
         };
         match self.client.fetch(get(url.as_str())).await {
             Ok(body) => {
-                self.meter
-                    .fetched_bytes
-                    .fetch_add(body.len() as u64, Relaxed);
+                self.meter.fetched_bytes.fetch_add(body.len() as u64, Relaxed);
                 Ok(Fetched { taken, url, body })
             }
             Err(error) => Err(Failed {
@@ -465,11 +459,7 @@ impl Crawler {
 }
 
 fn refused(taken: Taken, why: String) -> Failed {
-    Failed {
-        taken,
-        why,
-        again: false,
-    }
+    Failed { taken, why, again: false }
 }
 
 fn get(url: &str) -> Request {
@@ -593,9 +583,7 @@ mod tests {
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(future)
     }
 
@@ -680,45 +668,28 @@ mod tests {
     /// nobody has been where robots.txt says no.
     #[test]
     fn a_crawl_finds_every_page_once() {
-        let site = Site {
-            page_bytes: 1000,
-            broken: 0.1,
-            busy: 0.02,
-            ..Site::new(4, 400)
-        };
+        let site = Site { page_bytes: 1000, broken: 0.1, busy: 0.02, ..Site::new(4, 400) };
         let dir = tempfile::tempdir().unwrap();
         let crawler = run(async {
             let upstream = Upstream::start(shop(site)).await.unwrap();
             let mut crawler = crawler(8);
             let first = first_task(&upstream.url()).unwrap();
             crawler.rules = Arc::new(rules(&crawler.client, &first).await.unwrap());
-            crawler.model = learn(&crawler.client, &first, 64)
-                .await
-                .unwrap()
-                .map(Arc::new);
+            crawler.model = learn(&crawler.client, &first, 64).await.unwrap().map(Arc::new);
             crawler.settings.renew = Duration::from_millis(3);
             let inner = Embedded::open(dir.path(), Options::default()).unwrap();
-            let flaky = Flaky {
-                inner,
-                calls: AtomicU64::new(0),
-            };
+            let flaky = Flaky { inner, calls: AtomicU64::new(0) };
             flaky.offer(&[first]).await.unwrap();
             crawler.work(&flaky, &flaky).await.unwrap();
             crawler
         });
         let (books, census) = (Books::read(dir.path()).unwrap(), site.census());
-        assert_eq!(
-            (books.pages, books.tasks.done),
-            (census.pages, census.pages)
-        );
+        assert_eq!((books.pages, books.tasks.done), (census.pages, census.pages));
         assert_eq!((books.lost, books.strays), (0, 0));
         assert_eq!(books.price_cents, census.price_cents);
         assert_eq!(books.reasons, [("status 404".to_string(), census.broken)]);
         assert_eq!(crawler.meter.stored(), census.pages);
-        assert_eq!(
-            (crawler.meter.failed(), crawler.meter.under_way()),
-            (census.broken, 0)
-        );
+        assert_eq!((crawler.meter.failed(), crawler.meter.under_way()), (census.broken, 0));
         let mut right = 0;
         Books::pages(dir.path(), |page| {
             let path = page.url.split_once("127.0.0.1:").unwrap().1;
@@ -728,20 +699,13 @@ mod tests {
             right += u64::from(product.is_some_and(|n| site.category(n) == page.category));
         })
         .unwrap();
-        assert!(
-            right * 10 > census.products * 8,
-            "{right} of {}",
-            census.products
-        );
+        assert!(right * 10 > census.products * 8, "{right} of {}", census.products);
     }
 
     /// A page whose reading panics becomes a dead letter, and the others are done.
     #[test]
     fn a_panic_is_its_pages() {
-        let site = Site {
-            page_bytes: 500,
-            ..Site::new(4, 20)
-        };
+        let site = Site { page_bytes: 500, ..Site::new(4, 20) };
         let dir = tempfile::tempdir().unwrap();
         run(async {
             let upstream = Upstream::start(shop(site)).await.unwrap();
@@ -755,10 +719,7 @@ mod tests {
             }));
             let crawl = Embedded::open(dir.path(), Options::default()).unwrap();
             let tasks: Vec<Task> = (0..20)
-                .map(|n| Task {
-                    url: format!("{}/p/{n}", upstream.url()),
-                    depth: 0,
-                })
+                .map(|n| Task { url: format!("{}/p/{n}", upstream.url()), depth: 0 })
                 .collect();
             crawl.offer(&tasks).await.unwrap();
             crawler.work(&crawl, &crawl).await.unwrap();
@@ -766,10 +727,7 @@ mod tests {
         });
         let books = Books::read(dir.path()).unwrap();
         // Handed out again it did not panic.
-        assert_eq!(
-            (books.pages, books.tasks.done, books.tasks.dead),
-            (20, 20, 0)
-        );
+        assert_eq!((books.pages, books.tasks.done, books.tasks.dead), (20, 20, 0));
     }
 
     #[test]
@@ -788,10 +746,7 @@ mod tests {
         let gone = Gone(crawl);
         let ended = run(async {
             let upstream = Upstream::start(shop(Site::new(1, 5))).await.unwrap();
-            gone.0
-                .offer(&[first_task(&upstream.url()).unwrap()])
-                .await
-                .unwrap();
+            gone.0.offer(&[first_task(&upstream.url()).unwrap()]).await.unwrap();
             crawler(2).work(&gone.0, &gone).await
         });
         assert_eq!(ended.unwrap_err().to_string(), "database: no room");
@@ -801,15 +756,8 @@ mod tests {
     fn addresses() {
         let url = Url::parse("http://shop:8080/p/7?x=1").unwrap();
         assert_eq!(path_of(&url), "/p/7?x=1");
-        assert_eq!(
-            first_task("http://shop:8080").unwrap().url,
-            "http://shop:8080/"
-        );
-        assert!(
-            first_task("shop")
-                .unwrap_err()
-                .contains("http://127.0.0.1:8080")
-        );
+        assert_eq!(first_task("http://shop:8080").unwrap().url, "http://shop:8080/");
+        assert!(first_task("shop").unwrap_err().contains("http://127.0.0.1:8080"));
         // Neither stored nor repeated.
         for site in [
             "http://anna:hunter2@shop",

@@ -43,12 +43,7 @@ enum Part {
 impl<'a> Answer<'a> {
     /// Nothing of it has come.
     pub(crate) fn new(reading: Reading<'a>) -> Answer<'a> {
-        Answer {
-            part: Part::Head,
-            status: 0,
-            keeps: true,
-            reading,
-        }
+        Answer { part: Part::Head, status: 0, keeps: true, reading }
     }
 
     /// Takes what it can of the bytes that have come and returns how many. What it leaves is to be
@@ -235,20 +230,13 @@ mod tests {
         let (mut from, mut to) = (0, 0);
         let mut parts = parts.iter().cycle();
         while to < bytes.len() && !answer.is_whole() {
-            to = bytes
-                .len()
-                .min(to + parts.next().copied().unwrap_or(bytes.len()));
+            to = bytes.len().min(to + parts.next().copied().unwrap_or(bytes.len()));
             from += answer.take(&bytes[from..to])?;
         }
         if ends {
             answer.closed()?;
         }
-        Ok((
-            bytes.len() - from,
-            answer.is_whole(),
-            answer.keeps_connection(),
-            answer.outcome(),
-        ))
+        Ok((bytes.len() - from, answer.is_whole(), answer.keeps_connection(), answer.outcome()))
     }
 
     fn whole(text: &str) -> Result<(usize, bool, bool, Outcome), Broken> {
@@ -259,18 +247,8 @@ mod tests {
 
     /// Answers: whether they end by themselves, whether they keep the connection, and their outcome.
     const SAMPLES: &[(&str, bool, bool, Outcome)] = &[
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
-            true,
-            true,
-            Outcome::Ok,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcx",
-            true,
-            true,
-            WRONG_BODY,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd", true, true, Outcome::Ok),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabcx", true, true, WRONG_BODY),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
             true,
@@ -283,12 +261,7 @@ mod tests {
             false,
             Outcome::Ok,
         ),
-        (
-            "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nabcd",
-            true,
-            false,
-            Outcome::Ok,
-        ),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nabcd", true, false, Outcome::Ok),
         (
             "HTTP/1.0 200 OK\r\nconnection: a, keep-alive\r\ncontent-length: 4\r\n\r\nabcd",
             true,
@@ -313,24 +286,9 @@ mod tests {
             true,
             Outcome::Ok,
         ),
-        (
-            "HTTP/1.1 204 No\r\ncontent-length: 7\r\n\r\n",
-            true,
-            true,
-            WRONG_BODY,
-        ),
-        (
-            "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n",
-            true,
-            true,
-            Outcome::Rejected,
-        ),
-        (
-            "HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\nno",
-            true,
-            true,
-            Outcome::Rejected,
-        ),
+        ("HTTP/1.1 204 No\r\ncontent-length: 7\r\n\r\n", true, true, WRONG_BODY),
+        ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", true, true, Outcome::Rejected),
+        ("HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\nno", true, true, Outcome::Rejected),
         (
             "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
             true,
@@ -345,12 +303,7 @@ mod tests {
         ),
         // Only the end of the connection is the end of these.
         ("HTTP/1.1 200 OK\r\n\r\nabcd", false, false, Outcome::Ok),
-        (
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabcd",
-            false,
-            false,
-            Outcome::Ok,
-        ),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabcd", false, false, Outcome::Ok),
     ];
 
     #[test]

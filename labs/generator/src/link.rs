@@ -136,12 +136,7 @@ pub(crate) struct Link<'a> {
 
 impl<'a> Link<'a> {
     pub(crate) fn new(target: &'a Target, alarm: &'a Alarm) -> Link<'a> {
-        Link {
-            target,
-            alarm,
-            open: None,
-            buffer: vec![0; BUFFER].into(),
-        }
+        Link { target, alarm, open: None, buffer: vec![0; BUFFER].into() }
     }
 
     /// One request and its answer, read to the end. After anything but a whole answer the connection
@@ -167,11 +162,7 @@ impl<'a> Link<'a> {
         };
         let mut opening = pin!(opening);
         let opened = self.alarm.unless_rung(|cx| opening.as_mut().poll(cx));
-        self.open = Some(
-            opened
-                .await?
-                .map_err(|_| Outcome::Failed(Failure::Connect))?,
-        );
+        self.open = Some(opened.await?.map_err(|_| Outcome::Failed(Failure::Connect))?);
         Ok(())
     }
 
@@ -200,9 +191,7 @@ impl<'a> Link<'a> {
         let stream = self.open.as_mut().ok_or(BROKEN)?;
         let mut rest = &self.target.request[..];
         while !rest.is_empty() {
-            let written = self
-                .alarm
-                .unless_rung(|cx| Pin::new(&mut *stream).poll_write(cx, rest));
+            let written = self.alarm.unless_rung(|cx| Pin::new(&mut *stream).poll_write(cx, rest));
             match written.await? {
                 Ok(0) | Err(_) => return Err(BROKEN),
                 Ok(n) => rest = &rest[n..],

@@ -32,13 +32,8 @@ impl Target {
     /// # Errors
     /// When it is no such URL, or not on the loopback interface: load belongs on one's own machine.
     pub fn new(url: &str, expect: Expect) -> Result<Target> {
-        let uri: Uri = url
-            .parse()
-            .with_context(|| format!("\"{url}\" is not a URL"))?;
-        ensure!(
-            uri.scheme_str() == Some("http"),
-            "\"{url}\" must start with http://"
-        );
+        let uri: Uri = url.parse().with_context(|| format!("\"{url}\" is not a URL"))?;
+        ensure!(uri.scheme_str() == Some("http"), "\"{url}\" must start with http://");
         let authority = uri.authority().context("a URL needs a host")?.as_str();
         let Ok(address) = authority.parse::<SocketAddr>() else {
             bail!("\"{url}\" needs an address and a port, such as http://127.0.0.1:8080/");
@@ -65,11 +60,7 @@ pub(crate) struct Reading<'a> {
 
 impl Expect {
     pub(crate) fn reading(&self) -> Reading<'_> {
-        Reading {
-            expect: self,
-            length: 0,
-            differs: false,
-        }
+        Reading { expect: self, length: 0, differs: false }
     }
 }
 
@@ -99,10 +90,7 @@ mod tests {
     #[test]
     fn only_addresses_of_this_machine() {
         let target = Target::new("http://127.0.0.1:80/a?b=c", Expect::Status).unwrap();
-        assert_eq!(
-            &target.request[..],
-            b"GET /a?b=c HTTP/1.1\r\nhost: 127.0.0.1:80\r\n\r\n"
-        );
+        assert_eq!(&target.request[..], b"GET /a?b=c HTTP/1.1\r\nhost: 127.0.0.1:80\r\n\r\n");
         let bare = Target::new("http://[::1]:80", Expect::Status).unwrap();
         assert!(bare.request.starts_with(b"GET / HTTP/1.1\r\n"));
         for (url, why) in [
@@ -126,14 +114,7 @@ mod tests {
             reading.is_right()
         };
         assert!(read(&body, &["abcd"]) && read(&body, &["a", "", "bcd"]));
-        for wrong in [
-            &["abc"][..],
-            &["abcde"],
-            &["ab", "cx"],
-            &["abcd", "e"],
-            &[],
-            &["bcda"],
-        ] {
+        for wrong in [&["abc"][..], &["abcde"], &["ab", "cx"], &["abcd", "e"], &[], &["bcda"]] {
             assert!(!read(&body, wrong), "{wrong:?}");
         }
         assert!(read(&Expect::Length(3), &["x", "yz"]) && !read(&Expect::Length(3), &["x"]));

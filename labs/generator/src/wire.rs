@@ -59,12 +59,7 @@ pub struct Paced {
 impl Wire {
     /// A generator on one thread with a time-out of ten seconds.
     pub fn new(target: Target, stop: Stop) -> Wire {
-        Wire {
-            target,
-            stop,
-            timeout: Duration::from_secs(10),
-            threads: 1,
-        }
+        Wire { target, stop, timeout: Duration::from_secs(10), threads: 1 }
     }
 
     /// The same with another time-out of a request. One clock a thread looks after all, so a time-out
@@ -75,10 +70,7 @@ impl Wire {
 
     /// The same on so many threads, which share connections and arrivals evenly.
     pub fn threads(self, threads: usize) -> Wire {
-        Wire {
-            threads: threads.max(1),
-            ..self
-        }
+        Wire { threads: threads.max(1), ..self }
     }
 
     /// Runs a closed loop: `plan.clients` connections with one request in flight on each. Blocks until
@@ -119,9 +111,8 @@ impl Wire {
             let schedule = pace::dealt(&schedule, thread, self.threads.min(connections));
             let planned = schedule.len() as u64;
             let queue = Arc::new(Arrivals::new(schedule));
-            let tasks: Vec<_> = (0..clients)
-                .map(|seat| as_they_come(crew.clone(), seat, queue.clone()))
-                .collect();
+            let tasks: Vec<_> =
+                (0..clients).map(|seat| as_they_come(crew.clone(), seat, queue.clone())).collect();
             std::thread::scope(|scope| {
                 let (queue, stop) = (&queue, &self.stop);
                 scope.spawn(move || {
@@ -144,11 +135,7 @@ impl Wire {
             waited += n;
             tallies.push(tally);
         }
-        Ok(Paced {
-            tally: sum(tallies),
-            schedule_error,
-            waited,
-        })
+        Ok(Paced { tally: sum(tallies), schedule_error, waited })
     }
 
     /// Runs `work` on every thread, each with the numbers of its clients.

@@ -48,10 +48,7 @@ use Deed::{Hang, NoEnd, Write as W, WriteAndClose};
 /// A server that does these deeds one after another, over and over; also how many requests it got.
 fn server(deeds: &'static [Deed]) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (address, got) = (
-        listener.local_addr().unwrap(),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let (address, got) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let count = got.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -150,10 +147,7 @@ fn nobody_listens() {
     let paced = wire(address, &Stop::default()).open(arrivals(10), 2);
     let tally = paced.unwrap().tally;
     assert!(tally.trial.books_close());
-    assert_eq!(
-        (tally.trial.offered, tally.trial.failures["connect"]),
-        (10, 10)
-    );
+    assert_eq!((tally.trial.offered, tally.trial.failures["connect"]), (10, 10));
     assert_eq!(tally.goodput_per_s, 0.0);
 }
 
@@ -183,10 +177,7 @@ fn a_stop_ends_a_load_and_the_books_say_what_was_not_sent() {
         }
         stopper.set();
     });
-    let tally = wire(address, &stop)
-        .open(arrivals(1_000_000), 2)
-        .unwrap()
-        .tally;
+    let tally = wire(address, &stop).open(arrivals(1_000_000), 2).unwrap().tally;
     let t = &tally.trial;
     assert!(t.books_close());
     assert_eq!(t.offered, 1_000_000);
@@ -198,11 +189,7 @@ fn a_stop_ends_a_load_and_the_books_say_what_was_not_sent() {
 fn a_closed_loop_counts_what_it_sent_on_any_number_of_threads() {
     for threads in [1, 3] {
         let (address, got) = server(&[W(OK), W(ERROR)]);
-        let plan = Closed {
-            clients: 5,
-            window: Duration::from_millis(50),
-            ..Closed::default()
-        };
+        let plan = Closed { clients: 5, window: Duration::from_millis(50), ..Closed::default() };
         let wire = wire(address, &Stop::default()).threads(threads);
         let tally = wire.closed(plan).unwrap();
         let t = &tally.trial;
@@ -229,13 +216,7 @@ fn what_never_ends_takes_neither_memory_nor_more_than_its_time() {
     // Whether it can still be an answer, or is none.
     for (can_be, deeds) in [
         (true, &[NoEnd(b"HTTP/1.1 200 OK\r\n\r\n", b"x")]),
-        (
-            true,
-            &[NoEnd(
-                b"HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n",
-                b"x",
-            )],
-        ),
+        (true, &[NoEnd(b"HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n", b"x")]),
         (true, &[NoEnd(CHUNKS, b"1\r\nx\r\n")]),
         (
             true,
@@ -244,25 +225,16 @@ fn what_never_ends_takes_neither_memory_nor_more_than_its_time() {
                 b"x",
             )],
         ),
-        (
-            true,
-            &[NoEnd(b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")],
-        ),
+        (true, &[NoEnd(b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")]),
         (false, &[NoEnd(b"HTTP/1.1 200 ", b"x")]),
         (false, &[NoEnd(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n")]),
         (false, &[NoEnd(b"HTTP/1.1 200 OK\r\na: ", b"x")]),
-        (
-            false,
-            &[NoEnd(b"HTTP/1.1 200 OK\r\ncontent-length: ", b"1")],
-        ),
+        (false, &[NoEnd(b"HTTP/1.1 200 OK\r\ncontent-length: ", b"1")]),
         (false, &[NoEnd(CHUNKS, b"1;x=")]),
         (false, &[NoEnd(CHUNKS, b"f")]),
         (
             false,
-            &[NoEnd(
-                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
-                b"a: b\r\n",
-            )],
+            &[NoEnd(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n")],
         ),
         (false, &[NoEnd(b"", b"\0")]),
         (false, &[NoEnd(b"", b"HTTP/1.1 101 Switching\r\n\r\n")]),
@@ -287,9 +259,6 @@ fn no_clients_are_refused() {
     let (address, _) = server(&[W(OK)]);
     let wire = wire(address, &Stop::default());
     assert!(wire.open(arrivals(1), 0).is_err());
-    let none = Closed {
-        clients: 0,
-        ..Closed::default()
-    };
+    let none = Closed { clients: 0, ..Closed::default() };
     assert!(wire.closed(none).is_err());
 }

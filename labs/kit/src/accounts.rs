@@ -26,13 +26,8 @@ pub enum Fate {
 }
 
 impl Fate {
-    const ALL: [Fate; 5] = [
-        Fate::Rejected,
-        Fate::TimedOut,
-        Fate::Failed,
-        Fate::Aborted,
-        Fate::NeverSent,
-    ];
+    const ALL: [Fate; 5] =
+        [Fate::Rejected, Fate::TimedOut, Fate::Failed, Fate::Aborted, Fate::NeverSent];
 
     fn of(self, trial: &Trial) -> (u64, &'static str) {
         match self {
@@ -101,9 +96,7 @@ pub fn gauge(trial: &Trial, gauge: Gauge) -> Result<f64, String> {
 /// # Errors
 /// The sentence.
 pub fn equal(what: &str, is: f64, due: f64) -> Result<(), String> {
-    ensure((is - due).abs() < 0.5, || {
-        format!("{is} {what}, where {due} should be")
-    })
+    ensure((is - due).abs() < 0.5, || format!("{is} {what}, where {due} should be"))
 }
 
 /// A rate is the count through the time, but for the clock.
@@ -127,10 +120,7 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
     for fate in Fate::ALL.iter().filter(|fate| !expected.contains(fate)) {
         let (n, what) = fate.of(trial);
         if n > 0 {
-            return Some(format!(
-                "{n} of {} {what}, where none should",
-                trial.offered
-            ));
+            return Some(format!("{n} of {} {what}, where none should", trial.offered));
         }
     }
     let ended = [trial.ok, trial.rejected, trial.timed_out, trial.failed];
@@ -144,17 +134,12 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
         // Others than the kit's loads may count what arrives in a window, and wait for it beyond.
         let whole = trial.gauge(gauge::ATTEMPTS_PER_S).is_some() && wall > 0.0;
         if whole && longest > wall * (1.0 + EDGES) + CLOCK_S {
-            return Some(format!(
-                "an answer took {longest:.3} s in a trial of {wall:.3} s"
-            ));
+            return Some(format!("an answer took {longest:.3} s in a trial of {wall:.3} s"));
         }
     }
     let apart = |a: f64, b: f64, share: f64| (a - b).abs() > share * a.abs().max(b.abs());
     let reach_over = over_the_edges(trial);
-    for (name, count) in [
-        (gauge::GOODPUT_PER_S, trial.ok),
-        (gauge::ATTEMPTS_PER_S, ended),
-    ] {
+    for (name, count) in [(gauge::GOODPUT_PER_S, trial.ok), (gauge::ATTEMPTS_PER_S, ended)] {
         let said = trial.gauge(name).filter(|_| wall > 0.0);
         let counted = count as f64 / wall;
         let far = |said: &f64| {
@@ -167,9 +152,7 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
         }
     }
     let timed = trial.attempt_latency.mean_s();
-    let mean = trial
-        .gauge(gauge::MEAN_ATTEMPT_S)
-        .filter(|mean| *mean > 0.0);
+    let mean = trial.gauge(gauge::MEAN_ATTEMPT_S).filter(|mean| *mean > 0.0);
     if let (Some(mean), Some(timed)) = (mean, timed)
         && reach_over.is_none()
         && apart(mean, timed, DIGITS)
@@ -184,9 +167,7 @@ pub(crate) fn contradiction(trial: &Trial, expected: &[Fate]) -> Option<String> 
         && most > 0.0
         && mean > most * (1.0 + DIGITS)
     {
-        return Some(format!(
-            "{mean:.1} were in flight on average and {most:.1} at most"
-        ));
+        return Some(format!("{mean:.1} were in flight on average and {most:.1} at most"));
     }
     let sent = trial.gauge(gauge::SENT_TOTAL).filter(|sent| *sent > 0.0);
     if let Some(sent) = sent.filter(|sent| *sent < ended as f64 * (1.0 - DIGITS)) {
@@ -237,10 +218,7 @@ mod tests {
         assert_eq!(contradiction(&sound(), &[Fate::TimedOut]), None);
         let unexpected = contradiction(&sound(), &[Fate::Failed]).unwrap();
         assert_eq!(unexpected, "2 of 12 timed out, where none should");
-        let bare = Trial {
-            gauges: BTreeMap::new(),
-            ..sound()
-        };
+        let bare = Trial { gauges: BTreeMap::new(), ..sound() };
         assert_eq!(contradiction(&bare, &[Fate::TimedOut]), None);
         let alterations: [fn(&mut Trial); 9] = [
             |t| t.wall_s = 2.0,

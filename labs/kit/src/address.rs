@@ -43,10 +43,7 @@ impl ServerUrl {
         }
         // Any URL will do to have the parameters decoded.
         let decoded = Url::parse(&format!("any:?{}", mine.join("&")));
-        let taken = decoded
-            .iter()
-            .flat_map(|url| url.query_pairs().into_owned())
-            .collect();
+        let taken = decoded.iter().flat_map(|url| url.query_pairs().into_owned()).collect();
         (ServerUrl(rest), taken)
     }
 }
@@ -151,18 +148,9 @@ mod tests {
             ("redis://:hunter2@h:6379/0", "redis://:***@h:6379/0"),
             ("rediss://anna:hunter2@h", "rediss://anna:***@h"),
             ("redis://hunter2@h", "redis://***@h"),
-            (
-                "postgres://anna:hunter2@h:5432/labs",
-                "postgres://anna:***@h:5432/labs",
-            ),
-            (
-                "postgres://anna@h/labs?sslmode=require",
-                "postgres://anna@h/labs?sslmode=require",
-            ),
-            (
-                "postgres://anna@h/labs?password=hunter2",
-                "postgres://anna@h/labs?password=***",
-            ),
+            ("postgres://anna:hunter2@h:5432/labs", "postgres://anna:***@h:5432/labs"),
+            ("postgres://anna@h/labs?sslmode=require", "postgres://anna@h/labs?sslmode=require"),
+            ("postgres://anna@h/labs?password=hunter2", "postgres://anna@h/labs?password=***"),
             (
                 "postgres://h/labs?port=1&sslpassword=hunter2",
                 "postgres://h/labs?port=1&sslpassword=***",
@@ -207,10 +195,7 @@ mod tests {
     #[test]
     fn words_of_a_command_are_shown_without_passwords() {
         for (word, as_shown) in [
-            (
-                "--target=http://anna:hunter2@h:1/x",
-                "--target=http://anna:***@h:1/x",
-            ),
+            ("--target=http://anna:hunter2@h:1/x", "--target=http://anna:***@h:1/x"),
             ("http://anna:hunter2@h", "http://anna:***@h"),
             ("http://hunter2@h", "http://***@h"),
             ("http://h/?key=hunter2", "http://h/?key=***"),

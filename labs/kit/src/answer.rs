@@ -62,10 +62,7 @@ impl Answer {
         Answer {
             key,
             measured: measured.filter(|m| m.value.is_finite()),
-            theory: value
-                .is_finite()
-                .then_some(theory)
-                .ok_or("it says nothing for this run"),
+            theory: value.is_finite().then_some(theory).ok_or("it says nothing for this run"),
         }
     }
 
@@ -87,20 +84,14 @@ impl Answer {
     /// There is no theory of it here, for this reason: "no model here: it depends on …".
     pub fn alone(key: &'static str, measured: Option<Estimate>, why: &'static str) -> Answer {
         let theory = Err(why);
-        Answer {
-            theory,
-            ..Answer::new(key, measured, Relation::Near, f64::NAN)
-        }
+        Answer { theory, ..Answer::new(key, measured, Relation::Near, f64::NAN) }
     }
 
     /// The same answer in the question's unit, both figures multiplied by the same factor.
     pub fn scaled(self, factor: f64) -> Answer {
         Answer {
             measured: self.measured.map(|m| m.scaled(factor)),
-            theory: self.theory.map(|t| Theory {
-                value: t.value * factor,
-                ..t
-            }),
+            theory: self.theory.map(|t| Theory { value: t.value * factor, ..t }),
             ..self
         }
     }
@@ -124,9 +115,6 @@ mod tests {
         assert!(of(Answer::near("", None, f64::NAN)).is_err());
         let both = Answer::near("", estimate(0.021, 0.001), 0.02).scaled(1e3);
         assert_eq!(both.measured, estimate(0.021, 0.001).map(|e| e.scaled(1e3)));
-        assert_eq!(
-            Answer::near("", estimate(f64::NAN, 0.0), 0.02).measured,
-            None
-        );
+        assert_eq!(Answer::near("", estimate(f64::NAN, 0.0), 0.02).measured, None);
     }
 }

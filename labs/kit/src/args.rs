@@ -62,13 +62,7 @@ impl FromStr for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}",
-            humantime::format_duration(self.0)
-                .to_string()
-                .replace(' ', "")
-        )
+        write!(f, "{}", humantime::format_duration(self.0).to_string().replace(' ', ""))
     }
 }
 
@@ -76,9 +70,7 @@ impl TryFrom<String> for Time {
     type Error = String;
     fn try_from(text: String) -> Result<Time, String> {
         // What Display writes may have several parts ("1s50ms"), which humantime reads.
-        humantime::parse_duration(&text)
-            .map(Time)
-            .map_err(|e| e.to_string())
+        humantime::parse_duration(&text).map(Time).map_err(|e| e.to_string())
     }
 }
 
@@ -216,27 +208,20 @@ mod tests {
         assert_eq!("100ms".parse(), Ok(Time::ms(100)));
         assert_eq!("1.5s".parse(), Ok(Time::ms(1500)));
         assert_eq!("1s 50ms".parse(), Ok(Time::ms(1050)));
-        for bad in [
-            "", "100", "-1s", "0ms", "2h", "abc", "1e9s", "NaNs", "infs", "🕐s", "1..5s",
-        ] {
+        for bad in ["", "100", "-1s", "0ms", "2h", "abc", "1e9s", "NaNs", "infs", "🕐s", "1..5s"]
+        {
             assert!(bad.parse::<Time>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn sizes_need_units_and_sense() {
-        for (text, bytes) in [
-            ("1KB", 1024),
-            ("1.5kb", 1536),
-            ("16 MB", 16 << 20),
-            ("7B", 7),
-            ("1KiB", 1024),
-        ] {
+        for (text, bytes) in
+            [("1KB", 1024), ("1.5kb", 1536), ("16 MB", 16 << 20), ("7B", 7), ("1KiB", 1024)]
+        {
             assert_eq!(text.parse(), Ok(Size::bytes(bytes)), "{text}");
         }
-        for bad in [
-            "", "100", "0B", "-1KB", "1XB", "NaNKB", "infMB", "2000GB", "KB", "1e30MB",
-        ] {
+        for bad in ["", "100", "0B", "-1KB", "1XB", "NaNKB", "infMB", "2000GB", "KB", "1e30MB"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }

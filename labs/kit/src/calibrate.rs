@@ -35,12 +35,7 @@ impl Host {
             cores,
             memory_bytes: os::memory_bytes(),
             open_files: os::raise_open_file_limit(),
-            build: if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            }
-            .to_string(),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_string(),
             effective_parallelism: parallel,
             timer_late_ms: quantile(&late, 0.5) * 1e3,
             timer_late_p99_ms: quantile(&late, 0.99) * 1e3,
@@ -89,10 +84,7 @@ fn silent(trial: &Trial) -> String {
     }
     let failures = trial.failures.iter();
     let mut seen: Vec<String> = failures.map(|(kind, n)| format!("{n} × {kind}")).collect();
-    seen.push(format!(
-        "{} without an answer in time",
-        trial.timed_out + trial.aborted
-    ));
+    seen.push(format!("{} without an answer in time", trial.timed_out + trial.aborted));
     format!(
         "the mock server on 127.0.0.1 gave none of {} requests an answer: {}",
         trial.offered,
@@ -112,12 +104,7 @@ async fn upstream_speed(window: Duration) -> anyhow::Result<(f64, f64)> {
     };
     let mut window = window;
     loop {
-        let closed = |clients| Closed {
-            clients,
-            warm_up: window / 3,
-            window,
-            ..Closed::default()
-        };
+        let closed = |clients| Closed { clients, warm_up: window / 3, window, ..Closed::default() };
         let one = Load::default().closed(closed(1), get.clone()).await;
         let many = Load::default().closed(closed(32), get.clone()).await;
         match one.trial.latency.quantile_s(0.5) {

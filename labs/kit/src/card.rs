@@ -118,9 +118,8 @@ pub fn filled(text: &str, params: &Value) -> String {
 }
 
 /// What no value of a flag that a text speaks of has in it.
-const MARKUP: [char; 15] = [
-    '<', '>', '[', ']', '(', ')', '{', '}', '`', '*', '_', '\\', '#', '|', '\n',
-];
+const MARKUP: [char; 15] =
+    ['<', '>', '[', ']', '(', ')', '{', '}', '`', '*', '_', '\\', '#', '|', '\n'];
 
 /// The placeholder that a text begins with: its length, and what stands for it.
 fn placeholder(text: &str, params: &Value, in_code: bool) -> Option<(usize, String)> {
@@ -160,10 +159,11 @@ fn typed(value: &Value) -> Option<String> {
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(spaced(text)),
-        Value::Number(number) => Some(number.as_u64().map_or_else(
-            || text::number(number.as_f64().unwrap_or(f64::NAN)),
-            text::thousands,
-        )),
+        Value::Number(number) => Some(
+            number
+                .as_u64()
+                .map_or_else(|| text::number(number.as_f64().unwrap_or(f64::NAN)), text::thousands),
+        ),
         Value::Array(values) => {
             let values: Option<Vec<String>> = values.iter().map(written).collect();
             let values = values?;
@@ -259,19 +259,13 @@ impl Sketch {
     /// first to the last.
     pub fn asked(&self, params: &Value) -> Vec<f64> {
         let listed = params.get(self.places).and_then(Value::as_array);
-        let mut all: Vec<f64> = listed
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_f64)
-            .collect();
+        let mut all: Vec<f64> = listed.into_iter().flatten().filter_map(Value::as_f64).collect();
         all.sort_by(f64::total_cmp);
         all.dedup();
         if all.len() <= ASKED {
             return all;
         }
         let step = (all.len() - 1) as f64 / (ASKED - 1) as f64;
-        (0..ASKED)
-            .map(|i| all[(i as f64 * step).round() as usize])
-            .collect()
+        (0..ASKED).map(|i| all[(i as f64 * step).round() as usize]).collect()
     }
 }

@@ -174,13 +174,7 @@ impl Law {
     /// A statement, without measured figures (it is the claim's name when runs are compared), with the
     /// unit of its values and what disturbs them.
     pub fn new(text: impl Into<String>, unit: &'static str, disturbed: Disturbed) -> Law {
-        Law {
-            text: text.into(),
-            unit,
-            tolerance: "",
-            disturbed,
-            kind: None,
-        }
+        Law { text: text.into(), unit, tolerance: "", disturbed, kind: None }
     }
 
     /// A statement about counts, bytes or an accuracy, which nothing disturbs.
@@ -191,26 +185,17 @@ impl Law {
     /// Why the tolerance is as wide as it is, in one line: "2 %: what a window of 40 service times cuts
     /// off at its ends".
     pub fn within(self, why: &'static str) -> Law {
-        Law {
-            tolerance: why,
-            ..self
-        }
+        Law { tolerance: why, ..self }
     }
 
     /// It is a bound that we set ourselves, none that theory gives.
     pub fn goal(self) -> Law {
-        Law {
-            kind: Some(Kind::Goal),
-            ..self
-        }
+        Law { kind: Some(Kind::Goal), ..self }
     }
 
     /// It checks the apparatus or the accounts, or is an identity.
     pub fn books(self) -> Law {
-        Law {
-            kind: Some(Kind::Books),
-            ..self
-        }
+        Law { kind: Some(Kind::Books), ..self }
     }
 
     /// At every condition the measured value lies within the tolerance round the predicted one.
@@ -292,19 +277,13 @@ impl Claim {
 
     /// The same claim, undecidable for this reason (if there is one), whatever was measured: a coin toss.
     pub fn unless(self, reason: Option<String>) -> Claim {
-        Claim {
-            undecidable: self.undecidable.or(reason),
-            ..self
-        }
+        Claim { undecidable: self.undecidable.or(reason), ..self }
     }
 
     /// The same claim, not confirmed for this reason (if there is one): a trial that it rests on is none of its
     /// condition, or contradicts itself. What is refuted stays refuted.
     pub(crate) fn withheld(self, reason: Option<String>) -> Claim {
-        Claim {
-            withheld: self.withheld.or(reason),
-            ..self
-        }
+        Claim { withheld: self.withheld.or(reason), ..self }
     }
 
     /// True when something measured at this place of the record went into it, on either side.
@@ -352,8 +331,7 @@ impl Claim {
 
     /// What theory says at the condition that is named; NaN where there is none.
     pub fn predicted(&self) -> f64 {
-        self.named()
-            .map_or(f64::NAN, |(case, _)| case.predicted.value)
+        self.named().map_or(f64::NAN, |(case, _)| case.predicted.value)
     }
 
     /// How far apart they may lie there.
@@ -446,11 +424,7 @@ impl Claim {
             Some(bias) if self.predicted() == 0.0 => {
                 format!("{word}, off by {}{}", sign(bias), number(bias.abs()))
             }
-            Some(bias) => format!(
-                "{word}, off by {}{} %",
-                sign(bias),
-                number(100.0 * bias.abs())
-            ),
+            Some(bias) => format!("{word}, off by {}{} %", sign(bias), number(100.0 * bias.abs())),
             None => word.into(),
         }
     }
@@ -465,10 +439,7 @@ impl Claim {
 
     /// "≈ 12 ± 1", "≤ 12", "≥ 12", without the unit.
     pub fn expectation(&self) -> String {
-        let theory = Theory {
-            relation: self.relation,
-            value: self.predicted(),
-        };
+        let theory = Theory { relation: self.relation, value: self.predicted() };
         match self.relation {
             Relation::Near if self.tolerance() > 0.0 => {
                 format!("{theory} ± {}", number(self.tolerance()))

@@ -117,11 +117,7 @@ impl Comparison {
     pub fn all_notes(&self) -> Vec<String> {
         let of = |lab: &Compared| {
             let flags = (!lab.flags.is_empty()).then(|| {
-                format!(
-                    "{}: not compared, other flags: {}",
-                    lab.lab,
-                    lab.flags.join(", ")
-                )
+                format!("{}: not compared, other flags: {}", lab.lab, lab.flags.join(", "))
             });
             let others = lab.unlike.iter().chain(&lab.aside);
             let others = others.map(|why| format!("{}: {why}", lab.lab));
@@ -135,10 +131,7 @@ impl Comparison {
     /// chance alone if nothing had changed.
     pub fn by_chance(&self) -> (usize, f64) {
         let judged = |row: &&Row| {
-            let word = matches!(
-                row.judgement,
-                "changed" | "could be chance" | "within noise"
-            );
+            let word = matches!(row.judgement, "changed" | "could be chance" | "within noise");
             word && row.ratio_ci95.is_some()
         };
         let judged = self.rows().filter(judged).count();
@@ -158,10 +151,8 @@ impl Comparison {
 
     /// For the terminal.
     pub fn text(&self, a: &str, b: &str) -> String {
-        let mut table = Table::new(
-            &format!("A = {a}, B = {b}"),
-            &["lab", "claim", "A", "B", "B/A [95 %]", ""],
-        );
+        let mut table =
+            Table::new(&format!("A = {a}, B = {b}"), &["lab", "claim", "A", "B", "B/A [95 %]", ""]);
         for row in self.rows() {
             let value = |v: Option<f64>| v.map_or("–".into(), number);
             table.row([
@@ -215,10 +206,7 @@ impl Compared {
         let unlike = differences(l, r);
         let (a, b) = (l.record.seed, r.record.seed);
         let aside = (a != b).then(|| format!("other seeds: {a} against {b}"));
-        let judge = Judge {
-            together: ALPHA / ratios.max(1) as f64,
-            same_seed: a == b,
-        };
+        let judge = Judge { together: ALPHA / ratios.max(1) as f64, same_seed: a == b };
         let mut rows: Vec<Row> = Vec::new();
         if flags.is_empty() {
             let all = claims(l, r).into_iter();
@@ -289,20 +277,13 @@ fn differences(l: &Entry, r: &Entry) -> Vec<String> {
             });
             format!("{cpu} ({} processors{memory})", host.cores)
         };
-        unlike.push(format!(
-            "different machines: {} against {}",
-            name(l),
-            name(r)
-        ));
+        unlike.push(format!("different machines: {} against {}", name(l), name(r)));
     }
     if a.scale != b.scale {
         unlike.push(format!("{} scale against {} scale", a.scale, b.scale));
     }
     if a.host.build != b.host.build {
-        unlike.push(format!(
-            "{} build against {} build",
-            a.host.build, b.host.build
-        ));
+        unlike.push(format!("{} build against {} build", a.host.build, b.host.build));
     }
     let load = |r: &Record| match target(r) {
         Some(target) => format!("load on {target}"),
@@ -341,18 +322,10 @@ fn differing_flags(l: &Entry, r: &Entry) -> Vec<String> {
     let mut names: Vec<&String> = left.keys().chain(right.keys()).collect();
     names.sort();
     names.dedup();
-    let differ = names
-        .into_iter()
-        .filter(|name| left.get(*name) != right.get(*name));
+    let differ = names.into_iter().filter(|name| left.get(*name) != right.get(*name));
     let show = |v: Option<&serde_json::Value>| v.map_or("none".into(), ToString::to_string);
     differ
-        .map(|name| {
-            format!(
-                "{name} {} against {}",
-                show(left.get(name)),
-                show(right.get(name))
-            )
-        })
+        .map(|name| format!("{name} {} against {}", show(left.get(name)), show(right.get(name))))
         .collect()
 }
 
@@ -377,12 +350,7 @@ fn pairs<'a>(a: &'a Claim, b: &'a Claim) -> Vec<Pair<'a>> {
         relation: a.relation(),
     };
     let measured = |p: &Pair| p.values().iter().any(Option::is_some);
-    a.cases
-        .iter()
-        .chain(new)
-        .map(pair)
-        .filter(measured)
-        .collect()
+    a.cases.iter().chain(new).map(pair).filter(measured).collect()
 }
 
 impl Pair<'_> {
@@ -486,11 +454,7 @@ impl Pair<'_> {
             return false;
         };
         let (least, most) = (a.value.min(b.value), a.value.max(b.value));
-        let bounds = self
-            .cases
-            .iter()
-            .flatten()
-            .map(|case| case.predicted.value.abs());
+        let bounds = self.cases.iter().flatten().map(|case| case.predicted.value.abs());
         let large = self.relation != Relation::Near && most > 0.1 * bounds.fold(0.0, f64::max);
         least == 0.0 && most > 0.0 && (large || self.told_apart())
     }
@@ -656,10 +620,7 @@ impl Judge {
             l.cmp(&r).then(l_far.total_cmp(&r_far))
         });
         let Some((pair, stand)) = farthest else {
-            return Row {
-                judgement: Stand::CannotTell.word(),
-                ..row
-            };
+            return Row { judgement: Stand::CannotTell.word(), ..row };
         };
         let changed = judged.iter().filter(|(_, stand)| *stand == Stand::Changed);
         let value = |e: Option<Estimate>| e.map(|e| e.value);
@@ -692,10 +653,7 @@ mod tests {
     const TIMERS: Disturbed = Disturbed::Longer(Resource::Timers);
 
     fn judge(ratios: usize) -> Judge {
-        Judge {
-            together: ALPHA / ratios as f64,
-            same_seed: true,
-        }
+        Judge { together: ALPHA / ratios as f64, same_seed: true }
     }
 
     fn row(a: &Claim, b: &Claim) -> Row {
@@ -713,10 +671,8 @@ mod tests {
         let trials = |(name, value): &(&'static str, f64)| {
             (*name, Estimate::of(&[value - 0.5, *value, value + 0.5]))
         };
-        let values: Vec<(&'static str, f64)> = values
-            .iter()
-            .map(|(name, value)| (&*name.to_string().leak(), *value))
-            .collect();
+        let values: Vec<(&'static str, f64)> =
+            values.iter().map(|(name, value)| (&*name.to_string().leak(), *value)).collect();
         let cases: Vec<(&str, Option<Estimate>)> = values.iter().map(trials).collect();
         of_estimates(TIMERS, &cases)
     }
@@ -736,16 +692,9 @@ mod tests {
         // One condition of four is enough for a change, and it is the one that is shown.
         let c = law(&[("1", 90.0), ("10", 101.0), ("100", 198.0), ("1000", 100.0)]);
         let changed = row(&a, &c);
-        assert_eq!(
-            (changed.condition.as_str(), changed.judgement),
-            ("100", "changed")
-        );
+        assert_eq!((changed.condition.as_str(), changed.judgement), ("100", "changed"));
         assert!((changed.ratio.unwrap() - 2.0).abs() < 0.01);
-        assert!(
-            changed.change().starts_with("B is 2 ["),
-            "{}",
-            changed.change()
-        );
+        assert!(changed.change().starts_with("B is 2 ["), "{}", changed.change());
     }
 
     #[test]
@@ -755,10 +704,7 @@ mod tests {
         let a = of_estimates(TIMERS, &[("noisy", noisy(10.0)), ("steady", steady(100.0))]);
         let b = of_estimates(TIMERS, &[("noisy", noisy(30.0)), ("steady", steady(150.0))]);
         let row = row(&a, &b);
-        assert_eq!(
-            (row.condition.as_str(), row.judgement),
-            ("steady", "changed")
-        );
+        assert_eq!((row.condition.as_str(), row.judgement), ("steady", "changed"));
     }
 
     #[test]
@@ -780,10 +726,7 @@ mod tests {
         for trials in [1, 3] {
             let none = Estimate::of(&[0.0; 3][..trials]);
             let few = |(name, value): (&'static str, f64)| {
-                (
-                    name,
-                    Estimate::of(&[value, value * 1.01, value * 0.99][..trials]),
-                )
+                (name, Estimate::of(&[value, value * 1.01, value * 0.99][..trials]))
             };
             let before = of_estimates(TIMERS, &values.map(few));
             let mut cases = values.map(few);
@@ -794,10 +737,9 @@ mod tests {
             assert!(row.named().ends_with(" and 2 more)"), "{}", row.named());
         }
         let missing = law(&values[..3]);
-        for (row, told) in [
-            (row(&a, &missing), "not measured in B"),
-            (row(&missing, &a), "not measured in A"),
-        ] {
+        for (row, told) in
+            [(row(&a, &missing), "not measured in B"), (row(&missing, &a), "not measured in A")]
+        {
             assert_eq!(
                 (row.judgement, row.condition.as_str(), row.change()),
                 ("changed", "2000", told.to_string())
@@ -832,27 +774,14 @@ mod tests {
         let equal = |v: f64| of_estimates(TIMERS, &[("", Estimate::of(&[v; 3]))]);
         assert_eq!(row(&equal(100.0), &equal(103.0)).judgement, "cannot tell");
         let every = |values: &[f64]| of_estimates(TIMERS, &[("", Estimate::every(values))]);
-        assert_eq!(
-            row(&every(&[100.0]), &every(&[103.0])).judgement,
-            "cannot tell"
-        );
-        assert_eq!(
-            row(&every(&[1.0, 2.0]), &every(&[1.5, 2.5])).judgement,
-            "within noise"
-        );
-        let (low, high): (Vec<f64>, Vec<f64>) = (0..8)
-            .map(|i| (f64::from(i) + 1.0, f64::from(i) + 20.0))
-            .unzip();
+        assert_eq!(row(&every(&[100.0]), &every(&[103.0])).judgement, "cannot tell");
+        assert_eq!(row(&every(&[1.0, 2.0]), &every(&[1.5, 2.5])).judgement, "within noise");
+        let (low, high): (Vec<f64>, Vec<f64>) =
+            (0..8).map(|i| (f64::from(i) + 1.0, f64::from(i) + 20.0)).unzip();
         assert_eq!(row(&every(&low), &every(&high)).judgement, "changed");
-        assert_eq!(
-            row(&every(&low[..2]), &every(&high[..2])).judgement,
-            "cannot tell"
-        );
+        assert_eq!(row(&every(&low[..2]), &every(&high[..2])).judgement, "cannot tell");
         // Another seed makes other counts.
-        let other = Judge {
-            same_seed: false,
-            ..judge(1)
-        };
+        let other = Judge { same_seed: false, ..judge(1) };
         let (a, b) = (of(Disturbed::Never, 100.0), of(Disturbed::Never, 110.0));
         assert_eq!(other.row("", Some(&a), Some(&b)).judgement, "cannot tell");
     }
@@ -863,14 +792,8 @@ mod tests {
             let case = Case::exact("", bound, Some(Estimate::exact(v)));
             Law::counted("at most", "").at_most([case])
         };
-        assert_eq!(
-            row(&most(25.0, 40.0), &most(39.0, 40.0)).judgement,
-            "within noise"
-        );
-        assert_eq!(
-            row(&most(25.0, 40.0), &most(41.0, 40.0)).judgement,
-            "changed"
-        );
+        assert_eq!(row(&most(25.0, 40.0), &most(39.0, 40.0)).judgement, "within noise");
+        assert_eq!(row(&most(25.0, 40.0), &most(41.0, 40.0)).judgement, "changed");
         let single = |v: f64| {
             let case = Case::exact("", 40.0, Estimate::of(&[v]));
             Law::new("at most", "", TIMERS).at_most([case])
@@ -892,14 +815,8 @@ mod tests {
             Law::new("law", "", TIMERS).near([case])
         };
         let word = |a: &Claim, b: &Claim| (row(a, b).judgement, row(b, a).judgement);
-        assert_eq!(
-            word(&of(100.0, 100.0), &of(130.0, 131.0)),
-            ("within noise", "within noise")
-        );
-        assert_eq!(
-            word(&of(100.0, 100.0), &of(130.0, 100.0)),
-            ("changed", "changed")
-        );
+        assert_eq!(word(&of(100.0, 100.0), &of(130.0, 131.0)), ("within noise", "within noise"));
+        assert_eq!(word(&of(100.0, 100.0), &of(130.0, 100.0)), ("changed", "changed"));
     }
 
     #[test]
@@ -908,20 +825,13 @@ mod tests {
         let (a, b) = (of(100.0), of(101.5));
         let word = |ratios: usize| judge(ratios).row("", Some(&a), Some(&b)).judgement;
         assert_eq!((word(1), word(1000)), ("changed", "could be chance"));
-        assert_eq!(
-            judge(1000).row("", Some(&a), Some(&of(130.0))).judgement,
-            "changed"
-        );
+        assert_eq!(judge(1000).row("", Some(&a), Some(&of(130.0))).judgement, "changed");
     }
 
     #[test]
     fn what_disturbed_the_trials_widens_the_interval() {
-        let stalled = Disturbance {
-            stall_s: 3.0,
-            worst_stall_s: 3.0,
-            wall_s: 100.0,
-            others_s: 0.0,
-        };
+        let stalled =
+            Disturbance { stall_s: 3.0, worst_stall_s: 3.0, wall_s: 100.0, others_s: 0.0 };
         let calm = Estimate::of(&[10.0, 10.1, 9.9]).unwrap();
         let long = Estimate::of(&[12.0, 12.1, 11.9]).unwrap();
         let one = |e: Estimate| of_estimates(TIMERS, &[("", Some(e))]);

@@ -36,6 +36,5 @@ pub(crate) fn contained<T>(lab: &str, explain: impl FnOnce() -> T) -> anyhow::Re
 /// What a panic says.
 pub(crate) fn reason(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it gives no reason")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gives no reason")
 }

@@ -85,10 +85,9 @@ impl Disturbed {
                 (held_up + slower, 0.0)
             }
             // A window that stood still for nine tenths says nothing of what fits into it.
-            Disturbed::Fewer(_) => (
-                0.0,
-                value.abs() * (taken + 1.0 / (1.0 - stood.min(0.9)) - 1.0),
-            ),
+            Disturbed::Fewer(_) => {
+                (0.0, value.abs() * (taken + 1.0 / (1.0 - stood.min(0.9)) - 1.0))
+            }
             Disturbed::Either(_) => {
                 let most = value.abs() * (taken + stood);
                 (most, most)
@@ -150,11 +149,7 @@ impl Disturbance {
     /// The worse of two, for figures made of both.
     pub fn or(self, other: Disturbance) -> Disturbance {
         let share = |d: &Disturbance| d.taken() + d.stall_s / d.wall_s.max(1e-9);
-        if share(&other) > share(&self) {
-            other
-        } else {
-            self
-        }
+        if share(&other) > share(&self) { other } else { self }
     }
 
     /// Processor time of others as a share of the trial, as if all of it had been taken from one thread.
@@ -214,10 +209,7 @@ fn crowded(record: &Record) -> Option<Unfit> {
     }
     let share = others / whole;
     (share > CROWDED).then(|| Unfit {
-        why: format!(
-            "other programs had {:.0} % of the processors during the run",
-            share * 100.0
-        ),
+        why: format!("other programs had {:.0} % of the processors during the run", share * 100.0),
         takes: ALL,
     })
 }
@@ -272,10 +264,7 @@ pub fn of_host(host: &Host) -> Vec<Unfit> {
     if host.upstream_ceiling_per_s < 4000.0 {
         unfit(
             &[Timers, Processors],
-            format!(
-                "the mock server answers only {:.0} requests/s",
-                host.upstream_ceiling_per_s
-            ),
+            format!("the mock server answers only {:.0} requests/s", host.upstream_ceiling_per_s),
         );
     }
     found
@@ -287,12 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn stall(stall_s: f64) -> Disturbance {
-        Disturbance {
-            stall_s,
-            worst_stall_s: stall_s,
-            wall_s: 2.0,
-            others_s: 0.0,
-        }
+        Disturbance { stall_s, worst_stall_s: stall_s, wall_s: 2.0, others_s: 0.0 }
     }
 
     #[test]
@@ -328,17 +312,10 @@ mod tests {
 
     #[test]
     fn processor_time_of_others_slows_what_computes_and_nothing_that_waits() {
-        let by = Disturbance {
-            wall_s: 1.0,
-            others_s: 0.25,
-            ..Disturbance::default()
-        };
+        let by = Disturbance { wall_s: 1.0, others_s: 0.25, ..Disturbance::default() };
         let (down, _) = Disturbed::Longer(Processors).allowance(1.0, 1.0, by);
         assert!((down - 0.2).abs() < 1e-12);
-        assert_eq!(
-            Disturbed::Longer(Timers).allowance(1.0, 1.0, by),
-            (0.0, 0.0)
-        );
+        assert_eq!(Disturbed::Longer(Timers).allowance(1.0, 1.0, by), (0.0, 0.0));
     }
 
     proptest! {

@@ -301,28 +301,18 @@ impl Figure {
             title: title.into(),
             subtitle: String::new(),
             desc: String::new(),
-            body: Body::Panels(Panels {
-                x: Unit::Number.into(),
-                panels: vec![],
-                marks: vec![],
-            }),
+            body: Body::Panels(Panels { x: Unit::Number.into(), panels: vec![], marks: vec![] }),
         }
     }
 
     /// Conditions of the experiment and what the marks mean.
     pub fn subtitle(self, subtitle: impl Into<String>) -> Figure {
-        Figure {
-            subtitle: subtitle.into(),
-            ..self
-        }
+        Figure { subtitle: subtitle.into(), ..self }
     }
 
     /// A sentence or two for readers who cannot see the chart.
     pub fn desc(self, desc: impl Into<String>) -> Figure {
-        Figure {
-            desc: desc.into(),
-            ..self
-        }
+        Figure { desc: desc.into(), ..self }
     }
 
     /// Drawn so.
@@ -332,11 +322,7 @@ impl Figure {
 
     /// Panels over one axis, top to bottom.
     pub fn over(self, x: impl Into<Axis>, panels: impl IntoIterator<Item = Panel>) -> Figure {
-        let panels = Panels {
-            x: x.into(),
-            panels: panels.into_iter().collect(),
-            marks: vec![],
-        };
+        let panels = Panels { x: x.into(), panels: panels.into_iter().collect(), marks: vec![] };
         self.body(Body::Panels(panels))
     }
 
@@ -364,21 +350,12 @@ impl Figure {
 impl Panel {
     /// An empty panel of the usual height. A unit alone is a linear axis from zero.
     pub fn new(title: impl Into<String>, y: impl Into<Axis>) -> Panel {
-        Panel {
-            title: title.into(),
-            note: String::new(),
-            y: y.into(),
-            layers: vec![],
-            height: 1.0,
-        }
+        Panel { title: title.into(), note: String::new(), y: y.into(), layers: vec![], height: 1.0 }
     }
 
     /// Unit or explanation beside the title.
     pub fn note(self, note: impl Into<String>) -> Panel {
-        Panel {
-            note: note.into(),
-            ..self
-        }
+        Panel { note: note.into(), ..self }
     }
 
     /// So many times as high as the usual panel.
@@ -422,53 +399,31 @@ impl From<Line> for Layer {
 impl Mark {
     /// A vertical mark without an interval.
     pub fn at(x: f64, label: impl Into<String>, colour: Colour) -> Mark {
-        Mark {
-            x,
-            interval: None,
-            label: label.into(),
-            colour,
-        }
+        Mark { x, interval: None, label: label.into(), colour }
     }
 }
 
 impl BarGroup {
     /// Bars that belong together.
     pub fn new(label: impl Into<String>, bars: impl IntoIterator<Item = ValueBar>) -> BarGroup {
-        BarGroup {
-            label: label.into(),
-            note: String::new(),
-            bars: bars.into_iter().collect(),
-        }
+        BarGroup { label: label.into(), note: String::new(), bars: bars.into_iter().collect() }
     }
 
     /// Explanation beside the label.
     pub fn note(self, note: impl Into<String>) -> BarGroup {
-        BarGroup {
-            note: note.into(),
-            ..self
-        }
+        BarGroup { note: note.into(), ..self }
     }
 }
 
 impl ValueBar {
     /// What was measured.
     pub fn measured(label: &str, colour: Colour, value: f64) -> ValueBar {
-        ValueBar {
-            label: label.into(),
-            value,
-            interval: None,
-            theory: None,
-            colour,
-            hollow: false,
-        }
+        ValueBar { label: label.into(), value, interval: None, theory: None, colour, hollow: false }
     }
 
     /// What a simulation in virtual time gave.
     pub fn simulated(label: &str, colour: Colour, value: f64) -> ValueBar {
-        ValueBar {
-            hollow: true,
-            ..ValueBar::measured(label, colour, value)
-        }
+        ValueBar { hollow: true, ..ValueBar::measured(label, colour, value) }
     }
 
     /// The same bar with its interval, if there is one.
@@ -478,10 +433,7 @@ impl ValueBar {
 
     /// The same bar with what theory says.
     pub fn with_theory(self, theory: f64) -> ValueBar {
-        ValueBar {
-            theory: Some(theory),
-            ..self
-        }
+        ValueBar { theory: Some(theory), ..self }
     }
 }
 
@@ -494,13 +446,7 @@ impl From<Unit> for Axis {
 impl Axis {
     /// A linear axis from zero.
     pub fn linear(label: &str, unit: Unit) -> Axis {
-        Axis {
-            label: label.into(),
-            scale: Scale::Linear,
-            unit,
-            ticks: vec![],
-            range: None,
-        }
+        Axis { label: label.into(), scale: Scale::Linear, unit, ticks: vec![], range: None }
     }
 
     /// The whole range of a share.
@@ -510,42 +456,24 @@ impl Axis {
 
     /// A logarithmic axis over the data's range.
     pub fn log(label: &str, unit: Unit) -> Axis {
-        Axis {
-            label: label.into(),
-            scale: Scale::Log,
-            unit,
-            ticks: vec![],
-            range: None,
-        }
+        Axis { label: label.into(), scale: Scale::Log, unit, ticks: vec![], range: None }
     }
 
     /// The same axis with these ticks.
     pub fn with_ticks(self, ticks: impl Into<Vec<f64>>) -> Axis {
-        Axis {
-            ticks: ticks.into(),
-            ..self
-        }
+        Axis { ticks: ticks.into(), ..self }
     }
 
     /// The same axis over this range.
     pub fn with_range(self, low: f64, high: f64) -> Axis {
-        Axis {
-            range: Some((low, high)),
-            ..self
-        }
+        Axis { range: Some((low, high)), ..self }
     }
 }
 
 impl Line {
     /// What was measured: solid, with dots.
     pub fn measured(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
-        Line {
-            label: label.into(),
-            colour,
-            style: Style::Measured,
-            points,
-            band: vec![],
-        }
+        Line { label: label.into(), colour, style: Style::Measured, points, band: vec![] }
     }
 
     /// What was measured at each x, with its intervals as a band; what is missing is left out.
@@ -564,32 +492,17 @@ impl Line {
 
     /// What was seen at every look: a line without points.
     pub fn trace(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
-        Line {
-            style: Style::Trace,
-            ..Line::measured(label, colour, points)
-        }
+        Line { style: Style::Trace, ..Line::measured(label, colour, points) }
     }
 
     /// What theory says: dashed.
     pub fn theory(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
-        Line {
-            label: label.into(),
-            colour,
-            style: Style::Theory,
-            points,
-            band: vec![],
-        }
+        Line { label: label.into(), colour, style: Style::Theory, points, band: vec![] }
     }
 
     /// What a simulation gave: hollow dots on a thin dotted line.
     pub fn simulated(label: &str, colour: Colour, points: Vec<(f64, f64)>) -> Line {
-        Line {
-            label: label.into(),
-            colour,
-            style: Style::Simulated,
-            points,
-            band: vec![],
-        }
+        Line { label: label.into(), colour, style: Style::Simulated, points, band: vec![] }
     }
 
     /// The same line, broken at a place that nobody measured, between the points on its two sides.

@@ -43,11 +43,7 @@ impl Table {
     /// An empty table with these columns.
     pub fn new(title: &str, columns: &[&str]) -> Table {
         let columns = columns.iter().map(|c| c.to_string()).collect();
-        Table {
-            title: title.into(),
-            columns,
-            ..Table::default()
-        }
+        Table { title: title.into(), columns, ..Table::default() }
     }
 
     /// A table with a row for each of these, column by column.
@@ -73,10 +69,7 @@ impl Table {
 
     /// The same table with this written below.
     pub fn note(self, note: impl Into<String>) -> Table {
-        Table {
-            note: note.into(),
-            ..self
-        }
+        Table { note: note.into(), ..self }
     }
 
     /// Nothing, when nothing is in it.

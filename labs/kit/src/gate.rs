@@ -101,29 +101,15 @@ fn sane(record: &Record) -> Result<()> {
         ("host.timer_late_ms", host.timer_late_ms, 1e6),
         ("host.timer_late_p99_ms", host.timer_late_p99_ms, 1e6),
         ("host.spin_jitter_ms", host.spin_jitter_ms, 1e6),
-        (
-            "host.upstream_ceiling_per_s",
-            host.upstream_ceiling_per_s,
-            1e9,
-        ),
+        ("host.upstream_ceiling_per_s", host.upstream_ceiling_per_s, 1e9),
         ("host.request_overhead_ms", host.request_overhead_ms, 1e6),
     ]
     .into_iter()
-    .chain(
-        widths
-            .iter()
-            .map(|width| ("host.effective_parallelism", *width, 1e5)),
-    ) {
-        ensure!(
-            (0.0..=most).contains(&value),
-            "{what} is {value:e}: no machine has that"
-        );
+    .chain(widths.iter().map(|width| ("host.effective_parallelism", *width, 1e5)))
+    {
+        ensure!((0.0..=most).contains(&value), "{what} is {value:e}: no machine has that");
     }
-    ensure!(
-        record.points.len() <= POINTS,
-        "it has {} conditions",
-        record.points.len()
-    );
+    ensure!(record.points.len() <= POINTS, "it has {} conditions", record.points.len());
     record.points.iter().try_for_each(possible)
 }
 
@@ -146,11 +132,7 @@ fn measured(trial: &Trial) -> Result<()> {
     let time = |s: f64| (0.0..=LONGEST_S).contains(&s);
     let figure = |v: f64| v.abs() <= LARGEST;
     ensure!(time(trial.wall_s), "wall_s is {:e}", trial.wall_s);
-    ensure!(
-        trial.offered <= 1_000_000_000_000,
-        "offered is {}",
-        trial.offered
-    );
+    ensure!(trial.offered <= 1_000_000_000_000, "offered is {}", trial.offered);
     for (name, value) in &trial.gauges {
         ensure!(figure(*value), "the gauge {name} is {value:e}");
     }
@@ -163,9 +145,7 @@ fn measured(trial: &Trial) -> Result<()> {
         );
     }
     for (name, values) in &trial.traces {
-        let odd = values
-            .iter()
-            .find(|(at, value)| !time(*at) || !figure(*value));
+        let odd = values.iter().find(|(at, value)| !time(*at) || !figure(*value));
         if let Some((at, value)) = odd {
             bail!("the trace {name} has {value:e} at {at:e}");
         }
@@ -206,9 +186,7 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
             Value::Bool(true) => words.push(flag),
             Value::Array(items) if items.is_empty() => {
                 // Where nothing given means something, it does not mean nothing.
-                let mut named = command
-                    .get_arguments()
-                    .filter(|a| a.get_id().as_str() == name);
+                let mut named = command.get_arguments().filter(|a| a.get_id().as_str() == name);
                 let usual = named.next().map(clap::Arg::get_default_values);
                 ensure!(
                     usual.is_none_or(<[_]>::is_empty),
@@ -224,16 +202,11 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
     }
     let refused = |why: &str| {
         let line = why.lines().next().unwrap_or_default();
-        let line: String = line
-            .trim_start_matches("error: ")
-            .chars()
-            .take(300)
-            .collect();
+        let line: String = line.trim_start_matches("error: ").chars().take(300).collect();
         anyhow!("its parameters are no flags of this lab: {line}")
     };
-    let matches = command
-        .try_get_matches_from(words)
-        .map_err(|error| refused(&error.to_string()))?;
+    let matches =
+        command.try_get_matches_from(words).map_err(|error| refused(&error.to_string()))?;
     lab.prepare(&matches).map_err(|why| refused(&why))?;
     Ok(())
 }

@@ -30,9 +30,7 @@ impl Gauge {
 
     fn key(&self) -> impl Iterator<Item = u8> {
         let join = if self.whose.is_empty() { "" } else { "_" };
-        [self.whose, join, self.name]
-            .into_iter()
-            .flat_map(str::bytes)
+        [self.whose, join, self.name].into_iter().flat_map(str::bytes)
     }
 }
 

@@ -17,20 +17,12 @@ pub struct Given {
 impl Given {
     /// A figure worked out from what has this origin.
     pub fn new(value: f64, origin: Origin) -> Given {
-        Given {
-            value,
-            blur: 0.0,
-            origin,
-        }
+        Given { value, blur: 0.0, origin }
     }
 
     /// The same, off by so much at most (95 %).
     pub(crate) fn blurred(self, blur: f64) -> Given {
-        let blur = if blur.is_nan() {
-            f64::INFINITY
-        } else {
-            blur.abs()
-        };
+        let blur = if blur.is_nan() { f64::INFINITY } else { blur.abs() };
         Given { blur, ..self }
     }
 
@@ -46,10 +38,7 @@ impl Given {
 
     /// The same figure, also taken from this.
     pub fn and(self, origin: Origin) -> Given {
-        Given {
-            origin: self.origin.and(origin),
-            ..self
-        }
+        Given { origin: self.origin.and(origin), ..self }
     }
 
     /// What a function makes of it.
@@ -62,10 +51,7 @@ impl Given {
     pub fn with(self, other: impl Into<Given>, f: impl Fn(f64, f64) -> f64) -> Given {
         let other = other.into();
         let both = Given::new(f(self.value, other.value), self.origin.and(other.origin));
-        let (one, two) = (
-            self.moves(|v| f(v, other.value)),
-            other.moves(|v| f(self.value, v)),
-        );
+        let (one, two) = (self.moves(|v| f(v, other.value)), other.moves(|v| f(self.value, v)));
         both.blurred(one.hypot(two))
     }
 
@@ -85,10 +71,7 @@ impl Given {
 
     /// The parameter of a law that was fitted to what it was taken from.
     pub fn fitted(self) -> Given {
-        Given {
-            origin: self.origin.fitted(),
-            ..self
-        }
+        Given { origin: self.origin.fitted(), ..self }
     }
 }
 
@@ -155,10 +138,7 @@ mod tests {
         assert_eq!(of(1.0, 1.0).map(|v| 1.0 / v).blur(), f64::INFINITY);
         assert_eq!(of(1.0, 2.0).map(f64::sqrt).blur(), f64::INFINITY);
         // A larger one that is far ahead is what the larger one of two is.
-        assert!(close(
-            of(10.0, 1.0).with(of(2.0, 0.5), f64::max).blur(),
-            1.0
-        ));
+        assert!(close(of(10.0, 1.0).with(of(2.0, 0.5), f64::max).blur(), 1.0));
         let trials = Estimate::of(&[9.0, 10.0, 11.0]).unwrap();
         let (lo, hi) = trials.ci95.unwrap();
         assert!(close(Given::from(trials).blur(), (hi - lo) / 2.0));

@@ -69,8 +69,7 @@ struct Books {
 impl Books {
     fn add(&self, bytes: usize) {
         let bytes = bytes as i64;
-        self.peak
-            .fetch_max(self.live.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+        self.peak.fetch_max(self.live.fetch_add(bytes, Relaxed) + bytes, Relaxed);
     }
 
     fn subtract(&self, bytes: usize) {
@@ -149,10 +148,7 @@ impl Heap {
 
     /// Until the guard is dropped the calling thread counts here.
     pub fn enter(self) -> Entered {
-        Entered {
-            before: JOINED.replace(Some(self.0)),
-            stays: PhantomData,
-        }
+        Entered { before: JOINED.replace(Some(self.0)), stays: PhantomData }
     }
 
     /// Bytes allocated and not yet freed. Below zero when blocks were freed here that came from
@@ -230,13 +226,8 @@ mod tests {
 
     #[test]
     fn nothing_costs_nothing() {
-        let (_, live, peak) = counted(|| {
-            (
-                Vec::<u64>::new(),
-                Box::new(()),
-                Vec::<()>::with_capacity(100),
-            )
-        });
+        let (_, live, peak) =
+            counted(|| (Vec::<u64>::new(), Box::new(()), Vec::<()>::with_capacity(100)));
         assert_eq!((live, peak), (0, 0));
     }
 

@@ -39,11 +39,7 @@ impl Host {
     pub fn width(&self, threads: usize) -> f64 {
         let last = self.effective_parallelism.len();
         let at = threads.clamp(1, last.max(1)) - 1;
-        self.effective_parallelism
-            .get(at)
-            .copied()
-            .unwrap_or(1.0)
-            .max(1.0)
+        self.effective_parallelism.get(at).copied().unwrap_or(1.0).max(1.0)
     }
 }
 
@@ -53,10 +49,7 @@ impl Host {
 /// # Errors
 /// When its threads cannot be had.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores())
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()
 }
 
 /// Processors this process may use.

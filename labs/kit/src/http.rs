@@ -58,11 +58,7 @@ pub fn builder() -> ClientBuilder {
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .timeout(if ELSEWHERE.load(Relaxed) {
-            PATIENCE_ELSEWHERE
-        } else {
-            PATIENCE
-        })
+        .timeout(if ELSEWHERE.load(Relaxed) { PATIENCE_ELSEWHERE } else { PATIENCE })
         .dns_resolver(Names)
 }
 
@@ -176,11 +172,7 @@ pub async fn get(client: &Client, url: impl IntoUrl) -> Result<Bytes, Error> {
 /// As [`success`], or when it is another body.
 pub async fn expected(answer: Response) -> Result<Bytes, Error> {
     let body = success(answer).await?;
-    if body == mock_server::BODY {
-        Ok(body)
-    } else {
-        Err(Error::Body)
-    }
+    if body == mock_server::BODY { Ok(body) } else { Err(Error::Body) }
 }
 
 /// The body of a successful answer.
@@ -314,11 +306,7 @@ mod tests {
     async fn bodies_are_bounded_whether_their_length_is_told_or_not() {
         static PIECE: [u8; 65536] = [b'x'; 65536];
         let endless = server("HTTP/1.1 200 OK\r\n\r\n", &PIECE, usize::MAX);
-        let promised = server(
-            "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n",
-            &PIECE,
-            1,
-        );
+        let promised = server("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n", &PIECE, 1);
         for url in [endless, promised] {
             let answer = get(&client(), &url).await;
             assert!(matches!(answer, Err(Error::TooLarge)), "{answer:?}");
@@ -334,10 +322,7 @@ mod tests {
             format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n");
         let from = server(head.leak(), b"", 0);
         let answer = get(&client(), &from).await;
-        assert!(
-            matches!(answer, Err(Error::Status(StatusCode::FOUND))),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(Error::Status(StatusCode::FOUND))), "{answer:?}");
     }
 
     #[tokio::test]
@@ -355,12 +340,9 @@ mod tests {
     #[test]
     fn addresses_lead_to_this_machine() {
         let ask = |text: &str| site("--target", &text.into());
-        for good in [
-            "http://127.0.0.1:1",
-            "http://localhost",
-            "http://[::1]:80/a",
-            "http://127.9.9.9",
-        ] {
+        for good in
+            ["http://127.0.0.1:1", "http://localhost", "http://[::1]:80/a", "http://127.9.9.9"]
+        {
             assert!(ask(good).is_ok(), "{good}");
         }
         for bad in [
@@ -381,10 +363,6 @@ mod tests {
         ] {
             assert!(ask(bad).is_err(), "{bad}");
         }
-        assert!(
-            ask("http://192.0.2.1")
-                .unwrap_err()
-                .contains("--allow-remote-target")
-        );
+        assert!(ask("http://192.0.2.1").unwrap_err().contains("--allow-remote-target"));
     }
 }

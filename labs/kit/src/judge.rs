@@ -150,12 +150,7 @@ fn one(
     lent: Option<Lent>,
     strict: f64,
 ) -> Judged {
-    let verdict = |stand, ci95, off, bias| Judged {
-        stand,
-        ci95,
-        off,
-        bias,
-    };
+    let verdict = |stand, ci95, off, bias| Judged { stand, ci95, off, bias };
     let Some(measured) = case.measured.filter(|m| m.value.is_finite()) else {
         return verdict(Stand::Missing, None, 0.0, None);
     };
@@ -163,10 +158,8 @@ fn one(
         return verdict(Stand::Silent, measured.ci95, 0.0, None);
     }
     let off = off(relation, case, measured.value);
-    let scale = Scale {
-        theory: unit(relation, case),
-        noise: noise_unit(relation, case, measured.value),
-    };
+    let scale =
+        Scale { theory: unit(relation, case), noise: noise_unit(relation, case, measured.value) };
     let rarely = match lent {
         None if measured.trials < ENOUGH => OF_FEW,
         _ => BY_CHANCE,
@@ -285,18 +278,13 @@ impl Lender {
         let measured = case.measured.filter(|m| m.value.is_finite());
         let residual = measured.map(|m| (m.value - case.predicted) / unit);
         let variance = measured.and_then(|m| match m.spread() {
-            Spread::Mean {
-                deviation, freedom, ..
-            } if freedom >= 1.0 => {
+            Spread::Mean { deviation, freedom, .. } if freedom >= 1.0 => {
                 let unit = noise_unit(relation, case, m.value);
                 Some(((deviation / unit).powi(2), freedom))
             }
             _ => None,
         });
-        Lender {
-            variance,
-            residual: residual.filter(|r| r.is_finite()),
-        }
+        Lender { variance, residual: residual.filter(|r| r.is_finite()) }
     }
 }
 
@@ -330,11 +318,8 @@ impl Lent {
             let far: Vec<f64> = residuals.iter().map(|r| (r - middle).abs()).collect();
             // 1.4826 makes it a standard deviation (Hampel 1974).
             let scale = 1.4826 * median(&far);
-            let kept: Vec<f64> = residuals
-                .iter()
-                .copied()
-                .filter(|r| (r - middle).abs() <= 3.0 * scale)
-                .collect();
+            let kept: Vec<f64> =
+                residuals.iter().copied().filter(|r| (r - middle).abs() <= 3.0 * scale).collect();
             let spread = deviation(&kept).max(scale);
             (spread * spread, (kept.len() - 1) as f64, residuals.len())
         });
@@ -358,28 +343,13 @@ fn prior(variances: &[(f64, f64)]) -> Option<(f64, f64)> {
         .collect();
     let n = centred.len() as f64;
     let typical = centred.iter().sum::<f64>() / n;
-    let by_chance = variances
-        .iter()
-        .map(|(_, f)| trigamma(f / 2.0))
-        .sum::<f64>()
-        / n;
+    let by_chance = variances.iter().map(|(_, f)| trigamma(f / 2.0)).sum::<f64>() / n;
     let differ = deviation(&centred).powi(2) - by_chance;
-    let alike = if differ > 0.0 {
-        (2.0 * inverse_trigamma(differ)).clamp(1.0, LENT)
-    } else {
-        LENT
-    };
+    let alike = if differ > 0.0 { (2.0 * inverse_trigamma(differ)).clamp(1.0, LENT) } else { LENT };
     let weight = alike.min(freedom);
     // The mean of a scaled inverse chi-square, of which the logarithm is known.
     let variance = typical + digamma(weight / 2.0) - (weight / 2.0).ln();
-    Some((
-        if differ > 0.0 {
-            variance.exp()
-        } else {
-            typical.exp()
-        },
-        weight,
-    ))
+    Some((if differ > 0.0 { variance.exp() } else { typical.exp() }, weight))
 }
 
 /// Derivative of the logarithm of the gamma function, by its recurrence and asymptotic series (Abramowitz and
@@ -436,15 +406,8 @@ fn interval(
     let around = |half: f64| Some((measured.value - half, measured.value + half));
     match (measured.spread(), lent) {
         (
-            Spread::Mean {
-                deviation,
-                worth,
-                freedom,
-            },
-            Some(Lent {
-                repeated: Some((variance, of)),
-                ..
-            }),
+            Spread::Mean { deviation, worth, freedom },
+            Some(Lent { repeated: Some((variance, of)), .. }),
         ) => {
             let (own, others) = (deviation.powi(2), variance * scale.noise.powi(2));
             if own > ANOTHER_KIND * others {
@@ -495,12 +458,7 @@ mod tests {
 
     /// A condition of theory's value 100 and a tolerance of 1.
     fn held(trials: &[f64]) -> Held {
-        Held {
-            predicted: 100.0,
-            blur: 0.0,
-            measured: Estimate::of(trials),
-            tolerance: 1.0,
-        }
+        Held { predicted: 100.0, blur: 0.0, measured: Estimate::of(trials), tolerance: 1.0 }
     }
 
     /// What a law says as a whole, as claims say it.
@@ -517,16 +475,10 @@ mod tests {
     #[test]
     fn intervals_decide() {
         let one = |a: f64| law(&[held(&[a - 0.1, a, a + 0.1])]);
-        assert_eq!(
-            (one(100.5), one(103.0), one(100.9)),
-            ("confirmed", "refuted", "open")
-        );
+        assert_eq!((one(100.5), one(103.0), one(100.9)), ("confirmed", "refuted", "open"));
         assert_eq!(law(&[held(&[100.0])]), "open");
         let bound = |relation, value: f64| {
-            let case = Held {
-                tolerance: 0.0,
-                ..held(&[value - 0.1, value, value + 0.1])
-            };
+            let case = Held { tolerance: 0.0, ..held(&[value - 0.1, value, value + 0.1]) };
             judge(relation, WAIT, &[case])[0].stand
         };
         assert_eq!(bound(Relation::AtMost, 90.0), Stand::Agrees);
@@ -538,31 +490,19 @@ mod tests {
     #[test]
     fn a_prediction_refutes_nothing_within_its_own_chances() {
         let blurred = |blur: f64, a: f64| {
-            let case = Held {
-                blur,
-                ..held(&[a - 0.1, a, a + 0.1])
-            };
+            let case = Held { blur, ..held(&[a - 0.1, a, a + 0.1]) };
             law(&[case])
         };
-        assert_eq!(
-            (blurred(0.0, 103.0), blurred(3.0, 103.0)),
-            ("refuted", "open")
-        );
+        assert_eq!((blurred(0.0, 103.0), blurred(3.0, 103.0)), ("refuted", "open"));
         assert_eq!(blurred(3.0, 106.0), "refuted");
         // One that may be anything confirms nothing.
-        assert_eq!(
-            (blurred(3.0, 100.0), blurred(60.0, 100.0)),
-            ("confirmed", "open")
-        );
+        assert_eq!((blurred(3.0, 100.0), blurred(60.0, 100.0)), ("confirmed", "open"));
     }
 
     #[test]
     fn what_nothing_could_have_refuted_is_not_confirmed() {
         let bound = |trials: &[f64]| {
-            let case = Held {
-                tolerance: 0.0,
-                ..held(trials)
-            };
+            let case = Held { tolerance: 0.0, ..held(trials) };
             judge(Relation::AtMost, WAIT, &[case])[0].stand
         };
         // Nine times as much, with nine times the noise.
@@ -578,26 +518,11 @@ mod tests {
     #[test]
     fn what_has_no_value_is_no_confirmation() {
         let good = held(&[99.9, 100.0, 100.1]);
-        let missing = Held {
-            measured: None,
-            ..good
-        };
-        let silent = Held {
-            predicted: f64::NAN,
-            ..good
-        };
-        assert_eq!(
-            judge(Relation::Near, WAIT, &[good, missing])[1].stand,
-            Stand::Missing
-        );
-        assert_eq!(
-            judge(Relation::Near, WAIT, &[good, silent])[1].stand,
-            Stand::Silent
-        );
-        assert_eq!(
-            (law(&[good, missing]), law(&[good, silent])),
-            ("open", "open")
-        );
+        let missing = Held { measured: None, ..good };
+        let silent = Held { predicted: f64::NAN, ..good };
+        assert_eq!(judge(Relation::Near, WAIT, &[good, missing])[1].stand, Stand::Missing);
+        assert_eq!(judge(Relation::Near, WAIT, &[good, silent])[1].stand, Stand::Silent);
+        assert_eq!((law(&[good, missing]), law(&[good, silent])), ("open", "open"));
     }
 
     #[test]
@@ -607,11 +532,7 @@ mod tests {
         let right = held(&[99.9, 99.95, 100.0, 100.05, 100.1]);
         assert_eq!(law(&[noisy, wrong, right]), "refuted");
         let judged = judge(Relation::Near, WAIT, &[noisy, wrong]);
-        assert_eq!(
-            farthest(&judged),
-            Some(1),
-            "the farthest is named, not the noisiest"
-        );
+        assert_eq!(farthest(&judged), Some(1), "the farthest is named, not the noisiest");
     }
 
     #[test]
@@ -625,12 +546,8 @@ mod tests {
 
     #[test]
     fn a_stall_excuses_its_own_length() {
-        let by = |stall_s| Disturbance {
-            stall_s,
-            worst_stall_s: stall_s,
-            wall_s: 100.0,
-            others_s: 0.0,
-        };
+        let by =
+            |stall_s| Disturbance { stall_s, worst_stall_s: stall_s, wall_s: 100.0, others_s: 0.0 };
         let stand = |value: f64, stall_s| {
             let trials = [value - 0.1, value, value + 0.1];
             let case = Held {
@@ -667,9 +584,7 @@ mod tests {
     /// own deviation from theory.
     fn drawn(rng: &mut Pcg64Mcg, off: &[f64], trials: usize, noise: f64) -> Vec<Held> {
         let mut trial = |off: f64| 100.0 + off + noise * rng.sample::<f64, _>(StandardNormal);
-        off.iter()
-            .map(|off| held(&(0..trials).map(|_| trial(*off)).collect::<Vec<_>>()))
-            .collect()
+        off.iter().map(|off| held(&(0..trials).map(|_| trial(*off)).collect::<Vec<_>>())).collect()
     }
 
     /// How often in `runs` a law is confirmed and refuted.
@@ -683,10 +598,7 @@ mod tests {
                 _ => {}
             }
         }
-        (
-            f64::from(counts.0) / runs as f64,
-            f64::from(counts.1) / runs as f64,
-        )
+        (f64::from(counts.0) / runs as f64, f64::from(counts.1) / runs as f64)
     }
 
     /// Abramowitz and Stegun 1964, tables 6.1 and 6.2.
@@ -707,9 +619,7 @@ mod tests {
     #[test]
     fn conditions_that_differ_among_themselves_lend_little() {
         let (_, alike) = prior(&[(1.0, 2.0); 10]).unwrap();
-        let mixed: Vec<(f64, f64)> = (0..10)
-            .map(|i| (f64::from(10_u32.pow(i % 5)), 2.0))
-            .collect();
+        let mixed: Vec<(f64, f64)> = (0..10).map(|i| (f64::from(10_u32.pow(i % 5)), 2.0)).collect();
         let (_, different) = prior(&mixed).unwrap();
         assert!(alike > 15.9 && different < 2.0, "{alike} {different}");
         assert_eq!(prior(&[(1.0, 1.0)]), None);
@@ -739,15 +649,9 @@ mod tests {
     #[test]
     fn true_theory_is_hardly_ever_refuted_whatever_the_noise() {
         for k in [1, 2, 5, 20] {
-            for (trials, noise) in [
-                (1, 0.3),
-                (3, 0.3),
-                (2, 1.0),
-                (3, 1.0),
-                (3, 3.0),
-                (1, 3.0),
-                (7, 3.0),
-            ] {
+            for (trials, noise) in
+                [(1, 0.3), (3, 0.3), (2, 1.0), (3, 1.0), (3, 3.0), (1, 3.0), (7, 3.0)]
+            {
                 let (_, refuted) = tally(&vec![0.0; k], trials, noise, 1000);
                 println!("{k} conditions, {trials} trials, noise {noise}: {refuted}");
                 let most = if noise < 0.5 { 0.0 } else { 0.05 };

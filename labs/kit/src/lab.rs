@@ -216,10 +216,7 @@ impl<L: Lab> Experiment for Erased<L> {
     fn explain(&self, record: &Record) -> anyhow::Result<Findings> {
         let params: L::Params =
             serde_json::from_value(record.params.clone()).with_context(|| {
-                format!(
-                    "{}: the record's parameters are not those of this lab",
-                    record.lab
-                )
+                format!("{}: the record's parameters are not those of this lab", record.lab)
             })?;
         L::check(&params).map_err(|e| anyhow::anyhow!("{}: {e}", record.lab))?;
         contain::contained(&record.lab, || explained::<L>(&params, record))
@@ -250,10 +247,7 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
         .collect();
     let speeds = findings.claims.iter().filter(|c| c.is_of_speed());
     let reasons: Vec<Option<String>> = speeds.map(open).collect();
-    if let Some(Some(why)) = reasons
-        .first()
-        .filter(|_| reasons.iter().all(Option::is_some))
-    {
+    if let Some(Some(why)) = reasons.first().filter(|_| reasons.iter().all(Option::is_some)) {
         warn(&mut findings, why);
     }
     findings
@@ -286,16 +280,10 @@ fn failed_elsewhere(record: &Record) -> Option<String> {
             *kinds.entry(kind).or_default() += n;
         }
     }
-    let kinds: Vec<String> = kinds
-        .iter()
-        .map(|(kind, n)| format!("{kind}: {n}"))
-        .collect();
+    let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{kind}: {n}")).collect();
     let some = !kinds.is_empty();
     some.then(|| {
-        format!(
-            "the target failed for reasons outside the experiment ({})",
-            kinds.join(", ")
-        )
+        format!("the target failed for reasons outside the experiment ({})", kinds.join(", "))
     })
 }
 

@@ -116,15 +116,8 @@ impl Limit {
     /// One of a process's own.
     fn own(name: &str, most: u64, each: u64, unit: &str) -> Limit {
         let each = each.max(1);
-        let takes = if each > 1 {
-            format!(", and one takes {each}")
-        } else {
-            String::new()
-        };
-        Limit {
-            what: format!("{name} is {most}{unit}{takes}"),
-            left: most / each,
-        }
+        let takes = if each > 1 { format!(", and one takes {each}") } else { String::new() };
+        Limit { what: format!("{name} is {most}{unit}{takes}"), left: most / each }
     }
 
     /// One that all processes share.
@@ -159,12 +152,7 @@ pub fn for_threads(mappings: u64) -> Vec<Limit> {
     // A thread whose mappings cannot be made does not fail, it takes the process with it.
     let most = os::sysctl("vm/max_map_count").map(|most| most / 10 * 9);
     limits.extend(most.map(|most| {
-        Limit::own(
-            "nine tenths of vm.max_map_count",
-            most,
-            mappings,
-            " mappings of memory",
-        )
+        Limit::own("nine tenths of vm.max_map_count", most, mappings, " mappings of memory")
     }));
     limits
 }
@@ -174,12 +162,7 @@ pub fn for_connections(listeners: u64) -> Vec<Limit> {
     let mut limits = Vec::new();
     let files = os::open_file_limit().map(|most| most.saturating_sub(SPARE_FILES));
     limits.extend(files.map(|most| {
-        Limit::own(
-            "the limit on open files (ulimit -n), but for a few,",
-            most,
-            1,
-            "",
-        )
+        Limit::own("the limit on open files (ulimit -n), but for a few,", most, 1, "")
     }));
     let ports = os::outgoing_ports().map(|(first, last)| last.saturating_sub(first) / 4 * 3);
     limits.extend(ports.map(|most| Limit {
@@ -324,10 +307,8 @@ mod tests {
         let files = std::io::Error::from_raw_os_error(24);
         assert!(typed(anyhow::Error::from(files).context("x")).contains("ulimit -n"));
         assert!(
-            typed(anyhow::anyhow!(
-                "no child: Too many open files (os error 24)"
-            ))
-            .contains("ulimit -n")
+            typed(anyhow::anyhow!("no child: Too many open files (os error 24)"))
+                .contains("ulimit -n")
         );
         assert!(typed(anyhow::anyhow!("no thread: (os error 11)")).contains("ulimit -u"));
         for other in ["refused (os error 111)", "(os error x)", "none"] {

@@ -245,20 +245,13 @@ impl Load {
     pub fn new(stop: Stop) -> Load {
         // Far above every timeout a lab uses; it only keeps an upstream that never answers from
         // hanging the run.
-        Load {
-            stop,
-            give_up: Duration::from_secs(60),
-            arrivals: None,
-        }
+        Load { stop, give_up: Duration::from_secs(60), arrivals: None }
     }
 
     /// The same generator, which also has the server count what comes during the window of a closed
     /// loop.
     pub fn watching(self, arrivals: Arrivals) -> Load {
-        Load {
-            arrivals: Some(arrivals),
-            ..self
-        }
+        Load { arrivals: Some(arrivals), ..self }
     }
 
     /// Sends `n` requests at once and waits for all. Latency counts from the one common start.
@@ -464,13 +457,11 @@ impl Sampler {
         let (send, result) = oneshot::channel();
         let over = done.clone();
         // Without the thread nothing is sampled, and the load goes on.
-        let _ = std::thread::Builder::new()
-            .name("sampler".into())
-            .spawn(move || {
-                let seen = Sampler::watch(&book, window, arrivals, &over);
-                // Nobody waits for a load that was stopped.
-                let _ = seen.map(|seen| send.send(seen));
-            });
+        let _ = std::thread::Builder::new().name("sampler".into()).spawn(move || {
+            let seen = Sampler::watch(&book, window, arrivals, &over);
+            // Nobody waits for a load that was stopped.
+            let _ = seen.map(|seen| send.send(seen));
+        });
         Sampler { done, result }
     }
 
@@ -576,11 +567,8 @@ impl Open {
         let mean_gap = 1.0 / self.rate.max(1e-9);
         let mut at = 0.0;
         std::iter::from_fn(|| {
-            at += if self.poisson {
-                -(1.0 - rng.random::<f64>()).ln() * mean_gap
-            } else {
-                mean_gap
-            };
+            at +=
+                if self.poisson { -(1.0 - rng.random::<f64>()).ln() * mean_gap } else { mean_gap };
             (at < self.window.as_secs_f64()).then(|| Duration::from_secs_f64(at))
         })
         .collect()
@@ -615,20 +603,14 @@ impl Part {
         end: Instant,
         outcome: Outcome,
     ) {
-        let inside = end
-            .min(window.1)
-            .saturating_duration_since(start.max(window.0));
+        let inside = end.min(window.1).saturating_duration_since(start.max(window.0));
         let took = end.saturating_duration_since(start);
         if outcome == Outcome::Aborted || took.is_zero() {
             return;
         }
         let inside_s = inside.as_secs_f64();
         // Most lie inside as a whole, and this is done with every request.
-        let share = if inside == took {
-            1.0
-        } else {
-            inside_s / took.as_secs_f64()
-        };
+        let share = if inside == took { 1.0 } else { inside_s / took.as_secs_f64() };
         self.attempts += share;
         self.sojourn_s += inside_s;
         if outcome == Outcome::Ok {
@@ -767,19 +749,12 @@ impl Book {
         let mut e = self.lock();
         let until = e.ended;
         e.integrate(until);
-        let measured = e
-            .window
-            .map_or(until - e.origin, |(from, to)| to - from)
-            .as_secs_f64();
+        let measured = e.window.map_or(until - e.origin, |(from, to)| to - from).as_secs_f64();
         let mut trial = std::mem::take(&mut e.trial);
         trial.failures = e.failures.iter().map(|(k, n)| (k.name(), *n)).collect();
         Tally {
             trial,
-            mean_in_flight: if measured > 0.0 {
-                e.area_s / measured
-            } else {
-                0.0
-            },
+            mean_in_flight: if measured > 0.0 { e.area_s / measured } else { 0.0 },
             max_in_flight: e.max_in_flight,
             sent: e.sent,
             refused: e.refused,
@@ -866,15 +841,8 @@ impl Tally {
     /// broken.
     pub fn unreachable(&self) -> f64 {
         let gone = ["connect", "broken"];
-        let lost: u64 = gone
-            .iter()
-            .filter_map(|kind| self.trial.failures.get(*kind))
-            .sum();
-        if self.trial.offered == 0 {
-            0.0
-        } else {
-            lost as f64 / self.trial.offered as f64
-        }
+        let lost: u64 = gone.iter().filter_map(|kind| self.trial.failures.get(*kind)).sum();
+        if self.trial.offered == 0 { 0.0 } else { lost as f64 / self.trial.offered as f64 }
     }
 }
 
@@ -893,10 +861,7 @@ mod tests {
     ];
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     #[test]
@@ -906,20 +871,10 @@ mod tests {
         let t = &tally.trial;
         assert!(t.books_close());
         assert_eq!(
-            (
-                t.offered,
-                t.ok,
-                t.rejected,
-                t.timed_out,
-                t.failed,
-                t.aborted
-            ),
+            (t.offered, t.ok, t.rejected, t.timed_out, t.failed, t.aborted),
             (60, 10, 10, 10, 20, 10)
         );
-        assert_eq!(
-            t.failures,
-            BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)])
-        );
+        assert_eq!(t.failures, BTreeMap::from([("connect".into(), 10), ("status 500".into(), 10)]));
         assert_eq!(t.attempt_latency.count(), 50);
     }
 
@@ -947,10 +902,7 @@ mod tests {
         let load = |n, outcome| {
             runtime().block_on(Load::default().burst(n, move |_| async move { outcome }))
         };
-        let (ok, failed) = (
-            load(3, Outcome::Ok),
-            load(2, Outcome::Failed(Failure::Body)),
-        );
+        let (ok, failed) = (load(3, Outcome::Ok), load(2, Outcome::Failed(Failure::Body)));
         let (rate, mut both) = (ok.goodput_per_s, ok);
         both.merge(failed);
         let t = &both.trial;
@@ -964,10 +916,7 @@ mod tests {
 
     #[test]
     fn a_client_that_waits_for_ever_gives_up_and_goes_on() {
-        let load = Load {
-            give_up: Duration::from_millis(300),
-            ..Load::default()
-        };
+        let load = Load { give_up: Duration::from_millis(300), ..Load::default() };
         // The timer set for the first request goes off in the middle of the second.
         let op = |i| async move {
             match i {
@@ -1004,12 +953,7 @@ mod tests {
         };
         let tally = runtime().block_on(Load::default().closed(plan, op));
         assert!(tally.trial.books_close());
-        assert!(
-            tally.sent > tally.trial.offered,
-            "{} {}",
-            tally.sent,
-            tally.trial.offered
-        );
+        assert!(tally.sent > tally.trial.offered, "{} {}", tally.sent, tally.trial.offered);
         assert!(tally.max_in_flight <= 3 && tally.mean_in_flight <= 3.0 + 1e-9);
     }
 
@@ -1037,10 +981,7 @@ mod tests {
         };
         let load = Load::default().watching(arrivals);
         let tally = runtime().block_on(load.closed(plan, op));
-        let (number, rate) = (
-            tally.sampled_in_flight.unwrap(),
-            tally.arrived_per_s.unwrap(),
-        );
+        let (number, rate) = (tally.sampled_in_flight.unwrap(), tally.arrived_per_s.unwrap());
         let time = tally.trial.attempt_latency.mean_s().unwrap();
         assert!((7.0..=8.0).contains(&number), "{number}");
         let ratio = number / (rate * time);
@@ -1069,12 +1010,7 @@ mod tests {
     fn a_stopped_schedule_says_what_was_never_sent() {
         let stop = Stop::default();
         let load = Load::new(stop.clone());
-        let plan = Open {
-            rate: 100.0,
-            poisson: false,
-            window: Duration::from_secs(3600),
-            seed: 1,
-        };
+        let plan = Open { rate: 100.0, poisson: false, window: Duration::from_secs(3600), seed: 1 };
         let tally = runtime().block_on(async move {
             let open = load.open(plan, |_| async { Outcome::Ok });
             let stopper = async {

@@ -78,10 +78,8 @@ fn uncertain(findings: &Findings, session: &Session) -> Vec<usize> {
 /// Those of them that fit into the time that is left, the short ones first, with how many trials of each: they
 /// decide most. One trial where two do not fit is better than none.
 fn fitting(uncertain: &[usize], session: &Session, left: Duration) -> BTreeMap<usize, usize> {
-    let mut costs: Vec<(Cost, usize)> = uncertain
-        .iter()
-        .filter_map(|at| Some((session.took(*at)?, *at)))
-        .collect();
+    let mut costs: Vec<(Cost, usize)> =
+        uncertain.iter().filter_map(|at| Some((session.took(*at)?, *at))).collect();
     costs.sort_unstable();
     let mut sum = Duration::ZERO;
     let fit = costs.into_iter().filter_map(|(cost, at)| {

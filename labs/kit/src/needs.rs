@@ -45,19 +45,15 @@ impl Extent {
     /// [`crate::session::Session::levels_that_fit`].
     pub fn that_fit(&self, levels: &[usize]) -> Vec<usize> {
         let limit = os::raise_open_file_limit();
-        let room = limit.map_or(usize::MAX, |limit| {
-            (limit.saturating_sub(SPARE_FILES) / 2) as usize
-        });
+        let room =
+            limit.map_or(usize::MAX, |limit| (limit.saturating_sub(SPARE_FILES) / 2) as usize);
         levels.iter().copied().filter(|n| *n <= room).collect()
     }
 
     /// Conditions that run on a runtime, side by side where there is room: as [`crate::session::Sweep`]
     /// runs them.
     pub fn sweep(&self) -> Beside {
-        Beside {
-            extent: *self,
-            conditions: Vec::new(),
-        }
+        Beside { extent: *self, conditions: Vec::new() }
     }
 }
 
@@ -165,11 +161,8 @@ impl Beside {
 
     /// Seconds of a round of those that have so many trials or more.
     fn round(&self, trials: usize) -> f64 {
-        let members: Vec<&Planned> = self
-            .conditions
-            .iter()
-            .filter(|c| c.trials >= trials)
-            .collect();
+        let members: Vec<&Planned> =
+            self.conditions.iter().filter(|c| c.trials >= trials).collect();
         if self.extent.one_at_a_time {
             return members.iter().map(|c| c.seconds).sum();
         }
@@ -216,10 +209,7 @@ impl Needs {
     /// measured on for a share `more` of the time.
     pub(crate) fn of_a_run(self, scale: Scale, more: f64) -> Needs {
         let calibration = if scale == Scale::Smoke { 0.4 } else { 1.5 };
-        Needs {
-            seconds: calibration + self.seconds * (1.0 + more),
-            ..self
-        }
+        Needs { seconds: calibration + self.seconds * (1.0 + more), ..self }
     }
 
     /// Why a run that takes so long is not begun without `--long`, with the sentence for the user.
@@ -286,12 +276,8 @@ fn bytes(bytes: f64) -> String {
 mod tests {
     use super::*;
 
-    const EXTENT: Extent = Extent {
-        scale: Scale::Quick,
-        trials: 2,
-        one_at_a_time: false,
-        with_python: false,
-    };
+    const EXTENT: Extent =
+        Extent { scale: Scale::Quick, trials: 2, one_at_a_time: false, with_python: false };
 
     #[test]
     fn conditions_side_by_side_take_as_long_as_the_longest_of_them() {
@@ -313,11 +299,7 @@ mod tests {
     #[test]
     fn one_at_a_time_they_add_up() {
         let one_at_a_time = true;
-        let mut sweep = Extent {
-            one_at_a_time,
-            ..EXTENT
-        }
-        .sweep();
+        let mut sweep = Extent { one_at_a_time, ..EXTENT }.sweep();
         sweep.steady(10, 1.0);
         sweep.steady(20, 3.0).among(2);
         assert!((sweep.seconds() - (2.0 * 4.0 + 3.0)).abs() < 1e-9);

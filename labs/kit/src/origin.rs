@@ -15,11 +15,7 @@ pub struct Origin {
 impl Origin {
     /// The machine's calibration, which was measured before the run.
     pub const fn host() -> Origin {
-        Origin {
-            conditions: [0; TOLD_APART / 64],
-            host: true,
-            fitted: false,
-        }
+        Origin { conditions: [0; TOLD_APART / 64], host: true, fitted: false }
     }
 
     /// The condition at this place of the record.
@@ -57,10 +53,7 @@ impl Origin {
 
     /// The same, and a law was fitted to it.
     pub(crate) fn fitted(self) -> Origin {
-        Origin {
-            fitted: true,
-            ..self
-        }
+        Origin { fitted: true, ..self }
     }
 
     /// True when the condition at this place of the record is in it.

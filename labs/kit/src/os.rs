@@ -21,11 +21,7 @@ pub fn resident_bytes() -> Option<u64> {
 fn kilobytes(path: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find(|l| l.starts_with(key))?;
-    line.split_whitespace()
-        .nth(1)?
-        .parse::<u64>()
-        .ok()
-        .map(|kb| kb * 1024)
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 /// The signals that this process ignores, a bit each, as whoever started it has said: `nohup` and shells do so.
@@ -33,8 +29,7 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
 pub fn ignored_signals() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Processor seconds (user and system, all threads) that this process has used, and those of its
@@ -100,10 +95,7 @@ pub fn context_switches() -> Option<(u64, u64)> {
         let line = text.lines().find_map(|l| l.strip_prefix(key))?;
         line.trim().parse().ok()
     };
-    Some((
-        count("voluntary_ctxt_switches:")?,
-        count("nonvoluntary_ctxt_switches:")?,
-    ))
+    Some((count("voluntary_ctxt_switches:")?, count("nonvoluntary_ctxt_switches:")?))
 }
 
 /// Number of files this process has open now.
@@ -138,9 +130,7 @@ fn asked_of_ps(column: &str) -> Option<u64> {
         return None;
     }
     let process = std::process::id().to_string();
-    let ps = std::process::Command::new("ps")
-        .args(["-o", column, "-p", &process])
-        .output();
+    let ps = std::process::Command::new("ps").args(["-o", column, "-p", &process]).output();
     let text = String::from_utf8(ps.ok()?.stdout).ok()?;
     text.trim().parse::<u64>().ok().map(|kb| kb * 1024)
 }
@@ -172,10 +162,7 @@ pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
         let free = nix::sys::statvfs::statvfs(folder).ok()?;
         // Their types differ between systems.
         #[allow(clippy::useless_conversion)]
-        let (blocks, each) = (
-            u64::from(free.blocks_available()),
-            u64::from(free.fragment_size()),
-        );
+        let (blocks, each) = (u64::from(free.blocks_available()), u64::from(free.fragment_size()));
         Some(blocks.saturating_mul(each))
     }
     #[cfg(not(unix))]
@@ -196,12 +183,7 @@ pub fn huge_pages() -> Option<String> {
 pub fn threads_of_all() -> Option<u64> {
     // "0.20 0.18 0.12 1/80 11206" of proc_loadavg(5): 80 are there.
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace()
-        .nth(3)?
-        .split_once('/')?
-        .1
-        .parse()
-        .ok()
+    text.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 
 /// A number that the kernel shows in a file: "kernel/pid_max".
@@ -248,9 +230,7 @@ pub fn threads_of_user() -> Option<u64> {
         let number = path.file_name()?.to_str()?;
         let process = number.bytes().all(|b| b.is_ascii_digit()) && owner(&path)? == user;
         let text = process.then(|| read_to_string(path.join("status")).ok())??;
-        let count = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Threads:"))?;
+        let count = text.lines().find_map(|line| line.strip_prefix("Threads:"))?;
         count.trim().parse::<u64>().ok()
     };
     let processes = read_dir("/proc").ok()?.flatten();
@@ -367,9 +347,7 @@ mod tests {
         assert!(super::threads_of_all() >= super::threads().map(|n| n as u64));
         assert!(super::sysctl("kernel/pid_max").is_some() && super::sysctl("no/such").is_none());
         let parts = [super::page_table_bytes(), super::kernel_stack_bytes()];
-        let parts = parts
-            .into_iter()
-            .chain([super::slab_bytes(), super::available_bytes()]);
+        let parts = parts.into_iter().chain([super::slab_bytes(), super::available_bytes()]);
         assert!(parts.flatten().filter(|b| *b > 0).count() == 4);
         assert!(super::outgoing_ports().is_some_and(|(first, last)| first < last));
         assert!(super::free_bytes(&std::env::temp_dir()).is_some());

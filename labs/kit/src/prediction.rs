@@ -74,23 +74,13 @@ impl Sketch {
             measured: self.measured(findings, x),
             theory: None,
         });
-        Scored::of(
-            format!("{}@", self.key),
-            self.ask,
-            self.unit,
-            points.collect(),
-        )
+        Scored::of(format!("{}@", self.key), self.ask, self.unit, points.collect())
     }
 
     fn table(&self, scored: &Scored) -> Table {
         let mut table = Table::new(
             &format!("{YOUR_CURVE}: {}", self.ask),
-            &[
-                self.x,
-                &format!("you said ({})", self.unit),
-                "measured",
-                "said / measured",
-            ],
+            &[self.x, &format!("you said ({})", self.unit), "measured", "said / measured"],
         );
         for point in &scored.points {
             let x = point.x.map_or(String::new(), number);
@@ -119,10 +109,8 @@ fn read_off(points: &[(f64, f64)], x: f64, across: Scale, up: Scale) -> Option<f
     if let Some(exact) = points.iter().find(|p| p.0 == x) {
         return Some(exact.1).filter(|y| y.is_finite());
     }
-    let (a, b) = points
-        .windows(2)
-        .map(|pair| (pair[0], pair[1]))
-        .find(|(a, b)| a.0 < x && x < b.0)?;
+    let (a, b) =
+        points.windows(2).map(|pair| (pair[0], pair[1])).find(|(a, b)| a.0 < x && x < b.0)?;
     let (from, to) = (flat(a.0, across)?, flat(b.0, across)?);
     let share = (flat(x, across)? - from) / (to - from);
     let (low, high) = (flat(a.1, up)?, flat(b.1, up)?);
@@ -147,9 +135,7 @@ pub fn draw_over(sketches: &[Sketch], record: &Record, findings: &mut Findings) 
             if sketch.panel_of(figure).is_none() {
                 continue;
             }
-            figure
-                .desc
-                .push_str(" A dashed line with crosses is what the reader predicted.");
+            figure.desc.push_str(" A dashed line with crosses is what the reader predicted.");
             if let Body::Panels(panels) = &mut figure.body
                 && let Some(panel) = panels.panels.get_mut(sketch.panel)
             {
@@ -225,17 +211,10 @@ pub fn scored(
             measured: answer.and_then(|a| a.measured).map(|e| e.value),
             theory: answer.and_then(|a| a.theory.ok()),
         };
-        Scored::of(
-            question.key.into(),
-            &question.asked(&record.params),
-            question.unit,
-            vec![point],
-        )
+        Scored::of(question.key.into(), &question.asked(&record.params), question.unit, vec![point])
     });
     let curves = sketches.iter();
-    questions
-        .chain(curves.filter_map(|sketch| sketch.score(record, findings)))
-        .collect()
+    questions.chain(curves.filter_map(|sketch| sketch.score(record, findings))).collect()
 }
 
 /// How many times too high or too low, at least 1; `None` where one of two is zero or they have
@@ -274,25 +253,14 @@ mod tests {
         assert_eq!(asked(&ten), [1., 25., 200., 2000.]);
         assert_eq!(asked(&[20., 4., 1., 4.]), [1., 4., 20.]);
         assert_eq!(asked(&[1., 2., 3., 4., 5.]), [1., 2., 4., 5.]);
-        assert!(
-            SKETCH
-                .asked(&serde_json::json!({"levels": "all"}))
-                .is_empty()
-        );
+        assert!(SKETCH.asked(&serde_json::json!({"levels": "all"})).is_empty());
     }
 
     #[test]
     fn a_key_says_which_curve_and_where() {
         assert_eq!(place(&SKETCH.key_at(0.5)), Some(("goodput", 0.5)));
         assert_eq!(SKETCH.key_at(100.0), "goodput@100");
-        for wrong in [
-            "goodput",
-            "goodput@",
-            "@5",
-            "goodput@x",
-            "goodput@1e999",
-            "goodput@NaN",
-        ] {
+        for wrong in ["goodput", "goodput@", "@5", "goodput@x", "goodput@1e999", "goodput@NaN"] {
             assert_eq!(place(wrong), None, "{wrong}");
         }
     }
@@ -309,10 +277,7 @@ mod tests {
         for beyond in [0.5, 101.0, -1.0] {
             assert_eq!(at(beyond, Scale::Log, Scale::Linear), None);
         }
-        assert_eq!(
-            read_off(&[(1.0, f64::NAN)], 1.0, Scale::Log, Scale::Log),
-            None
-        );
+        assert_eq!(read_off(&[(1.0, f64::NAN)], 1.0, Scale::Log, Scale::Log), None);
     }
 
     #[test]
@@ -360,10 +325,7 @@ mod tests {
                 marks: vec![],
             }),
         };
-        Findings {
-            figures: vec![figure],
-            ..Findings::default()
-        }
+        Findings { figures: vec![figure], ..Findings::default() }
     }
 
     #[test]
@@ -374,17 +336,10 @@ mod tests {
         });
         let mut with = findings();
         draw_over(&[SKETCH], &record(said), &mut with);
-        let Body::Panels(panels) = &with.figures[0].body else {
-            panic!("other figure")
-        };
-        let Some(Layer::Line(line)) = panels.panels[0].layers.last() else {
-            panic!("no line")
-        };
+        let Body::Panels(panels) = &with.figures[0].body else { panic!("other figure") };
+        let Some(Layer::Line(line)) = panels.panels[0].layers.last() else { panic!("no line") };
         let points = [(1.0, 20.0), (10.0, 100.0), (100.0, 800.0), (5000.0, 1.0)];
-        assert_eq!(
-            (line.style, line.points.as_slice()),
-            (Style::Sketch, &points[..])
-        );
+        assert_eq!((line.style, line.points.as_slice()), (Style::Sketch, &points[..]));
         let table = &with.tables[0];
         assert!(table.title.starts_with(YOUR_CURVE));
         assert_eq!(table.rows[1], ["10", "100", "200", "0.5"]);
@@ -396,11 +351,7 @@ mod tests {
     #[test]
     fn without_a_curve_nothing_changes() {
         let mut same = findings();
-        draw_over(
-            &[SKETCH],
-            &record(serde_json::json!({"goodput": 7})),
-            &mut same,
-        );
+        draw_over(&[SKETCH], &record(serde_json::json!({"goodput": 7})), &mut same);
         assert_eq!(same.figures, findings().figures);
         assert!(same.tables.is_empty());
     }

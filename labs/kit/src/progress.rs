@@ -15,10 +15,7 @@ pub struct Progress {
 impl Progress {
     /// Progress shown on a terminal under this name.
     pub fn shown(name: &str) -> Progress {
-        let progress = Progress {
-            bar: ProgressBar::hidden(),
-            prefix: name.into(),
-        };
+        let progress = Progress { bar: ProgressBar::hidden(), prefix: name.into() };
         if std::io::stderr().is_terminal() {
             progress.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
@@ -27,10 +24,7 @@ impl Progress {
 
     /// No progress at all.
     pub fn hidden() -> Progress {
-        Progress {
-            bar: ProgressBar::hidden(),
-            prefix: String::new(),
-        }
+        Progress { bar: ProgressBar::hidden(), prefix: String::new() }
     }
 
     pub(crate) fn start(&self, steps: usize) {
@@ -45,11 +39,7 @@ impl Progress {
     }
 
     pub(crate) fn condition(&self, series: &str, x: f64) {
-        let at = if x == 0.0 {
-            String::new()
-        } else {
-            format!(" at {x}")
-        };
+        let at = if x == 0.0 { String::new() } else { format!(" at {x}") };
         self.bar.set_message(format!("{series}{at}"));
     }
 

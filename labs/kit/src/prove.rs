@@ -162,13 +162,10 @@ pub fn unread(lab: &dyn Experiment, record: &Record) -> Vec<(String, Vec<String>
                 let points = altered.points.iter_mut().filter(|p| p.series == *series);
                 for (at, point) in points.enumerate() {
                     let step = [0, 1, at % 2][*pattern];
-                    any |= point
-                        .trials
-                        .iter_mut()
-                        .fold(false, |any, t| quantity.alter(t, step) | any);
+                    any |=
+                        point.trials.iter_mut().fold(false, |any, t| quantity.alter(t, step) | any);
                 }
-                lab.explain(&altered)
-                    .map_or(true, |after| verdicts(&after) != before)
+                lab.explain(&altered).map_or(true, |after| verdicts(&after) != before)
             });
             any && !read
         };
@@ -184,10 +181,7 @@ fn proof(record: &Record, claim: &Claim, conditions: usize) -> Proof {
         lab: record.lab.clone(),
         claim: claim.text.clone(),
         kind: claim.kind,
-        open: claim
-            .left_open()
-            .or_else(|| says_nothing(claim))
-            .map(str::to_string),
+        open: claim.left_open().or_else(|| says_nothing(claim)).map(str::to_string),
         refuted_by: None,
         conditions,
         survived_at: Vec::new(),
@@ -216,9 +210,7 @@ fn rests_on(claim: &Claim, record: &Record) -> BTreeSet<usize> {
     let measured = claim.cases.iter().filter_map(|c| c.measured);
     let points = 0..record.points.len();
     let origins: Vec<_> = measured.map(|m| m.origin()).collect();
-    points
-        .filter(|at| origins.iter().any(|origin| origin.has(*at)))
-        .collect()
+    points.filter(|at| origins.iter().any(|origin| origin.has(*at))).collect()
 }
 
 struct Bench<'a> {
@@ -235,10 +227,7 @@ impl Bench<'_> {
     fn perturb_host(&mut self) {
         let mut record = self.record.clone();
         let host = &mut record.host;
-        host.effective_parallelism
-            .iter_mut()
-            .skip(1)
-            .for_each(|w| *w *= 0.97);
+        host.effective_parallelism.iter_mut().skip(1).for_each(|w| *w *= 0.97);
         host.request_overhead_ms *= 1.3;
         host.upstream_ceiling_per_s *= 1.2;
         host.timer_late_ms *= 0.7;
@@ -261,12 +250,7 @@ impl Bench<'_> {
 
     /// The quantities that say anything to a claim: those that move one when they are altered.
     fn telling(&self) -> Vec<Quantity> {
-        let trials: Vec<Trial> = self
-            .record
-            .points
-            .iter()
-            .flat_map(|p| p.trials.clone())
-            .collect();
+        let trials: Vec<Trial> = self.record.points.iter().flat_map(|p| p.trials.clone()).collect();
         let mut all = quantities(&trials);
         // Everywhere alike, and at some points otherwise than at others: what is only told as a ratio of two
         // conditions says nothing when both are altered alike.
@@ -348,12 +332,7 @@ impl Bench<'_> {
         pending: &mut Vec<usize>,
         opened: &mut BTreeSet<usize>,
     ) {
-        let what = format!(
-            "{} of {} × {}",
-            quantity.name(),
-            self.named(point),
-            FACTORS[step]
-        );
+        let what = format!("{} of {} × {}", quantity.name(), self.named(point), FACTORS[step]);
         for (i, claim) in self.before.claims.iter().enumerate() {
             let Some(other) = twin(after, claim) else {
                 opened.insert(i);
@@ -367,21 +346,11 @@ impl Bench<'_> {
                 );
             }
             let own = self.rests[i].contains(&point);
-            let least = if own {
-                Kind::Replayed
-            } else {
-                Kind::Calibrated
-            };
+            let least = if own { Kind::Replayed } else { Kind::Calibrated };
             if claim.kind < least && !moved_at(claim, other, point, own).is_empty() {
-                let of = if own {
-                    "the trials it is compared with"
-                } else {
-                    "other conditions"
-                };
-                let wrong = format!(
-                    "its prediction moves with {of}, and it is {}",
-                    claim.kind.word()
-                );
+                let of = if own { "the trials it is compared with" } else { "other conditions" };
+                let wrong =
+                    format!("its prediction moves with {of}, and it is {}", claim.kind.word());
                 note(&mut proof.wrong, wrong);
             }
             match other.verdict() {
@@ -552,10 +521,7 @@ impl Quantity {
                 for (name, value) in &mut trial.gauges {
                     if name.ends_with("_per_s") {
                         *value /= factor;
-                    } else if ["_s", "_ms", "_us", "_ns"]
-                        .iter()
-                        .any(|unit| name.ends_with(unit))
-                    {
+                    } else if ["_s", "_ms", "_us", "_ns"].iter().any(|unit| name.ends_with(unit)) {
                         *value *= factor;
                     }
                 }
@@ -596,12 +562,7 @@ fn alter_trace(trial: &mut Trial, name: &str, change: impl Fn(&mut (f64, f64))) 
 
 /// Everything that these trials say, what is most telling first.
 fn quantities(trials: &[Trial]) -> Vec<Quantity> {
-    let apparatus = [
-        "stall_max_ms",
-        "stall_total_ms",
-        "others_cpu_share",
-        "process_cpu_share",
-    ];
+    let apparatus = ["stall_max_ms", "stall_total_ms", "others_cpu_share", "process_cpu_share"];
     let gauges: BTreeSet<&String> = trials.iter().flat_map(|t| t.gauges.keys()).collect();
     let traces: BTreeSet<&String> = trials.iter().flat_map(|t| t.traces.keys()).collect();
     let mut all = vec![Quantity::Time, Quantity::Wall];
@@ -634,10 +595,8 @@ fn altered(record: &Record, point: usize, quantity: &Quantity, step: usize) -> O
 
 /// The mutation score, for people: how many claims can be lost, and each that cannot.
 pub fn table(proofs: &[Proof]) -> Table {
-    let mut table = Table::new(
-        "Claims that could not have been lost",
-        &["lab", "kind", "claim", "why"],
-    );
+    let mut table =
+        Table::new("Claims that could not have been lost", &["lab", "kind", "claim", "why"]);
     for proof in proofs.iter().filter(|p| !p.holds()) {
         let mut why = proof.wrong.clone();
         if proof.refuted_by.is_none() {
@@ -659,10 +618,7 @@ pub fn table(proofs: &[Proof]) -> Table {
     }
     let open = proofs.iter().filter(|p| p.open.is_some()).count();
     let decided = proofs.len() - open;
-    let lost = proofs
-        .iter()
-        .filter(|p| p.open.is_none() && p.holds())
-        .count();
+    let lost = proofs.iter().filter(|p| p.open.is_none() && p.holds()).count();
     let score = 100.0 * lost as f64 / decided.max(1) as f64;
     table.note = format!(
         "Mutation score {score:.1} %: {lost} of {decided} claims can be lost, at each of their conditions. {open} more are left open by their runs."

@@ -198,18 +198,10 @@ impl Python {
         drop(stdin);
         let Some(status) = ended else {
             child.kill().await.ok();
-            bail!(
-                "{name} did not end within {:.0} s{}",
-                limit.as_secs_f64(),
-                last_words(&err)
-            );
+            bail!("{name} did not end within {:.0} s{}", limit.as_secs_f64(), last_words(&err));
         };
         let status = status.with_context(|| format!("{name} was lost"))?;
-        ensure!(
-            status.success(),
-            "{name} failed ({status}){}",
-            last_words(&err)
-        );
+        ensure!(status.success(), "{name} failed ({status}){}", last_words(&err));
         let text = String::from_utf8_lossy(&out);
         let books = Books::read(&text).with_context(|| format!("{name}{}", last_words(&err)))?;
         Ok(Some(books))
@@ -228,10 +220,7 @@ pub fn ask(name: &str, module: &str, limit: Duration) -> Option<String> {
         .spawn()
         .ok()?;
     // One that does not read is found out by its answer.
-    let _ = child
-        .stdin
-        .take()?
-        .write_all(PROBE.replace("MODULE", module).as_bytes());
+    let _ = child.stdin.take()?.write_all(PROBE.replace("MODULE", module).as_bytes());
     let began = Instant::now();
     // A launcher may stand there that asks questions or fetches things: it is not waited for.
     let status = loop {
@@ -349,13 +338,10 @@ impl Books {
             attempts.len(),
             trial.offered
         );
-        for (histogram, times) in [
-            (&mut trial.latency, times),
-            (&mut trial.attempt_latency, attempts),
-        ] {
-            times
-                .iter()
-                .for_each(|t| histogram.record(Duration::from_secs_f64(*t)));
+        for (histogram, times) in
+            [(&mut trial.latency, times), (&mut trial.attempt_latency, attempts)]
+        {
+            times.iter().for_each(|t| histogram.record(Duration::from_secs_f64(*t)));
         }
         ensure!(
             trial.books_close(),
@@ -372,10 +358,7 @@ impl Books {
         let (good, all) = (rate(trial.ok), rate(trial.offered));
         trial.gauges.entry("goodput_per_s".into()).or_insert(good);
         trial.gauges.entry("attempts_per_s".into()).or_insert(all);
-        Ok(Books {
-            trial,
-            doors: printed.doors,
-        })
+        Ok(Books { trial, doors: printed.doors })
     }
 }
 
@@ -424,15 +407,7 @@ mod tests {
 
     #[test]
     fn missing_and_unknown_fields_are_named() {
-        for name in [
-            "wall_s",
-            "offered",
-            "ok",
-            "rejected",
-            "timed_out",
-            "failed",
-            "latencies_s",
-        ] {
+        for name in ["wall_s", "offered", "ok", "rejected", "timed_out", "failed", "latencies_s"] {
             let mut output = output();
             output.as_object_mut().unwrap().remove(name);
             let why = refusal(&output);
@@ -461,15 +436,7 @@ mod tests {
             let why = refusal(&with(name, value.clone()));
             assert!(!why.contains("do not close"), "{name} {value}: {why}");
         }
-        for text in [
-            "",
-            " \n",
-            "NaN",
-            "[1]",
-            "{}{}",
-            "hello\n{}",
-            "{\"wall_s\": NaN}",
-        ] {
+        for text in ["", " \n", "NaN", "[1]", "{}{}", "hello\n{}", "{\"wall_s\": NaN}"] {
             assert!(Books::read(text).is_err(), "{text:?}");
         }
     }
@@ -484,10 +451,7 @@ mod tests {
             ("failures", json!({"connect": 1})),
         ] {
             let why = refusal(&with(name, value.clone()));
-            assert!(
-                why.contains("the books do not close"),
-                "{name} {value}: {why}"
-            );
+            assert!(why.contains("the books do not close"), "{name} {value}: {why}");
         }
         assert!(refusal(&with("latencies_s", json!([0.05]))).contains("1 latencies for 2"));
         let ended = with("attempt_latencies_s", json!(vec![0.1; 8]));
@@ -504,10 +468,7 @@ mod tests {
         };
         let judge = |text: &str| Python::judge("python3", text);
         let found = judge(&answer(3, 9, json!("3.11.2"))).unwrap();
-        assert_eq!(
-            (found.version.as_str(), found.aiohttp.as_str()),
-            ("3.9.1", "3.11.2")
-        );
+        assert_eq!((found.version.as_str(), found.aiohttp.as_str()), ("3.9.1", "3.11.2"));
         let why = judge(&answer(3, 12, Value::Null)).unwrap_err();
         assert!(why.contains("python3 -m pip install aiohttp"), "{why}");
         let why = judge(&answer(3, 8, json!("3.9.0"))).unwrap_err();
@@ -520,10 +481,7 @@ mod tests {
     #[test]
     fn an_interpreter_that_is_not_there_is_no_error_of_ours() {
         let why = Python::find_among(&["no-such-python-3", "no-such-python"]).unwrap_err();
-        assert!(
-            why.contains("there is no no-such-python-3 and no no-such-python here"),
-            "{why}"
-        );
+        assert!(why.contains("there is no no-such-python-3 and no no-such-python here"), "{why}");
         assert!(why.contains("python3 -m pip install aiohttp"), "{why}");
     }
 

@@ -84,11 +84,7 @@ impl<'q> Quantity<'q> {
 
     /// How near they must be, and why that near, in one line.
     pub fn within(self, within: Within, why: &'static str) -> Quantity<'q> {
-        Quantity {
-            within,
-            why,
-            ..self
-        }
+        Quantity { within, why, ..self }
     }
 
     /// What disturbs it; without this nothing does.
@@ -119,8 +115,7 @@ impl<'q> Quantity<'q> {
 
     /// What theory says, as it is written.
     pub fn theory_cell(&self, k: &Condition) -> String {
-        self.predicted(k)
-            .map_or("–".into(), |g| (self.write)(g.value))
+        self.predicted(k).map_or("–".into(), |g| (self.write)(g.value))
     }
 
     /// The condition as a case of a claim; none where theory says nothing.
@@ -176,9 +171,7 @@ impl<'q> Quantity<'q> {
     /// The answer to a question about it.
     pub fn answer(&self, key: &'static str, k: Option<&Condition>) -> Answer {
         let measured = k.and_then(|k| self.measured(k));
-        let theory = k
-            .and_then(|k| self.predicted(k))
-            .map_or(f64::NAN, |g| g.value);
+        let theory = k.and_then(|k| self.predicted(k)).map_or(f64::NAN, |g| g.value);
         Answer::near(key, measured, theory).scaled(self.scale)
     }
 }

@@ -158,14 +158,8 @@ impl Trial {
 
     /// True when every offered request has exactly one fate.
     pub fn books_close(&self) -> bool {
-        let fates = [
-            self.ok,
-            self.rejected,
-            self.timed_out,
-            self.failed,
-            self.aborted,
-            self.never_sent,
-        ];
+        let fates =
+            [self.ok, self.rejected, self.timed_out, self.failed, self.aborted, self.never_sent];
         // Counts from a file may be of any size.
         fn sum<'a>(mut counts: impl Iterator<Item = &'a u64>) -> Option<u64> {
             counts.try_fold(0u64, |sum, n| sum.checked_add(*n))
@@ -225,9 +219,7 @@ impl Steps {
         let held = histogram.iter_recorded();
         Steps {
             packed: packed.into(),
-            held: held
-                .map(|step| (step.value_iterated_to(), step.count_at_value()))
-                .collect(),
+            held: held.map(|step| (step.value_iterated_to(), step.count_at_value())).collect(),
             count: histogram.len(),
             mean: histogram.mean(),
         }
@@ -293,9 +285,7 @@ impl Latency {
     /// Adds one latency.
     pub fn record(&mut self, latency: std::time::Duration) {
         let micros = (latency.as_micros() as u64).clamp(1, DAY_MICROS);
-        self.grow()
-            .record(micros)
-            .expect("an auto-resizing histogram takes a day");
+        self.grow().record(micros).expect("an auto-resizing histogram takes a day");
     }
 
     /// Adds all of another histogram.
@@ -397,9 +387,7 @@ impl TryFrom<String> for Latency {
         if text.is_empty() {
             return Ok(Latency::new());
         }
-        let bytes = STANDARD
-            .decode(&text)
-            .map_err(|e| format!("latency is not base64: {e}"))?;
+        let bytes = STANDARD.decode(&text).map_err(|e| format!("latency is not base64: {e}"))?;
         sound(&bytes).map_err(|why| format!("latency is no histogram of these labs: {why}"))?;
         let histogram: Histogram<u64> = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
@@ -561,22 +549,12 @@ mod tests {
 
     #[test]
     fn books_that_do_not_close_are_noticed() {
-        let mut t = Trial {
-            offered: 3,
-            ok: 1,
-            timed_out: 2,
-            ..Trial::default()
-        };
+        let mut t = Trial { offered: 3, ok: 1, timed_out: 2, ..Trial::default() };
         t.latency.record(Duration::from_millis(1));
         assert!(t.books_close());
         t.offered = 4;
         assert!(!t.books_close());
-        let overflow = Trial {
-            offered: 0,
-            rejected: u64::MAX,
-            aborted: 1,
-            ..Trial::default()
-        };
+        let overflow = Trial { offered: 0, rejected: u64::MAX, aborted: 1, ..Trial::default() };
         assert!(!overflow.books_close());
     }
 }

@@ -42,16 +42,9 @@ pub fn text_table(table: &Table) -> String {
 /// A table in Markdown.
 pub fn markdown_table(table: &Table) -> String {
     let escaped = |s: &String| clean::markdown(s).replace('|', "\\|");
-    let rows = table
-        .rows
-        .iter()
-        .map(|r| r.iter().map(escaped).collect())
-        .collect();
-    let table = Table {
-        rows,
-        columns: table.columns.iter().map(escaped).collect(),
-        ..table.clone()
-    };
+    let rows = table.rows.iter().map(|r| r.iter().map(escaped).collect()).collect();
+    let table =
+        Table { rows, columns: table.columns.iter().map(escaped).collect(), ..table.clone() };
     let mut text = format!(
         "**{}**\n\n{}\n",
         clean::markdown(&table.title),
@@ -65,17 +58,12 @@ pub fn markdown_table(table: &Table) -> String {
 
 fn grid(table: &Table, preset: TableStyle) -> String {
     let mut grid = Grid::new();
-    grid.load_style(preset)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    grid.load_style(preset).set_content_arrangement(ContentArrangement::Disabled);
     grid.set_header(&table.columns);
     for row in &table.rows {
         grid.add_row(row);
     }
-    grid.to_string()
-        .lines()
-        .map(str::trim_end)
-        .collect::<Vec<_>>()
-        .join("\n")
+    grid.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Claims as a table: one line a claim.
@@ -84,11 +72,7 @@ pub fn verdict_table(claims: &[Claim]) -> Table {
     let mut table = Table::new("Theory against measurement", &columns);
     for claim in claims {
         let detail = claim.detail();
-        let detail = if detail.is_empty() {
-            String::new()
-        } else {
-            format!(" ({detail})")
-        };
+        let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
         let off = claim.verdict_text();
         let off = off.strip_prefix("confirmed").unwrap_or_default();
         table.row([
@@ -119,17 +103,9 @@ fn tolerance_table(claims: &[Claim]) -> Table {
 pub fn verdict_lines(claims: &[Claim]) -> String {
     let mut text = String::new();
     for claim in claims {
-        let unit = if claim.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", claim.unit)
-        };
+        let unit = if claim.unit.is_empty() { String::new() } else { format!(" {}", claim.unit) };
         let why = claim.reason();
-        let why = if why.is_empty() {
-            String::new()
-        } else {
-            format!(" ({why})")
-        };
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         let _ = writeln!(text, "  {} {}", claim.verdict().sign(), claim.text);
         let _ = writeln!(
             text,
@@ -170,11 +146,8 @@ impl Score {
     pub fn of<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Score {
         let mut score = Score::default();
         for claim in claims {
-            let counts = if claim.kind.tests_theory() {
-                &mut score.theory
-            } else {
-                &mut score.others
-            };
+            let counts =
+                if claim.kind.tests_theory() { &mut score.theory } else { &mut score.others };
             let at = match claim.verdict() {
                 Verdict::Confirmed => 0,
                 Verdict::Inconclusive(_) => 1,
@@ -218,9 +191,7 @@ pub fn prediction_lines(card: &Card, record: &Record, findings: &Findings) -> Ve
         };
         let (said, got) = (*said, measured.value);
         let judgement = judgement(said, got);
-        let theory = answer
-            .theory
-            .map_or(String::new(), |theory| format!(" (theory {theory})"));
+        let theory = answer.theory.map_or(String::new(), |theory| format!(" (theory {theory})"));
         lines.push(format!(
             "{} You said {} {unit}, measured {} {unit}{theory}: {judgement}.",
             question.asked(&record.params),
@@ -253,44 +224,23 @@ pub fn host_table(host: &Host) -> Table {
     let mut table = Table::new("The machine and its apparatus", &["fact", "value"]);
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
     let unknown = || "not known on this system".to_string();
-    let widths: Vec<String> = host
-        .effective_parallelism
-        .iter()
-        .map(|w| format!("{w:.2}"))
-        .collect();
+    let widths: Vec<String> =
+        host.effective_parallelism.iter().map(|w| format!("{w:.2}")).collect();
     let rows = [
         ("system", host.system.clone()),
         ("processor", host.cpu.clone().unwrap_or_else(unknown)),
         ("processors usable", host.cores.to_string()),
-        (
-            "effective parallelism on 1, 2, … threads",
-            widths.join(", "),
-        ),
+        ("effective parallelism on 1, 2, … threads", widths.join(", ")),
         ("memory", host.memory_bytes.map_or_else(unknown, gib)),
-        (
-            "open-file limit",
-            host.open_files.map_or("none".into(), |n| n.to_string()),
-        ),
+        ("open-file limit", host.open_files.map_or("none".into(), |n| n.to_string())),
         ("build", host.build.clone()),
         (
             "a 1 ms sleep ends late by (median, p99)",
-            format!(
-                "{:.2} ms, {:.2} ms",
-                host.timer_late_ms, host.timer_late_p99_ms
-            ),
+            format!("{:.2} ms, {:.2} ms", host.timer_late_ms, host.timer_late_p99_ms),
         ),
-        (
-            "longest time off the processor",
-            format!("{:.2} ms", host.spin_jitter_ms),
-        ),
-        (
-            "mock server's ceiling",
-            format!("{:.0} requests/s", host.upstream_ceiling_per_s),
-        ),
-        (
-            "overhead of a request",
-            format!("{:.2} ms", host.request_overhead_ms),
-        ),
+        ("longest time off the processor", format!("{:.2} ms", host.spin_jitter_ms)),
+        ("mock server's ceiling", format!("{:.0} requests/s", host.upstream_ceiling_per_s)),
+        ("overhead of a request", format!("{:.2} ms", host.request_overhead_ms)),
     ];
     for (fact, value) in rows {
         table.row([fact.to_string(), value]);
@@ -303,10 +253,7 @@ pub fn markdown(entries: &[Entry]) -> String {
     let mut text = String::from(
         "# Report\n\nWritten by `labs report` from the records beside it. Nothing here is typed by hand.\n\n",
     );
-    let mut overview = Table::new(
-        "Labs",
-        &["lab", "question", "verdicts", "scale", "measured"],
-    );
+    let mut overview = Table::new("Labs", &["lab", "question", "verdicts", "scale", "measured"]);
     for e in entries {
         overview.row([
             format!("{} {}", e.card.id(), e.card.name),
@@ -364,18 +311,10 @@ fn section(e: &Entry) -> String {
         let _ = write!(text, "\n- {}\n", clean::markdown(&line));
     }
     for figure in &e.findings.figures {
-        let _ = write!(
-            text,
-            "\n![{}](charts/{id}-{}.svg)\n",
-            picture_text(&figure.title),
-            figure.id
-        );
+        let _ =
+            write!(text, "\n![{}](charts/{id}-{}.svg)\n", picture_text(&figure.title), figure.id);
     }
-    let _ = write!(
-        text,
-        "\n{}",
-        markdown_table(&verdict_table(&e.findings.claims))
-    );
+    let _ = write!(text, "\n{}", markdown_table(&verdict_table(&e.findings.claims)));
     for claim in &e.findings.claims {
         if let Verdict::Inconclusive(why) = claim.verdict() {
             let line = format!("inconclusive: {}: {why}", claim.text);
@@ -390,11 +329,8 @@ fn section(e: &Entry) -> String {
         let _ = write!(text, "\n{}", markdown_table(table));
     }
     // The lesson's own headings sink below the lab's.
-    for line in e
-        .card
-        .lesson(&e.record.params)
-        .lines()
-        .skip_while(|l| l.starts_with("# ") || l.is_empty())
+    for line in
+        e.card.lesson(&e.record.params).lines().skip_while(|l| l.starts_with("# ") || l.is_empty())
     {
         if line.starts_with('#') {
             text.push('#');

@@ -73,10 +73,7 @@ mod tests {
         child.wait().unwrap();
         let living = std::process::id();
         let at = |name: String| place.path().join(name);
-        let (left, used) = (
-            at(format!("{PREFIX}{dead}-a")),
-            at(format!("{PREFIX}{living}-a")),
-        );
+        let (left, used) = (at(format!("{PREFIX}{dead}-a")), at(format!("{PREFIX}{living}-a")));
         let others =
             ["labs-1-a", "concurrency-labs-x-a", "concurrency-labs-0-a"].map(|n| at(n.into()));
         for folder in others.iter().chain([&left, &used]) {

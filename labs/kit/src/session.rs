@@ -110,10 +110,7 @@ impl Session {
     /// What a trial of this point takes on average, warm-up included; `None` for one without trials.
     pub(crate) fn took(&self, point: usize) -> Option<Cost> {
         let (whole, trials) = self.took.get(point)?;
-        (*trials > 0).then(|| Cost {
-            span: whole.span / *trials,
-            alone: whole.alone / *trials,
-        })
+        (*trials > 0).then(|| Cost { span: whole.span / *trials, alone: whole.alone / *trials })
     }
 
     /// What was measured so far.
@@ -198,11 +195,7 @@ impl Session {
         };
         let (fit, too_many): (Vec<usize>, Vec<usize>) = levels.iter().partition(|n| **n <= room);
         if !too_many.is_empty() {
-            let list = too_many
-                .iter()
-                .map(usize::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let list = too_many.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             self.note(format!(
                 "the open-file limit of {limit} has room for {room} clients, so these levels were left out: {list} (raise it with `ulimit -n 16384`)"
             ));
@@ -218,18 +211,12 @@ impl Session {
 
     /// Conditions that run one at a time on the caller's thread.
     pub fn plan<'a>(&mut self) -> Plan<'_, 'a> {
-        Plan {
-            session: self,
-            conditions: Vec::new(),
-        }
+        Plan { session: self, conditions: Vec::new() }
     }
 
     /// Conditions that run on a runtime, side by side where the machine has room.
     pub fn sweep(&mut self) -> Sweep<'_> {
-        Sweep {
-            session: self,
-            conditions: Vec::new(),
-        }
+        Sweep { session: self, conditions: Vec::new() }
     }
 
     /// Which conditions run in which round of trials: each as often as it is to be repeated, in
@@ -252,10 +239,7 @@ impl Session {
             cpu_at_start: os::cpu_seconds(),
             own_at_start: os::usage().map(|used| used.cpu_s),
             busy_at_start: os::busy_seconds(),
-            seed: self
-                .seed
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                .wrapping_add(self.started),
+            seed: self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.started),
             round: self.rounds,
             stop: self.stop.clone(),
             target: self.target.clone(),
@@ -269,11 +253,7 @@ impl Session {
         let mut points = self.points.lock();
         let found = points.iter().position(|p| p.series == series && p.x == x);
         found.unwrap_or_else(|| {
-            points.push(Point {
-                series: series.into(),
-                x,
-                trials: Vec::new(),
-            });
+            points.push(Point { series: series.into(), x, trials: Vec::new() });
             self.took.push((Cost::default(), 0));
             points.len() - 1
         })
@@ -303,11 +283,7 @@ impl<'a> Plan<'_, 'a> {
         run: impl FnMut(&Recorder) -> anyhow::Result<()> + 'a,
     ) {
         self.session.place(series, x);
-        self.conditions.push(Here {
-            series: series.into(),
-            x,
-            run: Box::new(run),
-        });
+        self.conditions.push(Here { series: series.into(), x, run: Box::new(run) });
     }
 
     /// Runs every trial of every condition.
@@ -332,9 +308,7 @@ impl<'a> Plan<'_, 'a> {
             }
             self.session.rounds += u32::from(first);
             let condition = &mut self.conditions[c];
-            self.session
-                .progress
-                .condition(&condition.series, condition.x);
+            self.session.progress.condition(&condition.series, condition.x);
             let recorder = self.session.recorder();
             (condition.run)(&recorder)
                 .with_context(|| format!("{} at {}", condition.series, condition.x))?;
@@ -342,8 +316,7 @@ impl<'a> Plan<'_, 'a> {
             let trial = recorder.close(&meter);
             // A trial that was cut short is no trial.
             if !self.session.stop.is_set() {
-                self.session
-                    .keep(&condition.series, condition.x, trial, 1.0);
+                self.session.keep(&condition.series, condition.x, trial, 1.0);
             }
         }
         self.session.progress.finish();
@@ -468,14 +441,7 @@ impl Sweep<'_> {
         self.session.place(series, x);
         let run: Task = Arc::new(move |recorder| Box::pin(run(recorder)));
         let trials = self.session.trials;
-        self.conditions.push(There {
-            series: series.into(),
-            x,
-            company,
-            group: "",
-            trials,
-            run,
-        });
+        self.conditions.push(There { series: series.into(), x, company, group: "", trials, run });
         Added(self.conditions.last_mut().expect("just pushed"))
     }
 
@@ -484,39 +450,19 @@ impl Sweep<'_> {
     /// # Errors
     /// The first error of a condition; the others are stopped.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Sweep {
-            session,
-            conditions,
-        } = self;
+        let Sweep { session, conditions } = self;
         let meter = Arc::new(StallMeter::start());
-        let all = conditions
-            .iter()
-            .map(|c| (c.series.as_str(), c.x, c.trials));
+        let all = conditions.iter().map(|c| (c.series.as_str(), c.x, c.trials));
         let trials = session.times(all);
         let order = session.rounds(&trials);
         session.progress.start(trials.iter().sum());
         for round in order {
             session.rounds += 1;
             let members = |wanted: fn(Company) -> Option<usize>| -> Vec<(usize, usize)> {
-                round
-                    .iter()
-                    .filter_map(|c| Some((*c, wanted(conditions[*c].company)?)))
-                    .collect()
+                round.iter().filter_map(|c| Some((*c, wanted(conditions[*c].company)?))).collect()
             };
-            let small = members(|c| {
-                if let Company::Small(n) = c {
-                    Some(n)
-                } else {
-                    None
-                }
-            });
-            let mut steady = members(|c| {
-                if let Company::Steady(n) = c {
-                    Some(n)
-                } else {
-                    None
-                }
-            });
+            let small = members(|c| if let Company::Small(n) = c { Some(n) } else { None });
+            let mut steady = members(|c| if let Company::Steady(n) = c { Some(n) } else { None });
             // Like beside like, and large ones first: they fit together better.
             steady.sort_by_key(|(c, n)| (conditions[*c].group, std::cmp::Reverse(*n)));
             let alone = members(|c| (c == Company::Alone).then_some(1));
@@ -524,14 +470,8 @@ impl Sweep<'_> {
             let fit = session.room_for_clients().unwrap_or(usize::MAX).max(1);
             let one_at_a_time = session.one_at_a_time;
             let together = |room: usize| if one_at_a_time { 1 } else { room.min(fit) };
-            side_by_side(
-                session,
-                &conditions,
-                &small,
-                together(Self::SMALL_TOGETHER),
-                &meter,
-            )
-            .await?;
+            side_by_side(session, &conditions, &small, together(Self::SMALL_TOGETHER), &meter)
+                .await?;
             for group in steady.chunk_by(|a, b| conditions[a.0].group == conditions[b.0].group) {
                 side_by_side(session, &conditions, group, together(largest), &meter).await?;
             }
@@ -592,11 +532,7 @@ fn finished(
     conditions: &[There],
     done: Result<Ended, tokio::task::JoinError>,
 ) -> anyhow::Result<()> {
-    let Ended {
-        condition,
-        share,
-        trial,
-    } = match done {
+    let Ended { condition, share, trial } = match done {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => bail!("a condition was cancelled: {error}"),
@@ -720,27 +656,18 @@ impl Recorder {
             }
             None => {
                 let mut spec = spec;
-                let own = Slots::Own {
-                    slots: mock_server::MAX_SLOTS,
-                    queue: None,
-                };
+                let own = Slots::Own { slots: mock_server::MAX_SLOTS, queue: None };
                 for (i, hold) in DOORS.iter().enumerate() {
                     let hold = ServiceTime::Constant(Duration::from_millis(*hold));
-                    spec.routes.push(Route {
-                        slots: own,
-                        ..Route::new(format!("{DOOR}{i}"), hold)
-                    });
+                    spec.routes
+                        .push(Route { slots: own, ..Route::new(format!("{DOOR}{i}"), hold) });
                 }
-                let upstream = Upstream::start(spec)
-                    .await
-                    .context("the mock server did not start")?;
+                let upstream =
+                    Upstream::start(spec).await.context("the mock server did not start")?;
                 Kind::Here(Arc::new(upstream))
             }
         };
-        Ok(Service {
-            kind,
-            before: Mutex::default(),
-        })
+        Ok(Service { kind, before: Mutex::default() })
     }
 
     /// Opens this many connections, by as many requests at the same time that are all held for a
@@ -758,10 +685,8 @@ impl Recorder {
         let Kind::Here(upstream) = &service.kind else {
             return Ok(());
         };
-        let door = DOORS
-            .iter()
-            .position(|ms| connections as u64 <= ms * 15)
-            .unwrap_or(DOORS.len() - 1);
+        let door =
+            DOORS.iter().position(|ms| connections as u64 <= ms * 15).unwrap_or(DOORS.len() - 1);
         let door = format!("{}{DOOR}{door}", service.url());
         let mut opened = JoinSet::new();
         for _ in 0..connections {
@@ -772,10 +697,7 @@ impl Recorder {
         while let Some(answer) = opened.join_next().await {
             answer?.context("cannot connect to the mock server")?;
         }
-        *service
-            .before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = upstream.counters();
+        *service.before.lock().unwrap_or_else(PoisonError::into_inner) = upstream.counters();
         Ok(())
     }
 
@@ -801,17 +723,10 @@ impl Recorder {
 
     /// Writes down when the successes of a burst were answered, as a trace of their count.
     pub fn answers(&self, burst: &Tally) {
-        let mut ends: Vec<f64> = burst
-            .timeline
-            .iter()
-            .map(|(start, took)| start + took)
-            .collect();
+        let mut ends: Vec<f64> = burst.timeline.iter().map(|(start, took)| start + took).collect();
         ends.sort_by(f64::total_cmp);
-        let counted = ends
-            .into_iter()
-            .enumerate()
-            .map(|(i, at)| (micro(at), (i + 1) as f64))
-            .collect();
+        let counted =
+            ends.into_iter().enumerate().map(|(i, at)| (micro(at), (i + 1) as f64)).collect();
         self.state().trial.traces.insert("answers".into(), counted);
     }
 
@@ -826,12 +741,8 @@ impl Recorder {
     /// Writes down a stretch of work.
     pub fn span(&self, lane: &str, name: &str, start: Instant, end: Instant) {
         let since = |t: Instant| t.saturating_duration_since(self.0.origin).as_secs_f64();
-        let span = Span {
-            lane: lane.into(),
-            name: name.into(),
-            start_s: since(start),
-            end_s: since(end),
-        };
+        let span =
+            Span { lane: lane.into(), name: name.into(), start_s: since(start), end_s: since(end) };
         self.state().trial.spans.push(span);
     }
 
@@ -921,9 +832,7 @@ impl Recorder {
             (gauge::SENT_TOTAL, tally.sent as f64),
             (gauge::REFUSED_TOTAL, tally.refused as f64),
         ];
-        gauges
-            .iter()
-            .for_each(|(name, value)| self.gauge(*name, *value));
+        gauges.iter().for_each(|(name, value)| self.gauge(*name, *value));
         let watched = [
             (gauge::IN_FLIGHT_SAMPLED, tally.sampled_in_flight),
             (gauge::ARRIVED_PER_S, tally.arrived_per_s),
@@ -948,12 +857,7 @@ impl Recorder {
             std::mem::take(&mut trial.spans),
             std::mem::take(&mut trial.traces),
         );
-        *trial = Trial {
-            gauges,
-            spans,
-            traces,
-            ..tally.trial
-        };
+        *trial = Trial { gauges, spans, traces, ..tally.trial };
         Ok(())
     }
 
@@ -998,10 +902,7 @@ impl Recorder {
         let Some(books) = python.run(script, words, limit, &self.0.stop).await? else {
             return Ok(());
         };
-        let tally = Tally {
-            trial: books.trial,
-            ..Tally::default()
-        };
+        let tally = Tally { trial: books.trial, ..Tally::default() };
         self.found(&tally, upstream)?;
         if let Some(counters) = upstream.counters() {
             let arrived = counters.arrived.saturating_sub(books.doors);
@@ -1049,30 +950,22 @@ impl Recorder {
             self.gauge(gauge::PROCESS_CPU_SHARE, ours / available);
         }
         if let (Some(ours), Some(all)) = (ours, all) {
-            self.gauge(
-                gauge::OTHERS_CPU_SHARE,
-                ((all - ours) / available).clamp(0.0, 1.0),
-            );
+            self.gauge(gauge::OTHERS_CPU_SHARE, ((all - ours) / available).clamp(0.0, 1.0));
         }
         if let Some(bytes) = os::resident_bytes() {
             self.gauge(gauge::RESIDENT_MB, bytes as f64 / 1e6);
         }
         let mut state = self.state();
         for (name, sum, count) in std::mem::take(&mut state.means) {
-            state
-                .trial
-                .gauges
-                .insert(name.to_string(), sum / count as f64);
+            state.trial.gauges.insert(name.to_string(), sum / count as f64);
         }
         let wall = state.wall.unwrap_or(whole);
         let mut trial = std::mem::take(&mut state.trial);
         trial.wall_s = wall.as_secs_f64();
         trial.round = self.0.round;
-        trial.spans.sort_by(|a, b| {
-            a.start_s
-                .total_cmp(&b.start_s)
-                .then_with(|| a.lane.cmp(&b.lane))
-        });
+        trial
+            .spans
+            .sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.lane.cmp(&b.lane)));
         (trial, whole)
     }
 
@@ -1140,9 +1033,7 @@ fn micro(value: f64) -> f64 {
 
 fn thread_name() -> String {
     let current = std::thread::current();
-    current
-        .name()
-        .map_or_else(|| format!("{:?}", current.id()), str::to_string)
+    current.name().map_or_else(|| format!("{:?}", current.id()), str::to_string)
 }
 
 /// A thread that only sleeps and looks how late it wakes: stalls of the machine show here whatever
@@ -1158,27 +1049,22 @@ impl StallMeter {
     const LONG: Duration = Duration::from_millis(2);
 
     fn start() -> StallMeter {
-        let meter = StallMeter {
-            done: Arc::default(),
-            stalls: Arc::default(),
-        };
+        let meter = StallMeter { done: Arc::default(), stalls: Arc::default() };
         let (done, stalls) = (meter.done.clone(), meter.stalls.clone());
         // Without the thread there are no stalls to report, and the run goes on.
-        let _ = std::thread::Builder::new()
-            .name("stall-meter".into())
-            .spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    std::thread::sleep(StallMeter::NAP);
-                    let late = start.elapsed().saturating_sub(StallMeter::NAP);
-                    if late > Duration::from_micros(500) {
-                        stalls
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((Instant::now(), late));
-                    }
+        let _ = std::thread::Builder::new().name("stall-meter".into()).spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                std::thread::sleep(StallMeter::NAP);
+                let late = start.elapsed().saturating_sub(StallMeter::NAP);
+                if late > Duration::from_micros(500) {
+                    stalls
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((Instant::now(), late));
                 }
-            });
+            }
+        });
         meter
     }
 
@@ -1215,13 +1101,9 @@ mod tests {
         sweep.steady("a", 1.0, 1, move |r| {
             *count.lock().unwrap() += 1;
             async move {
-                let upstream = r
-                    .upstream(Spec::new(1, ServiceTime::Constant(Duration::ZERO)))
-                    .await?;
-                let plan = Closed {
-                    warm_up: Duration::from_secs(3600),
-                    ..Closed::default()
-                };
+                let upstream =
+                    r.upstream(Spec::new(1, ServiceTime::Constant(Duration::ZERO))).await?;
+                let plan = Closed { warm_up: Duration::from_secs(3600), ..Closed::default() };
                 let stop = r.0.stop.clone();
                 let load = r.load();
                 let send = move |_| {
@@ -1231,10 +1113,7 @@ mod tests {
                 r.tally(load.closed(plan, send).await, &upstream)
             }
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(sweep.run()).unwrap();
         assert_eq!(*begun.lock().unwrap(), 1);
         assert!(session.finish().0.is_empty());

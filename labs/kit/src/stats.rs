@@ -53,11 +53,7 @@ pub(crate) enum Spread {
     Every(f64, f64),
     /// A mean with the standard deviation of a trial, the trials it is worth, and the degrees of
     /// freedom of the deviation.
-    Mean {
-        deviation: f64,
-        worth: f64,
-        freedom: f64,
-    },
+    Mean { deviation: f64, worth: f64, freedom: f64 },
     /// So many of so many independent ones.
     Share(f64, f64),
     /// Worked out from others: its standard error and degrees of freedom.
@@ -72,11 +68,7 @@ impl Spread {
     fn error(&self) -> Option<(f64, f64)> {
         match *self {
             Spread::Exact => Some((0.0, f64::INFINITY)),
-            Spread::Mean {
-                deviation,
-                worth,
-                freedom,
-            } => Some((deviation / worth.sqrt(), freedom)),
+            Spread::Mean { deviation, worth, freedom } => Some((deviation / worth.sqrt(), freedom)),
             Spread::Derived { error, freedom } => Some((error, freedom)),
             Spread::Share(hits, of) => {
                 let p = (hits + 1.0) / (of + 2.0);
@@ -98,10 +90,7 @@ impl Estimate {
             disturbance: Disturbance::default(),
             second: 1.0,
         };
-        Estimate {
-            ci95: estimate.interval(0.05),
-            ..estimate
-        }
+        Estimate { ci95: estimate.interval(0.05), ..estimate }
     }
 
     /// Estimates the typical value of independent trials of one condition, `None` without a finite one.
@@ -147,10 +136,8 @@ impl Estimate {
     pub(crate) fn every(values: &[f64]) -> Option<Estimate> {
         let finite = || values.iter().copied().filter(|v| v.is_finite());
         let trials = finite().count();
-        let (least, most) = (
-            finite().fold(f64::INFINITY, f64::min),
-            finite().fold(f64::NEG_INFINITY, f64::max),
-        );
+        let (least, most) =
+            (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         let value = finite().sum::<f64>() / trials as f64;
         // A mean of equal values is that value, whatever rounding says.
         let value = value.clamp(least.min(most), most.max(least));
@@ -182,10 +169,7 @@ impl Estimate {
     pub fn with_error(value: f64, error: f64, freedom: usize) -> Estimate {
         let spread = match freedom {
             0 => Spread::Unknown,
-            _ => Spread::Derived {
-                error,
-                freedom: freedom as f64,
-            },
+            _ => Spread::Derived { error, freedom: freedom as f64 },
         };
         Estimate::with(value, freedom + 1, spread)
     }
@@ -201,18 +185,11 @@ impl Estimate {
                 let half =
                     z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
                 let scale = self.unit_of_share(p);
-                Some((
-                    (middle - half).clamp(0.0, p) * scale,
-                    (middle + half).clamp(p, 1.0) * scale,
-                ))
+                Some(((middle - half).clamp(0.0, p) * scale, (middle + half).clamp(p, 1.0) * scale))
             }
             spread => {
                 let (error, freedom) = spread.error()?;
-                let half = if error == 0.0 {
-                    0.0
-                } else {
-                    students_t(freedom, alpha) * error
-                };
+                let half = if error == 0.0 { 0.0 } else { students_t(freedom, alpha) * error };
                 Some((self.value - half, self.value + half))
             }
         }
@@ -246,10 +223,7 @@ impl Estimate {
 
     /// The same estimate, taken from this as well.
     pub fn from(self, origin: Origin) -> Estimate {
-        Estimate {
-            origin: self.origin.and(origin),
-            ..self
-        }
+        Estimate { origin: self.origin.and(origin), ..self }
     }
 
     /// What disturbed its trials, on average, and a second in its unit.
@@ -258,10 +232,7 @@ impl Estimate {
     }
 
     pub(crate) fn disturbed(self, disturbance: Disturbance) -> Estimate {
-        Estimate {
-            disturbance: self.disturbance.or(disturbance),
-            ..self
-        }
+        Estimate { disturbance: self.disturbance.or(disturbance), ..self }
     }
 
     /// The same estimate in another unit.
@@ -275,19 +246,12 @@ impl Estimate {
                 let (least, most) = ends((least, most));
                 Spread::Every(least, most)
             }
-            Spread::Mean {
-                deviation,
-                worth,
-                freedom,
-            } => Spread::Mean {
-                deviation: deviation * factor.abs(),
-                worth,
-                freedom,
-            },
-            Spread::Derived { error, freedom } => Spread::Derived {
-                error: error * factor.abs(),
-                freedom,
-            },
+            Spread::Mean { deviation, worth, freedom } => {
+                Spread::Mean { deviation: deviation * factor.abs(), worth, freedom }
+            }
+            Spread::Derived { error, freedom } => {
+                Spread::Derived { error: error * factor.abs(), freedom }
+            }
             other => other,
         };
         Estimate {
@@ -308,10 +272,7 @@ impl Estimate {
                 let (a, b) = ((a * mine).powi(2), (b * theirs).powi(2));
                 // Welch (1947) and Satterthwaite (1946).
                 let freedom = (a + b).powi(2) / (a * a / of_a + b * b / of_b);
-                Spread::Derived {
-                    error: (a + b).sqrt(),
-                    freedom,
-                }
+                Spread::Derived { error: (a + b).sqrt(), freedom }
             }
             _ => Spread::Unknown,
         };
@@ -347,12 +308,7 @@ impl Estimate {
             let error = error * value;
             Spread::Derived { error, freedom }
         });
-        Estimate {
-            value,
-            ci95: self.ci95.map(|(lo, hi)| (lo.exp(), hi.exp())),
-            spread,
-            ..self
-        }
+        Estimate { value, ci95: self.ci95.map(|(lo, hi)| (lo.exp(), hi.exp())), spread, ..self }
     }
 
     /// The same estimate further along its axis: its interval goes with it.
@@ -360,21 +316,12 @@ impl Estimate {
         let ends = |(a, b): (f64, f64)| (a + by, b + by);
         let spread = match self.spread {
             Spread::Every(least, most) => Spread::Every(least + by, most + by),
-            Spread::Share(..) => {
-                self.error()
-                    .map_or(Spread::Unknown, |(error, freedom)| Spread::Derived {
-                        error,
-                        freedom,
-                    })
-            }
+            Spread::Share(..) => self
+                .error()
+                .map_or(Spread::Unknown, |(error, freedom)| Spread::Derived { error, freedom }),
             other => other,
         };
-        Estimate {
-            value: self.value + by,
-            ci95: self.ci95.map(ends),
-            spread,
-            ..self
-        }
+        Estimate { value: self.value + by, ci95: self.ci95.map(ends), spread, ..self }
     }
 }
 
@@ -434,9 +381,7 @@ pub fn median(samples: &[f64]) -> f64 {
 /// `n` exponentially distributed times of exactly this mean, in random order: a time from each of n
 /// equally likely classes (stratified sampling), so that short runs do not differ by their luck.
 pub fn exponential(n: usize, mean: f64, seed: u64) -> Vec<f64> {
-    let mut times: Vec<f64> = (0..n)
-        .map(|i| -(1.0 - (i as f64 + 0.5) / n as f64).ln())
-        .collect();
+    let mut times: Vec<f64> = (0..n).map(|i| -(1.0 - (i as f64 + 0.5) / n as f64).ln()).collect();
     let scale = mean * n as f64 / times.iter().sum::<f64>();
     times.iter_mut().for_each(|t| *t *= scale);
     times.shuffle(&mut Pcg64Mcg::seed_from_u64(seed));
@@ -532,12 +477,8 @@ pub fn normal_quantile(p: f64) -> f64 {
         4.374664141464968,
         2.938163982698783,
     ];
-    const D: [f64; 4] = [
-        7.784695709041462e-3,
-        3.224671290700398e-1,
-        2.445134137142996,
-        3.754408661907416,
-    ];
+    const D: [f64; 4] =
+        [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416];
     let poly = |c: &[f64], x: f64| c.iter().fold(0.0, |sum, k| sum * x + k);
     let tail = |q: f64| poly(&C, q) / (poly(&D, q) * q + 1.0);
     match p {
@@ -600,12 +541,9 @@ mod tests {
     /// Abramowitz and Stegun 1964, tables 26.1 and 26.10.
     #[test]
     fn quantiles_match_the_printed_tables() {
-        for (p, printed) in [
-            (0.975, 1.959964),
-            (0.995, 2.575829),
-            (0.9995, 3.290527),
-            (0.3, -0.524401),
-        ] {
+        for (p, printed) in
+            [(0.975, 1.959964), (0.995, 2.575829), (0.9995, 3.290527), (0.3, -0.524401)]
+        {
             assert!((normal_quantile(p) - printed).abs() < 1e-6, "{p}");
         }
         for (freedom, alpha, printed) in [
@@ -628,32 +566,18 @@ mod tests {
 
     #[test]
     fn estimates_of_several_conditions_are_made_of_their_estimates() {
-        let (a, b) = (
-            Estimate::of(&[9.0, 10.0, 11.0]).unwrap(),
-            Estimate::of(&[19.0, 20.0, 21.0]).unwrap(),
-        );
+        let (a, b) =
+            (Estimate::of(&[9.0, 10.0, 11.0]).unwrap(), Estimate::of(&[19.0, 20.0, 21.0]).unwrap());
         let mean = Estimate::mean_of(&[a, b]).unwrap();
         // Standard error 1/sqrt(3) of either: 1/sqrt(6) of the mean, with 4 degrees of freedom.
         let (lo, hi) = mean.ci95.unwrap();
         assert!((mean.value - 15.0).abs() < 1e-12);
-        assert!(
-            (hi - lo - 2.0 * 2.776 / 6f64.sqrt()).abs() < 2e-3,
-            "{lo} {hi}"
-        );
-        assert_eq!(
-            Estimate::mean_of(&[a, Estimate::of(&[1.0]).unwrap()])
-                .unwrap()
-                .ci95,
-            None
-        );
+        assert!((hi - lo - 2.0 * 2.776 / 6f64.sqrt()).abs() < 2e-3, "{lo} {hi}");
+        assert_eq!(Estimate::mean_of(&[a, Estimate::of(&[1.0]).unwrap()]).unwrap().ci95, None);
         let ratio = b.over(a);
         assert!((ratio.value - 2.0).abs() < 1e-12 && ratio.ci95.unwrap().0 < 1.9);
         assert_eq!(a.minus(Estimate::exact(4.0)).value, 6.0);
-        let scaled = Estimate::share(10, 100)
-            .unwrap()
-            .scaled(100.0)
-            .ci95
-            .unwrap();
+        let scaled = Estimate::share(10, 100).unwrap().scaled(100.0).ci95.unwrap();
         assert!((scaled.0 - 5.52).abs() < 0.01 && (scaled.1 - 17.44).abs() < 0.01);
         // A share in percent goes on as one: ten of a hundred, less none of a hundred, is 10 % and 3 % wide.
         let percent = |hits| Estimate::share(hits, 100).unwrap().scaled(100.0);
@@ -678,28 +602,16 @@ mod tests {
     #[test]
     fn what_must_hold_in_every_trial_has_their_extremes() {
         let every = Estimate::every(&[3.0, 1.0, f64::NAN, 2.0]).unwrap();
-        assert_eq!(
-            (every.value, every.ci95, every.trials),
-            (2.0, Some((1.0, 3.0)), 3)
-        );
+        assert_eq!((every.value, every.ci95, every.trials), (2.0, Some((1.0, 3.0)), 3));
         assert_eq!(Estimate::every(&[]), None);
         assert_eq!(every.scaled(-1.0).interval(0.5), Some((-3.0, -1.0)));
     }
 
     #[test]
     fn t_matches_the_printed_table() {
-        for (freedom, printed) in [
-            (1, 12.706),
-            (10, 2.228),
-            (40, 2.021),
-            (60, 2.000),
-            (120, 1.980),
-        ] {
-            assert!(
-                (t95(freedom) - printed).abs() < 2e-3,
-                "{freedom}: {}",
-                t95(freedom)
-            );
+        for (freedom, printed) in [(1, 12.706), (10, 2.228), (40, 2.021), (60, 2.000), (120, 1.980)]
+        {
+            assert!((t95(freedom) - printed).abs() < 2e-3, "{freedom}: {}", t95(freedom));
         }
     }
 
@@ -718,11 +630,7 @@ mod tests {
     #[test]
     fn intervals_hold_what_they_promise() {
         for trials in [2, 3, 7, 12, 15, 40] {
-            assert!(
-                (929..=971).contains(&covered(trials)),
-                "{trials}: {}",
-                covered(trials)
-            );
+            assert!((929..=971).contains(&covered(trials)), "{trials}: {}", covered(trials));
         }
     }
 

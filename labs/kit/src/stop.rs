@@ -65,9 +65,7 @@ impl Stop {
             .name("signals".into())
             .spawn(move || handle.listen(&ready))
             .context("no thread can be started: the limit on processes (ulimit -u) is too low")?;
-        started
-            .recv()
-            .context("the thread for signals has ended")??;
+        started.recv().context("the thread for signals has ended")??;
         Ok(stop)
     }
 
@@ -203,9 +201,7 @@ impl Stop {
 
 /// An event loop, and the signals that come to it.
 fn heard() -> anyhow::Result<(tokio::runtime::Runtime, Signals)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::open() })?;
     Ok((runtime, signals))
 }
@@ -228,15 +224,10 @@ struct Signals {
 impl Signals {
     fn open() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
-        let kinds = [
-            SignalKind::hangup(),
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-        ];
+        let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()];
         let ignored = crate::os::ignored_signals();
-        let heard = kinds
-            .into_iter()
-            .filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
+        let heard =
+            kinds.into_iter().filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
         Ok(Signals {
             heard: heard.map(signal).collect::<Result<_, _>>()?,
             _too_large: signal(SignalKind::from_raw(nix::sys::signal::SIGXFSZ as i32)).ok(),
@@ -246,11 +237,7 @@ impl Signals {
     async fn next(&mut self) {
         let any = std::future::poll_fn(|cx| {
             let ready = self.heard.iter_mut().any(|s| s.poll_recv(cx).is_ready());
-            if ready {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
+            if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         });
         any.await;
     }

@@ -25,17 +25,11 @@ pub fn prepare(dir: &Path) -> Result<()> {
     ensure!(!other, "{}: it is no folder", cannot_write(dir));
     fs::create_dir_all(dir).with_context(|| cannot_write(dir))?;
     let mut probe = tempfile::NamedTempFile::new_in(dir).with_context(|| cannot_write(dir))?;
-    probe
-        .write_all(&[0; 4096])
-        .and_then(|()| probe.flush())
-        .with_context(|| cannot_write(dir))
+    probe.write_all(&[0; 4096]).and_then(|()| probe.flush()).with_context(|| cannot_write(dir))
 }
 
 fn cannot_write(dir: &Path) -> String {
-    format!(
-        "cannot write to {} (choose another folder with --out)",
-        dir.display()
-    )
+    format!("cannot write to {} (choose another folder with --out)", dir.display())
 }
 
 /// Writes a file as a whole: to a temporary one beside it, synced, then renamed over it. A link to a file
@@ -46,10 +40,7 @@ fn cannot_write(dir: &Path) -> String {
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let there = fs::canonicalize(path).ok().filter(|there| there.is_file());
     let path = there.as_deref().unwrap_or(path);
-    let dir = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> Result<()> {
         // Beyond it the system ends the process instead of refusing.
         let most = os::file_size_limit().unwrap_or(u64::MAX);
@@ -68,8 +59,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
             use std::os::unix::fs::PermissionsExt;
             let before = there.as_deref().and_then(|there| fs::metadata(there).ok());
             let mode = before.map_or(0o644, |about| about.permissions().mode() & 0o7777);
-            file.as_file()
-                .set_permissions(fs::Permissions::from_mode(mode))?;
+            file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         }
         file.persist(path)?;
         Ok(())
@@ -94,12 +84,8 @@ pub fn save(dir: &Path, record: &Record) -> Result<PathBuf> {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .take(40)
             .collect();
-        keep(
-            &path,
-            &dir.join("history"),
-            &format!("{}-{when}", record.lab),
-        )
-        .with_context(|| format!("cannot keep the earlier {}", path.display()))?;
+        keep(&path, &dir.join("history"), &format!("{}-{when}", record.lab))
+            .with_context(|| format!("cannot keep the earlier {}", path.display()))?;
     }
     write_whole(&path, &json)?;
     Ok(path)
@@ -118,11 +104,7 @@ fn keep(file: &Path, folder: &Path, name: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     let old = fs::read(file)?;
     for n in 1.. {
-        let name = if n == 1 {
-            format!("{name}.json")
-        } else {
-            format!("{name}-{n}.json")
-        };
+        let name = if n == 1 { format!("{name}.json") } else { format!("{name}-{n}.json") };
         let kept = fs::File::create_new(folder.join(name));
         match kept {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -158,20 +140,13 @@ pub fn text(path: &Path) -> Result<String> {
     // A device or a pipe would have no end, and what the kernel shows as an empty file may never answer.
     let about = fs::metadata(path)?;
     ensure!(about.is_file(), "it is not a plain file");
-    ensure!(
-        about.len() > 0,
-        "it is empty: a truncated file? `labs run` writes it anew"
-    );
+    ensure!(about.len() > 0, "it is empty: a truncated file? `labs run` writes it anew");
     let mut text = String::new();
     let file = fs::File::open(path)?;
     // A file may grow while it is read.
     let read = file.take(LARGEST + 1).read_to_string(&mut text);
     let size = read.context("it cannot be read as text")? as u64;
-    ensure!(
-        size <= LARGEST,
-        "it has more than {} MB, more than any record",
-        LARGEST >> 20
-    );
+    ensure!(size <= LARGEST, "it has more than {} MB, more than any record", LARGEST >> 20);
     Ok(text)
 }
 
@@ -258,12 +233,7 @@ pub struct Results {
 /// # Errors
 /// When the folder cannot be read or holds no such file at all.
 pub fn load_all(dir: &Path) -> Result<Results> {
-    let hint = || {
-        format!(
-            "no results in {}: `labs run 3` or `labs all` makes some",
-            dir.display()
-        )
-    };
+    let hint = || format!("no results in {}: `labs run 3` or `labs all` makes some", dir.display());
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .with_context(hint)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -286,9 +256,7 @@ pub fn load_all(dir: &Path) -> Result<Results> {
 
 /// "lab03.json": the name of a record in a folder of results.
 pub fn is_record_name(name: &str) -> bool {
-    let number = name
-        .strip_prefix("lab")
-        .and_then(|n| n.strip_suffix(".json"));
+    let number = name.strip_prefix("lab").and_then(|n| n.strip_suffix(".json"));
     number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -335,12 +303,7 @@ mod tests {
             points: vec![Point {
                 series: "a".into(),
                 x: 1.0,
-                trials: vec![Trial {
-                    wall_s: 1.0,
-                    offered: 1,
-                    timed_out: 1,
-                    ..Trial::default()
-                }],
+                trials: vec![Trial { wall_s: 1.0, offered: 1, timed_out: 1, ..Trial::default() }],
             }],
         }
     }
@@ -380,9 +343,8 @@ mod tests {
     fn what_is_no_plain_file_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         save(dir.path(), &record("x")).unwrap();
-        for (n, what) in ["/dev/zero", "/dev/full", "/dev/null", "/nothing/there", "/"]
-            .iter()
-            .enumerate()
+        for (n, what) in
+            ["/dev/zero", "/dev/full", "/dev/null", "/nothing/there", "/"].iter().enumerate()
         {
             let link = dir.path().join(format!("lab{:02}.json", n + 10));
             std::os::unix::fs::symlink(what, link).unwrap();
@@ -415,12 +377,8 @@ mod tests {
         let all = load_all(dir.path()).unwrap();
         assert_eq!(all.records.len(), 1);
         for (name, _, reason) in bad {
-            let told = all
-                .refused
-                .iter()
-                .map(|e| format!("{e:#}"))
-                .find(|t| t.contains(name))
-                .unwrap();
+            let told =
+                all.refused.iter().map(|e| format!("{e:#}")).find(|t| t.contains(name)).unwrap();
             assert!(told.contains(reason), "{told}");
         }
     }

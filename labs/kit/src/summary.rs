@@ -53,11 +53,7 @@ impl<'a> Summary<'a> {
 
     /// One condition.
     pub fn at(&self, series: &str, x: f64) -> Option<Condition<'a>> {
-        let found = self
-            .record
-            .points
-            .iter()
-            .position(|p| p.series == series && p.x == x)?;
+        let found = self.record.points.iter().position(|p| p.series == series && p.x == x)?;
         Some(self.condition(found))
     }
 
@@ -92,11 +88,7 @@ impl<'a> Summary<'a> {
     }
 
     fn condition(&self, at: usize) -> Condition<'a> {
-        Condition {
-            point: &self.record.points[at],
-            at,
-            cores: self.record.host.cores,
-        }
+        Condition { point: &self.record.points[at], at, cores: self.record.host.cores }
     }
 
     /// Every trial of every condition.

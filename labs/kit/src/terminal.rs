@@ -19,10 +19,7 @@ pub fn say(text: impl AsRef<str>) {
 /// When that does not work, as on a full disk.
 pub fn print(text: impl AsRef<str>) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out
-        .write_all(clean::terminal(text.as_ref()).as_bytes())
-        .and_then(|()| out.flush())
-    {
+    match out.write_all(clean::terminal(text.as_ref()).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }

@@ -54,11 +54,7 @@ pub fn seconds(value: f64) -> String {
 
 /// A share in percent: "57.4 %".
 pub fn percent(share: f64) -> String {
-    if share.is_finite() {
-        format!("{:.1} %", share * 100.0)
-    } else {
-        "–".into()
-    }
+    if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "–".into() }
 }
 
 /// A table cell for an estimate that may be missing.
@@ -85,12 +81,9 @@ mod tests {
         ] {
             assert_eq!(number(v), text);
         }
-        for (v, text) in [
-            (0.0105, "10.5 ms"),
-            (0.5254, "525 ms"),
-            (1.05, "1.05 s"),
-            (4e-5, "40 µs"),
-        ] {
+        for (v, text) in
+            [(0.0105, "10.5 ms"), (0.5254, "525 ms"), (1.05, "1.05 s"), (4e-5, "40 µs")]
+        {
             assert_eq!(seconds(v), text);
         }
     }

@@ -54,10 +54,7 @@ impl Trend {
             points: points.len(),
         };
         let off = points.iter().map(|p| (p.1 - trend.at(p.0)).abs());
-        Some(Trend {
-            worst: off.fold(0.0, f64::max),
-            ..trend
-        })
+        Some(Trend { worst: off.fold(0.0, f64::max), ..trend })
     }
 
     /// The line at x.
@@ -85,9 +82,7 @@ mod tests {
     fn a_textbook_example() {
         // Anscombe (1973), first set: y = 3.0 + 0.500 x, standard error of the slope 0.118.
         let x = [10., 8., 13., 9., 11., 14., 6., 4., 12., 7., 5.];
-        let y = [
-            8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68,
-        ];
+        let y = [8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68];
         let trend = Trend::fit(&x.into_iter().zip(y).collect::<Vec<_>>()).unwrap();
         assert!((trend.slope - 0.5001).abs() < 1e-4 && (trend.intercept - 3.0001).abs() < 1e-4);
         assert!((trend.slope_error - 0.1179).abs() < 1e-4);

@@ -12,9 +12,7 @@ const CHUNK: u64 = 10_000;
 fn mix(rounds: u64, seed: u64) -> u64 {
     let mut x = seed;
     for i in 0..rounds {
-        x = (x ^ (x >> 27))
-            .wrapping_mul(0x3C79_AC49_2BA7_B653)
-            .wrapping_add(black_box(i));
+        x = (x ^ (x >> 27)).wrapping_mul(0x3C79_AC49_2BA7_B653).wrapping_add(black_box(i));
     }
     x
 }
@@ -40,9 +38,7 @@ impl Kernel {
                 start.elapsed().as_secs_f64()
             })
             .fold(f64::INFINITY, f64::min);
-        Kernel {
-            rounds_per_s: rounds as f64 / best.max(1e-9),
-        }
+        Kernel { rounds_per_s: rounds as f64 / best.max(1e-9) }
     }
 
     /// Computes for as long as `cost` takes on an undisturbed processor.
@@ -58,9 +54,7 @@ impl Kernel {
         cost: Duration,
         slice: Duration,
     ) -> impl Iterator<Item = Duration> + use<> {
-        let count = (cost.as_secs_f64() / slice.as_secs_f64().max(1e-6))
-            .ceil()
-            .max(1.0) as u32;
+        let count = (cost.as_secs_f64() / slice.as_secs_f64().max(1e-6)).ceil().max(1.0) as u32;
         std::iter::repeat_n(cost / count, count as usize)
     }
 }
@@ -93,19 +87,13 @@ pub fn effective_parallelism(
                 let spans: Vec<_> = handles.into_iter().filter_map(|h| h.join().ok()).collect();
                 let start = spans.iter().map(|s| s.0).min();
                 let end = spans.iter().map(|s| s.1).max();
-                start
-                    .zip(end)
-                    .map_or(f64::INFINITY, |(s, e)| (e - s).as_secs_f64())
+                start.zip(end).map_or(f64::INFINITY, |(s, e)| (e - s).as_secs_f64())
             });
             *best = best.min(wall);
         }
     }
     let single = fastest[0];
-    fastest
-        .iter()
-        .enumerate()
-        .map(|(i, wall)| (i + 1) as f64 * single / wall)
-        .collect()
+    fastest.iter().enumerate().map(|(i, wall)| (i + 1) as f64 * single / wall).collect()
 }
 
 #[cfg(test)]
@@ -119,10 +107,7 @@ mod tests {
             let (cost, slice) = (Duration::from_millis(cost), Duration::from_millis(slice));
             let slices: Vec<_> = kernel.slices(cost, slice).collect();
             let sum: Duration = slices.iter().sum();
-            assert!(
-                cost.abs_diff(sum) < Duration::from_micros(1),
-                "{cost:?} {slice:?} {sum:?}"
-            );
+            assert!(cost.abs_diff(sum) < Duration::from_micros(1), "{cost:?} {slice:?} {sum:?}");
             assert!(slices.iter().all(|s| *s <= slice + Duration::from_nanos(1)));
         }
     }

@@ -54,9 +54,8 @@ impl<'a> Arm<'a> {
 
     /// Its time as a share of another's in the same round.
     fn over(&self, other: &Arm) -> Option<Estimate> {
-        self.condition?.paired(&other.condition?, |a, b| {
-            (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
-        })
+        self.condition?
+            .paired(&other.condition?, |a, b| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s))
     }
 
     /// Its time beside theory.
@@ -71,10 +70,7 @@ impl<'a> Arm<'a> {
         let mut trials = self.condition?.trials().iter();
         let apart = trials.all(|t| lanes(t).len() == many);
         let case = self.time(tolerance)?;
-        Some(Case {
-            measured: case.measured.filter(|_| apart),
-            ..case
-        })
+        Some(Case { measured: case.measured.filter(|_| apart), ..case })
     }
 
     fn answer(&self, key: &'static str) -> Answer {

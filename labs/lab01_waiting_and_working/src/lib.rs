@@ -180,7 +180,5 @@ fn timed(r: &Recorder, run: impl FnOnce()) -> Result<()> {
 }
 
 fn named(waits: &[Duration]) -> impl Iterator<Item = (String, Duration)> {
-    waits
-        .iter()
-        .map(|wait| (seconds(wait.as_secs_f64()), *wait))
+    waits.iter().map(|wait| (seconds(wait.as_secs_f64()), *wait))
 }

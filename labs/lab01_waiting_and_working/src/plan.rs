@@ -104,17 +104,13 @@ impl Lab for WaitingAndWorking {
 
     fn check(p: &Params) -> Result<(), String> {
         if p.waits.len() > MOST {
-            return Err(format!(
-                "--waits: more than {MOST} waits, each of which gets a thread"
-            ));
+            return Err(format!("--waits: more than {MOST} waits, each of which gets a thread"));
         }
         let waits = p.durations();
         let shortest = waits.into_iter().min();
         let millisecond = Duration::from_millis(1);
         if shortest.is_none_or(|w| w < millisecond) || p.cost.duration() < millisecond {
-            return Err(
-                "waits and --cost must be 1 ms or more: timers tick in milliseconds".into(),
-            );
+            return Err("waits and --cost must be 1 ms or more: timers tick in milliseconds".into());
         }
         Ok(())
     }
@@ -142,15 +138,9 @@ impl Lab for WaitingAndWorking {
         plan.point("waits/sequential", 0.0, |r| wait_in_turn(r, waits));
         plan.point("waits/concurrent", 0.0, |r| wait_together(r, waits));
         plan.point("waits/rayon", 0.0, |r| wait_on_threads(r, &wide, waits));
-        plan.point("jobs/sequential", 0.0, |r| {
-            work_in_turn(r, jobs, kernel, cost)
-        });
-        plan.point("jobs/concurrent", 0.0, |r| {
-            work_together(r, jobs, kernel, cost)
-        });
-        plan.point("jobs/rayon", 0.0, |r| {
-            work_on_threads(r, &workers, jobs, || kernel.work(cost))
-        });
+        plan.point("jobs/sequential", 0.0, |r| work_in_turn(r, jobs, kernel, cost));
+        plan.point("jobs/concurrent", 0.0, |r| work_together(r, jobs, kernel, cost));
+        plan.point("jobs/rayon", 0.0, |r| work_on_threads(r, &workers, jobs, || kernel.work(cost)));
         plan.point("jobs/slept", 0.0, |r| {
             work_on_threads(r, &sleepers, jobs, || std::thread::sleep(cost))
         });
@@ -168,8 +158,5 @@ impl Lab for WaitingAndWorking {
 
 fn pool(name: &'static str, threads: usize) -> Result<ThreadPool> {
     let named = move |i| format!("{name} {}", i + 1);
-    Ok(ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(named)
-        .build()?)
+    Ok(ThreadPoolBuilder::new().num_threads(threads).thread_name(named).build()?)
 }

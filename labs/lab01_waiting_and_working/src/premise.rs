@@ -20,9 +20,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         "jobs/slept" => (jobs, p.jobs, false),
         _ => return Ok(()),
     };
-    ensure(t.spans.len() == due.len(), || {
-        format!("{} spans of {}", t.spans.len(), due.len())
-    })?;
+    ensure(t.spans.len() == due.len(), || format!("{} spans of {}", t.spans.len(), due.len()))?;
     let lanes: BTreeSet<&str> = t.spans.iter().map(|s| s.lane.as_str()).collect();
     ensure(lanes.len() <= threads, || {
         format!("{} threads, where there are {threads}", lanes.len())
@@ -33,19 +31,13 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     }
     // No wait ends early. What a computation takes depends on the processor's clock, and on how it was when the
     // amount was found.
-    let computes = matches!(
-        at.series(),
-        "jobs/sequential" | "jobs/concurrent" | "jobs/rayon"
-    );
+    let computes = matches!(at.series(), "jobs/sequential" | "jobs/concurrent" | "jobs/rayon");
     let least = if computes { 0.02 } else { 1.0 };
     let mut due: Vec<f64> = due.iter().map(|d| least * d.as_secs_f64()).collect();
     let mut took: Vec<f64> = t.spans.iter().map(|s| s.end_s - s.start_s).collect();
     due.sort_by(f64::total_cmp);
     took.sort_by(f64::total_cmp);
-    let early = due
-        .iter()
-        .zip(&took)
-        .find(|(due, took)| **took < **due - CLOCK_S);
+    let early = due.iter().zip(&took).find(|(due, took)| **took < **due - CLOCK_S);
     early.map_or(Ok(()), |(due, took)| {
         let (due, took) = (seconds(*due), seconds(*took));
         Err(format!("one took {took}, where {due} is the least"))
@@ -59,16 +51,9 @@ fn lasts(t: &Trial) -> Result<(), String> {
     let whole = ends.fold(0.0, f64::max) - starts.fold(f64::INFINITY, f64::min);
     let stood = t.gauge(gauge::STALL_TOTAL_MS).unwrap_or(0.0) / 1e3;
     let more = t.wall_s - whole;
-    ensure(
-        (-CLOCK_S..=0.1 * t.wall_s + 0.05 + stood).contains(&more),
-        || {
-            format!(
-                "the spans take {}, and the trial {}",
-                seconds(whole),
-                seconds(t.wall_s)
-            )
-        },
-    )
+    ensure((-CLOCK_S..=0.1 * t.wall_s + 0.05 + stood).contains(&more), || {
+        format!("the spans take {}, and the trial {}", seconds(whole), seconds(t.wall_s))
+    })
 }
 
 /// Each begins when the one before it has ended.

@@ -130,13 +130,7 @@ impl<'a> Theory<'a> {
     fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
         let busy = p.busy.s();
         let slices = (busy / p.slice.s()).ceil().max(1.0);
-        Theory {
-            p,
-            summary,
-            beat: p.beat.s(),
-            busy,
-            slice: busy / slices,
-        }
+        Theory { p, summary, beat: p.beat.s(), busy, slice: busy / slices }
     }
 
     /// The gap is the blocked time and what had passed of the beat before.
@@ -231,10 +225,7 @@ impl<'a> Theory<'a> {
 
     /// The arms on a runtime of several.
     fn on_many_threads(&self) -> [Option<Arm<'a>>; 4] {
-        let in_place = Effect {
-            computes: true,
-            ..self.calm()
-        };
+        let in_place = Effect { computes: true, ..self.calm() };
         let another =
             "one blocked worker does not keep the heartbeat waiting while another worker is awake";
         let one_of_two = self.sliced(2.0, another);
@@ -259,12 +250,7 @@ impl<'a> View<'a> {
         let theory = Theory::of(p, summary);
         let (one, many) = (theory.on_one_thread(), theory.on_many_threads());
         let arms = one.into_iter().chain(many).flatten();
-        View {
-            p,
-            summary,
-            calm: theory.calm(),
-            arms: arms.collect(),
-        }
+        View { p, summary, calm: theory.calm(), arms: arms.collect() }
     }
 
     fn arm(&self, name: &str) -> Option<&Arm<'a>> {
@@ -345,11 +331,7 @@ fn gaps(view: &View) -> Vec<Claim> {
     let (calm, others): (Vec<&Arm>, Vec<&Arm>) = view.arms.iter().partition(is_calm);
     let calm = calm.into_iter().map(|arm| arm.case(arm.name));
     let mut claims = vec![view.calm.claimed(calm)];
-    claims.extend(
-        others
-            .into_iter()
-            .map(|arm| arm.effect.claimed([arm.case("")])),
-    );
+    claims.extend(others.into_iter().map(|arm| arm.effect.claimed([arm.case("")])));
     claims
 }
 
@@ -430,9 +412,7 @@ fn heartbeat(view: &View) -> Table {
         .cells("longest gap", seconds, |arm| arm.gap())
         .column("theory", |arm| theory(&arm.effect))
         .cells("busy for", seconds, |arm| arm.gauge(gauges::BUSY_S))
-        .cells("workers' busy share", percent, |arm| {
-            arm.gauge(gauges::BUSY_SHARE)
-        })
+        .cells("workers' busy share", percent, |arm| arm.gauge(gauges::BUSY_SHARE))
         .cells("slow polls", number, |arm| arm.gauge(gauges::SLOW_POLLS))
         .note(format!(
             "The longest gap of a trial, on average. A poll of more than {} counts as slow.",

@@ -12,13 +12,8 @@ pub(super) fn busy(r: &Recorder, blocks: &[(Instant, Instant)]) {
         r.span("busy", "busy", *from, *to);
     }
     // As measured by the busy tasks themselves; of several, the time in which all of them were.
-    let (last, first) = (
-        blocks.iter().map(|b| b.0).max(),
-        blocks.iter().map(|b| b.1).min(),
-    );
-    let together = first
-        .zip(last)
-        .map_or(0.0, |(first, last)| (first - last).as_secs_f64());
+    let (last, first) = (blocks.iter().map(|b| b.0).max(), blocks.iter().map(|b| b.1).min());
+    let together = first.zip(last).map_or(0.0, |(first, last)| (first - last).as_secs_f64());
     r.gauge(gauges::BUSY_S, together);
 }
 
@@ -26,9 +21,7 @@ pub(super) fn busy(r: &Recorder, blocks: &[(Instant, Instant)]) {
 pub(super) fn told(r: &Recorder, runtime: &Runtime, monitor: &TaskMonitor, wall: Duration) {
     let metrics = runtime.metrics();
     let workers = metrics.num_workers();
-    let busy: Duration = (0..workers)
-        .map(|w| metrics.worker_total_busy_duration(w))
-        .sum();
+    let busy: Duration = (0..workers).map(|w| metrics.worker_total_busy_duration(w)).sum();
     let share = busy.as_secs_f64() / wall.as_secs_f64() / workers as f64;
     r.gauge(gauges::BUSY_SHARE, share);
     let polls = monitor.cumulative();

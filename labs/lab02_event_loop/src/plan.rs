@@ -111,9 +111,7 @@ impl Lab for EventLoop {
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),
         sizes: Sizes {
-            smoke: &[
-                "--beat", "4ms", "--busy", "16ms", "--watch", "24ms", "--slice", "1ms",
-            ],
+            smoke: &["--beat", "4ms", "--busy", "16ms", "--watch", "24ms", "--slice", "1ms"],
             full: &["--busy", "300ms", "--watch", "600ms"],
             trials: (3, 7),
         },
@@ -126,26 +124,21 @@ impl Lab for EventLoop {
         }
         if busy < 4.0 * beat {
             return Err(
-                "--busy is shorter than four beats: such a gap could be a late timer".into(),
+                "--busy is shorter than four beats: such a gap could be a late timer".into()
             );
         }
         if watch < busy + 2.0 * beat {
             return Err("--watch must be two beats longer than --busy, to see the heart beat before and after".into());
         }
         if p.slice.s() < 1e-4 {
-            return Err(
-                "--slice must be 100µs or more: this would measure yield_now itself".into(),
-            );
+            return Err("--slice must be 100µs or more: this would measure yield_now itself".into());
         }
         Ok(())
     }
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         const ARMS: f64 = 10.0;
-        let beside = p
-            .watch
-            .s()
-            .max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
+        let beside = p.watch.s().max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
         let told = p.tasks as f64 * 1.5e-3;
         Needs {
             seconds: extent.times() * (ARMS * (beside + 5e-3) + told),
@@ -161,20 +154,11 @@ impl Lab for EventLoop {
         let (busy, slice) = (p.busy.duration(), p.slice.duration());
         let pool = Arc::new(ThreadPoolBuilder::new().num_threads(1).build()?);
         let one = || Builder::new_current_thread().enable_all().build();
-        let many = || {
-            Builder::new_multi_thread()
-                .worker_threads(p.workers)
-                .enable_all()
-                .build()
-        };
+        let many = || Builder::new_multi_thread().worker_threads(p.workers).enable_all().build();
 
         let mut plan = session.plan();
-        plan.point("threads/current", 0.0, |r| {
-            threads(r, one()?, p.tasks, || tell(kernel))
-        });
-        plan.point("threads/multi", 0.0, |r| {
-            threads(r, many()?, p.tasks, || tell(kernel))
-        });
+        plan.point("threads/current", 0.0, |r| threads(r, one()?, p.tasks, || tell(kernel)));
+        plan.point("threads/multi", 0.0, |r| threads(r, many()?, p.tasks, || tell(kernel)));
         plan.point("threads/blocking", 0.0, |r| {
             threads(r, one()?, p.tasks, || tell_from_blocking(p.tasks))
         });
@@ -182,12 +166,8 @@ impl Lab for EventLoop {
         // Awaiting: the loop is free.
         plan.point("sleep", 0.0, |r| beside(r, one()?, p, 1, |_| sleep(busy)));
         // The wrong ways: nothing else is polled until the call returns.
-        plan.point("thread_sleep", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| sleep_on_the_loop(busy))
-        });
-        plan.point("compute", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| compute(kernel, busy))
-        });
+        plan.point("thread_sleep", 0.0, |r| beside(r, one()?, p, 1, |_| sleep_on_the_loop(busy)));
+        plan.point("compute", 0.0, |r| beside(r, one()?, p, 1, |_| compute(kernel, busy)));
         // The right ways.
         plan.point("yield", 0.0, |r| {
             beside(r, one()?, p, 1, |_| compute_in_slices(kernel, busy, slice))
@@ -196,9 +176,7 @@ impl Lab for EventLoop {
             beside(r, one()?, p, 1, |_| compute_blocking(kernel, busy))
         });
         plan.point("rayon", 0.0, |r| {
-            beside(r, one()?, p, 1, |_| {
-                compute_on_rayon(pool.clone(), kernel, busy)
-            })
+            beside(r, one()?, p, 1, |_| compute_on_rayon(pool.clone(), kernel, busy))
         });
         plan.point("block_in_place", 0.0, |r| {
             beside(r, many()?, p, 1, |_| compute_in_place(kernel, busy))
@@ -213,9 +191,7 @@ impl Lab for EventLoop {
                     }
                 })
             });
-            plan.point("one_alone", 0.0, |r| {
-                beside(r, many()?, p, 1, |_| sleep_on_the_loop(busy))
-            });
+            plan.point("one_alone", 0.0, |r| beside(r, many()?, p, 1, |_| sleep_on_the_loop(busy)));
         }
         plan.point("all_workers", 0.0, |r| {
             beside(r, many()?, p, p.workers, |_| sleep_on_the_loop(busy))

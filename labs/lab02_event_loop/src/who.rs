@@ -19,18 +19,9 @@ pub(super) fn threads<F>(
 where
     F: Future<Output = Option<ThreadId>> + Send + 'static,
 {
-    let begun = async {
-        (0..tasks)
-            .map(|_| task())
-            .collect::<JoinSet<_>>()
-            .join_all()
-            .await
-    };
+    let begun = async { (0..tasks).map(|_| task()).collect::<JoinSet<_>>().join_all().await };
     let told: Vec<Option<ThreadId>> = runtime.block_on(begun);
-    r.gauge(
-        gauges::THREADS,
-        told.into_iter().flatten().collect::<HashSet<_>>().len() as f64,
-    );
+    r.gauge(gauges::THREADS, told.into_iter().flatten().collect::<HashSet<_>>().len() as f64);
     Ok(())
 }
 

@@ -78,11 +78,7 @@ impl<'a> View<'a> {
             let all = series.iter().map(|k| Sustained { k: *k, queue });
             all.collect::<Vec<_>>()
         };
-        [
-            of(&self.unbounded, None),
-            of(&self.bounded, Some(self.p.queue)),
-        ]
-        .concat()
+        [of(&self.unbounded, None), of(&self.bounded, Some(self.p.queue))].concat()
     }
 
     /// How many of so many clients are in the service, waiting or served, once it is full.
@@ -111,10 +107,7 @@ impl<'a> View<'a> {
         match () {
             () if self.collapses(clients, None) => 0.0,
             () if self.answered(clients, None) => clients.min(self.c) / self.s,
-            () => goodput_of(
-                &self.model(clients, None).median,
-                self.window_s(clients, None),
-            ),
+            () => goodput_of(&self.model(clients, None).median, self.window_s(clients, None)),
         }
     }
 
@@ -153,13 +146,7 @@ impl<'a> View<'a> {
     }
 
     fn burst_of(&self, requests: f64, queue: Option<usize>) -> Burst {
-        Burst {
-            n: requests as usize,
-            slots: self.p.slots,
-            service: self.s,
-            queue,
-            timeout: self.t,
-        }
+        Burst { n: requests as usize, slots: self.p.slots, service: self.s, queue, timeout: self.t }
     }
 
     /// A count of a sustained load over the length of its window. Where clients give up, a window shorter
@@ -255,9 +242,8 @@ impl View<'_> {
         let crowded = self.sustained().into_iter();
         let crowded = crowded.filter(|l| self.collapses(l.k.x(), l.queue));
         let cases = crowded.map(|load| {
-            let in_time = load
-                .k
-                .total(|trial| self.long_enough(&load, trial).then_some(trial.ok as f64));
+            let in_time =
+                load.k.total(|trial| self.long_enough(&load, trial).then_some(trial.ok as f64));
             let attempts = load.k.x() / self.t * self.window_s(load.k.x(), load.queue);
             let attempts = attempts * load.k.trials().len() as f64;
             Case::new(self.name(&load), 0.0, in_time, attempts / 100.0)
@@ -294,10 +280,7 @@ impl View<'_> {
 
     /// From each level to the next, from the first that fills the slots.
     fn attempts_rise(&self) -> Claim {
-        let loads = self
-            .unbounded
-            .iter()
-            .map(|k| Sustained { k: *k, queue: None });
+        let loads = self.unbounded.iter().map(|k| Sustained { k: *k, queue: None });
         let known = |load: Sustained<'_>| {
             let predicted = self.sustained_attempts(load.k.x())?;
             (load.k.x() >= self.c).then_some((predicted, self.attempts(&load), load.k.x()))
@@ -306,12 +289,7 @@ impl View<'_> {
         let cases = levels.windows(2).map(|pair| {
             let ((low, before, from), (high, after, to)) = (pair[0], pair[1]);
             let more = before.zip(after).map(|(before, after)| after.minus(before));
-            Case::new(
-                format!("from {from} to {to} clients"),
-                high - low,
-                more,
-                RECONNECT * high,
-            )
+            Case::new(format!("from {from} to {to} clients"), high - low, more, RECONNECT * high)
         });
         let text = "attempts do not rise while everybody is answered in time; beyond N = c·T/s, where everybody gives up, they do, to N/T";
         Law::new(text, "more requests/s", Disturbed::Either(Timers))
@@ -361,10 +339,7 @@ impl View<'_> {
                 let measured = k.estimate(|trial| Some(trial.ok as f64));
                 let measured = measured.filter(|_| at_once);
                 let name = format!("{} at once, {arm}", k.x());
-                (
-                    burst.margin(),
-                    Case::new(name, predicted, measured, k.x().min(self.c) / 10.0),
-                )
+                (burst.margin(), Case::new(name, predicted, measured, k.x().min(self.c) / 10.0))
             })
             .collect();
         let text =
@@ -448,19 +423,15 @@ impl View<'_> {
         });
         let cases =
             differ.map(|differ| Case::exact("all trials, but for who gives up", 0.0, Some(differ)));
-        Law::counted(
-            "client and server count the same refusals",
-            "refusals that differ",
-        )
-        .books()
-        .near(cases)
+        Law::counted("client and server count the same refusals", "refusals that differ")
+            .books()
+            .near(cases)
     }
 
     fn recovers(&self) -> Claim {
         let (p, fall) = (self.p, Fall::of(self.p));
-        let aftermath = self
-            .burst_of(fall.burst as f64, None)
-            .aftermath(fall.rate, fall.watch.as_secs_f64());
+        let aftermath =
+            self.burst_of(fall.burst as f64, None).aftermath(fall.rate, fall.watch.as_secs_f64());
         // Means over tenths of the way: a single request can just miss a wave. While the burst arrives,
         // the first of the others find fewer before them.
         let tenth = fall.drain / 10.0;
@@ -536,10 +507,7 @@ impl<'a> View<'a> {
     }
 
     fn bounded_goodput(&self, k: &Condition<'a>) -> Option<Estimate> {
-        self.goodput(&Sustained {
-            k: *k,
-            queue: Some(self.p.queue),
-        })
+        self.goodput(&Sustained { k: *k, queue: Some(self.p.queue) })
     }
 
     fn level_axis(&self, label: &str) -> Axis {
@@ -551,10 +519,7 @@ impl<'a> View<'a> {
     fn knee(&self) -> Option<Knee> {
         let of = |k: &Condition<'a>| {
             let goodput = self.unbounded_goodput(k)?.value;
-            Some(Reached {
-                clients: k.x(),
-                goodput,
-            })
+            Some(Reached { clients: k.x(), goodput })
         };
         let levels: Vec<Reached> = self.unbounded.iter().filter_map(of).collect();
         let most = levels.iter().map(|l| l.goodput).fold(0.0, f64::max);
@@ -569,9 +534,7 @@ impl<'a> View<'a> {
     }
 
     fn trap_title(&self) -> String {
-        let Some(Knee {
-            full, last, rises, ..
-        }) = self.knee().filter(|k| k.full.goodput > 0.0)
+        let Some(Knee { full, last, rises, .. }) = self.knee().filter(|k| k.full.goodput > 0.0)
         else {
             return "Requests per second under sustained load".into();
         };
@@ -612,14 +575,8 @@ impl<'a> View<'a> {
         }
         let bounded = self.bounded.iter().find(|k| k.x() == end.clients);
         let reached = match knee.before {
-            Some(_) => format!(
-                "grows to {goodput}/s at {} clients and no further",
-                full.clients
-            ),
-            None => format!(
-                "is {goodput}/s at {} clients and no more beyond",
-                full.clients
-            ),
+            Some(_) => format!("grows to {goodput}/s at {} clients and no further", full.clients),
+            None => format!("is {goodput}/s at {} clients and no more beyond", full.clients),
         };
         format!(
             "With {} slots of {} goodput {reached}. At {} clients it is {}/s with an unbounded queue and {}/s with {} places, while {}/s are attempted at the unbounded one.",
@@ -637,26 +594,16 @@ impl<'a> View<'a> {
         let last = self.unbounded.last().map_or(1.0, Condition::x);
         let (full, cliff) = (self.c.min(last), self.patience().min(last));
         // Straight between its corners, and a cliff.
-        let mut theory: Vec<(f64, f64)> = (0..=60)
-            .map(|i| full.powf(f64::from(i) / 60.0))
-            .map(|n| (n, n / self.s))
-            .collect();
+        let mut theory: Vec<(f64, f64)> =
+            (0..=60).map(|i| full.powf(f64::from(i) / 60.0)).map(|n| (n, n / self.s)).collect();
         theory.push((cliff, full / self.s));
         if cliff < last {
             theory.extend([(cliff, 0.0), (last, 0.0)]);
         }
-        let goodput = self.line(
-            "goodput, unbounded",
-            Colour::Vermilion,
-            &self.unbounded,
-            |k| self.unbounded_goodput(k),
-        );
-        let positive: Vec<_> = goodput
-            .points
-            .iter()
-            .filter(|(_, y)| *y > 0.0)
-            .copied()
-            .collect();
+        let goodput = self.line("goodput, unbounded", Colour::Vermilion, &self.unbounded, |k| {
+            self.unbounded_goodput(k)
+        });
+        let positive: Vec<_> = goodput.points.iter().filter(|(_, y)| *y > 0.0).copied().collect();
         let fit = Usl::fit(&positive).filter(|fit| fit.r_squared > 0.5);
         let fitted = fit.map(|fit| {
             let clients = (0..=120).map(|i| last.powf(f64::from(i) / 120.0));
@@ -666,14 +613,14 @@ impl<'a> View<'a> {
         Panel::new("Requests per second", Unit::Number)
             .note("attempts count failures, goodput does not")
             .layer(Line::theory("theory", Colour::Muted, theory))
-            .layer(self.line("attempts", Colour::Orange, &self.unbounded, |k| {
-                self.unbounded_attempts(k)
-            }))
             .layer(
-                self.line("goodput, bounded", Colour::Green, &self.bounded, |k| {
-                    self.bounded_goodput(k)
+                self.line("attempts", Colour::Orange, &self.unbounded, |k| {
+                    self.unbounded_attempts(k)
                 }),
             )
+            .layer(self.line("goodput, bounded", Colour::Green, &self.bounded, |k| {
+                self.bounded_goodput(k)
+            }))
             .layer(self.broken(goodput))
             .layers(fitted)
             .height(1.5)
@@ -682,19 +629,13 @@ impl<'a> View<'a> {
     fn trap(&self) -> Figure {
         let p = self.p;
         let waited = |label, colour, q| {
-            self.line(label, colour, &self.unbounded, move |k| {
-                k.attempt_latency(q)
-            })
+            self.line(label, colour, &self.unbounded, move |k| k.attempt_latency(q))
         };
         let share = |label, colour, series| self.line(label, colour, series, |k| k.success_share());
         let last = self.unbounded.last().map_or(0.0, Condition::x);
         let knees = [
             Mark::at(self.c, format!("N = c = {}", p.slots), Colour::Purple),
-            Mark::at(
-                self.patience(),
-                format!("N = c·T/s = {:.0}", self.patience()),
-                Colour::Ink,
-            ),
+            Mark::at(self.patience(), format!("N = c·T/s = {:.0}", self.patience()), Colour::Ink),
         ];
         let trials = self.unbounded.first().map_or(0, |k| k.trials().len());
         Figure::new("trap", self.trap_title())
@@ -860,9 +801,7 @@ impl View<'_> {
             .column("theory", |k| theory(k, None))
             .cells("success bounded", percent, |k| twin(k)?.success_share())
             .column("theory bounded", |k| theory(k, Some(self.p.queue)))
-            .cells("failed otherwise", number, |k| {
-                k.estimate(|t| Some(t.failed as f64))
-            })
+            .cells("failed otherwise", number, |k| k.estimate(|t| Some(t.failed as f64)))
             .note(pool.unwrap_or_default())
     }
 
@@ -871,11 +810,7 @@ impl View<'_> {
         let theory = level.map_or(f64::NAN, |k| self.sustained_goodput(k.x()));
         let lucky = burst.map_or(f64::NAN, |k| self.burst_of(k.x(), None).success_share());
         vec![
-            Answer::near(
-                "goodput",
-                level.and_then(|k| self.unbounded_goodput(k)),
-                theory,
-            ),
+            Answer::near("goodput", level.and_then(|k| self.unbounded_goodput(k)), theory),
             Answer::near("success", burst.and_then(Condition::success_share), lucky).scaled(100.0),
         ]
     }
@@ -885,17 +820,9 @@ impl View<'_> {
 /// ratio depends on the machine and on both languages' libraries, so there is no claim about it.
 fn beside_python(summary: &Summary) -> Option<Table> {
     let arms = [
-        (
-            "burst, pool of 100",
-            "python/burst/default pool",
-            "burst/unbounded",
-        ),
+        ("burst, pool of 100", "python/burst/default pool", "burst/unbounded"),
         ("burst, no pool", "python/burst/no limit", "burst/unbounded"),
-        (
-            "sustained, no pool",
-            "python/sustained",
-            "sustained/unbounded",
-        ),
+        ("sustained, no pool", "python/sustained", "sustained/unbounded"),
     ];
     let rows = arms.into_iter().flat_map(|(load, series, rust)| {
         let all = summary.series(series).into_iter();
@@ -934,11 +861,8 @@ fn steady_latencies(trial: &Trial) -> Vec<(f64, f64)> {
 
 /// Mean latency of those that arrived between two instants.
 fn mean_latency(latencies: &[(f64, f64)], from: f64, to: f64) -> Option<f64> {
-    let inside: Vec<f64> = latencies
-        .iter()
-        .filter(|(at, _)| (from..to).contains(at))
-        .map(|(_, l)| *l)
-        .collect();
+    let inside: Vec<f64> =
+        latencies.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, l)| *l).collect();
     (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
 }
 

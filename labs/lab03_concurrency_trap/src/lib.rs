@@ -94,10 +94,7 @@ fn unbounded(slots: usize, service: Duration) -> Spec {
 //     that stays at the capacity.
 /// Whoever finds all slots and so many places taken is refused at once.
 fn bounded(slots: usize, service: Duration, places: usize) -> Spec {
-    Spec {
-        queue: Some(places),
-        ..unbounded(slots, service)
-    }
+    Spec { queue: Some(places), ..unbounded(slots, service) }
 }
 
 /// N clients that send again after each answer.
@@ -128,9 +125,7 @@ async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usiz
                 let _connection = connections.acquire().await;
                 request.await
             };
-            tokio::time::timeout(timeout, pooled)
-                .await
-                .unwrap_or(Outcome::TimedOut)
+            tokio::time::timeout(timeout, pooled).await.unwrap_or(Outcome::TimedOut)
         }
     });
     r.tally(burst.await, &service)
@@ -143,10 +138,7 @@ async fn pooled(r: Recorder, spec: Spec, n: usize, timeout: Duration, pool: usiz
 async fn burst(r: Recorder, spec: Spec, n: usize, timeout: Duration) -> Result<()> {
     let service = r.upstream(spec).await?;
     let client = client(&r, &service, timeout, n).await?;
-    let load = r
-        .load()
-        .burst(n, |_| fetch(client.clone(), service.url()))
-        .await;
+    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
     r.tally(load, &service)
 }
 

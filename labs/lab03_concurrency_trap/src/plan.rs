@@ -126,15 +126,9 @@ impl Lab for ConcurrencyTrap {
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
-            return Err(
-                "--timeout is shorter than --service: no request could ever succeed".into(),
-            );
+            return Err("--timeout is shorter than --service: no request could ever succeed".into());
         }
-        let attempts = p
-            .levels
-            .iter()
-            .max()
-            .map_or(0.0, |n| *n as f64 / p.timeout.s());
+        let attempts = p.levels.iter().max().map_or(0.0, |n| *n as f64 / p.timeout.s());
         if attempts.max(p.slots as f64 / p.service.s()) > 20_000.0 {
             return Err("more than 20,000 requests per second: this would measure the generator, not the trap; lengthen --service and --timeout".into());
         }
@@ -151,11 +145,7 @@ impl Lab for ConcurrencyTrap {
             for queue in [None, Some(p.queue)] {
                 // The last attempts are answered, or given up, after the window.
                 let lasts = plan(p, n, queue).longest_s() + waves.min(timeout);
-                let group = if queue.is_none() && p.crowded(n) {
-                    "giving up"
-                } else {
-                    "answered"
-                };
+                let group = if queue.is_none() && p.crowded(n) { "giving up" } else { "answered" };
                 let sustained = sweep.steady(n, opened(n) + lasts);
                 sustained.among(p.alike(&levels, n)).only_beside(group);
                 let burst = sweep.burst(n, opened(n) + waves.min(timeout));
@@ -169,10 +159,7 @@ impl Lab for ConcurrencyTrap {
         for n in &fallen {
             sweep.burst(*n, opened(*n) + fall.watch.as_secs_f64());
         }
-        for n in compared(p.slots, &levels)
-            .into_iter()
-            .filter(|_| extent.with_python)
-        {
+        for n in compared(p.slots, &levels).into_iter().filter(|_| extent.with_python) {
             let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
             sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
         }
@@ -221,20 +208,15 @@ impl Lab for ConcurrencyTrap {
             if n > 3 * pool {
                 let spec = unbounded.clone();
                 sweep
-                    .burst("burst/pool", x, n, move |r| {
-                        pooled(r, spec.clone(), n, timeout, pool)
-                    })
+                    .burst("burst/pool", x, n, move |r| pooled(r, spec.clone(), n, timeout, pool))
                     .among(large);
             }
         }
         if fall_fits {
             let spec = unbounded.clone();
-            sweep.burst(
-                "recovery/unbounded",
-                fall.burst as f64,
-                fall.burst,
-                move |r| recovery(r, spec.clone(), fall, timeout),
-            );
+            sweep.burst("recovery/unbounded", fall.burst as f64, fall.burst, move |r| {
+                recovery(r, spec.clone(), fall, timeout)
+            });
         }
         if let Some(python) = python {
             for n in compared(p.slots, &levels) {
@@ -282,23 +264,13 @@ impl Fall {
         let waiting = burst.saturating_sub(p.slots) as f64;
         let drain = little::drain_time(waiting, capacity, rate);
         let watch = Duration::from_secs_f64(drain + 4.0 * p.service.s());
-        Fall {
-            burst,
-            rate,
-            drain,
-            watch,
-        }
+        Fall { burst, rate, drain, watch }
     }
 }
 
 /// The load that follows the burst.
 pub(super) fn steady_after(fall: &Fall) -> Open {
-    Open {
-        rate: fall.rate,
-        poisson: false,
-        window: fall.watch,
-        seed: 1,
-    }
+    Open { rate: fall.rate, poisson: false, window: fall.watch, seed: 1 }
 }
 
 /// Timeouts for which a loop is watched whose clients give up: attempts are counted, and they begin
@@ -313,11 +285,7 @@ pub(super) fn plan(p: &Params, n: usize, queue: Option<usize>) -> Closed {
     let gives_up = wait > t;
     // Clients that all give up begin anew together if they began together: they start evenly over a
     // timeout, or a window would hold one wave of them more or less.
-    let (ramp, ramped) = if gives_up {
-        (t, n)
-    } else {
-        (s, n.min(p.slots))
-    };
+    let (ramp, ramped) = if gives_up { (t, n) } else { (s, n.min(p.slots)) };
     let window = if gives_up { TIMEOUTS * t } else { 20 * s };
     Closed {
         clients: n,

@@ -84,14 +84,10 @@ fn counts(t: &Trial, after_a_burst: bool, bounded: bool) -> Result<(), String> {
         ensure(server >= client, || {
             format!("{client} were refused, and the upstream refused {server}")
         })?;
-        ensure(bounded || server == 0.0, || {
-            format!("a queue for everybody refused {server}")
-        })?;
+        ensure(bounded || server == 0.0, || format!("a queue for everybody refused {server}"))?;
     }
     if let Some((arrived, sent)) = gauges(gauge::UPSTREAM_ARRIVED, gauge::SENT_TOTAL) {
-        ensure(arrived >= ended, || {
-            format!("{arrived} arrived, and {ended} got an answer")
-        })?;
+        ensure(arrived >= ended, || format!("{arrived} arrived, and {ended} got an answer"))?;
         ensure(after_a_burst || arrived <= sent * 1.01 + 1.0, || {
             format!("{sent} were sent, and {arrived} arrived")
         })?;
@@ -105,15 +101,9 @@ fn sustained(p: &Params, t: &Trial, n: f64, bounded: bool) -> Result<(), String>
     ensure((t.wall_s - window).abs() < 1e-6, || {
         format!("the window is {:.3} s, not {window:.3} s", t.wall_s)
     })?;
-    for name in [
-        gauge::IN_FLIGHT_MAX,
-        gauge::IN_FLIGHT_MEAN,
-        gauge::IN_FLIGHT_SAMPLED,
-    ] {
+    for name in [gauge::IN_FLIGHT_MAX, gauge::IN_FLIGHT_MEAN, gauge::IN_FLIGHT_SAMPLED] {
         let seen = t.gauge(name).unwrap_or(0.0);
-        ensure(seen <= n * 1.001, || {
-            format!("{name} is {seen:.1} of {n} clients")
-        })?;
+        ensure(seen <= n * 1.001, || format!("{name} is {seen:.1} of {n} clients"))?;
     }
     // A second counter beside the client's: arrivals of the window, and attempts that begin in it.
     let arrived = t.gauge(gauge::ARRIVED_PER_S).map(|rate| rate * window);
@@ -124,23 +114,17 @@ fn sustained(p: &Params, t: &Trial, n: f64, bounded: bool) -> Result<(), String>
         format!("{began} attempts began, and {arrived:.0} arrived")
     })?;
     let lasts = inside(p, n, bounded) / p.slots as f64 * p.service.s();
-    ensure(began >= n || !calm || lasts > window, || {
-        format!("{n} clients made {began} attempts")
-    })?;
+    ensure(began >= n || !calm || lasts > window, || format!("{n} clients made {began} attempts"))?;
     no_longer_than(t, p.timeout.s())
 }
 
 fn burst(p: &Params, t: &Trial, n: f64, arm: &str) -> Result<(), String> {
-    ensure(t.offered as f64 == n, || {
-        format!("{} requests, not {n}", t.offered)
-    })?;
+    ensure(t.offered as f64 == n, || format!("{} requests, not {n}", t.offered))?;
     let most = t.gauge(gauge::IN_FLIGHT_MAX).unwrap_or(0.0);
     ensure(most <= n, || format!("{most} of {n} were in flight"))?;
     let spread = t.gauge(gauge::ARRIVAL_SPREAD_S).unwrap_or(0.0);
     let at_once = arm == "pool" || spread < p.timeout.s() || strained(t, p.timeout.s());
-    ensure(at_once, || {
-        format!("they arrived over {}, not at once", seconds(spread))
-    })?;
+    ensure(at_once, || format!("they arrived over {}, not at once", seconds(spread)))?;
     no_longer_than(t, p.timeout.s())
 }
 
@@ -148,9 +132,7 @@ fn burst(p: &Params, t: &Trial, n: f64, arm: &str) -> Result<(), String> {
 fn recovery(p: &Params, t: &Trial) -> Result<(), String> {
     let fall = Fall::of(p);
     let due = steady_after(&fall).arrivals().len() as u64;
-    ensure(t.offered == due, || {
-        format!("{} requests after the burst, not {due}", t.offered)
-    })?;
+    ensure(t.offered == due, || format!("{} requests after the burst, not {due}", t.offered))?;
     let (arrived, burst) = (t.gauge(gauge::UPSTREAM_ARRIVED), fall.burst as f64);
     let came = arrived.map(|arrived| arrived - t.offered as f64);
     let whole = came.is_none_or(|came| (0.9 * burst..=1.01 * burst + 1.0).contains(&came));

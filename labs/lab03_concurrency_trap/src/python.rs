@@ -17,10 +17,8 @@ pub(super) fn compared(slots: usize, levels: &[usize]) -> Vec<usize> {
     beyond.sort_unstable();
     beyond.dedup();
     let last = beyond.len().saturating_sub(1);
-    let mut chosen: Vec<usize> = [0, last.div_ceil(2), last]
-        .iter()
-        .filter_map(|i| beyond.get(*i).copied())
-        .collect();
+    let mut chosen: Vec<usize> =
+        [0, last.div_ceil(2), last].iter().filter_map(|i| beyond.get(*i).copied()).collect();
     chosen.dedup();
     chosen
 }

@@ -35,11 +35,7 @@ impl Adaptive {
             sum: 0.0,
             seen: 0.0,
         };
-        Adaptive {
-            permits: Semaphore::new(start),
-            late,
-            state: Mutex::new(state),
-        }
+        Adaptive { permits: Semaphore::new(start), late, state: Mutex::new(state) }
     }
 
     pub(super) fn now(&self) -> f64 {

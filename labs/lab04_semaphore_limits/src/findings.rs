@@ -67,10 +67,7 @@ impl Theory<'_> {
         let cost = self.wave(limit.min(self.c)).value;
         let (more, ends) = if alone { (cost, 0.0) } else { (0.0, cost) };
         let service = self.s + more;
-        let all = Burst {
-            service,
-            ..self.all()
-        };
+        let all = Burst { service, ..self.all() };
         let limited = all.limited(limit as usize)?;
         Some(Limited {
             makespan: limited.makespan + 2.0 * ends,
@@ -122,12 +119,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
-        let theory = Theory {
-            p,
-            summary,
-            c: p.slots as f64,
-            s: p.service.s(),
-        };
+        let theory = Theory { p, summary, c: p.slots as f64, s: p.service.s() };
         let tick = Within::Share(theory.tick());
         let a_tick = "a tick of the timers, 1 ms, in each service time";
         let mean = theory.settled();
@@ -170,9 +162,7 @@ impl<'a> View<'a> {
 
     /// The smallest limit tried that reaches the full throughput, with what it reaches.
     fn best(&self) -> Option<(&Condition<'a>, f64)> {
-        let reached = self
-            .protecting()
-            .filter_map(|k| Some((k, self.goodput.measured(k)?.value)));
+        let reached = self.protecting().filter_map(|k| Some((k, self.goodput.measured(k)?.value)));
         let mut enough = reached.filter(|(_, rate)| *rate >= 0.95 * self.theory.capacity());
         enough.next()
     }
@@ -206,10 +196,8 @@ fn from_sending(trial: &Trial) -> Option<f64> {
 fn settled(trial: &Trial) -> Option<Vec<f64>> {
     let limits: Vec<f64> = trial.traces.get("limit")?.iter().map(|(_, l)| *l).collect();
     let falls = limits.windows(2).enumerate().filter(|(_, l)| l[1] < l[0]);
-    let falls: Vec<usize> = falls
-        .map(|(at, _)| at + 1)
-        .filter(|at| *at >= limits.len() / 4)
-        .collect();
+    let falls: Vec<usize> =
+        falls.map(|(at, _)| at + 1).filter(|at| *at >= limits.len() / 4).collect();
     let (first, last) = (*falls.first()?, *falls.last()?);
     let whole = limits.get(first..last).filter(|whole| !whole.is_empty())?;
     Some(whole.to_vec())
@@ -273,10 +261,8 @@ impl View<'_> {
 /// The charts.
 impl<'a> View<'a> {
     fn headline(&self) -> String {
-        let without = format!(
-            "without a limit {} of the same requests are lost",
-            cell(self.lost(), percent)
-        );
+        let without =
+            format!("without a limit {} of the same requests are lost", cell(self.lost(), percent));
         match self.best() {
             None => format!("No limit that was tried reaches the full throughput; {without}."),
             Some((k, rate)) => format!(
@@ -314,9 +300,8 @@ impl<'a> View<'a> {
         let ends = self.limits.first().zip(self.limits.last());
         let (from, to) = ends.map_or((1.0, 1.0), |(a, b)| (a.x(), b.x()));
         let edge = self.theory.protects_to();
-        let mut limits: Vec<f64> = (0..=100)
-            .map(|i| (from * (to / from).powf(f64::from(i) / 100.0)).round())
-            .collect();
+        let mut limits: Vec<f64> =
+            (0..=100).map(|i| (from * (to / from).powf(f64::from(i) / 100.0)).round()).collect();
         limits.extend([self.theory.c, edge, edge + 1.0]);
         limits.retain(|m| (from..=to).contains(m));
         limits.sort_by(f64::total_cmp);
@@ -363,10 +348,7 @@ impl<'a> View<'a> {
         let answers = |k: &Condition| {
             let drawn = k.typical(|t| t.ok as f64);
             let trace = drawn.map_or(&[][..], |t| t.trace("answers"));
-            std::iter::once(&(0.0, 0.0))
-                .chain(trace)
-                .copied()
-                .collect::<Vec<_>>()
+            std::iter::once(&(0.0, 0.0)).chain(trace).copied().collect::<Vec<_>>()
         };
         let (with, mut without) = (answers(best), answers(none));
         // No more answers come: the line goes on level as long as the other one.
@@ -402,13 +384,7 @@ impl<'a> View<'a> {
 
     /// The adaptive limit over time, of a typical trial from each start.
     fn adapting(&self) -> Option<Figure> {
-        let colours = [
-            Colour::Blue,
-            Colour::Green,
-            Colour::Purple,
-            Colour::Orange,
-            Colour::Sky,
-        ];
+        let colours = [Colour::Blue, Colour::Green, Colour::Purple, Colour::Orange, Colour::Sky];
         let drawn = |k: &Condition<'a>| {
             let trial = k.typical(|t| settled_limit(t).unwrap_or(f64::NAN))?;
             Some((k.x(), trial))
@@ -442,9 +418,8 @@ impl<'a> View<'a> {
 
     fn adapting_title(&self, drawn: &[(f64, &Trial)]) -> String {
         let settled = drawn.iter();
-        let mut settled: Vec<(f64, f64)> = settled
-            .filter_map(|(start, t)| Some((settled_limit(t)?, *start)))
-            .collect();
+        let mut settled: Vec<(f64, f64)> =
+            settled.filter_map(|(start, t)| Some((settled_limit(t)?, *start))).collect();
         settled.sort_by(|a, b| a.0.total_cmp(&b.0));
         let slots = self.p.slots;
         match (settled.first(), settled.last()) {
@@ -470,31 +445,15 @@ impl View<'_> {
         type Row<'r, 'a> = (String, &'r Condition<'a>, f64, Option<f64>);
         let limits = self.limits.iter().filter_map(|k| {
             let theory = self.theory.limited(k.x())?;
-            Some((
-                number(k.x()),
-                k,
-                theory.goodput(),
-                Some(theory.success_share()),
-            ))
+            Some((number(k.x()), k, theory.goodput(), Some(theory.success_share())))
         });
         let none = self.none.iter().map(|k| ("none", k));
         let without = none.chain(self.inside.iter().map(|k| ("made inside", k)));
-        let without = without.map(|(name, k)| {
-            (
-                name.to_string(),
-                k,
-                all.goodput(),
-                Some(all.success_share()),
-            )
-        });
+        let without = without
+            .map(|(name, k)| (name.to_string(), k, all.goodput(), Some(all.success_share())));
         let adaptive = self.adaptive.iter().map(|k| {
             let settled = cell(k.estimate(settled_limit), number);
-            (
-                format!("adaptive from {}: {settled}", k.x()),
-                k,
-                self.theory.capacity(),
-                None,
-            )
+            (format!("adaptive from {}: {settled}", k.x()), k, self.theory.capacity(), None)
         });
         let rows: Vec<Row> = limits.chain(without).chain(adaptive).collect();
         Table::of("The same requests behind different limits", rows)
@@ -521,16 +480,9 @@ impl View<'_> {
 fn beside_python(summary: &Summary) -> Option<Table> {
     let limits = summary.series("python/limit").into_iter();
     let limits = limits.map(|k| (number(k.x()), summary.at("limit", k.x()), k));
-    let none = [
-        ("none; a pool of 100", "python/default pool"),
-        ("none", "python/none"),
-    ];
+    let none = [("none; a pool of 100", "python/default pool"), ("none", "python/none")];
     let none = none.into_iter().filter_map(|(name, series)| {
-        Some((
-            name.to_string(),
-            summary.only("none"),
-            summary.only(series)?,
-        ))
+        Some((name.to_string(), summary.only("none"), summary.only(series)?))
     });
     let pairs = limits.chain(none);
     let pairs = pairs.filter_map(|(name, rust, python)| Some((name, rust?, python)));
@@ -555,10 +507,7 @@ mod tests {
     use super::*;
 
     fn committed() -> lab_kit::record::Record {
-        let committed = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../results/reference/lab04.json"
-        );
+        let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/reference/lab04.json");
         let record = std::fs::read(committed).unwrap();
         serde_json::from_slice(&record).unwrap()
     }
@@ -635,10 +584,7 @@ mod tests {
             let trace = limits.iter().enumerate();
             let trace = trace.map(|(i, l)| (i as f64, *l)).collect();
             let traces = [("limit".to_string(), trace)].into();
-            settled_limit(&Trial {
-                traces,
-                ..Trial::default()
-            })
+            settled_limit(&Trial { traces, ..Trial::default() })
         };
         // It falls at the start, which is too early, then twice, and is cut off in its third rise.
         let saw = [90.0, 50.0, 51.0, 52.0, 50.0, 51.0, 52.0, 50.0, 51.0];

@@ -132,10 +132,7 @@ async fn unlimited(r: Recorder, spec: Spec, timeout: Duration, n: usize) -> Resu
     let service = r.upstream(spec).await?;
     let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, n).await?;
-    let load = r
-        .load()
-        .burst(n, |_| fetch(client.clone(), service.url()))
-        .await;
+    let load = r.load().burst(n, |_| fetch(client.clone(), service.url())).await;
     r.answers(&load);
     r.tally(load, &service)
 }

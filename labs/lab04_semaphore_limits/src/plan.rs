@@ -106,22 +106,14 @@ impl Lab for SemaphoreLimits {
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
-            return Err(
-                "--timeout is shorter than --service: no request could ever succeed".into(),
-            );
+            return Err("--timeout is shorter than --service: no request could ever succeed".into());
         }
         Ok(())
     }
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let (n, s, timeout) = (p.requests, p.service.s(), p.timeout.s());
-        let burst = Burst {
-            n,
-            slots: p.slots,
-            service: s,
-            queue: None,
-            timeout,
-        };
+        let burst = Burst { n, slots: p.slots, service: s, queue: None, timeout };
         let sent = |n: usize| n as f64 * needs::REQUEST_S;
         let takes = |m: usize| burst.limited(m).map_or(f64::INFINITY, |l| l.makespan);
         let mut sweep = extent.sweep();
@@ -171,9 +163,7 @@ impl Lab for SemaphoreLimits {
         for m in limits {
             let spec = spec.clone();
             sweep
-                .steady("limit", m as f64, m, move |r| {
-                    limited(r, spec.clone(), timeout, n, m)
-                })
+                .steady("limit", m as f64, m, move |r| limited(r, spec.clone(), timeout, n, m))
                 .among(tried);
         }
         for start in p.starts.clone() {
@@ -193,9 +183,7 @@ impl Lab for SemaphoreLimits {
         // Without a limit all requests are in flight at once, if there are descriptors for them.
         if !requests.is_empty() {
             let (one, other) = (spec.clone(), spec.clone());
-            sweep.burst("none", n as f64, n, move |r| {
-                unlimited(r, one.clone(), timeout, n)
-            });
+            sweep.burst("none", n as f64, n, move |r| unlimited(r, one.clone(), timeout, n));
             let pools = [("python/default pool", 100), ("python/none", 0)];
             for ((series, pool), python) in pools.into_iter().zip(python.iter().cycle()) {
                 let (python, spec) = (python.clone(), spec.clone());

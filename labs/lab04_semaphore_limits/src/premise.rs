@@ -27,9 +27,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         "none" | "inside" => (n, n as f64),
         _ => return Ok(()),
     };
-    ensure(t.offered as usize == due, || {
-        format!("{} requests, not {due}", t.offered)
-    })?;
+    ensure(t.offered as usize == due, || format!("{} requests, not {due}", t.offered))?;
     let waves = (sent_at_once / p.slots as f64).ceil().max(1.0);
     let room = timeout - waves * p.service.s();
     if room >= 0.05 * timeout {
@@ -38,17 +36,13 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     let both = |a: Gauge, b: Gauge| Some((t.gauge(a)?, t.gauge(b)?));
     if let Some((arrived, sent)) = both(gauge::UPSTREAM_ARRIVED, gauge::SENT_TOTAL) {
         let answered = t.ok as f64;
-        ensure(arrived >= answered, || {
-            format!("{arrived} arrived, and {answered} got an answer")
-        })?;
+        ensure(arrived >= answered, || format!("{arrived} arrived, and {answered} got an answer"))?;
         ensure(arrived <= sent * 1.01 + 1.0, || {
             format!("{sent} were sent, and {arrived} arrived")
         })?;
     }
     let refused = t.gauge(gauge::UPSTREAM_REFUSED).unwrap_or(0.0);
-    ensure(refused == 0.0, || {
-        format!("a queue for everybody refused {refused}")
-    })?;
+    ensure(refused == 0.0, || format!("a queue for everybody refused {refused}"))?;
     match at.series() {
         "limit" => limited(t, at.x(), timeout),
         "adaptive" => adaptive(t, at.x()),
@@ -82,10 +76,9 @@ fn answers(t: &Trial) -> Result<(), String> {
         return Ok(());
     };
     let counted = answers.last().map_or(0.0, |(_, n)| *n);
-    ensure(
-        counted == t.ok as f64 && answers.len() as u64 == t.ok,
-        || format!("{counted} answers over time of {}", t.ok),
-    )?;
+    ensure(counted == t.ok as f64 && answers.len() as u64 == t.ok, || {
+        format!("{counted} answers over time of {}", t.ok)
+    })?;
     let mean = answers.iter().map(|(at, _)| at).sum::<f64>() / answers.len().max(1) as f64;
     let timed = t.latency.mean_s().unwrap_or(0.0);
     ensure((mean - timed).abs() <= 0.02 * timed + 2e-3, || {
@@ -101,10 +94,9 @@ fn adaptive(t: &Trial, start: f64) -> Result<(), String> {
         format!("{} limits of {} requests", limits.len(), t.offered)
     })?;
     let first = limits.first().map_or(start, |(_, limit)| *limit);
-    ensure(
-        (start / 2.0 - 0.1..=2.0 * start + 0.1).contains(&first),
-        || format!("it started at {first}, not at {start}"),
-    )?;
+    ensure((start / 2.0 - 0.1..=2.0 * start + 0.1).contains(&first), || {
+        format!("it started at {first}, not at {start}")
+    })?;
     let span = t.started_s() - 1e-3..=t.started_s() + t.wall_s + 0.02;
     ensure(limits.iter().all(|(at, _)| span.contains(at)), || {
         "some limits are from another time".into()
@@ -114,9 +106,6 @@ fn adaptive(t: &Trial, start: f64) -> Result<(), String> {
     let rises: Vec<f64> = settling.copied().filter(|step| *step > 0.0).collect();
     let jumps = rises.iter().filter(|rise| **rise > 1.01).count();
     ensure(2 * jumps <= rises.len(), || {
-        format!(
-            "the limit jumps {jumps} times, and rises {} times",
-            rises.len()
-        )
+        format!("the limit jumps {jumps} times, and rises {} times", rises.len())
     })
 }

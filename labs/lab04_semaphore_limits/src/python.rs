@@ -6,11 +6,8 @@ use lab_kit::prelude::*;
 pub(super) fn compared(slots: usize, limits: &[usize]) -> Vec<usize> {
     let smallest = limits.iter().min();
     let enough = limits.iter().filter(|m| **m >= slots).min();
-    let mut chosen: Vec<usize> = [smallest, enough, limits.iter().max()]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
+    let mut chosen: Vec<usize> =
+        [smallest, enough, limits.iter().max()].into_iter().flatten().copied().collect();
     chosen.dedup();
     chosen
 }

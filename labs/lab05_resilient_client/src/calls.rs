@@ -36,10 +36,7 @@ pub(super) fn books(r: &Recorder, client: &Client, service: &Service) {
         (gauges::CALLS_OK, stats.ok as f64),
         (gauges::ATTEMPTS, stats.attempts as f64),
         (gauges::RETRIES, stats.retries as f64),
-        (
-            gauges::ATTEMPT_MEAN_S,
-            stats.attempt_time.as_secs_f64() / stats.attempts as f64,
-        ),
+        (gauges::ATTEMPT_MEAN_S, stats.attempt_time.as_secs_f64() / stats.attempts as f64),
         (gauges::UNSENT, stats.unsent as f64),
         (gauges::PROBES, stats.probes as f64),
         (gauges::BREAKER_OPENED, stats.breaker_opened as f64),

@@ -86,15 +86,7 @@ impl<'a> Failing<'a> {
             true => (granted, granted * (1.0 - q)),
             false => (wanted, schedule::success(q, n)),
         };
-        Failing {
-            arm,
-            label,
-            condition: k,
-            retried,
-            success,
-            attempts,
-            deviation,
-        }
+        Failing { arm, label, condition: k, retried, success, attempts, deviation }
     }
 
     fn name(&self) -> String {
@@ -190,11 +182,7 @@ impl<'a> Down<'a> {
 
     /// Share of the calls begun in the outage that succeeded.
     fn saved(&self) -> Option<Estimate> {
-        share(
-            &self.condition,
-            gauges::SAVED_IN_OUTAGE,
-            gauges::CALLS_IN_OUTAGE,
-        )
+        share(&self.condition, gauges::SAVED_IN_OUTAGE, gauges::CALLS_IN_OUTAGE)
     }
 
     /// The most attempts within a window after the outage.
@@ -204,11 +192,7 @@ impl<'a> Down<'a> {
 }
 
 fn plays(p: &Params) -> Calls {
-    Calls {
-        starts: p.starts(),
-        outage: p.outage.s(),
-        deadline: p.deadline.s(),
-    }
+    Calls { starts: p.starts(), outage: p.outage.s(), deadline: p.deadline.s() }
 }
 
 /// (c) One way at one back-off.
@@ -269,12 +253,7 @@ impl<'a> View<'a> {
             let conditions = summary.series(series).into_iter();
             conditions.map(move |k| Permit::of(p, summary, kept, k))
         });
-        View {
-            p,
-            failing: failing.collect(),
-            down: down.collect(),
-            permits: permits.collect(),
-        }
+        View { p, failing: failing.collect(), down: down.collect(), permits: permits.collect() }
     }
 
     /// (a) An arm where attempts fail with this probability.
@@ -295,11 +274,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
-        tables: vec![
-            view.outage_table(),
-            view.random_table(),
-            view.permit_table(),
-        ],
+        tables: vec![view.outage_table(), view.random_table(), view.permit_table()],
         claims: view.claims(),
         answers: view.answers(),
     }
@@ -375,11 +350,7 @@ impl View<'_> {
         let outage = self.down("budget").and_then(|d| {
             let wanted = self.down("deadline")?.theory?.amplification - 1.0;
             let most = most_in_outage(p, wanted)?;
-            let retries = more(
-                &d.condition,
-                gauges::SENT_IN_OUTAGE,
-                gauges::CALLS_IN_OUTAGE,
-            );
+            let retries = more(&d.condition, gauges::SENT_IN_OUTAGE, gauges::CALLS_IN_OUTAGE);
             let after = p.budget().granted_share() * p.rate * p.cap.s();
             Some(Case::new(d.label, most, retries, after + 1.0))
         });
@@ -454,9 +425,7 @@ impl View<'_> {
         let opened = |t: &Trial| t.gauge(gauges::OPENED_IN_OUTAGE);
         let probes = |t: &Trial| t.gauge(gauges::PROBES_IN_OUTAGE);
         let periods = d.condition.every(|t| Some(opened(t)? - 1.0));
-        let each = d
-            .condition
-            .every(|t| Some(probes(t)? / opened(t).filter(|n| *n >= 1.0)?));
+        let each = d.condition.every(|t| Some(probes(t)? / opened(t).filter(|n| *n >= 1.0)?));
         let rest = d
             .condition
             .every(|t| Some(t.gauge(gauges::SENT_IN_OUTAGE)? - probes(t)? - failures * anew(t)));
@@ -515,9 +484,7 @@ type Points = Vec<(f64, f64)>;
 
 /// What was measured and what theory says at the same places, as points of two lines.
 fn beside(values: impl Iterator<Item = (f64, Option<Estimate>, f64)>) -> (Points, Points) {
-    values
-        .filter_map(|(x, measured, theory)| Some(((x, measured?.value), (x, theory))))
-        .unzip()
+    values.filter_map(|(x, measured, theory)| Some(((x, measured?.value), (x, theory)))).unzip()
 }
 
 /// Sums over a window that moves along the stretches of which these are the counts, each at the window's
@@ -525,9 +492,7 @@ fn beside(values: impl Iterator<Item = (f64, Option<Estimate>, f64)>) -> (Points
 fn moving(bins: &[(f64, f64)]) -> Points {
     let of = (WINDOW_S / BIN.as_secs_f64()).round() as usize;
     let sum = |bins: &[(f64, f64)]| bins.iter().map(|(_, n)| n).sum();
-    bins.windows(of.max(1))
-        .map(|bins| (bins[0].0 + WINDOW_S / 2.0, sum(bins)))
-        .collect()
+    bins.windows(of.max(1)).map(|bins| (bins[0].0 + WINDOW_S / 2.0, sum(bins))).collect()
 }
 
 /// Arrivals within a window, since the beginning of the outage, of the trial to draw.
@@ -586,10 +551,7 @@ impl View<'_> {
             shown.into_iter().flat_map(move |(arm, label, colour)| {
                 let (measured, theory) =
                     beside(self.failing.iter().filter(|f| f.arm == arm).map(of));
-                [
-                    Line::theory("", Colour::Muted, theory),
-                    Line::measured(label, colour, measured),
-                ]
+                [Line::theory("", Colour::Muted, theory), Line::measured(label, colour, measured)]
             })
         };
         let (middle, n) = (p.failing[p.failing.len() / 2], p.retries + 1);
@@ -640,10 +602,7 @@ impl View<'_> {
                     cell(d.saved(), percent)
                 ))
                 .layer(Layer::region((0.0, p.outage.s()), down, Colour::Muted))
-                .layers(
-                    d.theory
-                        .map(|_| Line::theory("", Colour::Muted, due(p, d.arm))),
-                )
+                .layers(d.theory.map(|_| Line::theory("", Colour::Muted, due(p, d.arm))))
                 .layer(Line::trace("", colour, arrivals(&d.condition)))
                 .height(0.62)
         });

@@ -107,10 +107,7 @@ pub use plan::{Params, ResilientClient};
 /// (c) The wrong way: the permit is held round the whole retry loop, and sleeps with it.
 async fn permit_kept(r: Recorder, p: Arc<Params>, wait: Duration) -> Result<()> {
     let service = r.upstream(p.failing_items()).await?;
-    let client = Client::builder()
-        .unlimited()
-        .retries(Retries::none())
-        .build()?;
+    let client = Client::builder().unlimited().retries(Retries::none()).build()?;
     let permits = Semaphore::new(p.permits);
     let items = (0..p.items).map(|_| async {
         let _permit = permits.acquire().await;
@@ -129,9 +126,7 @@ async fn permit_given_back(r: Recorder, p: Arc<Params>, wait: Duration) -> Resul
     let client = Client::builder()
         .concurrency(p.permits)
         .deadline(GIVEN_BACK)
-        .retries(Retries::until_deadline(
-            Backoff::constant(wait).capped(wait),
-        ))
+        .retries(Retries::until_deadline(Backoff::constant(wait).capped(wait)))
         .build()?;
     let items = (0..p.items).map(|_| Request::get(service.url()));
     timed(&r, &client, &service, client.fetch_batch(items)).await
@@ -189,14 +184,8 @@ impl Params {
 
 /// (a) Each attempt fails with probability `q`.
 async fn random_failures(r: Recorder, p: Arc<Params>, arm: &str, q: f64) -> Result<()> {
-    let chance = Chance {
-        probability: q,
-        status: 500,
-    };
-    let faults = Faults {
-        statuses: vec![chance],
-        ..Faults::default()
-    };
+    let chance = Chance { probability: q, status: 500 };
+    let faults = Faults { statuses: vec![chance], ..Faults::default() };
     let service = r.upstream(p.spec(faults, r.seed())).await?;
     let client = p.client(arm).deadline(p.patience()).seed(r.seed());
     let client = client.build()?;

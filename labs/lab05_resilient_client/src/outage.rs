@@ -11,15 +11,9 @@ use super::{Params, gauges, schedule};
 
 /// (b) The service is down for a while, and a herd calls when that begins.
 pub(super) async fn outage(r: Recorder, p: Arc<Params>, arm: &str, begin: Duration) -> Result<()> {
-    let down = Outage {
-        from: begin + LEAD,
-        until: begin + LEAD + p.outage.duration(),
-        status: 503,
-    };
-    let faults = Faults {
-        outages: vec![down],
-        ..Faults::default()
-    };
+    let down =
+        Outage { from: begin + LEAD, until: begin + LEAD + p.outage.duration(), status: 503 };
+    let faults = Faults { outages: vec![down], ..Faults::default() };
     let service = r.upstream(p.spec(faults, r.seed())).await?;
     let (from, until) = {
         let origin = Instant::now();
@@ -38,9 +32,7 @@ pub(super) async fn outage(r: Recorder, p: Arc<Params>, arm: &str, begin: Durati
     tokio::time::sleep_until((from - LEAD).into()).await;
 
     let starts = p.starts();
-    let schedule = starts
-        .iter()
-        .map(|t| Duration::from_secs_f64(t + LEAD.as_secs_f64()));
+    let schedule = starts.iter().map(|t| Duration::from_secs_f64(t + LEAD.as_secs_f64()));
     let saved = Arc::new(Mutex::new(0u32));
     let load = r.load();
     let load = load.scheduled(schedule.collect(), |i| {
@@ -58,25 +50,17 @@ pub(super) async fn outage(r: Recorder, p: Arc<Params>, arm: &str, begin: Durati
     };
     let (load, at_the_end) = tokio::join!(load, over);
 
-    let calls = starts
-        .iter()
-        .filter(|t| (0.0..p.outage.s()).contains(*t))
-        .count() as f64;
+    let calls = starts.iter().filter(|t| (0.0..p.outage.s()).contains(*t)).count() as f64;
     let arrivals = std::mem::take(&mut *lock(&arrivals));
-    let inside = arrivals
-        .iter()
-        .filter(|at| (from..until).contains(*at))
-        .count() as f64;
+    let inside = arrivals.iter().filter(|at| (from..until).contains(*at)).count() as f64;
     r.gauge(gauges::DOWN_AT_S, (from - r.origin()).as_secs_f64());
     r.gauge(gauges::CALLS_IN_OUTAGE, calls);
     r.gauge(gauges::SAVED_IN_OUTAGE, f64::from(*lock(&saved)));
     r.gauge(gauges::SENT_IN_OUTAGE, inside);
     r.gauge(gauges::PROBES_IN_OUTAGE, at_the_end.probes as f64);
     r.gauge(gauges::OPENED_IN_OUTAGE, at_the_end.breaker_opened as f64);
-    let since: Vec<f64> = arrivals
-        .iter()
-        .map(|at| at.saturating_duration_since(from).as_secs_f64())
-        .collect();
+    let since: Vec<f64> =
+        arrivals.iter().map(|at| at.saturating_duration_since(from).as_secs_f64()).collect();
     let peak = schedule::peak(&since, p.outage.s(), WINDOW.as_secs_f64());
     r.gauge(gauges::COMEBACK_PEAK, peak as f64);
     histogram(&r, &arrivals, from - LEAD);

@@ -120,10 +120,7 @@ impl Params {
 
     /// (b) When calls begin, in seconds from the beginning of the outage.
     pub(super) fn starts(&self) -> Vec<f64> {
-        let (lead, end) = (
-            LEAD.as_secs_f64(),
-            self.outage.s() + self.tail().as_secs_f64(),
-        );
+        let (lead, end) = (LEAD.as_secs_f64(), self.outage.s() + self.tail().as_secs_f64());
         let steady = (0..).map(|i| (f64::from(i) + 0.5) / self.rate - lead);
         let mut starts: Vec<f64> = steady.take_while(|t| *t < end).collect();
         let begun = starts.partition_point(|t| *t < 0.0);
@@ -175,9 +172,7 @@ impl Params {
             / (1.0 - q);
         // Of so many calls the unluckiest fails so often in a row.
         let failures = ((self.calls as f64).ln() / -q.ln()).ceil();
-        let most = retries
-            .most
-            .map_or(failures, |most| failures.min(f64::from(most)));
+        let most = retries.most.map_or(failures, |most| failures.min(f64::from(most)));
         let waits = retries.backoff.ceilings().take(most as usize);
         let waited: f64 = waits.map(|wait| wait.as_secs_f64()).sum();
         let opened = match arm {
@@ -200,11 +195,7 @@ impl Params {
 
     /// (c) Every so many attempts one fails, whoever makes it.
     pub(super) fn failing_items(&self) -> Spec {
-        let every = Every {
-            nth: self.fail_every,
-            status: 500,
-            by: By::Arrival,
-        };
+        let every = Every { nth: self.fail_every, status: 500, by: By::Arrival };
         let service = ServiceTime::Constant(self.item_service.duration());
         let mut spec = Spec::new(self.permits, service);
         spec.faults.every = vec![every];

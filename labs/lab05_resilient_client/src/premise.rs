@@ -43,11 +43,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         return permit(p, t, arm == "kept");
     }
     equal("calls", calls, t.offered as f64)?;
-    equal(
-        "calls with a body",
-        gauge(t, gauges::CALLS_OK)?,
-        t.ok as f64,
-    )?;
+    equal("calls with a body", gauge(t, gauges::CALLS_OK)?, t.ok as f64)?;
     let arrived = gauge(t, gauges::ARRIVED)?;
     equal("arrivals", arrived, gauge(t, gauge::UPSTREAM_ARRIVED)?)?;
     if arm == "none" {
@@ -75,21 +71,16 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
     let (starts, lasts, bin) = (p.starts(), p.outage.s(), BIN.as_secs_f64());
     let inside = starts.iter().filter(|s| (0.0..lasts).contains(*s)).count() as f64;
     equal("calls", t.offered as f64, starts.len() as f64)?;
-    equal(
-        "calls in the outage",
-        gauge(t, gauges::CALLS_IN_OUTAGE)?,
-        inside,
-    )?;
+    equal("calls in the outage", gauge(t, gauges::CALLS_IN_OUTAGE)?, inside)?;
     let last = starts.last().copied().unwrap_or(0.0) + LEAD.as_secs_f64();
     ensure(t.wall_s > last - 0.02, || {
         format!("{:.2} s, and the last call begins at {last:.2} s", t.wall_s)
     })?;
     let saved = gauge(t, gauges::SAVED_IN_OUTAGE)?;
     let others = t.ok as f64 - saved;
-    ensure(
-        (0.0..=starts.len() as f64 - inside).contains(&others),
-        || format!("{saved} calls of the outage among {} saved ones", t.ok),
-    )?;
+    ensure((0.0..=starts.len() as f64 - inside).contains(&others), || {
+        format!("{saved} calls of the outage among {} saved ones", t.ok)
+    })?;
     // Between two openings at least one probe fails.
     for when in [
         (gauges::PROBES, gauges::BREAKER_OPENED),
@@ -142,11 +133,7 @@ fn outage(p: &Params, t: &Trial, attempts: f64) -> Result<(), String> {
 fn permit(p: &Params, t: &Trial, kept: bool) -> Result<(), String> {
     let (attempts, items) = (gauge(t, gauges::ATTEMPTS)?, p.items as f64);
     equal("items", gauge(t, gauges::CALLS_OK)?, items)?;
-    equal(
-        "calls",
-        gauge(t, gauges::CALLS)?,
-        if kept { attempts } else { items },
-    )?;
+    equal("calls", gauge(t, gauges::CALLS)?, if kept { attempts } else { items })?;
     let failed = (attempts / p.fail_every as f64).floor();
     equal("failed attempts", attempts - items, failed)?;
     let each = gauge(t, gauges::ATTEMPT_MEAN_S)?;

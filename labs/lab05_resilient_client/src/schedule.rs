@@ -70,10 +70,7 @@ impl Calls {
             let inside = (0.0..self.outage).contains(start);
             calls += u32::from(inside);
             let most = retries.most.map_or(usize::MAX, |most| most as usize);
-            let mut delays = retries
-                .backoff
-                .delays(seed.wrapping_add(i as u64))
-                .take(most);
+            let mut delays = retries.backoff.delays(seed.wrapping_add(i as u64)).take(most);
             let mut at = *start;
             loop {
                 played.sent.push(at);
@@ -140,9 +137,7 @@ pub(super) fn makespan(
         while free > 0 && waiting > 0 {
             (free, waiting) = (free - 1, waiting - 1);
             (sent, order) = (sent + 1, order + 1);
-            let event = Event::End {
-                fails: sent.is_multiple_of(nth),
-            };
+            let event = Event::End { fails: sent.is_multiple_of(nth) };
             events.push(Reverse((now + service, order, event)));
         }
         let Some(Reverse((at, _, event))) = events.pop() else {
@@ -158,9 +153,7 @@ pub(super) fn makespan(
             }
             Event::Again if held => {
                 sent += 1;
-                let event = Event::End {
-                    fails: sent.is_multiple_of(nth),
-                };
+                let event = Event::End { fails: sent.is_multiple_of(nth) };
                 events.push(Reverse((now + service, order, event)));
             }
             Event::Again => waiting += 1,
@@ -202,11 +195,7 @@ mod tests {
     }
 
     fn herd(n: usize) -> Calls {
-        Calls {
-            starts: vec![0.0; n],
-            outage: 1.0,
-            deadline: 10.0,
-        }
+        Calls { starts: vec![0.0; n], outage: 1.0, deadline: 10.0 }
     }
 
     const BASE: Duration = Duration::from_millis(100);
@@ -236,10 +225,7 @@ mod tests {
 
     #[test]
     fn the_deadline_ends_a_call() {
-        let calls = Calls {
-            deadline: 0.5,
-            ..herd(1)
-        };
+        let calls = Calls { deadline: 0.5, ..herd(1) };
         let played = calls.play(Retries::until_deadline(Backoff::constant(BASE)), 1);
         assert_eq!((played.sent.len(), played.success), (5, 0.0));
         let played = calls.play(Retries::none(), 1);

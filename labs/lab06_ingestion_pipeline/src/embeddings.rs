@@ -8,9 +8,7 @@ use mock_server::Body;
 /// 2009): every word adds or subtracts one in a dimension its digest picks. Small whole numbers, as
 /// quantised embeddings are.
 pub fn body(dimensions: usize) -> Body {
-    Body::made("application/json", move |asked| {
-        answer(asked.body, dimensions)
-    })
+    Body::made("application/json", move |asked| answer(asked.body, dimensions))
 }
 
 /// Bytes of an answer at most.

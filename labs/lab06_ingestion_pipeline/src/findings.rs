@@ -125,11 +125,7 @@ impl Pace {
                 phase = (phase + 0.618_033_988_75) % 1.0;
                 let extra = self.trip + self.late * phase;
                 let sent = nanos(i.min(m - 1) as f64 * self.each);
-                let bunch = if random || i < m {
-                    0.0
-                } else {
-                    m as f64 * self.answer
-                };
+                let bunch = if random || i < m { 0.0 } else { m as f64 * self.answer };
                 match places.arrive(sent, nanos(times() + extra + bunch)) {
                     Admission::Admitted { finish, .. } => finish,
                     Admission::Refused { free_at } => free_at,
@@ -167,8 +163,7 @@ impl Measured<'_> {
         let mut times = self.service.sampler(seed);
         let next = || times.next_time().as_secs_f64();
         let n = self.chunks.value as usize;
-        self.pace
-            .makespan(n, self.batch, self.width, self.random, next)
+        self.pace.makespan(n, self.batch, self.width, self.random, next)
     }
 
     /// Their mean: of enough runs where times are random, and of a bounded number whatever the flags.
@@ -202,9 +197,7 @@ impl Measured<'_> {
     }
 
     fn name(&self) -> String {
-        let way = self
-            .batch
-            .map_or("a window".into(), |b| format!("batches of {b}"));
+        let way = self.batch.map_or("a window".into(), |b| format!("batches of {b}"));
         let kind = if self.random { "random" } else { "constant" };
         format!("{way} with {} in flight, {kind} service", self.width)
     }
@@ -234,8 +227,7 @@ impl Measured<'_> {
         let mut times = self.service.sampler(0);
         let lasts = (0..BATCHES).map(|_| {
             let next = || times.next_time().as_secs_f64();
-            self.pace
-                .makespan(b, Some(b), self.width, self.random, next)
+            self.pace.makespan(b, Some(b), self.width, self.random, next)
         });
         let due = Given::new(lasts.sum::<f64>() / BATCHES as f64, self.pace.origin);
         let of = |t: &Trial| {
@@ -283,10 +275,8 @@ impl<'a> Speed<'a> {
         let both = |t: &Trial| Some(t.gauge(gauges::LINES_LEFT)? + t.gauge(gauges::LINES)?);
         let both = summary.only("crash").and_then(|k| k.estimate(both));
         let mean = p.service.duration();
-        let kinds = [
-            ("constant", false, ServiceTime::Constant(mean)),
-            ("random", true, p.spread(mean)),
-        ];
+        let kinds =
+            [("constant", false, ServiceTime::Constant(mean)), ("random", true, p.spread(mean))];
         let mut all = Vec::new();
         for (kind, random, service) in kinds {
             for series in ["batch", "level", "window"] {
@@ -329,11 +319,7 @@ impl<'a> Speed<'a> {
             let window = random().find(|a| a.batch.is_none() && a.width == batch.width)?;
             let times = |b: &Trial, w: &Trial| Some(rate(w)? / rate(b)?);
             let times = batch.condition.paired(&window.condition, times)?;
-            Some(Gain {
-                batch,
-                window,
-                times,
-            })
+            Some(Gain { batch, window, times })
         })
     }
 
@@ -350,10 +336,7 @@ impl<'a> Speed<'a> {
         let mut claims = vec![law(constant, false), law(random, true)];
         claims.extend(self.on_average().map(|claim| claim.unless(self.sends())));
         let counted = self.arms.iter().flat_map(|a| {
-            let counts = [
-                (gauges::LINES, "lines"),
-                (gauge::UPSTREAM_ARRIVED, "requests"),
-            ];
+            let counts = [(gauges::LINES, "lines"), (gauge::UPSTREAM_ARRIVED, "requests")];
             counts.map(|(gauge, what)| {
                 let seen = a.condition.every(|t| t.gauge(gauge));
                 Case::exact(format!("{}: {what}", a.name()), a.chunks, seen)
@@ -435,9 +418,7 @@ impl<'a> Speed<'a> {
             gain(&constant)?
         );
         let n = first.chunks.value;
-        let without = first
-            .pace
-            .makespan(n as usize, None, p.concurrency, false, || p.service.s());
+        let without = first.pace.makespan(n as usize, None, p.concurrency, false, || p.service.s());
         Some(Figure::new("batch", title)
             .subtitle(format!(
                 "{n} chunks of {}, {} in flight, a service of {} on average; dashed: theory, for the random times of this run",
@@ -504,9 +485,7 @@ fn theory_line(places: &Places) -> Line {
 }
 
 fn rate_line(label: &str, colour: Colour, places: &Places) -> Line {
-    let points = places
-        .iter()
-        .filter_map(|(x, a)| Some((*x, a.rate()?.value)));
+    let points = places.iter().filter_map(|(x, a)| Some((*x, a.rate()?.value)));
     Line::measured(label, colour, points.collect())
 }
 
@@ -561,9 +540,7 @@ fn idle(k: &Condition) -> Option<Estimate> {
 type Figures = fn(&Condition) -> Option<Estimate>;
 
 fn points(of: &[Condition], figure: Figures) -> Vec<(f64, f64)> {
-    of.iter()
-        .filter_map(|k| Some((k.x(), figure(k)?.value)))
-        .collect()
+    of.iter().filter_map(|k| Some((k.x(), figure(k)?.value))).collect()
 }
 
 /// Slope of a straight line by least squares.
@@ -603,9 +580,7 @@ fn straight(of: &[Condition], way: &str) -> Vec<Case> {
     let per_x = (Given::from(high) - Given::from(low)) / (last.x() - first.x());
     // One that takes less than the buffers of its connection has not been measured.
     let takes = per_x.value >= 2.0 * BUFFER;
-    let mut cases = growing(&of[..of.len() - 1], per_x, |m| {
-        format!("{m} in flight, {way}")
-    });
+    let mut cases = growing(&of[..of.len() - 1], per_x, |m| format!("{m} in flight, {way}"));
     for case in &mut cases {
         case.measured = case.measured.filter(|_| takes);
     }
@@ -819,16 +794,8 @@ impl Heaps<'_> {
         let body = self.p.chunk.f();
         let future = self.per_chunk()?.1.value - body;
         Some([
-            (
-                "its connection, idle",
-                connection,
-                "slope over connections before the first request",
-            ),
-            (
-                "two buffers of hyper in it",
-                2.0 * BUFFER,
-                "8 KB each: constants in hyper's source",
-            ),
+            ("its connection, idle", connection, "slope over connections before the first request"),
+            ("two buffers of hyper in it", 2.0 * BUFFER, "8 KB each: constants in hyper's source"),
             (
                 "the rest of it",
                 connection - 2.0 * BUFFER,
@@ -839,21 +806,13 @@ impl Heaps<'_> {
                 body,
                 "the peak grows by one byte a request for each byte of a chunk",
             ),
-            (
-                "its future",
-                future,
-                "counted for a hundred that wait for their turn",
-            ),
+            ("its future", future, "counted for a hundred that wait for their turn"),
             (
                 "the rest",
                 request - connection - body - future,
                 "the request under construction, and an answer's buffer",
             ),
-            (
-                "all",
-                request,
-                "slope of the peak over the requests in flight",
-            ),
+            ("all", request, "slope of the peak over the requests in flight"),
         ])
     }
 
@@ -954,13 +913,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ideal() -> Pace {
-        Pace {
-            trip: 0.0,
-            late: 0.0,
-            each: 0.0,
-            answer: 0.0,
-            origin: Origin::default(),
-        }
+        Pace { trip: 0.0, late: 0.0, each: 0.0, answer: 0.0, origin: Origin::default() }
     }
 
     #[test]
@@ -981,27 +934,16 @@ mod tests {
 
     #[test]
     fn what_a_request_costs_beside_its_service() {
-        let pace = Pace {
-            trip: 0.001,
-            late: 0.0,
-            each: 0.0001,
-            answer: 0.00002,
-            ..ideal()
-        };
+        let pace = Pace { trip: 0.001, late: 0.0, each: 0.0001, answer: 0.00002, ..ideal() };
         // Two waves of ten, the last of them sent 0.9 ms after the first, and ten answers at once.
         let two = pace.makespan(20, None, 10, false, || 0.04);
-        assert!(
-            (two - (2.0 * 0.041 + 0.0009 + 0.0002)).abs() < 1e-6,
-            "{two}"
-        );
+        assert!((two - (2.0 * 0.041 + 0.0009 + 0.0002)).abs() < 1e-6, "{two}");
     }
 
     /// The mean over many runs is the formula's, within four standard errors.
     #[test]
     fn random_batches_last_as_the_formula_says() {
-        let service = ServiceTime::Exponential {
-            mean: Duration::from_secs(1),
-        };
+        let service = ServiceTime::Exponential { mean: Duration::from_secs(1) };
         for (b, m) in [(25, 25), (100, 25), (10, 25), (50, 10)] {
             let runs: Vec<f64> = (0..4000u64)
                 .map(|seed| {
@@ -1012,10 +954,7 @@ mod tests {
             let mean = runs.iter().sum::<f64>() / 4000.0;
             let error = lab_kit::stats::deviation(&runs) / 4000f64.sqrt();
             let formula = expected(b, Some(b), m, 1.0, true);
-            assert!(
-                (mean - formula).abs() < 4.0 * error,
-                "{b} {m}: {mean} {formula}"
-            );
+            assert!((mean - formula).abs() < 4.0 * error, "{b} {m}: {mean} {formula}");
         }
     }
 

@@ -89,21 +89,13 @@ impl Output<File> {
         let (mut done, mut whole, mut number) = (Done::default(), 0, 0);
         let mut reader = BufReader::new(file);
         let mut text = Vec::new();
-        while reader
-            .read_until(b'\n', &mut text)
-            .await
-            .with_context(cannot)?
-            > 0
-        {
+        while reader.read_until(b'\n', &mut text).await.with_context(cannot)? > 0 {
             if text.last() != Some(&b'\n') {
                 break;
             }
             number += 1;
             let line: Line = serde_json::from_slice(&text).with_context(|| {
-                format!(
-                    "line {number} of {} is no result: is it another file?",
-                    path.display()
-                )
+                format!("line {number} of {} is no result: is it another file?", path.display())
             })?;
             ensure!(
                 done.insert(line.chunk),
@@ -116,9 +108,7 @@ impl Output<File> {
         }
         let mut file = reader.into_inner();
         file.set_len(whole).await.with_context(cannot)?;
-        file.seek(SeekFrom::Start(whole))
-            .await
-            .with_context(cannot)?;
+        file.seek(SeekFrom::Start(whole)).await.with_context(cannot)?;
         Ok((Output::new(file, path), done))
     }
 
@@ -137,11 +127,7 @@ impl Output<File> {
 impl<W: AsyncWrite + Unpin> Output<W> {
     /// Appends to a writer; the path is for messages.
     pub fn new(to: W, path: &Path) -> Output<W> {
-        Output {
-            to: BufWriter::new(to),
-            path: path.into(),
-            lines: 0,
-        }
+        Output { to: BufWriter::new(to), path: path.into(), lines: 0 }
     }
 
     /// Appends a line.
@@ -187,18 +173,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(chunk: u64) -> Line {
-        Line {
-            chunk,
-            offset: chunk * 10,
-            digest: format!("{chunk:016x}"),
-            dimensions: 3,
-        }
+        Line { chunk, offset: chunk * 10, digest: format!("{chunk:016x}"), dimensions: 3 }
     }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(work)
     }
 
@@ -227,13 +206,7 @@ mod tests {
                 let left: Vec<u64> = (0..3).filter(|c| !done.contains(*c)).collect();
                 write(&path, left).await.unwrap();
                 let done = write(&path, []).await.unwrap();
-                assert_eq!(
-                    done,
-                    Done {
-                        below: 3,
-                        beyond: BTreeSet::new()
-                    }
-                );
+                assert_eq!(done, Done { below: 3, beyond: BTreeSet::new() });
             }
         });
     }
@@ -244,10 +217,7 @@ mod tests {
         let path = folder.path().join("out");
         std::fs::write(&path, "dear diary\nno JSON").unwrap();
         let error = format!("{:#}", run(write(&path, [1])).unwrap_err());
-        assert!(
-            error.contains("line 1 of") && error.contains("another file"),
-            "{error}"
-        );
+        assert!(error.contains("line 1 of") && error.contains("another file"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"dear diary\nno JSON");
         let twice = format!("{}\n", serde_json::to_string(&line(5)).unwrap()).repeat(2);
         std::fs::write(&path, twice).unwrap();
@@ -294,10 +264,7 @@ mod tests {
         let error = error.unwrap_err();
         let io = error.root_cause().downcast_ref::<io::Error>().unwrap();
         assert_eq!(io.kind(), io::ErrorKind::StorageFull);
-        assert!(
-            error.to_string().contains("results.jsonl after 2 lines"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("results.jsonl after 2 lines"), "{error}");
     }
 
     proptest! {

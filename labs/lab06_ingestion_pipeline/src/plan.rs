@@ -358,10 +358,8 @@ impl Lab for IngestionPipeline {
                 .with_context(|| format!("cannot read {}", own.display()))?
                 .len(),
         };
-        let (levels, heap_levels) = (
-            session.levels_that_fit(&p.levels),
-            session.levels_that_fit(&p.heap_levels),
-        );
+        let (levels, heap_levels) =
+            (session.levels_that_fit(&p.levels), session.levels_that_fit(&p.heap_levels));
         let job = Job::of(p);
         let python = session.python();
         quickness(p, session, &job, &levels)?;
@@ -380,9 +378,7 @@ impl Lab for IngestionPipeline {
         let shown = path.display();
         let found = std::fs::metadata(path).map_err(|e| format!("--file {shown}: {e}"))?;
         match found.is_dir() {
-            true => Err(format!(
-                "--file {shown}: it is a folder: expected a text file"
-            )),
+            true => Err(format!("--file {shown}: it is a folder: expected a text file")),
             false => Ok(()),
         }
     }
@@ -418,17 +414,12 @@ fn speed(
     let runtime = lab_kit::host::runtime()?;
     let constant = ServiceTime::Constant(p.service.duration());
     let mut sweep = session.sweep();
-    for (kind, service) in [
-        ("constant", constant.clone()),
-        ("random", p.spread(p.service.duration())),
-    ] {
+    for (kind, service) in
+        [("constant", constant.clone()), ("random", p.spread(p.service.duration()))]
+    {
         let mut add = |series: &str, x: usize, how: How, width: usize| {
             let (job, service) = (job.clone(), service.clone());
-            let arm = Arm {
-                how,
-                width,
-                service,
-            };
+            let arm = Arm { how, width, service };
             sweep.steady(&format!("{series}/{kind}"), x as f64, width, move |r| {
                 throughput(r, job.clone(), arm.clone())
             });
@@ -447,11 +438,7 @@ fn speed(
         }
     }
     let job = job.clone();
-    let arm = Arm {
-        how: How::Window,
-        width: p.concurrency,
-        service: constant,
-    };
+    let arm = Arm { how: How::Window, width: p.concurrency, service: constant };
     sweep.steady("crash", p.concurrency as f64, p.concurrency, move |r| {
         crash(r, job.clone(), arm.clone())
     });
@@ -468,11 +455,7 @@ fn heap_conditions(p: &Params, job: &Job, levels: &[usize]) -> Vec<HeapCondition
     };
     for size in &p.heap_sizes {
         let (x, m, whole) = (size.f(), p.heap_concurrency, How::Batches(usize::MAX));
-        let job = Job {
-            bytes: size.b() as u64,
-            chunk: p.heap_chunk.b(),
-            ..job.clone()
-        };
+        let job = Job { bytes: size.b() as u64, chunk: p.heap_chunk.b(), ..job.clone() };
         add("heap/size/window", x, &job, How::Window, m);
         add("heap/size/whole", x, &job, whole, m);
     }
@@ -484,11 +467,7 @@ fn heap_conditions(p: &Params, job: &Job, levels: &[usize]) -> Vec<HeapCondition
     let m = p.concurrency;
     for chunk in &p.heap_chunks {
         let x = chunk.f();
-        let job = Job {
-            chunk: chunk.b(),
-            ..job.clone()
-        }
-        .chunks(p.heap_widest());
+        let job = Job { chunk: chunk.b(), ..job.clone() }.chunks(p.heap_widest());
         add("heap/chunk/window", x, &job, How::Window, m);
         add("heap/chunk/batch", x, &job, How::Batches(p.batch), m);
     }
@@ -516,11 +495,7 @@ fn heaps(
     for (series, x, job, how, width) in fit {
         let mean = Duration::from_secs_f64(width as f64 / p.heap_rate as f64);
         let service = p.spread(mean.max(Duration::from_micros(1)));
-        let arm = Arm {
-            how,
-            width,
-            service,
-        };
+        let arm = Arm { how, width, service };
         plan.point(series, x, move |r| memory(r, &job, &arm));
     }
     plan.run()?;

@@ -27,11 +27,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 /// of one's own may be shorter, and parts of it empty.
 fn chunked(p: &Params, lines: f64, text: f64, chunk: f64) -> Result<(), String> {
     let most = (text / (chunk - 3.0)).ceil() + 1.0;
-    let least = if p.file.is_some() {
-        1.0
-    } else {
-        (text / chunk).floor()
-    };
+    let least = if p.file.is_some() { 1.0 } else { (text / chunk).floor() };
     ensure((least..=most).contains(&lines), || {
         format!("{lines} chunks of a text that has {least} at least and {most} at most")
     })
@@ -45,16 +41,12 @@ fn speed(p: &Params, t: &Trial, batch: Option<f64>) -> Result<(), String> {
     let Some(arrived) = t.gauge(gauge::UPSTREAM_ARRIVED) else {
         return Ok(());
     };
-    ensure(arrived == lines, || {
-        format!("{arrived} requests arrived for {lines} lines")
-    })?;
+    ensure(arrived == lines, || format!("{arrived} requests arrived for {lines} lines"))?;
     let Some(batch) = batch else {
         return Ok(());
     };
     let (batches, due) = (gauge(t, gauges::BATCHES)?, (lines / batch).ceil() - 1.0);
-    ensure(batches == due, || {
-        format!("{batches} batches are followed by another, of {due}")
-    })?;
+    ensure(batches == due, || format!("{batches} batches are followed by another, of {due}"))?;
     let lasted = batches * t.gauge(gauges::BATCH_MEAN_S).unwrap_or(0.0);
     ensure(lasted <= t.wall_s * 1.001 + 1e-3, || {
         format!("the batches lasted {lasted:.3} s in {:.3} s", t.wall_s)
@@ -68,9 +60,7 @@ fn crash(p: &Params, t: &Trial) -> Result<(), String> {
     chunked(p, chunks, p.size.f(), p.chunk.f())?;
     let there = left + gauge(t, gauges::LINES)?;
     let due = chunks - gauge(t, gauges::CHUNKS_MISSING)?;
-    ensure(there == due, || {
-        format!("{there} lines were written, and {due} chunks are there")
-    })?;
+    ensure(there == due, || format!("{there} lines were written, and {due} chunks are there"))?;
     let sent = t.gauge(gauges::SENT_TWICE).zip(t.gauge(gauges::SENT_AGAIN));
     let before = sent.map(|(twice, again)| twice + chunks - again);
     ensure(before.is_none_or(|before| before >= left), || {
@@ -81,10 +71,7 @@ fn crash(p: &Params, t: &Trial) -> Result<(), String> {
 /// The whole text went through, and memory that is held is held at the peak as well.
 fn held(p: &Params, t: &Trial, text: f64, chunk: f64) -> Result<(), String> {
     chunked(p, gauge(t, gauges::LINES)?, text, chunk)?;
-    let (idle, peak) = (
-        gauge(t, gauges::HEAP_IDLE_BYTES)?,
-        gauge(t, gauges::HEAP_PEAK_BYTES)?,
-    );
+    let (idle, peak) = (gauge(t, gauges::HEAP_IDLE_BYTES)?, gauge(t, gauges::HEAP_PEAK_BYTES)?);
     ensure(0.0 < idle && idle <= peak, || {
         format!("{idle} bytes were held idle and {peak} at the peak")
     })?;

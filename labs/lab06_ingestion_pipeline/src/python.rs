@@ -30,24 +30,19 @@ pub(super) fn add(
             ("batch", p.batch.to_string()),
             ("concurrency", p.concurrency.to_string()),
         ];
-        sweep.alone(
-            &format!("python/{arm}/{kind}"),
-            p.concurrency as f64,
-            move |r| {
-                let (python, service, mut flags) =
-                    (python.clone(), service.clone(), flags.to_vec());
-                async move {
-                    let spec = Spec {
-                        seed: r.seed(),
-                        body: embeddings::body(dimensions),
-                        ..Spec::new(mock_server::MAX_SLOTS, service)
-                    };
-                    let service = r.upstream(spec).await?;
-                    flags.push(("seed", (r.seed() >> 32).to_string()));
-                    r.python(&python, SCRIPT, &service, &flags, LIMIT).await
-                }
-            },
-        );
+        sweep.alone(&format!("python/{arm}/{kind}"), p.concurrency as f64, move |r| {
+            let (python, service, mut flags) = (python.clone(), service.clone(), flags.to_vec());
+            async move {
+                let spec = Spec {
+                    seed: r.seed(),
+                    body: embeddings::body(dimensions),
+                    ..Spec::new(mock_server::MAX_SLOTS, service)
+                };
+                let service = r.upstream(spec).await?;
+                flags.push(("seed", (r.seed() >> 32).to_string()));
+                r.python(&python, SCRIPT, &service, &flags, LIMIT).await
+            }
+        });
     }
 }
 

@@ -45,25 +45,14 @@ impl FileChunks {
     /// When the file cannot be opened.
     pub async fn open(path: &Path, bytes: u64, size: usize, done: Done) -> io::Result<Self> {
         let file = File::open(path).await?.take(bytes);
-        Ok(Chunks::new(
-            BufReader::with_capacity(READ, file),
-            size,
-            done,
-        ))
+        Ok(Chunks::new(BufReader::with_capacity(READ, file), size, done))
     }
 }
 
 impl<R: AsyncRead + Unpin> Chunks<R> {
     /// Chunks of at most `size` bytes (four at least, so that every character fits).
     pub fn new(source: R, size: usize, done: Done) -> Chunks<R> {
-        Chunks {
-            source,
-            size: size.max(4),
-            rest: Vec::new(),
-            number: 0,
-            offset: 0,
-            done,
-        }
+        Chunks { source, size: size.max(4), rest: Vec::new(), number: 0, offset: 0, done }
     }
 
     /// The next chunk that is not done; `None` at the end. One that is empty when cleaned is left
@@ -87,11 +76,7 @@ impl<R: AsyncRead + Unpin> Chunks<R> {
             let text = clean(&String::from_utf8_lossy(&raw));
             if !text.is_empty() {
                 let text = Bytes::from(text);
-                return Ok(Some(Chunk {
-                    number,
-                    offset,
-                    text,
-                }));
+                return Ok(Some(Chunk { number, offset, text }));
             }
         }
     }
@@ -122,11 +107,7 @@ impl<R: AsyncRead + Unpin> Chunks<R> {
             }
         }
         raw.truncate(filled);
-        let end = if filled < self.size {
-            filled
-        } else {
-            boundary(&raw)
-        };
+        let end = if filled < self.size { filled } else { boundary(&raw) };
         self.rest = raw.split_off(end);
         Ok(raw)
     }
@@ -200,9 +181,8 @@ pub fn generate(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
     let mut state = seed;
     while left > 0 {
         // A linear congruential generator (Knuth, MMIX): good enough to shuffle sentences.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let sentence = SENTENCES[(state >> 61) as usize];
         if sentence.len() <= left {
             file.write_all(sentence.as_bytes())?;
@@ -221,9 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(source: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut chunks = Chunks::new(source, size, Done::default());
             let mut raw = Vec::new();
@@ -251,19 +229,14 @@ mod tests {
 
     #[test]
     fn chunks_have_numbers_and_places_and_done_ones_are_left_out() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut done = Done::default();
         done.insert(1);
         let source = "abcd efgh        ijkl".as_bytes();
         runtime.block_on(async {
             let mut chunks = Chunks::new(source, 4, done);
             let batch = chunks.next_batch(9).await.unwrap();
-            let seen: Vec<_> = batch
-                .iter()
-                .map(|c| (c.number, c.offset, c.text.clone()))
-                .collect();
+            let seen: Vec<_> = batch.iter().map(|c| (c.number, c.offset, c.text.clone())).collect();
             // Chunk 1 is done, chunk 3 is nothing but blanks.
             let expected = [(0, 0, "abcd"), (2, 8, "h"), (4, 16, "ijk"), (5, 20, "l")];
             let expected: Vec<_> = expected.map(|(n, o, t)| (n, o, Bytes::from(t))).into();

@@ -43,10 +43,7 @@ impl Job {
 
     /// The same with so many chunks.
     pub(super) fn chunks(&self, n: usize) -> Job {
-        Job {
-            bytes: (n * self.chunk) as u64,
-            ..self.clone()
-        }
+        Job { bytes: (n * self.chunk) as u64, ..self.clone() }
     }
 }
 
@@ -161,20 +158,12 @@ async fn set_up(
 pub(super) async fn pace(r: &Recorder, job: &Job, batch: usize) -> Result<()> {
     let width = batch + batch / 10 + 2;
     let service = ServiceTime::Constant(Duration::from_millis(10));
-    let arm = Arm {
-        how: How::Batches(usize::MAX),
-        width,
-        service,
-    };
+    let arm = Arm { how: How::Batches(usize::MAX), width, service };
     let mut spreads = Vec::new();
     for _ in 0..5 {
         let folder = r.folder()?;
         let (service, pipeline) = set_up(r, job, &arm, folder.path(), None).await?;
-        let Some(lines) = r
-            .load()
-            .unless_stopped(pipeline.in_batches(usize::MAX))
-            .await
-        else {
+        let Some(lines) = r.load().unless_stopped(pipeline.in_batches(usize::MAX)).await else {
             return Ok(());
         };
         let gaps = lines?.saturating_sub(1).max(1) as f64;
@@ -210,17 +199,11 @@ pub(super) async fn throughput(r: Recorder, job: Job, arm: Arm) -> Result<()> {
 /// Writes down how long full batches lasted: from the first request of one to the first of the next.
 fn lasted(r: &Recorder, sent: &[Instant], size: usize) {
     let begun: Vec<Instant> = sent.iter().copied().step_by(size).collect();
-    let lasted: Vec<f64> = begun
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).as_secs_f64())
-        .collect();
+    let lasted: Vec<f64> = begun.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     r.gauge(gauges::BATCHES, lasted.len() as f64);
     if !lasted.is_empty() {
         r.gauge(gauges::BATCH_MEAN_S, lab_kit::stats::mean(&lasted));
-        r.gauge(
-            gauges::BATCH_DEVIATION_S,
-            lab_kit::stats::deviation(&lasted),
-        );
+        r.gauge(gauges::BATCH_DEVIATION_S, lab_kit::stats::deviation(&lasted));
     }
 }
 
@@ -238,13 +221,8 @@ pub(super) async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     while chunks.next().await?.is_some() {
         expected += 1;
     }
-    let half = arm
-        .service
-        .mean()
-        .mul_f64(expected as f64 / arm.width as f64 / 2.0);
-    let killed = tokio::time::timeout(half, pipeline.run(&arm))
-        .await
-        .is_err();
+    let half = arm.service.mean().mul_f64(expected as f64 / arm.width as f64 / 2.0);
+    let killed = tokio::time::timeout(half, pipeline.run(&arm)).await.is_err();
     let left = output::tear(&pipeline.output)?;
     let before = arrived();
     let Some(lines) = r.load().unless_stopped(pipeline.run(&arm)).await else {
@@ -255,10 +233,7 @@ pub(super) async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
     r.gauge(gauges::KILLED, f64::from(u8::from(killed)));
     r.gauge(gauges::LINES, lines? as f64);
     r.gauge(gauges::LINES_LEFT, left as f64);
-    r.gauge(
-        gauges::CHUNKS_MISSING,
-        expected as f64 - done.count() as f64,
-    );
+    r.gauge(gauges::CHUNKS_MISSING, expected as f64 - done.count() as f64);
     r.gauge(gauges::CHUNKS, expected as f64);
     if let Some((before, after)) = before.zip(arrived()) {
         r.gauge(gauges::SENT_TWICE, after - expected as f64);
@@ -271,10 +246,7 @@ pub(super) async fn crash(r: Recorder, job: Job, arm: Arm) -> Result<()> {
 async fn waiting(pipeline: &Pipeline, permits: usize, heap: &Heap) -> f64 {
     const MANY: usize = 100;
     let begin = async |n: usize| {
-        let chunk = || Chunk {
-            text: Bytes::from(vec![b'a']),
-            ..Chunk::default()
-        };
+        let chunk = || Chunk { text: Bytes::from(vec![b'a']), ..Chunk::default() };
         let all = join_all((0..n).map(|_| pipeline.embed(chunk())));
         let mut all = Box::pin(tokio::task::unconstrained(all));
         poll_fn(|task| {
@@ -296,9 +268,7 @@ async fn waiting(pipeline: &Pipeline, permits: usize, heap: &Heap) -> f64 {
 /// What does the client hold in memory?
 pub(super) fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
     // The service's own memory does not count: it is started from a thread that is not counted.
-    let outside = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let outside = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let folder = r.folder()?;
     let service = outside.block_on(stage(r, job, arm, folder.path()))?;
     let heap = Heap::new();
@@ -310,11 +280,7 @@ pub(super) fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
     let figures = runtime.block_on(async {
         let pipeline = Pipeline::prepare(r, job, arm, &service, folder.path(), None).await?;
         let idle = heap.reset_peak();
-        let lines = r
-            .load()
-            .unless_stopped(pipeline.run(arm))
-            .await
-            .transpose()?;
+        let lines = r.load().unless_stopped(pipeline.run(arm)).await.transpose()?;
         let peak = heap.peak_bytes();
         // What a batch holds for each of its chunks besides text and answer: theory needs it.
         let line = waiting(&pipeline, arm.width, &heap).await;
@@ -330,9 +296,7 @@ pub(super) fn memory(r: &Recorder, job: &Job, arm: &Arm) -> Result<()> {
     let held = heap.live_bytes();
     drop(runtime);
     drop(counted);
-    figures
-        .iter()
-        .for_each(|(gauge, value)| r.gauge(*gauge, *value));
+    figures.iter().for_each(|(gauge, value)| r.gauge(*gauge, *value));
     r.gauge(gauges::HEAP_HELD_BYTES, held as f64);
     r.gauge(gauges::HEAP_FREED_BYTES, (held - heap.live_bytes()) as f64);
     Ok(())

@@ -45,9 +45,7 @@ pub(super) fn one_after_another(r: &Recorder, job: Job, n: usize) -> Result<()> 
 /// P threads. Each fetches, waits for its item, and computes.
 pub(super) fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
     let service = job.service(r, threads)?;
-    let desks: Vec<_> = (0..threads)
-        .map(|_| Desk::open(r, &service, 1))
-        .collect::<Result<_>>()?;
+    let desks: Vec<_> = (0..threads).map(|_| Desk::open(r, &service, 1)).collect::<Result<_>>()?;
     let taken = AtomicUsize::new(0);
     let work = |desk: Desk| {
         while taken.fetch_add(1, Ordering::Relaxed) < n {
@@ -60,8 +58,7 @@ pub(super) fn threads_only(r: &Recorder, job: Job, n: usize, threads: usize) -> 
             let spawn = |desk| scope.spawn(|| work(desk));
             let threads: Vec<_> = desks.into_iter().map(spawn).collect();
             let ends = threads.into_iter().map(|t| t.join());
-            ends.into_iter()
-                .try_for_each(|end| end.unwrap_or_else(|_| bail!("a thread panicked")))
+            ends.into_iter().try_for_each(|end| end.unwrap_or_else(|_| bail!("a thread panicked")))
         })
     })
 }

@@ -34,11 +34,7 @@ impl Desk {
         let (runtime, client) = (event_loop()?, http::client());
         runtime.block_on(r.connect(&client, service, connections))?;
         let url = service.url();
-        Ok(Desk {
-            runtime,
-            client,
-            url,
-        })
+        Ok(Desk { runtime, client, url })
     }
 
     pub(super) async fn fetch(&self) -> Result<Bytes> {

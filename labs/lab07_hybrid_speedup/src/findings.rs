@@ -153,10 +153,7 @@ impl<'a> Theory<'a> {
 
     /// P threads, which do what --work says.
     fn pool(&self) -> Pool {
-        Pool {
-            threads: self.p.workers,
-            work: self.p.work,
-        }
+        Pool { threads: self.p.workers, work: self.p.work }
     }
 
     /// Processors that a pool is worth: P threads as measured with nothing to fetch.
@@ -199,10 +196,7 @@ impl<'a> Theory<'a> {
                     _ => 0.0,
                 };
                 let stages = |late: f64| {
-                    let fetch = Stage {
-                        service: self.among + late,
-                        width: self.p.concurrency,
-                    };
+                    let fetch = Stage { service: self.among + late, width: self.p.concurrency };
                     let stages = vec![fetch, on(threads)];
                     Pipeline { stages }.makespan(n)
                 };
@@ -291,9 +285,7 @@ impl Beside<'_> {
 
     /// What theory says of its time: the middle, and how far it is to the ends.
     fn time(&self) -> (f64, f64) {
-        let (least, most) = self
-            .theory
-            .time(self.arm, self.items, self.cost(), self.pool);
+        let (least, most) = self.theory.time(self.arm, self.items, self.cost(), self.pool);
         ((least + most) / 2.0, (most - least) / 2.0)
     }
 
@@ -310,8 +302,7 @@ impl Beside<'_> {
 
     /// What theory says of it: the middle, and how far it is to the ends.
     fn predicted(&self) -> (f64, f64) {
-        self.theory
-            .gain(self.arm, self.items, self.cost(), self.pool)
+        self.theory.gain(self.arm, self.items, self.cost(), self.pool)
     }
 
     /// The one figure of theory that is drawn: the bound of the hybrid, the middle of the others.
@@ -334,9 +325,7 @@ impl Beside<'_> {
 
     /// The speed-up of an ideal hybrid with as many items.
     fn bound(&self) -> f64 {
-        let (middle, open) = self
-            .theory
-            .gain(Arm::Hybrid, self.items, self.cost(), self.pool);
+        let (middle, open) = self.theory.gain(Arm::Hybrid, self.items, self.cost(), self.pool);
         middle + open
     }
 
@@ -622,9 +611,8 @@ fn ratios(view: &View) -> Table {
         .column("p/f", |r| number(*r))
         .column("p", |r| seconds(r * view.p.fetch.s()));
     for arm in Arm::FASTER {
-        table = table
-            .cells(arm.name(), factor, |r| gain(arm, r))
-            .column("theory", |r| says(arm, r));
+        table =
+            table.cells(arm.name(), factor, |r| gain(arm, r)).column("theory", |r| says(arm, r));
     }
     table
         .cells("share of the bound", percent, |r| view.at(Arm::Hybrid, *r)?.efficiency())
@@ -640,12 +628,7 @@ struct Example {
     minutes: f64,
 }
 
-const EXAMPLE: Example = Example {
-    items: 1000,
-    fetch: 0.1,
-    process: 2.0,
-    minutes: 5.0,
-};
+const EXAMPLE: Example = Example { items: 1000, fetch: 0.1, process: 2.0, minutes: 5.0 };
 
 impl Example {
     /// Seconds one after another.
@@ -704,9 +687,7 @@ fn sweep(view: &View) -> Figure {
     });
     let lines = Arm::FASTER.into_iter().flat_map(|arm| {
         let places = view.every(arm);
-        let measured = places
-            .iter()
-            .filter_map(|b| Some((b.ratio, b.gain()?.value)));
+        let measured = places.iter().filter_map(|b| Some((b.ratio, b.gain()?.value)));
         let measured = Line::measured(arm.name(), arm.colour(), measured.collect());
         between(theory, &places).into_iter().chain([measured])
     });
@@ -734,16 +715,10 @@ fn between(theory: &Theory, places: &[Beside]) -> Option<Line> {
     let (first, last) = (places.first()?, places.last()?);
     let filling = |b: &Beside| b.predicted().0 / theory.long_run(b.arm, b.ratio).0;
     let bend = |ratio: f64| {
-        let at = places
-            .partition_point(|b| b.ratio < ratio)
-            .min(places.len() - 1);
+        let at = places.partition_point(|b| b.ratio < ratio).min(places.len() - 1);
         let (left, right) = (&places[at.saturating_sub(1)], &places[at]);
         let width = (right.ratio / left.ratio).ln();
-        let share = if width > 0.0 {
-            (ratio / left.ratio).ln() / width
-        } else {
-            0.0
-        };
+        let share = if width > 0.0 { (ratio / left.ratio).ln() / width } else { 0.0 };
         filling(left) + share.clamp(0.0, 1.0) * (filling(right) - filling(left))
     };
     let says = grid(first.ratio, last.ratio).map(|ratio| {
@@ -752,9 +727,7 @@ fn between(theory: &Theory, places: &[Beside]) -> Option<Line> {
     });
     let says: Vec<(f64, f64, f64)> = says.collect();
     let line = says.iter().map(|(ratio, middle, _)| (*ratio, *middle));
-    let band = says
-        .iter()
-        .map(|(ratio, middle, open)| (*ratio, middle - open, middle + open));
+    let band = says.iter().map(|(ratio, middle, open)| (*ratio, middle - open, middle + open));
     let line = Line::theory("", Colour::Muted, line.collect());
     (places.len() > 1).then(|| line.with_band(band.collect()))
 }

@@ -126,11 +126,7 @@ fn hybrid(r: &Recorder, job: Job, n: usize, threads: usize) -> Result<()> {
     let service = job.service(r, c)?;
     let desk = Desk::open(r, &service, c)?;
     // All answers may come at once; with fewer places, fetched items would hold up fetches.
-    let limits = Limits {
-        fetches: c,
-        queue: c,
-        stores: 1,
-    };
+    let limits = Limits { fetches: c, queue: c, stores: 1 };
     let (bridge, recorder) = (Bridge::new(threads, limits)?, r.clone());
     timed(r, job, n, || {
         let results = bridge.run(

@@ -263,9 +263,7 @@ impl Lab for HybridSpeedup {
         let arm =
             |name: &str, ratio: f64| p.arm_takes(name, p.items(name, ratio), ratio, p.workers);
         let places = p.places();
-        let arms = places
-            .iter()
-            .flat_map(|ratio| ARMS.map(|name| arm(name, *ratio)));
+        let arms = places.iter().flat_map(|ratio| ARMS.map(|name| arm(name, *ratio)));
         let widths = p.widths().into_iter().flat_map(|w| {
             ["threads", "hybrid"].map(|name| p.arm_takes(name, p.items_on(w), ratio, w))
         });
@@ -305,28 +303,18 @@ impl Lab for HybridSpeedup {
         let mut at = |ratio: f64| {
             let job = job(ratio, p.work);
             let n = move |arm| p.items(arm, ratio);
-            plan.point("sequential", ratio, move |r| {
-                one_after_another(r, job, n("sequential"))
-            });
+            plan.point("sequential", ratio, move |r| one_after_another(r, job, n("sequential")));
             plan.point("async", ratio, move |r| async_only(r, job, n("async")));
-            plan.point("threads", ratio, move |r| {
-                threads_only(r, job, n("threads"), p.workers)
-            });
-            plan.point("hybrid", ratio, move |r| {
-                hybrid(r, job, n("hybrid"), p.workers)
-            });
+            plan.point("threads", ratio, move |r| threads_only(r, job, n("threads"), p.workers));
+            plan.point("hybrid", ratio, move |r| hybrid(r, job, n("hybrid"), p.workers));
         };
         at(p.ratio());
         p.others().into_iter().for_each(at);
         let (worked, slept) = (job(p.ratio(), p.work), job(p.ratio(), Work::Sleep));
         for width in p.widths() {
             let n = p.items_on(width);
-            plan.point("threads/width", width as f64, move |r| {
-                threads_only(r, worked, n, width)
-            });
-            plan.point("hybrid/width", width as f64, move |r| {
-                hybrid(r, worked, n, width)
-            });
+            plan.point("threads/width", width as f64, move |r| threads_only(r, worked, n, width));
+            plan.point("hybrid/width", width as f64, move |r| hybrid(r, worked, n, width));
         }
         for threads in p.beside_each_other() {
             plan.point("process", threads as f64, move |r| {
@@ -338,9 +326,7 @@ impl Lab for HybridSpeedup {
                 fetch_only(r, worked, 6 * at_a_time, at_a_time)
             });
         }
-        plan.point("slept", p.sleepers as f64, move |r| {
-            hybrid(r, slept, p.items, p.sleepers)
-        });
+        plan.point("slept", p.sleepers as f64, move |r| hybrid(r, slept, p.items, p.sleepers));
         if let Some(python) = &python {
             python::add(&mut plan, python, p, worked);
         }

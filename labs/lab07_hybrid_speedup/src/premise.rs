@@ -31,9 +31,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         return Ok(());
     };
     let done = gauge(t, gauges::ITEMS)?;
-    ensure(done == items as f64, || {
-        format!("{done} items of {items} are done")
-    })?;
+    ensure(done == items as f64, || format!("{done} items of {items} are done"))?;
     if cost == 0.0 {
         return Ok(());
     }
@@ -43,9 +41,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         Work::Sleep => 0.999 * cost,
         Work::Spin => 0.25 * cost,
     };
-    ensure(each >= least, || {
-        format!("an item was processed for {each:.6} s of {cost:.6} s")
-    })?;
+    ensure(each >= least, || format!("an item was processed for {each:.6} s of {cost:.6} s"))?;
     let (spent, room) = (done * each, threads as f64 * t.wall_s);
     ensure(spent <= 1.02 * room + 1e-3, || {
         format!("items were processed for {spent:.3} s, and {threads} threads had {room:.3} s")

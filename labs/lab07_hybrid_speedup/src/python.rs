@@ -15,11 +15,7 @@ const ARMS: [(&str, &str, &str); 5] = [
     ("async", "async only", "async"),
     ("threads", "threads only", "threads"),
     ("hybrid-threads", "hybrid, pool of threads", "hybrid"),
-    (
-        "hybrid",
-        "hybrid, Python's pool of processes, Rust's of threads",
-        "hybrid",
-    ),
+    ("hybrid", "hybrid, Python's pool of processes, Rust's of threads", "hybrid"),
 ];
 
 fn series(arm: &str) -> String {
@@ -29,11 +25,8 @@ fn series(arm: &str) -> String {
 /// Adds a condition for each arm, where p is `--cost`.
 pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, python: &'a Python, p: &'a Params, job: Job) {
     for (arm, _, _) in ARMS {
-        let places = if matches!(arm, "sequential" | "threads") {
-            p.workers
-        } else {
-            p.concurrency
-        };
+        let places =
+            if matches!(arm, "sequential" | "threads") { p.workers } else { p.concurrency };
         plan.point(&series(arm), p.ratio(), move |r| {
             event_loop()?.block_on(async {
                 let service = r.upstream(job.upstream(places)).await?;

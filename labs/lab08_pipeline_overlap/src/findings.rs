@@ -13,12 +13,7 @@ use super::{
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
-    let figures = [
-        Some(view.overlap()),
-        Some(view.pool()),
-        view.queues(),
-        Some(view.capacity()),
-    ];
+    let figures = [Some(view.overlap()), Some(view.pool()), view.queues(), Some(view.capacity())];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
@@ -82,10 +77,7 @@ impl<'a> Arm<'a> {
 
     /// With so many transformers at work at one time.
     fn with_at_once(self, transformers: usize) -> Arm<'a> {
-        Arm {
-            at_once: Some(transformers),
-            ..self
-        }
+        Arm { at_once: Some(transformers), ..self }
     }
 
     fn wall(&self) -> Option<Estimate> {
@@ -219,8 +211,7 @@ impl<'a> Theory<'a> {
     /// Seconds of a transformation with all transformers at work: they share the processors.
     fn shared(&self) -> Given {
         let (cost, w) = (self.p.transform.s(), self.p.transformers);
-        self.processors
-            .map(|p| Stage::on_processors(cost, w, p).service)
+        self.processors.map(|p| Stage::on_processors(cost, w, p).service)
     }
 
     /// Why what the steps took in turn is not what the flags say, so that the whole of them would not be
@@ -254,20 +245,13 @@ impl<'a> Theory<'a> {
 
     /// One worker a stage.
     fn one_each(&self, cost: f64) -> Crew {
-        Crew {
-            widths: [1; 3],
-            each: cost * self.slower,
-            cost: cost.into(),
-        }
+        Crew { widths: [1; 3], each: cost * self.slower, cost: cost.into() }
     }
 
     /// One transformer, and all fetchers and storers.
     fn one_at_work(&self) -> Crew {
         let p = self.p;
-        Crew {
-            widths: [p.fetchers, 1, p.storers],
-            ..self.one_each(p.transform.s())
-        }
+        Crew { widths: [p.fetchers, 1, p.storers], ..self.one_each(p.transform.s()) }
     }
 
     fn all_at_work(&self) -> Crew {
@@ -333,10 +317,7 @@ impl<'a> Theory<'a> {
     fn in_turn(&self) -> Arm<'a> {
         let (p, cost) = (self.p, self.p.transform.s());
         let fill = p.fetch.s() + cost + p.store.s() + 2.0 * self.request;
-        let crew = Crew {
-            each: cost.into(),
-            ..self.one_each(cost)
-        };
+        let crew = Crew { each: cost.into(), ..self.one_each(cost) };
         Arm::new(crew, p.items as f64 * fill, self.summary.only("in-turn"))
             .named("In turn")
             .noted("each item through all stages before the next one")
@@ -358,11 +339,7 @@ impl<'a> Theory<'a> {
     ) -> Arm<'a> {
         let (whole, fills) = simulated;
         let condition = self.summary.at(series, q as f64);
-        Arm {
-            fills,
-            capacity: Some(q),
-            ..Arm::new(crew, self.given(whole, &crew), condition)
-        }
+        Arm { fills, capacity: Some(q), ..Arm::new(crew, self.given(whole, &crew), condition) }
     }
 
     /// Stages at once, of equal times.
@@ -412,8 +389,7 @@ impl<'a> View<'a> {
         let spared = (n - n.div_ceil(b)) as f64 * theory.handing.value;
         let in_flight = |q: &usize| {
             let arm = theory.staged("stages/in-flight", wide, *q);
-            arm.named(format!("Stages, {w} in flight"))
-                .noted("all stages at once")
+            arm.named(format!("Stages, {w} in flight")).noted("all stages at once")
         };
         View {
             p,
@@ -511,11 +487,7 @@ impl View<'_> {
             Work::Spin => 0.25,
             Work::Sleep => 1.0,
         };
-        let steps = [
-            (Step::Fetch, 1.0),
-            (Step::Transform, computed),
-            (Step::Store, 1.0),
-        ];
+        let steps = [(Step::Fetch, 1.0), (Step::Transform, computed), (Step::Store, 1.0)];
         let kept = |t: &Trial| {
             steps.iter().all(|(step, share)| {
                 spans(t, *step).all(|span| {
@@ -682,15 +654,12 @@ impl View<'_> {
             let axis = Axis::linear("", Unit::Number).with_range(0.0, 1.3 * capacity);
             let line = |queue, label, colour| Line::trace(label, colour, steps(trial, queue));
             Some(
-                Panel::new(
-                    format!("Queues of {capacity}"),
-                    axis.with_ticks([0.0, capacity]),
-                )
-                .note("items waiting")
-                .layer(Layer::rule(capacity, format!("capacity {capacity}")))
-                .layer(line("fetched", "to transform", Colour::Vermilion))
-                .layer(line("transformed", "to store", Colour::Green))
-                .height(0.7),
+                Panel::new(format!("Queues of {capacity}"), axis.with_ticks([0.0, capacity]))
+                    .note("items waiting")
+                    .layer(Layer::rule(capacity, format!("capacity {capacity}")))
+                    .layer(line("fetched", "to transform", Colour::Vermilion))
+                    .layer(line("transformed", "to store", Colour::Green))
+                    .height(0.7),
             )
         };
         let panels: Vec<Panel> = arms.iter().filter_map(panel).collect();
@@ -725,20 +694,14 @@ impl View<'_> {
     /// Time over capacity, where times are equal and where they vary.
     fn capacity(&self) -> Figure {
         let (p, theory) = (self.p, &self.theory);
-        let tried: Vec<usize> = self
-            .in_flight
-            .iter()
-            .filter_map(|arm| arm.capacity)
-            .collect();
+        let tried: Vec<usize> = self.in_flight.iter().filter_map(|arm| arm.capacity).collect();
         let ticks: Vec<f64> = tried.iter().map(|q| *q as f64).collect();
         let curve = |of: &dyn Fn(usize) -> f64| {
             let told = grid(&tried).into_iter().map(|q| (q as f64, of(q)));
             Line::theory("", Colour::Muted, told.collect())
         };
         let line = |label, colour, arms: &[Arm]| {
-            let arms = arms
-                .iter()
-                .filter_map(|arm| Some((arm.capacity? as f64, arm.wall())));
+            let arms = arms.iter().filter_map(|arm| Some((arm.capacity? as f64, arm.wall())));
             Line::of_estimates(label, colour, arms)
         };
         let wide = theory.all_at_work();
@@ -878,11 +841,7 @@ fn group(p: &Params, arm: &Arm, pool_only: bool) -> Group {
             colour,
             waiting: s.name == BLOCKED,
         });
-        Lane {
-            bars: bars.collect(),
-            label,
-            colour,
-        }
+        Lane { bars: bars.collect(), label, colour }
     };
     let shown = stages.into_iter();
     let shown = shown.filter(|(step, ..)| !pool_only || matches!(step, Step::Transform));
@@ -933,12 +892,7 @@ mod tests {
     use super::*;
 
     fn span(lane: &str, name: &str, start_s: f64, end_s: f64) -> Span {
-        Span {
-            lane: lane.into(),
-            name: name.into(),
-            start_s,
-            end_s,
-        }
+        Span { lane: lane.into(), name: name.into(), start_s, end_s }
     }
 
     /// Two items through one worker a stage; the second one waits for room.
@@ -981,9 +935,7 @@ mod tests {
             span("store 1", "2", 3.0, 4.0),
         ];
         assert_eq!(in_progress(&in_turn), Some(1.0));
-        in_turn
-            .gauges
-            .insert(gauges::IN_PROGRESS_MAX.to_string(), 3.0);
+        in_turn.gauges.insert(gauges::IN_PROGRESS_MAX.to_string(), 3.0);
         assert_eq!(in_progress(&in_turn), Some(3.0));
         assert_eq!(in_progress(&Trial::default()), None);
     }
@@ -1005,17 +957,13 @@ mod tests {
             (gauges::STORED_DIFFERENT, 2.0),
             (gauge::UPSTREAM_ARRIVED, 4.0),
         ];
-        right
-            .gauges
-            .extend(counts.map(|(gauge, n)| (gauge.to_string(), n)));
+        right.gauges.extend(counts.map(|(gauge, n)| (gauge.to_string(), n)));
         assert_eq!(miscounted(&right, 2), Some(0.0));
         let mut twice = right.clone();
         twice.spans.push(span("transform 1", "2", 3.0, 4.0));
         assert_eq!(miscounted(&twice, 2), Some(1.0));
         let mut again = right.clone();
-        again
-            .gauges
-            .insert(gauge::UPSTREAM_ARRIVED.to_string(), 5.0);
+        again.gauges.insert(gauge::UPSTREAM_ARRIVED.to_string(), 5.0);
         assert_eq!(miscounted(&again, 2), Some(1.0));
         // One that nobody sent, and all counts of two where there are three.
         right.spans.push(span("transform 1", "7", 3.0, 4.0));
@@ -1034,10 +982,7 @@ mod tests {
     #[test]
     fn a_depth_lasts_until_the_next_look() {
         let points = steps(&trial(), "fetched");
-        assert_eq!(
-            points,
-            [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (1.5, 1.0), (1.5, 0.0)]
-        );
+        assert_eq!(points, [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (1.5, 1.0), (1.5, 0.0)]);
         assert_eq!(steps(&trial(), "no such queue"), [(0.0, 0.0)]);
         assert_eq!(deepest(&trial()), Some(1.0));
         assert_eq!(deepest(&Trial::default()), None);

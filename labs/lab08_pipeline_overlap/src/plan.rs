@@ -180,10 +180,7 @@ impl Lab for PipelineOverlap {
         // Waves for each of so many items: the last wave may not be full.
         let waves = |items: f64, width: f64| (items / width).ceil() * (1.0 / items);
         let around = |items: f64| {
-            (
-                fetch * waves(items, p.fetchers as f64),
-                store * waves(items, p.storers as f64),
-            )
+            (fetch * waves(items, p.fetchers as f64), store * waves(items, p.storers as f64))
         };
         let size = (p.batch as f64).min(n);
         let ((fetch_all, store_all), (fetch_some, store_some)) = (around(n), around(size));
@@ -235,9 +232,7 @@ impl Lab for PipelineOverlap {
             run(r, steady, kernel, async |t| batches_by_item(t, b).await)
         });
         plan.point("stages/awaited", most as f64, |r| {
-            run(r, steady, kernel, async |t| {
-                stages_awaiting_each(t, most).await
-            })
+            run(r, steady, kernel, async |t| stages_awaiting_each(t, most).await)
         });
         for q in p.capacities.iter().copied() {
             plan.point("stages/in-flight", q as f64, move |r| {
@@ -291,10 +286,7 @@ impl Job {
 
 /// The times of each stage where they vary: the same for every trial of a run, and for theory.
 pub(super) fn varying_times(p: &Params, seed: u64) -> [Vec<Duration>; 3] {
-    let times = ServiceTime::LogNormal {
-        mean: p.varying.duration(),
-        cv: p.cv,
-    };
+    let times = ServiceTime::LogNormal { mean: p.varying.duration(), cv: p.cv };
     [0, 1, 2].map(|stage| {
         let mut sampler = times.sampler(seed.wrapping_mul(3).wrapping_add(stage));
         (0..p.items).map(|_| sampler.next_time()).collect()

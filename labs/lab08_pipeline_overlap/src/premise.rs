@@ -40,9 +40,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     }
     // A server that somebody else runs does not say.
     let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(2.0 * n);
-    ensure(arrived == 2.0 * n, || {
-        format!("{arrived} requests arrived, where two an item should")
-    })?;
+    ensure(arrived == 2.0 * n, || format!("{arrived} requests arrived, where two an item should"))?;
     within(t)?;
     workers(p, at, t)?;
     steps(p, at, t, &stages)?;
@@ -65,16 +63,11 @@ fn within(t: &Trial) -> Result<(), String> {
 fn workers(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let mut spans: Vec<&Span> = t.spans.iter().collect();
     spans.sort_by(|a, b| {
-        (&a.lane, a.start_s)
-            .partial_cmp(&(&b.lane, b.start_s))
-            .unwrap_or(std::cmp::Ordering::Equal)
+        (&a.lane, a.start_s).partial_cmp(&(&b.lane, b.start_s)).unwrap_or(std::cmp::Ordering::Equal)
     });
     for pair in spans.windows(2).filter(|pair| pair[0].lane == pair[1].lane) {
         ensure(pair[0].end_s <= pair[1].start_s + ROUNDED, || {
-            format!(
-                "{} does two things at {:.3} s",
-                pair[1].lane, pair[1].start_s
-            )
+            format!("{} does two things at {:.3} s", pair[1].lane, pair[1].start_s)
         })?;
     }
     spans.dedup_by(|a, b| a.lane == b.lane);
@@ -84,13 +77,9 @@ fn workers(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
         _ => [p.fetchers, p.transformers, p.storers],
     };
     for (stage, width) in Stage::NAMES.iter().zip(widths) {
-        let found = spans
-            .iter()
-            .filter(|s| s.lane.split(' ').next() == Some(stage));
+        let found = spans.iter().filter(|s| s.lane.split(' ').next() == Some(stage));
         let found = found.count();
-        ensure(found <= width, || {
-            format!("{found} workers at {stage}, which has {width}")
-        })?;
+        ensure(found <= width, || format!("{found} workers at {stage}, which has {width}"))?;
     }
     Ok(())
 }
@@ -98,10 +87,7 @@ fn workers(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
 /// A step takes at least what it is told: a sleep never ends early, a processor may have become quicker than
 /// it was, and the service's timers end up to two ticks early.
 fn steps(p: &Params, at: &Condition, t: &Trial, stages: &[Vec<&Span>; 3]) -> Result<(), String> {
-    let (steady, own) = (
-        at.series() != "varying",
-        t.gauge(gauge::UPSTREAM_ARRIVED).is_some(),
-    );
+    let (steady, own) = (at.series() != "varying", t.gauge(gauge::UPSTREAM_ARRIVED).is_some());
     let service = |time: Time| if steady && own { time.s() - 2e-3 } else { 0.0 };
     let transform = match p.work {
         _ if !steady => 0.0,
@@ -131,10 +117,7 @@ fn in_order(p: &Params, at: &Condition, stages: &[Vec<&Span>; 3]) -> Result<(), 
     let mut end = f64::NEG_INFINITY;
     let groups = p.items.div_ceil(size.max(1));
     for group in 0..groups {
-        let (from, to) = (
-            group * size.max(1),
-            ((group + 1) * size.max(1)).min(p.items),
-        );
+        let (from, to) = (group * size.max(1), ((group + 1) * size.max(1)).min(p.items));
         // At once, an item has nothing to wait for but itself.
         end = if size == 0 { f64::NEG_INFINITY } else { end };
         for (stage, done) in Stage::NAMES.iter().zip(stages) {
@@ -155,10 +138,9 @@ fn in_progress(t: &Trial, [fetched, _, stored]: &[Vec<&Span>; 3]) -> Result<(), 
     let seen = super::findings::most_inside(come, stored.iter().map(|s| s.end_s));
     // Older records have no such count.
     let counted = t.gauge(gauges::IN_PROGRESS_MAX).zip(seen);
-    ensure(
-        counted.is_none_or(|(count, seen)| (seen..=seen + 1.0).contains(&count)),
-        || "more or fewer items were in progress than were counted".into(),
-    )
+    ensure(counted.is_none_or(|(count, seen)| (seen..=seen + 1.0).contains(&count)), || {
+        "more or fewer items were in progress than were counted".into()
+    })
 }
 
 /// A queue is looked at with each send and each receive: one that is left out where a batch is one job.
@@ -170,9 +152,7 @@ fn looks(at: &Condition, t: &Trial, items: usize) -> Result<(), String> {
     };
     for queue in ["fetched", "transformed"] {
         let looks = t.traces.get(queue).map_or(0, Vec::len);
-        ensure(looks == due, || {
-            format!("{looks} looks at the {queue}, where {due} are taken")
-        })?;
+        ensure(looks == due, || format!("{looks} looks at the {queue}, where {due} are taken"))?;
     }
     Ok(())
 }

@@ -76,10 +76,7 @@ impl Tools {
                 self.progress.begun();
                 self.client.get(format!("{}/fetch", self.url))
             }
-            Store => self
-                .client
-                .post(format!("{}/store", self.url))
-                .body(item.to_string()),
+            Store => self.client.post(format!("{}/store", self.url)).body(item.to_string()),
         };
         http::expected(request.send().await?).await?;
         let (lane, name) = (which.lane(worker), (item + 1).to_string());
@@ -124,9 +121,7 @@ pub(super) fn run<F>(r: &Recorder, job: &Job, kernel: Option<Kernel>, arm: F) ->
 where
     F: AsyncFnOnce(Tools) -> Result<Vec<usize>>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let [c, w, d] = job.widths;
     let pool = ThreadPoolBuilder::new().num_threads(w).build()?;
     let own = |slots| Slots::Own { slots, queue: None };
@@ -135,10 +130,7 @@ where
         ..Route::new(path, service.clone())
     };
     let mut spec = Spec::new(1, ServiceTime::Constant(Duration::ZERO));
-    spec.routes = vec![
-        route("/fetch", &job.fetch, c),
-        route("/store", &job.store, d),
-    ];
+    spec.routes = vec![route("/fetch", &job.fetch, c), route("/store", &job.store, d)];
     runtime.block_on(async {
         let service = r.upstream(spec).await?;
         let client = http::client();

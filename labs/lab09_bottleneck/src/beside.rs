@@ -26,10 +26,7 @@ pub(super) async fn connected(
 /// A route with slots for everybody: the width is the pipeline's to choose.
 pub(super) fn route(path: &str, service: &ServiceTime) -> Route {
     Route {
-        slots: Slots::Own {
-            slots: MAX_SLOTS,
-            queue: None,
-        },
+        slots: Slots::Own { slots: MAX_SLOTS, queue: None },
         ..Route::new(path, service.clone())
     }
 }
@@ -54,9 +51,7 @@ pub(super) fn only_process(
     job: Job,
     cost: Duration,
 ) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let start = Instant::now();
     pool.install(|| {
         let one_by_one = (0..jobs).into_par_iter().with_max_len(1);

@@ -258,10 +258,7 @@ impl<'a> Study<'a> {
         let as_it_is = summary.at(&scenario.series, 0.0);
         let took = process.zip(as_it_is.and_then(|k| k.gauge(BUSY_S.of("process"))));
         let told = |stages: &Stages, other| match virtually {
-            true => Expected {
-                stages: stages.clone(),
-                origin: Origin::default(),
-            },
+            true => Expected { stages: stages.clone(), origin: Origin::default() },
             false => Expected::here(stages, scenario.work, other, summary),
         };
         let run = |of: &Expected| {
@@ -295,11 +292,7 @@ impl<'a> Study<'a> {
             let takes = step.mean_s() * shared(step.width, summary.host());
             step.service = ServiceTime::Constant(Duration::from_secs_f64(takes));
         }
-        Study {
-            flags,
-            runs: runs.map(variant).collect(),
-            scenario,
-        }
+        Study { flags, runs: runs.map(variant).collect(), scenario }
     }
 
     fn base(&self) -> &Variant<'a> {
@@ -364,9 +357,7 @@ impl<'a> Study<'a> {
     /// How many times the throughput of the pipeline as it is.
     fn gain(&self, i: usize) -> Option<Estimate> {
         let (base, wider) = (self.base().condition?, self.runs[i].condition?);
-        base.paired(&wider, |base, wider| {
-            Some(makespan(base)? / makespan(wider)?)
-        })
+        base.paired(&wider, |base, wider| Some(makespan(base)? / makespan(wider)?))
     }
 
     fn expected_gain(&self, i: usize) -> Given {
@@ -452,8 +443,7 @@ impl<'a> View<'a> {
     /// In how many pipelines the longest average time belongs to another stage than the busiest.
     fn misled(&self) -> usize {
         let seen = self.studies.iter().filter_map(|s| s.base().seen());
-        seen.filter(|seen| longest(seen) != diagnose(seen).map(|d| d.stage))
-            .count()
+        seen.filter(|seen| longest(seen) != diagnose(seen).map(|d| d.stage)).count()
     }
 }
 
@@ -510,15 +500,10 @@ impl View<'_> {
 
     /// Doubling the stages that their queues do not name.
     fn widening(&self) -> Claim {
-        let others = self
-            .runs()
-            .filter(|(s, i, _)| *i > 0 && *i != s.slowest() + 1);
-        law(
-            "doubling a stage that is not the bottleneck changes nothing",
-            "times the throughput",
-        )
-        .within("5 %: a processor's clock changes with load and heat")
-        .near(others.map(|(s, i, _)| s.gains(s.case(i), i, s.gain(i))))
+        let others = self.runs().filter(|(s, i, _)| *i > 0 && *i != s.slowest() + 1);
+        law("doubling a stage that is not the bottleneck changes nothing", "times the throughput")
+            .within("5 %: a processor's clock changes with load and heat")
+            .near(others.map(|(s, i, _)| s.gains(s.case(i), i, s.gain(i))))
     }
 
     fn at_work(&self) -> Claim {
@@ -543,9 +528,7 @@ impl View<'_> {
             v.usages().skip(1).flat_map(move |(step, usage)| {
                 let within = (0.05 * usage.mean_queue).max(0.05);
                 let case = |name, length: fn(&Trial, &'static str) -> Option<f64>| {
-                    let length = v
-                        .condition
-                        .and_then(|k| k.estimate(|t| length(t, step.name)));
+                    let length = v.condition.and_then(|k| k.estimate(|t| length(t, step.name)));
                     Case::new(name, v.told(usage.mean_queue), length, within)
                 };
                 let before = format!("{title}, before {}", step.name);
@@ -599,12 +582,12 @@ impl View<'_> {
             v.stages.0[slowest].mean_s()
         });
         match (seconds(shortest), seconds(quickest)) {
-            (run, _) if shortest < 0.1 => Some(format!(
-                "a run of {run} is too short to be timed: more --items"
-            )),
-            (_, stage) if quickest < 0.01 => Some(format!(
-                "a stage of {stage} is too short to be timed: 10 ms or more"
-            )),
+            (run, _) if shortest < 0.1 => {
+                Some(format!("a run of {run} is too short to be timed: more --items"))
+            }
+            (_, stage) if quickest < 0.01 => {
+                Some(format!("a stage of {stage} is too short to be timed: 10 ms or more"))
+            }
             _ => None,
         }
     }
@@ -671,8 +654,7 @@ impl View<'_> {
             let busiest = s.busiest();
             let bar = |(i, look): (usize, Look)| {
                 let value = look.seen.map_or(f64::NAN, |s| s.utilisation);
-                s.bar(&described(look.step), busiest == Some(i), value)
-                    .with_theory(look.busy)
+                s.bar(&described(look.step), busiest == Some(i), value).with_theory(look.busy)
             };
             s.bars(s.base().looks().enumerate().map(bar))
         };
@@ -839,9 +821,7 @@ impl View<'_> {
             .column("run", |(.., v)| v.name.clone())
             .cells("time", seconds, |(.., v)| v.makespan())
             .column("law", |(.., v)| seconds(v.law().value))
-            .column("simulator", |(.., v)| {
-                seconds(v.simulated_s().unwrap_or(f64::NAN))
-            })
+            .column("simulator", |(.., v)| seconds(v.simulated_s().unwrap_or(f64::NAN)))
             .cells("items/s", number, |(.., v)| v.throughput())
             .cells("gain", times, |(s, i, _)| s.gain(*i))
             .column("law", |(s, i, _)| times(s.expected_gain(*i).value))
@@ -872,8 +852,7 @@ impl View<'_> {
     fn stages_table(&self) -> Table {
         let stages = self.studies.iter().flat_map(|s| {
             let base = s.base();
-            base.looks()
-                .map(move |look| (&s.scenario.title, base, look))
+            base.looks().map(move |look| (&s.scenario.title, base, look))
         });
         let seen = |look: &Look, of: fn(&Seen) -> Option<f64>| {
             look.seen.as_ref().and_then(of).unwrap_or(f64::NAN)
@@ -947,9 +926,7 @@ impl<'a> Pool<'a> {
         let all = trials.all(|t| so(t).unwrap_or(true));
         // Of the same round: how fast the processors were falls out.
         let per_s = |t: &Trial| Some(t.gauge(JOBS)? / t.wall_s);
-        let gain = self
-            .many
-            .paired(&self.few, |many, few| Some(per_s(many)? / per_s(few)?));
+        let gain = self.many.paired(&self.few, |many, few| Some(per_s(many)? / per_s(few)?));
         gain.filter(|_| all)
     }
 

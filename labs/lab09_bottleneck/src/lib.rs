@@ -177,10 +177,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
         bail!("there are three stages");
     };
     let mut spec = Spec::new(MAX_SLOTS, fetch.service.clone());
-    spec.routes = vec![
-        route("/fetch", &fetch.service),
-        route("/store", &store.service),
-    ];
+    spec.routes = vec![route("/fetch", &fetch.service), route("/store", &store.service)];
     let (service, client) = connected(r, spec, fetch.width + store.width).await?;
     let url = |path: &str| format!("{}{path}", service.url());
 
@@ -190,11 +187,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
     let first = Stage::new(r, &FETCH, wanted, Some(fetched));
     let second = Stage::new(r, &PROCESS, to_process, Some(processed));
     let third = Stage::new(r, &STORE, to_store, None);
-    let looks = vec![
-        first.look(fetch.width),
-        second.look(process.width),
-        third.look(store.width),
-    ];
+    let looks = vec![first.look(fetch.width), second.look(process.width), third.look(store.width)];
 
     let (mut tasks, mut threads) = (JoinSet::new(), Vec::new());
     for _ in 0..fetch.width {

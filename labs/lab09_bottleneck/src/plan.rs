@@ -100,23 +100,13 @@ impl Params {
             stages: stages.clone(),
             items,
             // Four cores of a worked problem are not those of this machine.
-            work: if self.preset.is_some() {
-                Work::Sleep
-            } else {
-                self.work
-            },
+            work: if self.preset.is_some() { Work::Sleep } else { self.work },
             simulated,
         };
         let items = self.items.unwrap_or(ITEMS);
         if let Some(stages) = &self.simulate {
             let items = self.items.unwrap_or(1000);
-            return vec![scenario(
-                "simulated/stages",
-                "Simulated",
-                stages,
-                items,
-                true,
-            )];
+            return vec![scenario("simulated/stages", "Simulated", stages, items, true)];
         }
         if let Some(preset) = self.preset {
             let (text, own) = preset.problem();
@@ -125,13 +115,7 @@ impl Params {
             let name = format!("simulated/{preset:?}").to_lowercase();
             return vec![
                 scenario(&name, "Simulated", &long, own, true),
-                scenario(
-                    "shrunk",
-                    "Measured, shorter",
-                    &short,
-                    own.min(SAMPLE),
-                    false,
-                ),
+                scenario("shrunk", "Measured, shorter", &short, own.min(SAMPLE), false),
             ];
         }
         vec![
@@ -223,13 +207,7 @@ impl Lab for Bottleneck {
     };
 
     fn check(p: &Params) -> Result<(), String> {
-        for Scenario {
-            stages,
-            items,
-            simulated,
-            ..
-        } in p.scenarios()
-        {
+        for Scenario { stages, items, simulated, .. } in p.scenarios() {
             if simulated {
                 let runs = stages.0.len() * (stages.0.len() + 1);
                 if items * runs > 100_000_000 {
@@ -271,14 +249,7 @@ impl Lab for Bottleneck {
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let (mut round, mut simulated, mut measures) = (0.0, 0.0, false);
-        for Scenario {
-            stages,
-            items,
-            work,
-            simulated: virtually,
-            ..
-        } in p.scenarios()
-        {
+        for Scenario { stages, items, work, simulated: virtually, .. } in p.scenarios() {
             for stages in stages.what_if() {
                 let steps = stages.0.len() as f64;
                 if virtually {
@@ -317,18 +288,14 @@ impl Lab for Bottleneck {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         // Fetch and store wait, for which one event loop is enough. Process has threads.
-        let event_loop = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let event_loop = runtime::Builder::new_current_thread().enable_all().build()?;
         let (event_loop, kernel, seed) = (&event_loop, Kernel::calibrate(), session.seed);
         let scenarios = p.scenarios();
 
         let mut plan = session.plan();
         if scenarios.iter().any(|s| !s.simulated) {
             let requests = scenarios[0].items.min(8);
-            plan.point("request", 0.0, move |r| {
-                event_loop.block_on(one_by_one(r, requests))
-            });
+            plan.point("request", 0.0, move |r| event_loop.block_on(one_by_one(r, requests)));
         }
         for scenario in &scenarios {
             for (x, stages) in scenario.stages.what_if().into_iter().enumerate() {

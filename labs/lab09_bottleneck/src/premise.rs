@@ -30,17 +30,12 @@ fn pool(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let each = each as f64;
     let jobs = t.gauge(gauges::JOBS).unwrap_or_default();
     let due = [each * at.x(), each * at.x() / 2.0];
-    ensure(jobs > 0.0 && due.contains(&jobs), || {
-        format!("{jobs} jobs for {} threads", at.x())
-    })?;
+    ensure(jobs > 0.0 && due.contains(&jobs), || format!("{jobs} jobs for {} threads", at.x()))?;
     // A processor may be faster than it was calibrated, but not by so much.
     let faster = if at.series() == "pool/spin" { 2.0 } else { 1.0 };
     let least = jobs * cost.as_secs_f64() / (faster * at.x());
     ensure(t.wall_s > least - HAIR, || {
-        format!(
-            "{jobs} jobs in {:.4} s, which take {least:.4} s at least",
-            t.wall_s
-        )
+        format!("{jobs} jobs in {:.4} s, which take {least:.4} s at least", t.wall_s)
     })
 }
 
@@ -53,10 +48,7 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
     equal("requests", arrived, 2.0 * n)?;
     let makespan = t.gauge(gauges::MAKESPAN_S).unwrap_or_default();
     ensure((makespan - t.wall_s).abs() < HAIR, || {
-        format!(
-            "{makespan:.4} s from the first item to the last, and {:.4} s in all",
-            t.wall_s
-        )
+        format!("{makespan:.4} s from the first item to the last, and {:.4} s in all", t.wall_s)
     })?;
     let Some(stages) = scenario.stages.what_if().into_iter().nth(x) else {
         return Err("no stage has this number".into());
@@ -70,15 +62,10 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
         ensure(busy > least - HAIR && busy > 0.0, || {
             format!("{name} took {busy:.4} s for an item")
         })?;
-        let (held, room) = (
-            busy + t.gauge(gauges::BLOCKED_S.of(name)).unwrap_or(0.0),
-            width * t.wall_s,
-        );
+        let (held, room) =
+            (busy + t.gauge(gauges::BLOCKED_S.of(name)).unwrap_or(0.0), width * t.wall_s);
         ensure(n * held <= 1.02 * room + 0.02, || {
-            format!(
-                "{name} took {:.3} s in all, and its workers had {room:.3} s",
-                n * held
-            )
+            format!("{name} took {:.3} s in all, and its workers had {room:.3} s", n * held)
         })?;
         let at_work = t.gauge(gauges::AT_WORK.of(name)).unwrap_or(0.0);
         ensure((0.0..=1.0).contains(&at_work), || {
@@ -89,18 +76,13 @@ fn pipeline(p: &Params, scenario: &Scenario, x: usize, t: &Trial) -> Result<(), 
         let seen = seen.map_or(&[][..], |seen| seen);
         let places = 0.0..=p.queue as f64;
         if name != "fetch" {
-            equal(
-                &format!("looks at the queue before {name}"),
-                seen.len() as f64,
-                2.0 * n,
-            )?;
+            equal(&format!("looks at the queue before {name}"), seen.len() as f64, 2.0 * n)?;
         }
         let mut lengths = seen.iter().map(|(_, length)| *length);
         let mean = t.gauge(gauges::QUEUE_MEAN.of(name)).unwrap_or(0.0);
-        ensure(
-            lengths.all(|l| places.contains(&l)) && places.contains(&mean),
-            || format!("more items waited before {name} than its queue has places"),
-        )?;
+        ensure(lengths.all(|l| places.contains(&l)) && places.contains(&mean), || {
+            format!("more items waited before {name} than its queue has places")
+        })?;
     }
     Ok(())
 }

@@ -50,11 +50,8 @@ impl Stages {
 
     /// The same for the simulator, with this many places between two stages.
     pub fn stations(&self, queue: usize) -> Vec<Station> {
-        let station = |s: &Step| Station {
-            width: s.width,
-            queue: Some(queue),
-            service: s.service.clone(),
-        };
+        let station =
+            |s: &Step| Station { width: s.width, queue: Some(queue), service: s.service.clone() };
         self.0.iter().map(station).collect()
     }
 
@@ -65,9 +62,7 @@ impl Stages {
             wider.0[i].width *= 2;
             wider
         };
-        std::iter::once(self.clone())
-            .chain((0..self.0.len()).map(doubled))
-            .collect()
+        std::iter::once(self.clone()).chain((0..self.0.len()).map(doubled)).collect()
     }
 
     /// True when no service time is random or varies.
@@ -133,18 +128,12 @@ impl FromStr for Step {
             constant if !constant.contains(':') => {
                 ServiceTime::Constant(constant.parse::<Time>()?.duration())
             }
-            other => other
-                .parse()
-                .map_err(|e: mock_server::ParseError| e.to_string())?,
+            other => other.parse().map_err(|e: mock_server::ParseError| e.to_string())?,
         };
         if service.mean().is_zero() {
             return Err(format!("{name}: a service time must be longer than zero"));
         }
-        Ok(Step {
-            name: kept(name),
-            width,
-            service,
-        })
+        Ok(Step { name: kept(name), width, service })
     }
 }
 

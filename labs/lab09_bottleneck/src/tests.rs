@@ -65,12 +65,7 @@ fn two_that_are_nearly_equal_leave_no_margin() {
 #[test]
 fn nothing_seen_is_nothing_said() {
     assert_eq!((diagnose(&[]), longest(&[])), (None, None));
-    let blind = Seen {
-        width: 1,
-        service_s: f64::NAN,
-        utilisation: f64::NAN,
-        filling: None,
-    };
+    let blind = Seen { width: 1, service_s: f64::NAN, utilisation: f64::NAN, filling: None };
     assert_eq!(diagnose(&[blind]), None);
 }
 

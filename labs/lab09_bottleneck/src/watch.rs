@@ -26,10 +26,7 @@ impl Look {
     fn now(&self) -> [(Option<Gauge>, f64); 2] {
         let share = self.at_work.load(Ordering::Relaxed) as f64 / self.width as f64;
         let waiting = self.queue.upgrade().map_or(0.0, |queue| queue.len() as f64);
-        [
-            (Some(self.names.at_work), share),
-            (self.names.waiting, waiting),
-        ]
+        [(Some(self.names.at_work), share), (self.names.waiting, waiting)]
     }
 }
 
@@ -46,11 +43,7 @@ impl Watch {
     pub(super) fn begin(r: &Recorder, stages: Vec<Look>) -> Watch {
         let over = Arc::new(AtomicBool::new(false));
         let ends = over.clone();
-        Watch {
-            r: r.clone(),
-            over,
-            thread: thread::spawn(move || watch(&stages, &ends)),
-        }
+        Watch { r: r.clone(), over, thread: thread::spawn(move || watch(&stages, &ends)) }
     }
 
     pub(super) fn end(self) -> Result<()> {

@@ -138,13 +138,7 @@ impl Stage {
         output: Option<Sender<Item>>,
     ) -> Stage {
         let r = r.clone();
-        Stage {
-            r,
-            names,
-            input,
-            output,
-            at_work: Arc::default(),
-        }
+        Stage { r, names, input, output, at_work: Arc::default() }
     }
 
     /// What can be seen of it from outside, without keeping its queue open, with how many workers it has.
@@ -178,8 +172,7 @@ impl Stage {
 
     pub(super) fn worked(&self, since: Instant) {
         self.at_work.fetch_sub(1, Ordering::Relaxed);
-        self.r
-            .sample(self.names.busy, since.elapsed().as_secs_f64());
+        self.r.sample(self.names.busy, since.elapsed().as_secs_f64());
     }
 
     /// Waits for a place in the next queue: this is the back-pressure. Until then this worker takes
@@ -193,8 +186,7 @@ impl Stage {
         let finished = Instant::now();
         // It fails only when the next stage has gone, and the item's end is then dropped with it.
         let _ = output.send(item).await;
-        self.r
-            .sample(self.names.blocked, finished.elapsed().as_secs_f64());
+        self.r.sample(self.names.blocked, finished.elapsed().as_secs_f64());
         if let Some(queue) = self.names.queue_behind {
             self.r.trace(queue, Instant::now(), output.len() as f64);
         }

@@ -25,13 +25,8 @@ pub(super) fn answer(
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (service, client) = runtime.block_on(connected(r, p.services(), sources.len()))?;
-    let scene = Scene {
-        r: r.clone(),
-        client,
-        url: service.url(),
-        workers: workers.clone(),
-        sources,
-    };
+    let scene =
+        Scene { r: r.clone(), client, url: service.url(), workers: workers.clone(), sources };
     let idle = Arc::strong_count(&workers.pool);
     let (start, parts) = watched(r, &service, || {
         let start = Instant::now();
@@ -41,9 +36,7 @@ pub(super) fn answer(
     ensure!(!silent, no_answer(&service));
     let delivered = parts.iter().filter(|part| part.is_ok()).count();
     r.gauge(gauges::PARTS, delivered as f64);
-    let fates = parts
-        .into_iter()
-        .map(|part| part.err().unwrap_or(Outcome::Ok));
+    let fates = parts.into_iter().map(|part| part.err().unwrap_or(Outcome::Ok));
     let tally = Tally::of(start, fates);
     r.gauge(gauges::BEGUN_S, (start - r.origin()).as_secs_f64());
     // What computes for nobody ends before the next trial begins.

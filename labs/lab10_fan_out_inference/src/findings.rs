@@ -14,11 +14,7 @@ use super::{
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
     let hedged = &view.tails.hedged;
-    let figures = [
-        Some(view.arms_figure()),
-        view.failing_figure(),
-        Some(view.tails.figure()),
-    ];
+    let figures = [Some(view.arms_figure()), view.failing_figure(), Some(view.tails.figure())];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
@@ -49,8 +45,7 @@ struct Course {
 impl Course {
     fn end(&self) -> f64 {
         let all = self.fetches.iter().chain(&self.inferences);
-        all.map(|(_, end)| *end)
-            .fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
+        all.map(|(_, end)| *end).fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
     }
 
     /// How long something computes.
@@ -107,14 +102,9 @@ fn course(trial: &Trial) -> Course {
     let begun = trial.gauge(BEGUN_S).unwrap_or_default();
     let of = |fetch: bool| {
         let spans = trial.spans.iter().filter(|s| (s.lane == "fetch") == fetch);
-        spans
-            .map(|s| (s.start_s - begun, s.end_s - begun))
-            .collect()
+        spans.map(|s| (s.start_s - begun, s.end_s - begun)).collect()
     };
-    Course {
-        fetches: of(true),
-        inferences: of(false),
-    }
+    Course { fetches: of(true), inferences: of(false) }
 }
 
 /// One arm of the experiment.
@@ -243,10 +233,7 @@ impl<'a> Theory<'a> {
     }
 
     fn jobs(&self, release: impl Fn(usize) -> f64) -> Vec<Job> {
-        let job = |i| Job {
-            release: release(i),
-            cost: self.infer[i],
-        };
+        let job = |i| Job { release: release(i), cost: self.infer[i] };
         (0..self.infer.len()).map(job).collect()
     }
 
@@ -296,10 +283,7 @@ impl<'a> Theory<'a> {
 
     fn cut_short(&self) -> Course {
         let fetches = self.fetch.iter().map(|end| (0.0, end.min(self.given_up())));
-        Course {
-            fetches: fetches.collect(),
-            inferences: vec![],
-        }
+        Course { fetches: fetches.collect(), inferences: vec![] }
     }
 
     /// Which of two texts that arrive together is inferred first is not known.
@@ -308,9 +292,7 @@ impl<'a> Theory<'a> {
             let early = |i: usize| self.fetch[i] - if shift >> i & 1 == 1 { LATE } else { 0.0 };
             makespan(&self.jobs(early), self.p.workers, |a| self.width(a))
         });
-        let (low, high) = ends.fold((f64::INFINITY, 0.0_f64), |(lo, hi), e| {
-            (lo.min(e), hi.max(e))
-        });
+        let (low, high) = ends.fold((f64::INFINITY, 0.0_f64), |(lo, hi), e| (lo.min(e), hi.max(e)));
         (high - low > 2.0 * LATE).then(|| {
             "two texts arrive at almost the same time: which is inferred first is a coin toss"
                 .to_string()
@@ -349,16 +331,10 @@ impl<'a> Theory<'a> {
         let on_the_pool = &self.of_cores();
         [
             self.arm("one_after_another", "One after another", self.in_turn()),
-            self.arm("phases", "All fetches, then all inferences", phases)
-                .on(on_the_pool),
-            self.arm(
-                "on_the_loop",
-                "Each as it arrives, on the event loop",
-                on_the_loop,
-            )
-            .on("one thread"),
-            self.arm("as_it_arrives", "Each as it arrives, on the pool", arriving)
-                .on(on_the_pool),
+            self.arm("phases", "All fetches, then all inferences", phases).on(on_the_pool),
+            self.arm("on_the_loop", "Each as it arrives, on the event loop", on_the_loop)
+                .on("one thread"),
+            self.arm("as_it_arrives", "Each as it arrives, on the pool", arriving).on(on_the_pool),
         ]
     }
 
@@ -367,21 +343,13 @@ impl<'a> Theory<'a> {
         let (phases, arriving) = (alone(&self.at_last()), alone(&self.at_arrival()));
         [
             self.arm("slept/phases", "Two phases, inference only sleeps", phases),
-            self.arm(
-                "slept/as_it_arrives",
-                "As it arrives, inference only sleeps",
-                arriving,
-            ),
+            self.arm("slept/as_it_arrives", "As it arrives, inference only sleeps", arriving),
         ]
     }
 
     fn failing(&self) -> [Arm<'a>; 2] {
         [
-            self.arm(
-                "all_or_nothing",
-                "try_join_all: the first error ends it",
-                self.cut_short(),
-            ),
+            self.arm("all_or_nothing", "try_join_all: the first error ends it", self.cut_short()),
             self.arm("degraded", "join_all: a part less", self.degraded()),
         ]
     }
@@ -557,10 +525,7 @@ impl<'a> Tails<'a> {
     }
 
     fn quantiles(&self, overhead: Given) -> Claim {
-        let cases = self
-            .both()
-            .into_iter()
-            .filter_map(|tail| tail.p95(overhead));
+        let cases = self.both().into_iter().filter_map(|tail| tail.p95(overhead));
         Law::new("the 95th percentile of an answer is that of the slowest of three, each the faster of two requests", "s", Disturbed::Longer(Resource::Timers))
             .within("a timer's tick at the server and at the client, and 2 % for the queue of the event loop")
             .near(cases)
@@ -660,11 +625,7 @@ impl View<'_> {
         let mut claims = self.times();
         claims.extend([self.overlaps(), self.gains()]);
         claims.extend(self.failures());
-        claims.extend([
-            self.tails.shares(),
-            self.tails.more(),
-            self.tails.quantiles(overhead),
-        ]);
+        claims.extend([self.tails.shares(), self.tails.more(), self.tails.quantiles(overhead)]);
         claims
     }
 
@@ -708,10 +669,7 @@ impl View<'_> {
     fn failures(&self) -> [Claim; 3] {
         let parts = &self.failing[1];
         let others = (self.theory.sources.len() - 1) as f64;
-        let ends = self
-            .failing
-            .iter()
-            .flat_map(|arm| arm.ends(arm.tolerance()));
+        let ends = self.failing.iter().flat_map(|arm| arm.ends(arm.tolerance()));
         [
             Law::counted(
                 "when a source fails, join_all delivers the parts of all the others",
@@ -829,9 +787,7 @@ impl View<'_> {
         let [sequential, ..] = &self.arms;
         let against = |arm: &Arm| {
             let (arm, sequential) = arm.condition.zip(sequential.condition)?;
-            arm.paired(&sequential, |a, b| {
-                (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s)
-            })
+            arm.paired(&sequential, |a, b| (b.wall_s > 0.0).then(|| a.wall_s / b.wall_s))
         };
         let failing = self.failing.iter().filter(|arm| arm.condition.is_some());
         let arms = self.arms.iter().chain(&self.slept).chain(failing);
@@ -908,11 +864,7 @@ fn bars(span: &Span, source: &Source, answered: Option<f64>, colour: Colour) -> 
 fn group(arm: &Arm, sources: &[Source]) -> Group {
     let trial = arm.drawn();
     let begun = trial.and_then(|t| t.gauge(BEGUN_S)).unwrap_or_default();
-    let since_begun = |bar: Bar| Bar {
-        start: bar.start - begun,
-        end: bar.end - begun,
-        ..bar
-    };
+    let since_begun = |bar: Bar| Bar { start: bar.start - begun, end: bar.end - begun, ..bar };
     let spans = trial.map_or(&[][..], |t| &t.spans);
     let answered = trial.map_or(vec![None; sources.len()], |t| answered(t, sources));
     let colours = [Colour::Blue, Colour::Vermilion, Colour::Green];
@@ -920,11 +872,7 @@ fn group(arm: &Arm, sources: &[Source]) -> Group {
     let lanes = lanes.map(|((source, colour), answered)| {
         let mine = spans.iter().filter(|s| s.name == source.name);
         let bars = mine.flat_map(|span| bars(span, source, answered, colour));
-        Lane {
-            label: source.name.into(),
-            colour,
-            bars: bars.map(since_begun).collect(),
-        }
+        Lane { label: source.name.into(), colour, bars: bars.map(since_begun).collect() }
     });
     Group {
         title: arm.name.into(),
@@ -941,10 +889,7 @@ mod tests {
 
     #[test]
     fn stretches_are_united_and_overlaps_counted_once() {
-        assert_eq!(
-            union(&[(2.0, 3.0), (0.0, 1.0), (0.5, 1.5)]),
-            [(0.0, 1.5), (2.0, 3.0)]
-        );
+        assert_eq!(union(&[(2.0, 3.0), (0.0, 1.0), (0.5, 1.5)]), [(0.0, 1.5), (2.0, 3.0)]);
         let course = Course {
             fetches: vec![(0.0, 3.0), (0.0, 4.0)],
             inferences: vec![(2.0, 3.0), (2.5, 6.0)],
@@ -952,10 +897,7 @@ mod tests {
         assert!((course.overlap() - 2.0).abs() < 1e-12);
         assert!((course.computing() - 4.0).abs() < 1e-12 && course.end() == 6.0);
         assert_eq!(course.inferred(), 4.5);
-        let phases = Course {
-            fetches: vec![(0.0, 1.0)],
-            inferences: vec![(1.0, 2.0)],
-        };
+        let phases = Course { fetches: vec![(0.0, 1.0)], inferences: vec![(1.0, 2.0)] };
         assert_eq!(phases.overlap(), 0.0);
     }
 }

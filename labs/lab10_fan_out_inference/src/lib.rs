@@ -108,14 +108,10 @@ use workers::Workers;
 /// Two phases: no inference begins before the last fetch has ended.
 async fn fetch_all_then_infer_all(scene: &Scene) -> Vec<Part> {
     let texts = join_all(scene.sources.iter().map(|s| scene.fetch(s))).await;
-    let inferences = scene
-        .sources
-        .iter()
-        .zip(texts)
-        .map(|(source, text)| async move {
-            text?;
-            scene.infer(source).await
-        });
+    let inferences = scene.sources.iter().zip(texts).map(|(source, text)| async move {
+        text?;
+        scene.infer(source).await
+    });
     join_all(inferences).await
 }
 

@@ -127,25 +127,15 @@ impl Params {
 
     /// A service for each source, and an error for every path that ends in a number.
     pub(super) fn services(&self) -> Spec {
-        let own = Slots::Own {
-            slots: MAX_SLOTS,
-            queue: None,
-        };
+        let own = Slots::Own { slots: MAX_SLOTS, queue: None };
         let route = |s: Source| Route {
             slots: own,
             ..Route::new(format!("/{}", s.name), ServiceTime::Constant(s.fetch))
         };
-        let error = Every {
-            nth: 1,
-            status: 500,
-            by: By::Item,
-        };
+        let error = Every { nth: 1, status: 500, by: By::Item };
         Spec {
             routes: self.sources().map(route).into(),
-            faults: Faults {
-                every: vec![error],
-                ..Faults::default()
-            },
+            faults: Faults { every: vec![error], ..Faults::default() },
             ..Spec::new(1, ServiceTime::Constant(Duration::ZERO))
         }
     }
@@ -158,10 +148,7 @@ impl Params {
     }
 
     fn tail(&self) -> Tail {
-        Tail {
-            probability: self.slow_share,
-            factor: self.slow_factor,
-        }
+        Tail { probability: self.slow_share, factor: self.slow_factor }
     }
 }
 
@@ -249,7 +236,7 @@ impl Lab for FanOutInference {
         let shortest = sources.iter().map(|s| s.fetch.min(s.infer)).min();
         if shortest.is_none_or(|t| t < Duration::from_millis(2)) {
             return Err(
-                "fetches and --infer must be 2 ms or more: timers tick in milliseconds".into(),
+                "fetches and --infer must be 2 ms or more: timers tick in milliseconds".into()
             );
         }
         let (usual, after) = (p.usual.s(), p.hedge_after.s());
@@ -322,22 +309,14 @@ impl Lab for FanOutInference {
         }
 
         let mut plan = session.plan();
-        plan.point("one_after_another", 0.0, |r| {
-            answer(r, p, workers, sources, one_after_another)
-        });
-        plan.point("phases", 0.0, |r| {
-            answer(r, p, workers, sources, fetch_all_then_infer_all)
-        });
-        plan.point("on_the_loop", 0.0, |r| {
-            answer(r, p, workers, sources, infer_each_on_the_loop)
-        });
+        plan.point("one_after_another", 0.0, |r| answer(r, p, workers, sources, one_after_another));
+        plan.point("phases", 0.0, |r| answer(r, p, workers, sources, fetch_all_then_infer_all));
+        plan.point("on_the_loop", 0.0, |r| answer(r, p, workers, sources, infer_each_on_the_loop));
         plan.point("as_it_arrives", 0.0, |r| {
             answer(r, p, workers, sources, infer_each_as_it_arrives)
         });
         if can_fail {
-            plan.point("all_or_nothing", 0.0, |r| {
-                answer(r, p, workers, one_fails, all_or_nothing)
-            });
+            plan.point("all_or_nothing", 0.0, |r| answer(r, p, workers, one_fails, all_or_nothing));
             plan.point("degraded", 0.0, |r| {
                 answer(r, p, workers, one_fails, infer_each_as_it_arrives)
             });
@@ -364,9 +343,7 @@ impl Lab for FanOutInference {
         let (in_flight, after) = (3 * p.clients, p.hedge_after.duration());
         let mut sweep = session.sweep();
         sweep.steady("tail/plain", 0.0, in_flight, move |r| ask(r, asked, None));
-        sweep.steady("tail/hedged", 0.0, in_flight, move |r| {
-            ask(r, asked, Some(after))
-        });
+        sweep.steady("tail/hedged", 0.0, in_flight, move |r| ask(r, asked, Some(after)));
         runtime.block_on(sweep.run())
     }
 

@@ -48,17 +48,15 @@ fn tail(p: &Params, t: &Trial, requests: f64) -> Result<(), String> {
     let (Some(fetches), Some(answers)) = (fetches, answers) else {
         return Err("nobody counted what was slow".into());
     };
-    ensure(
-        fetches <= answers + HAIR && answers <= 3.0 * fetches + HAIR,
-        || format!("{fetches:.3} of the fetches and {answers:.3} of the answers were slow"),
-    )?;
+    ensure(fetches <= answers + HAIR && answers <= 3.0 * fetches + HAIR, || {
+        format!("{fetches:.3} of the fetches and {answers:.3} of the answers were slow")
+    })?;
     // An answer takes as long as the slowest of its fetches.
     let faster = 1.0 - answers + 0.5 / t.offered.max(1) as f64;
     let (from, slowest) = (p.slow_from().as_secs_f64(), t.latency.quantile_s(faster));
-    ensure(
-        faster > 1.0 || slowest.is_some_and(|s| s > 0.99 * from),
-        || format!("{answers:.3} of the answers were slow, and fewer took {from:.3} s"),
-    )
+    ensure(faster > 1.0 || slowest.is_some_and(|s| s > 0.99 * from), || {
+        format!("{answers:.3} of the answers were slow, and fewer took {from:.3} s")
+    })
 }
 
 /// Each part has the fate that its arm gives it.
@@ -71,9 +69,7 @@ fn fates(arm: &str, t: &Trial) -> Result<(), String> {
     equal("parts", Some(t.offered as f64), 3.0)?;
     equal("delivered parts", t.gauge(gauges::PARTS), t.ok as f64)?;
     // Whoever gives up may do so before all have come.
-    let arrived = t
-        .gauge(gauge::UPSTREAM_ARRIVED)
-        .filter(|_| arm != "all_or_nothing");
+    let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).filter(|_| arm != "all_or_nothing");
     equal("requests", arrived, 3.0)?;
     let failures = t.failures.iter().map(|(kind, n)| (kind.as_str(), *n));
     ensure(failures.eq(due.iter().copied()), || {
@@ -92,10 +88,7 @@ fn fetching(span: &Span) -> bool {
 
 /// Each source was fetched and inferred once, in this order and within the answer.
 fn spans(p: &Params, arm: &str, t: &Trial) -> Result<(), String> {
-    let (begun, cut_short) = (
-        t.gauge(gauges::BEGUN_S).unwrap_or(0.0),
-        arm == "all_or_nothing",
-    );
+    let (begun, cut_short) = (t.gauge(gauges::BEGUN_S).unwrap_or(0.0), arm == "all_or_nothing");
     let end = begun + t.wall_s + HAIR;
     let failing = cut_short || arm == "degraded";
     let sleeps = p.work == Work::Sleep || arm.starts_with("slept/");
@@ -106,13 +99,10 @@ fn spans(p: &Params, arm: &str, t: &Trial) -> Result<(), String> {
         let fails = failing && i == p.failing as usize;
         let whole = !cut_short || fails;
         let once = |n: usize, due: bool| n == usize::from(due) || (!whole && n == 0);
-        ensure(
-            once(fetches.len(), true) && once(inferences.len(), !fails),
-            || {
-                let (f, i) = (fetches.len(), inferences.len());
-                format!("{name} was fetched {f} times and inferred {i} times")
-            },
-        )?;
+        ensure(once(fetches.len(), true) && once(inferences.len(), !fails), || {
+            let (f, i) = (fetches.len(), inferences.len());
+            format!("{name} was fetched {f} times and inferred {i} times")
+        })?;
         for fetch in &fetches {
             ensure(fetch.start_s > begun - HAIR && fetch.end_s < end, || {
                 format!("{name} was not fetched within the answer")
@@ -151,33 +141,24 @@ fn order(p: &Params, arm: &str, t: &Trial) -> Result<(), String> {
     ensure(in_turn, || "what goes in turn went side by side".into())?;
     if arm.ends_with("phases") {
         let fetched = fetches.iter().map(|s| s.end_s).fold(0.0, f64::max);
-        ensure(
-            inferences.iter().all(|s| s.start_s > fetched - HAIR),
-            || "an inference began before the last fetch had ended".into(),
-        )?;
+        ensure(inferences.iter().all(|s| s.start_s > fetched - HAIR), || {
+            "an inference began before the last fetch had ended".into()
+        })?;
     }
     // A worker does one thing at a time.
     let mut workers: Vec<&str> = inferences.iter().map(|s| s.lane.as_str()).collect();
     workers.sort_unstable();
     workers.dedup();
-    let most = if arm.starts_with("slept/") {
-        3
-    } else {
-        p.workers
-    };
+    let most = if arm.starts_with("slept/") { 3 } else { p.workers };
     ensure(workers.len() <= most, || {
         format!("{} workers inferred, and there are {most}", workers.len())
     })?;
     let of = |worker| inferences.iter().copied().filter(move |s| s.lane == worker);
-    let alone = workers
-        .into_iter()
-        .all(|worker| apart(of(worker).collect()));
+    let alone = workers.into_iter().all(|worker| apart(of(worker).collect()));
     ensure(alone, || "a worker inferred two texts at once".into())?;
     // What the service had sent, as somebody saw it.
     let answered = t.trace("answered");
     let rises = answered.windows(2).all(|pair| pair[0].1 < pair[1].1);
     let most = answered.last().map_or(0.0, |(_, n)| *n);
-    ensure(rises && most <= 3.0, || {
-        format!("{most} of three answers were sent")
-    })
+    ensure(rises && most <= 3.0, || format!("{most} of three answers were sent"))
 }

@@ -28,10 +28,7 @@ pub(super) struct Asked {
 pub(super) async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>) -> Result<()> {
     let spec = Spec {
         seed: r.seed(),
-        faults: Faults {
-            tail: Some(asked.tail),
-            ..Faults::default()
-        },
+        faults: Faults { tail: Some(asked.tail), ..Faults::default() },
         ..Spec::new(MAX_SLOTS, ServiceTime::Constant(asked.usual))
     };
     let (service, client) = connected(&r, spec, 3 * asked.clients).await?;

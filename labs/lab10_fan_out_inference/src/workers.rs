@@ -21,11 +21,7 @@ impl Workers {
             .num_threads(threads)
             .thread_name(|i| format!("worker {}", i + 1))
             .build()?;
-        Ok(Workers {
-            pool: Arc::new(pool),
-            work,
-            kernel,
-        })
+        Ok(Workers { pool: Arc::new(pool), work, kernel })
     }
 
     pub(super) fn compute(&self, cost: Duration) {

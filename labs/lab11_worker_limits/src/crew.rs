@@ -23,10 +23,7 @@ pub(super) fn crew(r: &Recorder, threads: usize, work: impl Fn(usize) -> f64 + S
     let done: Vec<_> = std::thread::scope(|scope| {
         let body = &body;
         let threads: Vec<_> = (0..threads).map(|i| scope.spawn(move || body(i))).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().expect("a worker panicked"))
-            .collect()
+        threads.into_iter().map(|t| t.join().expect("a worker panicked")).collect()
     });
     let items: f64 = done.iter().map(|(items, _)| items).sum();
     let switches: Option<Vec<(u64, u64)>> = done.into_iter().map(|(_, s)| s).collect();

@@ -154,16 +154,10 @@ impl Theory<'_> {
     fn line(self, (fetches, workers): (usize, usize)) -> Pipeline {
         let (p, cost) = (self.p, self.p.cost.s());
         let overhead = self.summary.host().request_overhead_ms / 1e3;
-        let fetch = Stage {
-            service: p.fetch.s() + overhead,
-            width: fetches,
-        };
+        let fetch = Stage { service: p.fetch.s() + overhead, width: fetches };
         let compute = match p.work {
             Work::Spin => Stage::on_processors(cost, workers, self.width(workers).value),
-            Work::Sleep => Stage {
-                service: cost + self.late.value,
-                width: workers,
-            },
+            Work::Sleep => Stage { service: cost + self.late.value, width: workers },
         };
         let stages = vec![fetch, compute];
         Pipeline { stages }
@@ -438,11 +432,7 @@ impl View<'_> {
         let share = |k: &Condition| self.theory.mixed_busy(count(k)).value / full;
         let kept = self.kept_at_rule().map(|e| e.scaled(1.0 / full));
         vec![
-            Answer::near(
-                "pure",
-                measured.map(Estimate::exact),
-                theory.unwrap_or(f64::NAN),
-            ),
+            Answer::near("pure", measured.map(Estimate::exact), theory.unwrap_or(f64::NAN)),
             Answer::near("mixed", kept, rule.map_or(f64::NAN, share)).scaled(100.0),
         ]
     }

@@ -142,10 +142,7 @@ fn two_limits(
     items: usize,
     compute: impl Fn(Duration) + Sync,
 ) -> Result<()> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let fetch_time = p.fetch.duration();
     let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(fetch_time));
     let service = Arc::new(runtime.block_on(r.upstream(spec))?);
@@ -223,10 +220,7 @@ fn pure(r: &Recorder, w: usize, items: usize, part: impl Fn() + Sync) -> Result<
     let start = Instant::now();
     crew(r, w, |_| {
         let (mut parts, mut begin) = (0, Instant::now());
-        while left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_ok()
-        {
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             part();
             parts += 1;
             if parts % PARTS == 0 {

@@ -60,11 +60,7 @@ fn workers(text: &str) -> Result<usize, String> {
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text
-        .trim()
-        .parse()
-        .ok()
-        .filter(|r| (0.1..=50.0).contains(r));
+    let ratio = text.trim().parse().ok().filter(|r| (0.1..=50.0).contains(r));
     ratio.ok_or_else(|| "expected a ratio from 0.1 to 50".into())
 }
 
@@ -220,11 +216,7 @@ impl Lab for WorkerLimits {
         let threads = all.sum::<usize>() + p.cpu * p.ios.len();
         let round = p.workers.iter().map(pure).sum::<f64>()
             + levels.into_iter().map(mixed).sum::<f64>()
-            + extent
-                .that_fit(&p.ios)
-                .into_iter()
-                .map(|io| both(io, p.cpu))
-                .sum::<f64>()
+            + extent.that_fit(&p.ios).into_iter().map(|io| both(io, p.cpu)).sum::<f64>()
             + p.cpus.iter().map(|cpu| both(p.io, *cpu)).sum::<f64>();
         Needs {
             seconds: extent.times() * (round + 1e-4 * threads as f64 + 0.1),
@@ -255,15 +247,11 @@ impl Lab for WorkerLimits {
         }
         for io in room {
             let items = p.items(&host, io, p.cpu);
-            plan.point("io", io as f64, move |r| {
-                two_limits(r, p, (io, p.cpu), items, compute)
-            });
+            plan.point("io", io as f64, move |r| two_limits(r, p, (io, p.cpu), items, compute));
         }
         for cpu in p.cpus.clone() {
             let items = p.items(&host, p.io, cpu);
-            plan.point("cpu", cpu as f64, move |r| {
-                two_limits(r, p, (p.io, cpu), items, compute)
-            });
+            plan.point("cpu", cpu as f64, move |r| two_limits(r, p, (p.io, cpu), items, compute));
         }
         plan.run()
     }

@@ -68,9 +68,6 @@ fn line(fetches: f64, t: &Trial) -> Result<(), String> {
     })?;
     let computing = (items - 1.0) / accounts::gauge(t, PER_S)?;
     ensure(0.0 < computing && computing <= t.wall_s, || {
-        format!(
-            "{computing:.3} s from the first item to the last, of {:.3} s",
-            t.wall_s
-        )
+        format!("{computing:.3} s from the first item to the last, of {:.3} s", t.wall_s)
     })
 }

@@ -49,9 +49,7 @@ pub(super) fn by_itself(p: &Params, dir: &Path) -> Result<()> {
     ensure!(
         books.failed < p.items,
         "every item failed, the last lines above say why: is {} the upstream of this lab?",
-        p.upstream
-            .as_deref()
-            .map_or("it".into(), lab_kit::address::shown)
+        p.upstream.as_deref().map_or("it".into(), lab_kit::address::shown)
     );
     Ok(())
 }

@@ -14,17 +14,8 @@ const STAGES: [&str; 3] = ["fetch", "process", "store"];
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
-    let figures = [
-        view.beside_each_other(),
-        view.life(),
-        view.resumed(),
-        view.beats(),
-    ];
-    let tables = [
-        Some(view.fates_table()),
-        Some(view.stages_table()),
-        python::table(summary),
-    ];
+    let figures = [view.beside_each_other(), view.life(), view.resumed(), view.beats()];
+    let tables = [Some(view.fates_table()), Some(view.stages_table()), python::table(summary)];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
@@ -50,10 +41,7 @@ impl Means {
     fn of_flags(p: &Params, width: impl Into<Given>) -> Means {
         let width = width.into();
         let process = Stage::on_processors(p.process.s(), busiest(p), width.value);
-        Means {
-            stages: [p.fetch.s(), process.service, p.store.s()],
-            origin: width.origin(),
-        }
+        Means { stages: [p.fetch.s(), process.service, p.store.s()], origin: width.origin() }
     }
 
     /// Of a condition with this pattern of faults: of items that neither fail nor hang.
@@ -65,10 +53,7 @@ impl Means {
         };
         let stages = STAGES.map(|stage| k.estimate(|t| Some(mean(&usual(t, stage)))));
         let [fetch, process, store] = stages.map(|mean| mean.map(|m| m.value));
-        Some(Means {
-            stages: [fetch?, process?, store?],
-            origin: k.origin(),
-        })
+        Some(Means { stages: [fetch?, process?, store?], origin: k.origin() })
     }
 
     /// Whether they are those of the flags but for late timers and shared processors. What lies farther off is
@@ -491,9 +476,7 @@ fn as_taken(p: &Params, trial: &Trial, way: Way) -> Vec<Times> {
 fn lives(trial: &Trial) -> BTreeMap<&str, (f64, f64)> {
     let mut lives: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for span in &trial.spans {
-        let life = lives
-            .entry(&span.name)
-            .or_insert((span.start_s, span.end_s));
+        let life = lives.entry(&span.name).or_insert((span.start_s, span.end_s));
         *life = (life.0.min(span.start_s), life.1.max(span.end_s));
     }
     lives
@@ -536,11 +519,7 @@ impl View<'_> {
         };
         let wider = |batch, connections| {
             let (means, _) = theory.as_ref()?;
-            let p = &Params {
-                batch,
-                connections,
-                ..p.clone()
-            };
+            let p = &Params { batch, connections, ..p.clone() };
             Some(play(p, &means.items(p), Way::Window).makespan)
         };
         let under_way = |t: &Trial| {
@@ -568,10 +547,8 @@ impl View<'_> {
             predicted: share(|replay, _| replay.inside, 0, p.batch),
             wider: wider(2 * p.batch, p.connections),
         };
-        let store = Occupied {
-            wider: wider(p.batch, 2 * p.connections),
-            ..stage(2, p.connections)
-        };
+        let store =
+            Occupied { wider: wider(p.batch, 2 * p.connections), ..stage(2, p.connections) };
         vec![window, stage(0, p.batch), stage(1, p.workers), store]
     }
 
@@ -661,9 +638,7 @@ impl View<'_> {
     fn beside_each_other(&self) -> Option<Figure> {
         let (p, [batches, window]) = (self.p, self.batches_and_window());
         let (batches, window) = batches.zip(window)?;
-        let mut done = Panel::new("Items done", Unit::Number)
-            .note("stored or failed")
-            .height(1.2);
+        let mut done = Panel::new("Items done", Unit::Number).note("stored or failed").height(1.2);
         let mut under_way = Panel::new("Items under way", Unit::Number).height(0.8);
         for (arm, colour) in [(batches, Colour::Vermilion), (window, Colour::Blue)] {
             let Some(trial) = typical(&arm.k) else {
@@ -712,10 +687,7 @@ impl View<'_> {
             line("stored", Colour::Green, 0.0),
             line("failed", Colour::Vermilion, 0.0),
         ];
-        let between = [
-            line("fetched", Colour::Sky, 0.0),
-            line("processed", Colour::Purple, 0.0),
-        ];
+        let between = [line("fetched", Colour::Sky, 0.0), line("processed", Colour::Purple, 0.0)];
         let title = format!(
             "Pending, fetched, processed: {} of {} items end stored, {} failed",
             number(stored(trial)?),
@@ -882,13 +854,7 @@ mod tests {
 
     #[test]
     fn sqlite_looks_again_after_its_own_waits() {
-        for (lock, at) in [
-            (0.0, 0.0),
-            (0.001, 0.001),
-            (0.1, 0.103),
-            (0.104, 0.128),
-            (0.5, 0.528),
-        ] {
+        for (lock, at) in [(0.0, 0.0), (0.001, 0.001), (0.1, 0.103), (0.104, 0.128), (0.5, 0.528)] {
             assert!((looked_again(lock) - at).abs() < 1e-9, "{lock}");
         }
     }
@@ -897,10 +863,7 @@ mod tests {
     fn hanging_writes_hold_up_batches_more_than_a_window() {
         let p = params(&[]);
         let items = Means::of_flags(&p, 2.0).items(&p);
-        let (batches, window) = (
-            play(&p, &items, Way::Batches),
-            play(&p, &items, Way::Window),
-        );
+        let (batches, window) = (play(&p, &items, Way::Batches), play(&p, &items, Way::Window));
         assert!(batches.makespan > 1.5 * window.makespan);
         // What is done is the same.
         for (b, w) in batches.busy.iter().zip(&window.busy) {

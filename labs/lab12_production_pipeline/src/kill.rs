@@ -23,11 +23,7 @@ pub(super) fn until_done(r: &Recorder, p: &Params, url: &str, state: &Path) -> R
     for round in 0..=p.kills {
         let mut child = cli::Ended(start_child(p, url, state)?);
         let last = round == p.kills;
-        let until = if last {
-            u64::MAX
-        } else {
-            least + dice.roll() % spread
-        };
+        let until = if last { u64::MAX } else { least + dice.roll() % spread };
         let output = child.0.stdout.take();
         let lines = BufReader::new(output.expect("its output was asked for")).lines();
         let mut heard = 0;
@@ -68,10 +64,7 @@ fn start_child(p: &Params, url: &str, state: &Path) -> Result<Child> {
     let mut command = cli::again(&ProductionPipeline::CARD)?;
     command.args(p.of_the_pipeline());
     command.arg("--upstream").arg(url).arg("--state").arg(state);
-    Ok(command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?)
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
 }
 
 /// Random numbers: SplitMix64 (Steele, Lea and Flood 2014).

@@ -27,10 +27,7 @@ pub(super) struct Told {
 
 impl Log {
     pub(super) fn of(r: &Recorder, spans: bool) -> Log {
-        let told = Told {
-            spans,
-            ..Told::default()
-        };
+        let told = Told { spans, ..Told::default() };
         Log::Trial(r.clone(), Mutex::new(told))
     }
 
@@ -53,10 +50,9 @@ impl Log {
 
     pub(super) fn stored(&self, item: usize, begun: Instant, fell_back: bool) {
         match self {
-            Log::Lines => println!(
-                "item {item} stored{}",
-                if fell_back { " (fallback)" } else { "" }
-            ),
+            Log::Lines => {
+                println!("item {item} stored{}", if fell_back { " (fallback)" } else { "" })
+            }
             Log::Trial(_, told) => {
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                 told.stored.push(begun.elapsed());

@@ -153,11 +153,7 @@ impl Params {
 
     /// The same pipeline without any faults.
     pub(super) fn calm(&self) -> Params {
-        Params {
-            fail_every: 0,
-            hang_every: 0,
-            ..self.clone()
-        }
+        Params { fail_every: 0, hang_every: 0, ..self.clone() }
     }
 
     /// The flags that a pipeline needs that runs by itself.
@@ -193,11 +189,7 @@ impl Params {
     }
 
     pub(super) fn options(&self) -> Options {
-        Options {
-            synchronous: self.synchronous,
-            busy: self.busy.duration(),
-            pages: self.db_pages,
-        }
+        Options { synchronous: self.synchronous, busy: self.busy.duration(), pages: self.db_pages }
     }
 
     /// The upstream: as many slots as are ever under way, so that it is never what holds things up.
@@ -207,15 +199,8 @@ impl Params {
             status: 500,
             by: By::Item,
         });
-        let faults = Faults {
-            every: every.into_iter().collect(),
-            ..Faults::default()
-        };
-        Spec {
-            seed,
-            faults,
-            ..Spec::new(self.batch, service)
-        }
+        let faults = Faults { every: every.into_iter().collect(), ..Faults::default() };
+        Spec { seed, faults, ..Spec::new(self.batch, service) }
     }
 }
 
@@ -339,7 +324,7 @@ impl Lab for ProductionPipeline {
         }
         if p.beat.s() > p.lock.s() / 4.0 {
             return Err(
-                "--lock is shorter than four --beat: such a gap could be a late timer".into(),
+                "--lock is shorter than four --beat: such a gap could be a late timer".into()
             );
         }
         if p.items < 8 * p.kills {
@@ -369,11 +354,7 @@ impl Lab for ProductionPipeline {
         let few = (2 * p.batch) as f64 / p.items as f64 * calm_window + 0.05;
         let locked = p.fetch.s() + p.lock.s() + few + p.store.s();
         let locks = 2.0 * f64::from(lock_repeats(extent.smoke()));
-        let python = if extent.with_python {
-            2.0 * (1.0 + batches + window)
-        } else {
-            0.0
-        };
+        let python = if extent.with_python { 2.0 * (1.0 + batches + window) } else { 0.0 };
         let round = batches
             + window
             + calm_batches
@@ -409,18 +390,14 @@ impl Lab for ProductionPipeline {
             ..p.calm()
         };
         let constant = ServiceTime::Constant(p.fetch.duration());
-        let random = ServiceTime::Exponential {
-            mean: p.fetch.duration(),
-        };
+        let random = ServiceTime::Exponential { mean: p.fetch.duration() };
 
         let smoke = session.scale == Scale::Smoke;
         let python = session.python();
         let mut plan = session.plan();
-        for (arm, p, service) in [
-            ("faults", p, &constant),
-            ("calm", calm, &constant),
-            ("random", patient, &random),
-        ] {
+        for (arm, p, service) in
+            [("faults", p, &constant), ("calm", calm, &constant), ("random", patient, &random)]
+        {
             for way in Way::ALL {
                 plan.point(&format!("{arm}/{way}"), 0.0, move |r| {
                     rt.block_on(measured(r, p, tools, service, way))
@@ -428,21 +405,14 @@ impl Lab for ProductionPipeline {
             }
         }
         plan.point("killed", 0.0, |r| killed(r, p, rt));
-        for (series, careful) in [
-            ("answers lost/naive", false),
-            ("answers lost/careful", true),
-        ] {
-            plan.point(series, 0.0, move |r| {
-                rt.block_on(answers_lost(r, p, tools, careful))
-            });
+        for (series, careful) in [("answers lost/naive", false), ("answers lost/careful", true)] {
+            plan.point(series, 0.0, move |r| rt.block_on(answers_lost(r, p, tools, careful)));
         }
         for _ in 0..lock_repeats(smoke) {
             plan.point("locked/event loop", 0.0, |r| {
                 rt.block_on(locked(r, p, tools, Store::open_in_place))
             });
-            plan.point("locked/writer", 0.0, |r| {
-                rt.block_on(locked(r, p, tools, Store::open))
-            });
+            plan.point("locked/writer", 0.0, |r| rt.block_on(locked(r, p, tools, Store::open)));
         }
         if let Some(python) = &python {
             python::add(&mut plan, python, p, rt);

@@ -67,9 +67,7 @@ fn books(t: &Trial, items: usize) -> Result<(), String> {
 /// Every item was asked for; a server that runs elsewhere does not say.
 fn arrived(t: &Trial, least: usize) -> Result<(), String> {
     let arrived = t.gauge(gauge::UPSTREAM_ARRIVED).unwrap_or(least as f64);
-    ensure(arrived >= least as f64, || {
-        format!("{arrived} requests came of {least} at least")
-    })
+    ensure(arrived >= least as f64, || format!("{arrived} requests came of {least} at least"))
 }
 
 /// What a pipeline believes is what lies on the disk, and its stages had the time and the width for it.
@@ -88,18 +86,12 @@ fn pipeline(p: &Params, t: &Trial, items: usize) -> Result<(), String> {
     let (hung, ok) = (p.expected().in_fallback as f64, t.ok as f64);
     let least = hung * (p.store_timeout.s() - EARLY_S) + (ok - hung) * (p.store.s() - EARLY_S);
     let busy = gauge(t, gauges::BUSY_S.of("store"))?;
-    ensure(busy > least, || {
-        format!("writes took {busy:.2} s in all, and their way {least:.2} s")
-    })
+    ensure(busy > least, || format!("writes took {busy:.2} s in all, and their way {least:.2} s"))
 }
 
 fn stages(p: &Params) -> [(&'static str, f64); 3] {
     let widths = [p.batch, p.workers, p.connections].map(|width| width as f64);
-    [
-        ("fetch", widths[0]),
-        ("process", widths[1]),
-        ("store", widths[2]),
-    ]
+    [("fetch", widths[0]), ("process", widths[1]), ("store", widths[2])]
 }
 
 /// Whose write hangs waits for the whole timeout.
@@ -107,10 +99,9 @@ fn hung(p: &Params, t: &Trial) -> Result<(), String> {
     let (hung, ok) = (p.expected().in_fallback as f64, t.ok.max(1) as f64);
     let waited = t.latency.quantile_s(1.0 - (hung - 0.5) / ok);
     let least = p.store_timeout.s() - EARLY_S;
-    ensure(
-        hung == 0.0 || waited.is_some_and(|s| s > 0.99 * least),
-        || format!("fewer than {hung} items waited for an answer that never came"),
-    )
+    ensure(hung == 0.0 || waited.is_some_and(|s| s > 0.99 * least), || {
+        format!("fewer than {hung} items waited for an answer that never came")
+    })
 }
 
 /// What each item did at each stage, within the trial, adds up to what the stages did.
@@ -128,15 +119,9 @@ fn spans(p: &Params, t: &Trial) -> Result<(), String> {
         items.dedup();
         let due = if stage == "fetch" { t.offered } else { t.ok };
         equal(&format!("items at {stage}"), items.len() as f64, due as f64)?;
-        equal(
-            &format!("times at {stage}"),
-            of.clone().count() as f64,
-            due as f64,
-        )?;
-        let (sum, said) = (
-            of.map(|s| s.end_s - s.start_s).sum::<f64>(),
-            gauge(t, gauges::BUSY_S.of(stage))?,
-        );
+        equal(&format!("times at {stage}"), of.clone().count() as f64, due as f64)?;
+        let (sum, said) =
+            (of.map(|s| s.end_s - s.start_s).sum::<f64>(), gauge(t, gauges::BUSY_S.of(stage))?);
         ensure((sum - said).abs() <= HAIR * (1.0 + sum), || {
             format!("{stage} took {said:.3} s, and its items {sum:.3} s")
         })?;
@@ -153,15 +138,9 @@ fn killed(p: &Params, t: &Trial) -> Result<(), String> {
         let mut pairs = points.windows(2);
         pairs.all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1)
     };
-    ensure(rises(done) && rises(kills), || {
-        "what was done is undone".into()
-    })?;
+    ensure(rises(done) && rises(kills), || "what was done is undone".into())?;
     let items = p.items as f64;
-    equal(
-        "items done in the end",
-        done.last().map_or(0.0, |(_, n)| *n),
-        items,
-    )?;
+    equal("items done in the end", done.last().map_or(0.0, |(_, n)| *n), items)?;
     let last = done.last().map_or(0.0, |(at, _)| *at);
     let first = done.first().map_or(0.0, |(at, _)| *at);
     ensure(last - first <= t.wall_s + HAIR, || {
@@ -187,14 +166,10 @@ fn locked(p: &Params, t: &Trial) -> Result<(), String> {
     let gaps = beats.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let seen = gaps.fold(0.0, f64::max);
     let first = beats.first().map_or(0.0, |(_, gap)| *gap);
-    ensure(
-        (last - longest).abs() < HAIR && (seen.max(first) - longest).abs() < HAIR,
-        || format!("the longest gap was {longest:.4} s, and of the beats {seen:.4} s"),
-    )?;
+    ensure((last - longest).abs() < HAIR && (seen.max(first) - longest).abs() < HAIR, || {
+        format!("the longest gap was {longest:.4} s, and of the beats {seen:.4} s")
+    })?;
     ensure(longest > p.beat.s() - EARLY_S, || {
-        format!(
-            "a gap of {longest:.4} s at most, and a beat every {}",
-            p.beat
-        )
+        format!("a gap of {longest:.4} s at most, and a beat every {}", p.beat)
     })
 }

@@ -68,15 +68,9 @@ fn key(time: f64) -> u64 {
 pub(super) fn replay(items: &[Times], widths: &[usize], way: Way, size: usize) -> Replay {
     let mut stations: Vec<Station> = widths
         .iter()
-        .map(|width| Station {
-            free: (*width).max(1),
-            queue: VecDeque::new(),
-        })
+        .map(|width| Station { free: (*width).max(1), queue: VecDeque::new() })
         .collect();
-    let mut run = Replay {
-        busy: vec![0.0; widths.len()],
-        ..Replay::default()
-    };
+    let mut run = Replay { busy: vec![0.0; widths.len()], ..Replay::default() };
     // Ends of service: (when, order of beginning, item, stage).
     let mut ends = BinaryHeap::new();
     let (mut next, mut under_way, mut begun) = (0, 0, 0u64);

@@ -24,10 +24,7 @@ impl Tools {
         let pool = ThreadPoolBuilder::new()
             .num_threads(p.workers)
             .thread_name(|i| format!("worker {}", i + 1));
-        Ok(Tools {
-            kernel: Kernel::calibrate(),
-            pool: pool.build()?,
-        })
+        Ok(Tools { kernel: Kernel::calibrate(), pool: pool.build()? })
     }
 }
 

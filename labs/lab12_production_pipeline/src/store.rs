@@ -56,11 +56,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            synchronous: Synchronous::Normal,
-            busy: Duration::from_secs(5),
-            pages: None,
-        }
+        Options { synchronous: Synchronous::Normal, busy: Duration::from_secs(5), pages: None }
     }
 }
 
@@ -93,13 +89,8 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 5] = [
-        Status::Pending,
-        Status::Fetched,
-        Status::Processed,
-        Status::Stored,
-        Status::Failed,
-    ];
+    const ALL: [Status; 5] =
+        [Status::Pending, Status::Fetched, Status::Processed, Status::Stored, Status::Failed];
 
     /// As written in the database.
     pub fn name(self) -> &'static str {
@@ -181,9 +172,7 @@ impl Claim {
     const ABANDONED: u8 = 2;
 
     fn decide(&self, as_what: u8) -> bool {
-        self.0
-            .compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.0.compare_exchange(Self::OPEN, as_what, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// True when the write has not begun; then it never will.
@@ -276,11 +265,7 @@ impl Store {
             .spawn(writer)
             .map_err(|e| StoreError::Other(dir.into(), format!("no thread for writing: {e}")))?;
         let store = Store {
-            way: Way::Thread {
-                sender,
-                failed,
-                thread,
-            },
+            way: Way::Thread { sender, failed, thread },
             fallback: Arc::new(Mutex::new(fallback)),
             _lock: lock,
         };
@@ -383,12 +368,7 @@ impl Store {
     /// # Errors
     /// When the store has failed.
     pub fn close(self) -> Result<(), StoreError> {
-        let Way::Thread {
-            sender,
-            failed,
-            thread,
-        } = self.way
-        else {
+        let Way::Thread { sender, failed, thread } = self.way else {
             return Ok(());
         };
         drop(sender);
@@ -452,15 +432,9 @@ impl Database {
         let path = database_path(dir);
         let opened = Connection::open(&path);
         let db = opened.map_err(|e| sql(&path, options.busy, &e))?;
-        let mut database = Database {
-            db,
-            path,
-            busy: options.busy,
-        };
+        let mut database = Database { db, path, busy: options.busy };
         let begun = database.begin(items, options);
-        begun
-            .map_err(|e| database.error(&e))?
-            .map_or(Ok(database), Err)
+        begun.map_err(|e| database.error(&e))?.map_or(Ok(database), Err)
     }
 
     /// Sets the connection up and makes the tables, once. The inner value says what is foreign.
@@ -524,9 +498,7 @@ impl Database {
     }
 
     fn recovered(&mut self, lines: &[Output]) -> rusqlite::Result<Found> {
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut found = Found::default();
         for line in lines {
             found.recognised += tx.execute(
@@ -561,9 +533,7 @@ impl Database {
     }
 
     fn committed(&mut self, asks: &[Ask]) -> rusqlite::Result<Vec<bool>> {
-        let tx = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut done = Vec::with_capacity(asks.len());
         for ask in asks {
             done.push(match ask {
@@ -649,16 +619,11 @@ impl Fallback {
         }
         let mut text = Vec::new();
         let length = file.metadata().map_err(other(&path))?.len();
-        (&file)
-            .take(length)
-            .read_to_end(&mut text)
-            .map_err(other(&path))?;
+        (&file).take(length).read_to_end(&mut text).map_err(other(&path))?;
         let read = lines(&text).map_err(|why| StoreError::Foreign(path.clone(), why))?;
         let torn = read.whole < text.len();
         if torn {
-            file.set_len(read.whole as u64)
-                .and_then(|()| file.sync_all())
-                .map_err(other(&path))?;
+            file.set_len(read.whole as u64).and_then(|()| file.sync_all()).map_err(other(&path))?;
         }
         Ok((Fallback { file, path }, read.outputs, torn))
     }
@@ -668,10 +633,7 @@ impl Fallback {
         let mut line = serde_json::to_vec(output)
             .map_err(|e| StoreError::Other(self.path.clone(), e.to_string()))?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(other(&self.path))
+        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(other(&self.path))
     }
 }
 
@@ -684,10 +646,7 @@ struct Lines {
 }
 
 fn lines(text: &[u8]) -> Result<Lines, String> {
-    let mut read = Lines {
-        outputs: Vec::new(),
-        whole: 0,
-    };
+    let mut read = Lines { outputs: Vec::new(), whole: 0 };
     let mut pieces = text.split_inclusive(|b| *b == b'\n').enumerate().peekable();
     while let Some((i, piece)) = pieces.next() {
         let output = serde_json::from_slice(piece).ok();
@@ -750,10 +709,7 @@ impl Books {
             let in_database: bool = row.get(4)?;
             let in_fallback = lines.iter().filter(|line| line.item == item).count();
             let name = Status::ALL.iter().find(|s| s.name() == status);
-            *books
-                .statuses
-                .entry(name.map_or("unknown", |s| s.name()))
-                .or_default() += 1;
+            *books.statuses.entry(name.map_or("unknown", |s| s.name())).or_default() += 1;
             books.in_database += usize::from(in_database);
             books.in_fallback += in_fallback.min(1);
             if let Some(reason) = reason {
@@ -793,11 +749,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn output(item: usize) -> Output {
-        Output {
-            item,
-            digest: format!("{item:x}"),
-            body: "a line\nand \"another\"".repeat(3),
-        }
+        Output { item, digest: format!("{item:x}"), body: "a line\nand \"another\"".repeat(3) }
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -828,15 +780,9 @@ mod tests {
         assert_eq!((found.done, found.begun, found.recognised), (3, 2, 0));
         store.close().unwrap();
         let books = Books::read(dir.path()).unwrap();
-        assert_eq!(
-            (books.in_database, books.in_fallback, books.failed),
-            (1, 1, 1)
-        );
+        assert_eq!((books.in_database, books.in_fallback, books.failed), (1, 1, 1));
         assert_eq!((books.twice, books.lost), (vec![], vec![]));
-        assert_eq!(
-            books.reasons,
-            BTreeMap::from([("no answer".to_string(), 1)])
-        );
+        assert_eq!(books.reasons, BTreeMap::from([("no answer".to_string(), 1)]));
     }
 
     /// The process ended between the line and the status, and within the next line.
@@ -857,10 +803,7 @@ mod tests {
         let text = std::fs::read(fallback_path(dir.path())).unwrap();
         assert_eq!(text.len(), 2 * whole);
         let books = Books::read(dir.path()).unwrap();
-        assert_eq!(
-            (books.in_fallback, books.twice, books.lost),
-            (2, vec![], vec![])
-        );
+        assert_eq!((books.in_fallback, books.twice, books.lost), (2, vec![], vec![]));
     }
 
     #[test]

@@ -57,19 +57,10 @@ fn complete(state: &Path) {
 #[test]
 fn killed_at_twenty_moments_and_started_again_every_item_is_there_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let faults = Faults {
-        every: vec![Every {
-            nth: 7,
-            status: 500,
-            by: By::Item,
-        }],
-        ..Faults::default()
-    };
+    let faults =
+        Faults { every: vec![Every { nth: 7, status: 500, by: By::Item }], ..Faults::default() };
     let service = Service::Constant(Duration::from_millis(10));
-    let spec = Spec {
-        faults,
-        ..Spec::new(100, service)
-    };
+    let spec = Spec { faults, ..Spec::new(100, service) };
     let upstream = runtime.block_on(Upstream::start(spec)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path();
@@ -108,11 +99,7 @@ fn killed_at_twenty_moments_and_started_again_every_item_is_there_once() {
 fn a_full_database_says_so_and_the_state_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (_, why) = ends(pipeline(folder.path()).args(["--db-pages", "8"]), 1);
-    for part in [
-        "no room",
-        "pipeline.db",
-        "start again with the same --state",
-    ] {
+    for part in ["no room", "pipeline.db", "start again with the same --state"] {
         assert!(why.contains(part), "{why}");
     }
     let books = Books::read(folder.path()).unwrap();
@@ -129,11 +116,7 @@ fn a_full_disk_under_the_fallback_file_says_so_and_the_state_can_be_resumed() {
     let file = folder.path().join("fallback.jsonl");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
     let (_, why) = ends(&mut pipeline(folder.path()), 1);
-    for part in [
-        "no room",
-        "fallback.jsonl",
-        "start again with the same --state",
-    ] {
+    for part in ["no room", "fallback.jsonl", "start again with the same --state"] {
         assert!(why.contains(part), "{why}");
     }
     std::fs::remove_file(&file).unwrap();
@@ -163,9 +146,7 @@ fn a_locked_database_says_so_and_the_state_can_be_resumed() {
         }
         let other = rusqlite::Connection::open(&path).unwrap();
         other.busy_timeout(Duration::from_secs(5)).unwrap();
-        other
-            .execute_batch("PRAGMA journal_mode = WAL; BEGIN EXCLUSIVE")
-            .unwrap();
+        other.execute_batch("PRAGMA journal_mode = WAL; BEGIN EXCLUSIVE").unwrap();
         let why = match child {
             None => ends(&mut pipeline(folder.path()), 1).1,
             Some(child) => {
@@ -186,11 +167,8 @@ fn a_locked_database_says_so_and_the_state_can_be_resumed() {
 #[test]
 fn two_pipelines_do_not_share_a_state() {
     let folder = tempfile::tempdir().unwrap();
-    let mut first = pipeline(folder.path())
-        .args(["--fetch", "200ms"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut first =
+        pipeline(folder.path()).args(["--fetch", "200ms"]).stdout(Stdio::null()).spawn().unwrap();
     thread::sleep(Duration::from_millis(400));
     let (_, why) = ends(&mut pipeline(folder.path()), 1);
     assert!(why.contains("another pipeline works on"), "{why}");

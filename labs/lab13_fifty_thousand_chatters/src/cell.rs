@@ -104,11 +104,7 @@ pub(super) fn slots(cell: Cell, future: usize) -> Vec<(usize, f64)> {
         _ => None,
     };
     let boxed = future as f64 > cell.boxed_beyond;
-    let block = if boxed {
-        future
-    } else {
-        cell.heap(future as f64) as usize
-    };
+    let block = if boxed { future } else { cell.heap(future as f64) as usize };
     let small = (1..=6).map(|units| (units * unit, aligned(units * unit)));
     let large = match boxed {
         true => slot(1u64, block.div_ceil(size_of::<u64>())),
@@ -153,45 +149,28 @@ mod tests {
 
     #[test]
     fn two_jumps_tell_header_and_unit() {
-        let cell = Cell {
-            header: 88.0,
-            unit: 128.0,
-            boxed_beyond: boxed_beyond("release"),
-        };
-        let probes: Vec<(usize, i64)> = (2..40)
-            .map(|w| (8 * w, cell.heap(8.0 * w as f64) as i64))
-            .collect();
+        let cell = Cell { header: 88.0, unit: 128.0, boxed_beyond: boxed_beyond("release") };
+        let probes: Vec<(usize, i64)> =
+            (2..40).map(|w| (8 * w, cell.heap(8.0 * w as f64) as i64)).collect();
         assert_eq!(Cell::of(&probes, "release"), Some(cell));
         assert_eq!(Cell::of(&probes[..10], "release"), None);
         assert_eq!(Cell::of(&[], "release"), None);
         assert_eq!((cell.heap(40.0), cell.heap(41.0)), (128.0, 256.0));
         assert_eq!(cell.heap(40_000.0), 40_000.0 + 128.0);
-        let debug = Cell {
-            boxed_beyond: boxed_beyond("debug"),
-            ..cell
-        };
-        assert_eq!(
-            (debug.heap(4104.0), cell.heap(4104.0)),
-            (4104.0 + 128.0, 4224.0)
-        );
+        let debug = Cell { boxed_beyond: boxed_beyond("debug"), ..cell };
+        assert_eq!((debug.heap(4104.0), cell.heap(4104.0)), (4104.0 + 128.0, 4224.0));
     }
 
     #[test]
     fn a_runtime_has_a_header() {
         let heap = Heap::new();
         let counted = heap.enter();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let cell = Cell::of(&probes(&runtime, heap), "release").expect("two jumps");
         assert!(cell.header > 0.0 && cell.unit >= 8.0, "{cell:?}");
         assert!(registration(&runtime, heap).unwrap() > 0.0);
         drop(counted);
         let slots = slots(cell, 40_000);
-        assert!(
-            slots.iter().all(|(size, slot)| *slot >= 0.9 * *size as f64),
-            "{slots:?}"
-        );
+        assert!(slots.iter().all(|(size, slot)| *slot >= 0.9 * *size as f64), "{slots:?}");
     }
 }

@@ -57,11 +57,7 @@ struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     fn of(p: &Params, summary: &Summary<'a>, arm: Arm) -> Kind<'a> {
-        Kind {
-            arm,
-            name: name(arm, p),
-            conditions: summary.series(arm.series()),
-        }
+        Kind { arm, name: name(arm, p), conditions: summary.series(arm.series()) }
     }
 
     /// A figure over the number of chatters, a point a trial.
@@ -107,9 +103,7 @@ impl<'a> Kind<'a> {
 
     /// Those numbers whose memory, if each takes so much, is many times the process's own pages.
     fn clear_of_haze(&self, each: f64) -> impl Iterator<Item = &Condition<'a>> {
-        self.conditions
-            .iter()
-            .filter(move |k| is_clear(k.x() * each))
+        self.conditions.iter().filter(move |k| is_clear(k.x() * each))
     }
 
     /// The memory of so many is many times the process's own pages, by the flags alone: of a thread a page at
@@ -158,11 +152,7 @@ impl<'a> Kind<'a> {
         };
         let ends = |(low, high): (f64, f64)| (low.max(least) / KB, high / KB);
         let bar = ValueBar::measured(label, colour, each.value.max(0.0) / KB);
-        Some(ValueBar {
-            interval: each.ci95.map(ends),
-            theory: theory.map(|b| b / KB),
-            ..bar
-        })
+        Some(ValueBar { interval: each.ci95.map(ends), theory: theory.map(|b| b / KB), ..bar })
     }
 }
 
@@ -254,9 +244,7 @@ impl<'a> Known<'a> {
 
     /// What the allocator takes for a block of so many bytes.
     fn slot(&self, block: f64) -> Option<f64> {
-        let slot = self
-            .nobody
-            .estimate(|t| t.gauges.get(&gauges::slot_key(block)).copied());
+        let slot = self.nobody.estimate(|t| t.gauges.get(&gauges::slot_key(block)).copied());
         Some(slot?.value)
     }
 
@@ -512,13 +500,9 @@ impl<'a> View<'a> {
             Case::exact(name, SWIFT, share.filter(|_| all))
         });
         let text = "a task starts in a tenth of a thread's time or less: a thread makes what a task makes, and asks the kernel for the rest";
-        Law::new(
-            text,
-            "of a thread's time",
-            Disturbed::Either(Resource::Processors),
-        )
-        .goal()
-        .at_most(cases)
+        Law::new(text, "of a thread's time", Disturbed::Either(Resource::Processors))
+            .goal()
+            .at_most(cases)
     }
 
     /// What extrapolating rests on: each number, from a line through all the others.
@@ -747,10 +731,7 @@ impl View<'_> {
             return vec![Line::measured(label, colour, took)];
         }
         let ahead = [most, n].map(|x| (x, each * x / MB));
-        vec![
-            Line::measured("", colour, took),
-            Line::theory(label, colour, ahead.into()),
-        ]
+        vec![Line::measured("", colour, took), Line::theory(label, colour, ahead.into())]
     }
 
     /// Where the memory of a thread and of a connection is.
@@ -771,11 +752,7 @@ impl View<'_> {
         let of_thread = |resident| {
             [
                 ("stack and heap, resident", gauges::RESIDENT_B, resident),
-                (
-                    "stack in the kernel",
-                    gauges::KERNEL_STACKS_B,
-                    Some(KERNEL_STACK),
-                ),
+                ("stack in the kernel", gauges::KERNEL_STACKS_B, Some(KERNEL_STACK)),
                 small,
                 ("page tables", gauges::PAGE_TABLES_B, Some(tables)),
             ]
@@ -909,31 +886,21 @@ mod tests {
         }
         assert_eq!(
             ["0", "999", "50,000", "1,234,567"],
-            [0.0, 999.0, 50_000.0, 1_234_567.0]
-                .map(thousands)
-                .each_ref()
-                .map(String::as_str)
+            [0.0, 999.0, 50_000.0, 1_234_567.0].map(thousands).each_ref().map(String::as_str)
         );
     }
 
     #[test]
     fn small_stacks_share_a_page_of_the_page_table() {
         let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-3;
-        assert!(near(
-            page_tables(0.5 * MB),
-            PAGE / 4.0 * (1.0 + 1.0 / 512.0)
-        ));
+        assert!(near(page_tables(0.5 * MB), PAGE / 4.0 * (1.0 + 1.0 / 512.0)));
         // Four stacks of 256 MB share one of the tables above.
         assert!(near(page_tables(256.0 * MB), PAGE * 1.25));
     }
 
     #[test]
     fn times_down_to_nanoseconds() {
-        for (value, text) in [
-            (3.02e-7, "302 ns"),
-            (4.72e-6, "4.7 µs"),
-            (0.0145, "14.5 ms"),
-        ] {
+        for (value, text) in [(3.02e-7, "302 ns"), (4.72e-6, "4.7 µs"), (0.0145, "14.5 ms")] {
             assert_eq!(brief(value), text);
         }
     }
@@ -983,10 +950,7 @@ mod tests {
             (threads.unwrap().value * GB / 50_000.0, findings.headline)
         };
         let (all, headline) = of(&known);
-        assert!(
-            (all - 37_000.0).abs() < 1e-6 && headline.contains("1.72 GB"),
-            "{headline}"
-        );
+        assert!((all - 37_000.0).abs() < 1e-6 && headline.contains("1.72 GB"), "{headline}");
         let (resident, headline) = of(&known[..1]);
         assert!((resident - 10_000.0).abs() < 1e-6 && headline.contains("unknown here"));
     }

@@ -54,9 +54,7 @@ pub(super) fn measure(
         let line = line?;
         match line.split_once(' ') {
             Some(("stopped", why)) => {
-                stopped
-                    .borrow_mut()
-                    .insert(format!("{}: stopped {why}", arm.series()));
+                stopped.borrow_mut().insert(format!("{}: stopped {why}", arm.series()));
             }
             Some((key, value)) => {
                 let gauge = gauges::printed(key);
@@ -91,9 +89,7 @@ fn start(p: &Params, arm: Arm, number: usize) -> Result<Child> {
     }
     // Its input is never written to: that it ends tells the child that nobody listens any more.
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    command
-        .spawn()
-        .context("cannot start a process to hold them")
+    command.spawn().context("cannot start a process to hold them")
 }
 
 /// A figure, as a line that the parent reads.
@@ -180,10 +176,7 @@ pub(super) fn hold(p: &Params, arm: Arm) -> Result<()> {
 
     say(gauges::NUMBER, number);
     say(gauges::FUTURE_B, group.future());
-    say(
-        gauges::START_EACH_S,
-        took.as_secs_f64() / number.max(1) as f64,
-    );
+    say(gauges::START_EACH_S, took.as_secs_f64() / number.max(1) as f64);
     say(gauges::WAKE_S, wake);
     say(gauges::WAKE_EACH_S, wake / count as f64);
     after.since(&before);
@@ -203,11 +196,7 @@ fn warm_up(arm: Arm) -> usize {
 }
 
 fn overhead(p: &Params, runtime: &Runtime, heap: Heap) -> Result<()> {
-    let build = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        "release"
-    };
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let cell = cell::Cell::of(&cell::probes(runtime, heap), build);
     say(gauges::REGISTRATION_B, cell::registration(runtime, heap)?);
     let Some(cell) = cell else { return Ok(()) };
@@ -393,15 +382,7 @@ impl Connections {
             };
             (0..number).map(|_| one()).collect::<Result<Vec<_>>>()
         })?;
-        Ok(Connections {
-            runtime,
-            listeners,
-            far,
-            room,
-            buffer: p.buffer,
-            opened: 0,
-            future: 0,
-        })
+        Ok(Connections { runtime, listeners, far, room, buffer: p.buffer, opened: 0, future: 0 })
     }
 }
 

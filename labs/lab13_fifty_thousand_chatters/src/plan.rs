@@ -61,9 +61,7 @@ fn steps(text: &str) -> Result<u8, String> {
 fn stack(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     let inside = (64 << 10..=256 << 20).contains(&size.b());
-    inside
-        .then_some(size)
-        .ok_or_else(|| "expected a stack from 64KB to 256MB".into())
+    inside.then_some(size).ok_or_else(|| "expected a stack from 64KB to 256MB".into())
 }
 
 /// lab13.
@@ -198,9 +196,7 @@ impl Lab for FiftyThousandChatters {
         }
         let mut plan = session.plan();
         let stopped = &stopped;
-        plan.point("nobody", 0.0, move |r| {
-            holder::measure(r, p, Arm::Nobody, 0, stopped)
-        });
+        plan.point("nobody", 0.0, move |r| holder::measure(r, p, Arm::Nobody, 0, stopped));
         for (arm, number) in conditions {
             plan.point(arm.series(), number as f64, move |r| {
                 holder::measure(r, p, arm, number, stopped)
@@ -209,11 +205,7 @@ impl Lab for FiftyThousandChatters {
         for stack in p.other_stacks() {
             let number = p.threads_by_stack();
             plan.point("stack", stack.f(), move |r| {
-                let asked = Params {
-                    stack,
-                    depth: Size::bytes(1),
-                    ..p.clone()
-                };
+                let asked = Params { stack, depth: Size::bytes(1), ..p.clone() };
                 holder::measure(r, &asked, Arm::Thread, number, stopped)
             });
         }

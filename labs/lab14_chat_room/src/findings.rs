@@ -61,10 +61,7 @@ fn gone(trial: &Trial) -> Option<f64> {
 
 /// Dots without a line: what lies between them nobody measured.
 fn dots(colour: Colour, points: Vec<(f64, f64)>) -> Line {
-    Line {
-        style: Style::Dots,
-        ..Line::measured("", colour, points)
-    }
+    Line { style: Style::Dots, ..Line::measured("", colour, points) }
 }
 
 /// Where its mathematics is done, in words.
@@ -121,12 +118,7 @@ impl<'a> View<'a> {
     }
 
     fn block(&self, k: &Condition<'a>, users: f64, asked: f64) -> Block<'a> {
-        Block {
-            p: self.p,
-            k: *k,
-            users,
-            asked,
-        }
+        Block { p: self.p, k: *k, users, asked }
     }
 
     /// The slowest 1 % of the echoes of the first crowd take at least that.
@@ -177,11 +169,7 @@ impl View<'_> {
     fn law(&self, users: f64, figure: impl FnOnce(&Away, f64) -> f64) -> Option<Given> {
         let block = self.p.block.s() * self.stretch();
         let (after, calm) = (self.round(users)?, self.quiet(users, 0.5)?);
-        let away = Away {
-            block: block.value,
-            after: after.value,
-            ..self.p.away(self.p.block.s())
-        };
+        let away = Away { block: block.value, after: after.value, ..self.p.away(self.p.block.s()) };
         let origin = block.origin().and(after.origin()).and(calm.origin());
         Some(Given::new(figure(&away, calm.value), origin))
     }
@@ -213,11 +201,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     fn name(&self) -> String {
-        format!(
-            "a block of {}, {} users",
-            seconds(self.asked),
-            number(self.users)
-        )
+        format!("a block of {}, {} users", seconds(self.asked), number(self.users))
     }
 
     /// The share that leaves whatever the block turns out to be, since no two computations of the same

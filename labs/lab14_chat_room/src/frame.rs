@@ -129,19 +129,13 @@ mod tests {
 
     #[test]
     fn lengths_have_a_bound() {
-        assert_eq!(
-            read_frame(&mut &[255u8; 8][..]).unwrap_err().kind(),
-            ErrorKind::InvalidData
-        );
+        assert_eq!(read_frame(&mut &[255u8; 8][..]).unwrap_err().kind(), ErrorKind::InvalidData);
         let long = vec![0; LARGEST + 1];
         assert_eq!(
             write_frame(&mut io::sink(), &long).unwrap_err().kind(),
             ErrorKind::InvalidInput
         );
         let bytes = written(&[vec![1; LARGEST]]);
-        assert_eq!(
-            read_frame(&mut &bytes[..]).unwrap().map(|m| m.len()),
-            Some(LARGEST)
-        );
+        assert_eq!(read_frame(&mut &bytes[..]).unwrap().map(|m| m.len()), Some(LARGEST));
     }
 }

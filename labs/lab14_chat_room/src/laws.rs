@@ -87,14 +87,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const AWAY: Away = Away {
-        at: 0.1,
-        block: 0.4,
-        window: 0.6,
-        beat: 0.05,
-        patience: 1.0,
-        after: 0.0,
-    };
+    const AWAY: Away =
+        Away { at: 0.1, block: 0.4, window: 0.6, beat: 0.05, patience: 1.0, after: 0.0 };
 
     #[test]
     fn worked_examples() {
@@ -105,35 +99,17 @@ mod tests {
         assert!((AWAY.quantile(0.3, 0.001) - 0.001).abs() < 1e-12);
         assert!((AWAY.missed() - 8.0).abs() < 1e-9);
         assert_eq!((AWAY.leave_share(), AWAY.lost_share()), (0.0, 0.0));
-        let half = Away {
-            patience: 0.425,
-            ..AWAY
-        };
+        let half = Away { patience: 0.425, ..AWAY };
         assert!((half.leave_share() - 0.5).abs() < 1e-9);
-        let gone = Away {
-            patience: 0.3,
-            ..AWAY
-        };
+        let gone = Away { patience: 0.3, ..AWAY };
         assert_eq!(gone.leave_share(), 1.0);
         assert!((gone.missed() - 6.0).abs() < 1e-9);
         assert!((gone.lost_share() - 5.0 / 6.0).abs() < 1e-12);
         // A round of 10 ms: the silence is 5 ms longer, the first echoes come 5 ms later and the last
         // ones 10 ms.
-        let round = Away {
-            after: 0.01,
-            ..half
-        };
+        let round = Away { after: 0.01, ..half };
         assert!((round.leave_share() - 0.6).abs() < 1e-9);
-        assert!(
-            (Away {
-                after: 0.01,
-                ..AWAY
-            }
-            .quantile(0.5, 0.001)
-                - 0.10875)
-                .abs()
-                < 1e-12
-        );
+        assert!((Away { after: 0.01, ..AWAY }.quantile(0.5, 0.001) - 0.10875).abs() < 1e-12);
         // Who is left has heard nothing late.
         assert_eq!(gone.quantile(1.0, 0.001), 0.001);
     }

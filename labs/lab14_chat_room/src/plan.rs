@@ -121,9 +121,7 @@ fn often(scale: Scale, first: bool) -> (usize, usize) {
 fn pool() -> Result<Arc<ThreadPool>> {
     let threads = (host::cores() - 1).max(1);
     // Without a handler a panic in the pool would end the whole program.
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .panic_handler(|_| {});
+    let pool = ThreadPoolBuilder::new().num_threads(threads).panic_handler(|_| {});
     Ok(Arc::new(pool.build()?))
 }
 

@@ -14,11 +14,7 @@ const CLOCK: f64 = 0.02;
 
 /// Only a blocked event loop may lose users, and what they would have said and heard.
 pub(super) fn may(at: &Condition) -> &'static [Fate] {
-    if on_the_loop(at) {
-        &[Fate::Failed, Fate::NeverSent]
-    } else {
-        &[]
-    }
+    if on_the_loop(at) { &[Fate::Failed, Fate::NeverSent] } else { &[] }
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
@@ -45,10 +41,7 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     // A record may come from anywhere, and counting takes as long as it says.
     let asked = !losses || p.long_blocks().iter().any(|b| (b - block).abs() < 1e-6);
     ensure(asked && t.offered < 100_000_000, || {
-        format!(
-            "{} messages round a block of {block} s were not asked for",
-            t.offered
-        )
+        format!("{} messages round a block of {block} s were not asked for", t.offered)
     })?;
     let crowds = p.users.iter().filter(|n| losses || **n as f64 == at.x());
     let crowds = crowds.filter(|n| (2..=20_000).contains(*n));
@@ -60,31 +53,21 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     });
     // The crowds of a loss may all speak as often: what holds of the smallest holds of the others.
     let crowd = meet.min_by_key(|c| c.users).ok_or_else(|| {
-        format!(
-            "{} messages for {meant} ears are not those asked for",
-            t.offered
-        )
+        format!("{} messages for {meant} ears are not those asked for", t.offered)
     })?;
-    let (left, disconnected) = (
-        gauge(t, gauges::USERS_LEFT)?,
-        gauge(t, gauges::USERS_DISCONNECTED)?,
-    );
+    let (left, disconnected) =
+        (gauge(t, gauges::USERS_LEFT)?, gauge(t, gauges::USERS_DISCONNECTED)?);
     let gone = left + disconnected;
     let most = p.users.iter().copied().max().filter(|_| losses);
     let users = most.unwrap_or(crowd.users);
-    ensure(gone <= users as f64, || {
-        format!("{gone} of {users} users left")
-    })?;
+    ensure(gone <= users as f64, || format!("{gone} of {users} users left"))?;
     // Users take turns.
     let each = crowd.messages().div_ceil(crowd.users - 1) as f64;
     let lost = (t.failed + t.never_sent) as f64;
     ensure(lost <= gone * each, || {
         format!("{lost} messages were lost, and {gone} users have left")
     })?;
-    let (said, heard) = (
-        gauge(t, gauges::MESSAGES_SAID)?,
-        gauge(t, gauges::MESSAGES_RECEIVED)?,
-    );
+    let (said, heard) = (gauge(t, gauges::MESSAGES_SAID)?, gauge(t, gauges::MESSAGES_RECEIVED)?);
     let delivered = gauge(t, gauges::MESSAGES_DELIVERED)?;
     let most = (t.offered - t.never_sent.min(t.offered)) as f64;
     let least = if gone == 0.0 { most } else { t.ok as f64 };
@@ -93,9 +76,7 @@ fn conversation(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     })?;
     let room = p.per_room.min(crowd.users) as f64;
     let order = t.ok as f64 <= heard && heard <= delivered && delivered <= said * room;
-    ensure(order, || {
-        format!("{said} were said, {delivered} delivered, {heard} heard")
-    })?;
+    ensure(order, || format!("{said} were said, {delivered} delivered, {heard} heard"))?;
     drawn(t)
 }
 
@@ -104,9 +85,7 @@ fn drawn(t: &Trial) -> Result<(), String> {
     let echoes = t.trace("echoes");
     let all = t.offered <= DRAWN as u64;
     let (n, ok) = (echoes.len() as u64, t.ok);
-    ensure(if all { n == ok } else { n <= ok }, || {
-        format!("{n} echoes are drawn of {ok}")
-    })?;
+    ensure(if all { n == ok } else { n <= ok }, || format!("{n} echoes are drawn of {ok}"))?;
     let mean = t.latency.mean_s().filter(|_| all).unwrap_or_default();
     let sum: f64 = echoes.iter().map(|(_, took)| took).sum();
     let near = (sum / n as f64 - mean).abs() <= 0.005 * mean + 1e-5;
@@ -120,10 +99,7 @@ fn loops(t: &Trial) -> Result<(), String> {
     for share in [gauges::SERVER_BUSY_SHARE, gauges::USERS_BUSY_SHARE] {
         let busy = gauge(t, share)? * t.wall_s;
         ensure(0.0 < busy && busy <= 1.1 * t.wall_s + 0.1, || {
-            format!(
-                "an event loop was busy for {busy:.3} s of {:.3} s",
-                t.wall_s
-            )
+            format!("an event loop was busy for {busy:.3} s of {:.3} s", t.wall_s)
         })?;
     }
     Ok(())
@@ -132,10 +108,7 @@ fn loops(t: &Trial) -> Result<(), String> {
 /// What was asked for was computed and answered, where it should have been.
 fn mathematics(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let (cost, killed) = (block(p, at), at.series() == "killed");
-    let (solved, failed) = (
-        gauge(t, gauges::JOBS_SOLVED)?,
-        gauge(t, gauges::JOBS_FAILED)?,
-    );
+    let (solved, failed) = (gauge(t, gauges::JOBS_SOLVED)?, gauge(t, gauges::JOBS_FAILED)?);
     if at.series() == "quiet" {
         let none =
             solved + failed == 0.0 && t.gauge(gauges::BUSY_S).is_none() && t.spans.is_empty();
@@ -187,16 +160,9 @@ fn computed(p: &Params, at: &Condition, t: &Trial, solved: f64, alone: bool) -> 
     let within = began - CLOCK <= span.start_s
         && (solved == 0.0 || span.end_s <= t.started_s() + t.wall_s + CLOCK);
     ensure(within, || {
-        format!(
-            "it computed from {:.3} s to {:.3} s, when nobody asked",
-            span.start_s, span.end_s
-        )
+        format!("it computed from {:.3} s to {:.3} s, when nobody asked", span.start_s, span.end_s)
     })?;
-    let answer = if killed {
-        gauges::SECOND_ANSWER_S
-    } else {
-        gauges::ANSWER_S
-    };
+    let answer = if killed { gauges::SECOND_ANSWER_S } else { gauges::ANSWER_S };
     ensure(t.gauge(answer).is_none_or(|s| s >= busy - CLOCK), || {
         format!("the answer came before {busy:.4} s were computed")
     })?;
@@ -219,7 +185,5 @@ fn the_end(p: &Params, t: &Trial) -> Result<(), String> {
         format!("it was killed at {at:.3} s, before the job's middle at {middle:.3} s")
     })?;
     let processes = gauge(t, gauges::PROCESSES)?;
-    ensure(processes == 2.0, || {
-        format!("{processes} processes computed")
-    })
+    ensure(processes == 2.0, || format!("{processes} processes computed"))
 }

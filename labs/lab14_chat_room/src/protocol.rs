@@ -102,15 +102,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "",
-            "join",
-            "join x",
-            "join -1",
-            "shout hello",
-            "solve",
-            "solve 1.5",
-        ] {
+        for line in ["", "join", "join x", "join -1", "shout hello", "solve", "solve 1.5"] {
             assert_eq!(Request::parse(line), None, "{line}");
         }
         for line in ["said 1", "said x hello", "welcome", "solved soon"] {

@@ -42,11 +42,7 @@ pub struct Joined {
 
 impl<M> Default for Rooms<M> {
     fn default() -> Rooms<M> {
-        Rooms {
-            rooms: BTreeMap::new(),
-            next: 0,
-            slow: 0,
-        }
+        Rooms { rooms: BTreeMap::new(), next: 0, slow: 0 }
     }
 }
 
@@ -56,10 +52,7 @@ impl<M: Clone> Rooms<M> {
         let (door, shown_out) = oneshot::channel();
         let user = self.next;
         self.next += 1;
-        let member = Member {
-            outbox,
-            _door: door,
-        };
+        let member = Member { outbox, _door: door };
         self.rooms.entry(room).or_default().insert(user, member);
         Joined { user, shown_out }
     }
@@ -130,10 +123,7 @@ mod tests {
         }
         // It is told, and what was in its queue is what it could have read: nothing with a gap.
         assert!(
-            other
-                .shown_out
-                .try_recv()
-                .is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
+            other.shown_out.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed)
         );
         let read: Vec<i32> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
         assert_eq!(read, [0, 1, 2, 3]);

@@ -121,13 +121,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("server".into())
             .spawn(move || run(&runtime, listener, there, stopped))?;
-        Ok(Server {
-            address,
-            handle,
-            hall,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Server { address, handle, hall, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -234,9 +228,7 @@ pub(super) fn websocket() -> WebSocketConfig {
 /// something else.
 async fn connection(stream: TcpStream, hall: &Arc<Hall>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    let mut socket = accept_async_with_config(stream, Some(websocket()))
-        .await
-        .ok()?;
+    let mut socket = accept_async_with_config(stream, Some(websocket())).await.ok()?;
     let Message::Text(first) = socket.next().await?.ok()? else {
         return None;
     };
@@ -323,9 +315,7 @@ impl User {
                 let said = text(&Reply::Said(self.number, words));
                 let reached = self.hall.rooms().say(self.room, &said);
                 self.hall.said.fetch_add(1, Ordering::Relaxed);
-                self.hall
-                    .delivered
-                    .fetch_add(reached as u64, Ordering::Relaxed);
+                self.hall.delivered.fetch_add(reached as u64, Ordering::Relaxed);
             }
             Request::Solve(cost) => {
                 let (solve, outbox) = (self.hall.config.solve.clone(), self.outbox.clone());
@@ -347,12 +337,7 @@ impl User {
 
     /// Sends heartbeats until too many of them stay without an answer.
     async fn beat(&self) {
-        let Config {
-            beat,
-            unanswered,
-            origin,
-            ..
-        } = self.hall.config;
+        let Config { beat, unanswered, origin, .. } = self.hall.config;
         // Spread over the beat by the golden ratio, so that a thousand users are not a thousand
         // heartbeats at one instant.
         let phase = beat.mul_f64((self.number as f64 * 0.618_033_988_749_894_9).fract());
@@ -411,10 +396,7 @@ mod tests {
     }
 
     async fn send(socket: &mut Socket, request: Request<'_>) {
-        socket
-            .send(Message::text(request.to_string()))
-            .await
-            .unwrap();
+        socket.send(Message::text(request.to_string())).await.unwrap();
     }
 
     async fn line(socket: &mut Socket) -> String {
@@ -477,19 +459,13 @@ mod tests {
             let mut messages = 0;
             while server.counted().slow == 0 {
                 send(&mut speaker, Request::Say(&words)).await;
-                assert_eq!(
-                    line(&mut speaker).await,
-                    Reply::Said(number, &words).to_string()
-                );
+                assert_eq!(line(&mut speaker).await, Reply::Said(number, &words).to_string());
                 messages += 1;
                 assert!(messages < 5000, "it is never shown the door");
             }
             assert!(ended(&mut slow).await);
             send(&mut speaker, Request::Say("alone")).await;
-            assert_eq!(
-                line(&mut speaker).await,
-                Reply::Said(number, "alone").to_string()
-            );
+            assert_eq!(line(&mut speaker).await, Reply::Said(number, "alone").to_string());
             let counted = server.counted();
             assert_eq!((counted.slow, counted.said), (1, messages + 1));
             assert_eq!(server.hall.rooms().members(1), 1);
@@ -527,11 +503,9 @@ mod tests {
         });
         against(Config { solve, ..config() }, |server| async move {
             let (mut asker, _) = enter(&server, 1).await;
-            for (micros, answer) in [
-                (0, "failed too easy"),
-                (1, "failed it panicked"),
-                (2, "solved 2"),
-            ] {
+            for (micros, answer) in
+                [(0, "failed too easy"), (1, "failed it panicked"), (2, "solved 2")]
+            {
                 send(&mut asker, Request::Solve(Duration::from_micros(micros))).await;
                 assert_eq!(line(&mut asker).await, answer);
             }
@@ -556,10 +530,7 @@ mod tests {
             assert!(ended(&mut bad).await);
             until(&server, |c| c.broken == 5).await;
             send(&mut good, Request::Say("still here")).await;
-            assert_eq!(
-                line(&mut good).await,
-                Reply::Said(number, "still here").to_string()
-            );
+            assert_eq!(line(&mut good).await, Reply::Said(number, "still here").to_string());
         });
     }
 }

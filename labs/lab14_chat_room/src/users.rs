@@ -154,9 +154,7 @@ impl Crowd {
     }
 
     fn says(&self, user: usize) -> usize {
-        (0..)
-            .take_while(|spoken| self.due(user, *spoken).is_some())
-            .count()
+        (0..).take_while(|spoken| self.due(user, *spoken).is_some()).count()
     }
 
     /// Messages that reach somebody when all stay: each one every member of the speaker's room.
@@ -164,9 +162,7 @@ impl Crowd {
         let mut members = vec![0; self.rooms()];
         (0..self.users).for_each(|user| members[self.room_of(user)] += 1);
         let speakers = 1..self.users;
-        speakers
-            .map(|user| self.says(user) * members[self.room_of(user)])
-            .sum()
+        speakers.map(|user| self.says(user) * members[self.room_of(user)]).sum()
     }
 
     /// Lets all of them visit a server. `meanwhile` is called with the beginning, as soon as everybody
@@ -206,9 +202,7 @@ impl Crowd {
                 let line = Request::Join(self.room_of(*user) as u32).to_string();
                 enter(address, line)
             });
-            let inside = try_join_all(inside)
-                .await
-                .context("a user did not get in")?;
+            let inside = try_join_all(inside).await.context("a user did not get in")?;
             for (user, (socket, number)) in wave.iter().zip(inside) {
                 let one = User {
                     me: *user,
@@ -433,11 +427,7 @@ impl User {
 
     /// Has it heard all it said, and been answered all it asked?
     fn finished(&self) -> bool {
-        let asks = if self.me == 0 {
-            self.crowd.asks.len()
-        } else {
-            0
-        };
+        let asks = if self.me == 0 { self.crowd.asks.len() } else { 0 };
         self.answers.len() == asks && self.echoes.iter().all(Option::is_some)
     }
 
@@ -555,11 +545,7 @@ impl Heard {
     pub fn record(&self, r: &Recorder, origin: Instant) {
         r.books(self.books());
         let (solved, failed) = self.answers.iter().fold((0, 0), |(ok, failed), a| {
-            if a.result.is_ok() {
-                (ok + 1, failed)
-            } else {
-                (ok, failed + 1)
-            }
+            if a.result.is_ok() { (ok + 1, failed) } else { (ok, failed + 1) }
         });
         for (gauge, value) in [
             (gauges::MISSED_HEARTBEATS, self.missed as f64),
@@ -649,29 +635,18 @@ mod tests {
         let origin = Instant::now();
         let server = server(origin, solved());
         let cost = Duration::from_micros(5);
-        let crowd = Crowd {
-            asks: vec![cost, 2 * cost],
-            ..crowd(11, origin)
-        };
+        let crowd = Crowd { asks: vec![cost, 2 * cost], ..crowd(11, origin) };
         let (deliveries, messages) = (crowd.deliveries(), crowd.messages());
-        let heard = crowd
-            .visit(server.address(), Load::default(), |_| Ok(()))
-            .unwrap();
+        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
         assert_eq!((heard.received, heard.disorder), (deliveries, 0));
         assert_eq!((heard.left, heard.disconnected), (0, 0));
         let books = heard.books();
         assert!(books.books_close());
-        assert_eq!(
-            (books.offered, books.ok),
-            (messages as u64, messages as u64)
-        );
+        assert_eq!((books.offered, books.ok), (messages as u64, messages as u64));
         let results: Vec<_> = heard.answers.iter().map(|a| a.result.clone()).collect();
         assert_eq!(results, [Ok(cost), Ok(2 * cost)]);
         let counted = server.counted();
-        assert_eq!(
-            (counted.said, counted.delivered),
-            (messages as u64, deliveries as u64)
-        );
+        assert_eq!((counted.said, counted.delivered), (messages as u64, deliveries as u64));
         assert_eq!((counted.joined, counted.slow, counted.given_up), (11, 0, 0));
     }
 
@@ -691,16 +666,11 @@ mod tests {
             asks: vec![Duration::from_secs(1)],
             ..crowd(9, origin)
         };
-        let heard = crowd
-            .visit(server.address(), Load::default(), |_| Ok(()))
-            .unwrap();
+        let heard = crowd.visit(server.address(), Load::default(), |_| Ok(())).unwrap();
         assert_eq!((heard.left, heard.disconnected), (9, 0));
         assert!(heard.missed >= 9, "{}", heard.missed);
         let books = heard.books();
-        assert!(
-            books.books_close() && books.failures.contains_key("left"),
-            "{books:?}"
-        );
+        assert!(books.books_close() && books.failures.contains_key("left"), "{books:?}");
         assert_eq!(heard.answers, []);
     }
 
@@ -710,11 +680,7 @@ mod tests {
         let server = server(origin, solved());
         let address = server.address();
         let window = Duration::from_secs(20);
-        let crowd = Crowd {
-            window,
-            rate: 100.0,
-            ..crowd(9, origin)
-        };
+        let crowd = Crowd { window, rate: 100.0, ..crowd(9, origin) };
         let heard = crowd.visit(address, Load::default(), |_| {
             drop(server);
             Ok(())

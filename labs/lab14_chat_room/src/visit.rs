@@ -92,10 +92,7 @@ fn visit_and(
         (gauges::MESSAGES_DELIVERED, counted.delivered as f64),
         (gauges::USERS_SLOW, counted.slow as f64),
         (gauges::USERS_GIVEN_UP, counted.given_up as f64),
-        (
-            gauges::SERVER_BUSY_SHARE,
-            busy.as_secs_f64() / heard.took.as_secs_f64(),
-        ),
+        (gauges::SERVER_BUSY_SHARE, busy.as_secs_f64() / heard.took.as_secs_f64()),
     ] {
         r.gauge(gauge, value);
     }

@@ -88,12 +88,7 @@ impl Worker {
             .name("worker's supervisor".into())
             .spawn(move || supervisor.run(&to_do))
             .map_err(|e| WorkerError::NotStarted(e.to_string()))?;
-        Ok(Worker {
-            jobs: Some(jobs),
-            process,
-            started,
-            supervisor: Some(supervisor),
-        })
+        Ok(Worker { jobs: Some(jobs), process, started, supervisor: Some(supervisor) })
     }
 
     /// Has something computed that costs so much, and returns how long it took there. Never waits
@@ -104,8 +99,7 @@ impl Worker {
     pub async fn compute(&self, cost: Duration) -> Result<Duration, WorkerError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(WorkerError::Busy)?;
-        jobs.try_send((cost, reply))
-            .map_err(|_| WorkerError::Busy)?;
+        jobs.try_send((cost, reply)).map_err(|_| WorkerError::Busy)?;
         let gone = || Err(WorkerError::Died("and its supervisor with it".into()));
         answer.await.unwrap_or_else(|_| gone())
     }
@@ -168,8 +162,7 @@ impl Supervisor {
         self.number += 1;
         let number = self.number;
         if self.pipes.is_none() {
-            self.start()
-                .map_err(|e| WorkerError::NotStarted(e.to_string()))?;
+            self.start().map_err(|e| WorkerError::NotStarted(e.to_string()))?;
         }
         let (input, output) = self.pipes.as_mut().expect("just started");
         let job = Message { number, time: cost };
@@ -183,23 +176,14 @@ impl Supervisor {
             }
             None => {
                 let how = self.end();
-                Err(WorkerError::Died(
-                    how.map_or_else(|| "unknown".into(), |s| s.to_string()),
-                ))
+                Err(WorkerError::Died(how.map_or_else(|| "unknown".into(), |s| s.to_string())))
             }
         }
     }
 
     fn start(&mut self) -> io::Result<()> {
-        let mut child = self
-            .command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        self.pipes = child
-            .stdin
-            .take()
-            .zip(child.stdout.take().map(BufReader::new));
+        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        self.pipes = child.stdin.take().zip(child.stdout.take().map(BufReader::new));
         *locked(&self.process) = Some(child);
         self.started.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -235,10 +219,7 @@ impl Message {
 
     fn read(bytes: &[u8]) -> Option<Message> {
         let both = u128::from_be_bytes(bytes.try_into().ok()?);
-        Some(Message {
-            number: (both >> 64) as u64,
-            time: Duration::from_nanos(both as u64),
-        })
+        Some(Message { number: (both >> 64) as u64, time: Duration::from_nanos(both as u64) })
     }
 }
 
@@ -274,10 +255,7 @@ pub fn serve() -> anyhow::Result<()> {
         let job = Message::read(&bytes).ok_or_else(|| anyhow::anyhow!("that was no job"))?;
         let begun = Instant::now();
         kernel.work(job.time);
-        let answer = Message {
-            time: begun.elapsed(),
-            ..job
-        };
+        let answer = Message { time: begun.elapsed(), ..job };
         write_frame(&mut output, &answer.bytes())?;
     }
     Ok(())

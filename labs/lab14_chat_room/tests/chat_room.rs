@@ -26,19 +26,12 @@ fn runtime() -> Runtime {
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 fn by_hand() -> Child {
-    command()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Number and time, eight bytes each.
 fn job(number: u64, time: Duration) -> Vec<u8> {
-    [number, time.as_nanos() as u64]
-        .map(u64::to_be_bytes)
-        .concat()
+    [number, time.as_nanos() as u64].map(u64::to_be_bytes).concat()
 }
 
 #[test]

@@ -28,11 +28,7 @@ const TICK: f64 = 1e-3;
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
     let figures = [view.over_load(), view.through_surge(), view.omission()];
-    let tables = [
-        view.overload_table(),
-        view.storm_table(),
-        view.waits_table(),
-    ];
+    let tables = [view.overload_table(), view.storm_table(), view.waits_table()];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
@@ -57,13 +53,7 @@ impl<'a> Theory<'a> {
     /// At a load that is asked for.
     fn at(p: &'a Params, arm: Arm, rho: f64, late: f64) -> Theory<'a> {
         let service = p.service.s();
-        Theory {
-            p,
-            arm,
-            lambda: rho * p.workers as f64 / service,
-            service,
-            late,
-        }
+        Theory { p, arm, lambda: rho * p.workers as f64 / service, service, late }
     }
 
     fn rho(&self) -> f64 {
@@ -71,11 +61,7 @@ impl<'a> Theory<'a> {
     }
 
     fn endless(&self) -> MMc {
-        MMc {
-            lambda: self.lambda,
-            service: self.service,
-            servers: self.p.workers,
-        }
+        MMc { lambda: self.lambda, service: self.service, servers: self.p.workers }
     }
 
     fn bounded(&self) -> MMcK {
@@ -119,10 +105,7 @@ impl<'a> Theory<'a> {
 
     /// What a tick more or less makes of the share in time.
     fn of_a_tick(&self) -> f64 {
-        let late = |by: f64| Theory {
-            late: self.late + by,
-            ..*self
-        };
+        let late = |by: f64| Theory { late: self.late + by, ..*self };
         (late(-TICK).in_time() - late(TICK).in_time()).abs() / 2.0
     }
 
@@ -213,10 +196,7 @@ impl<'a> View<'a> {
         let timers = summary.only("timers");
         let late = timers.and_then(|k| k.gauge(gauges::LATE_MEAN_S));
         let late_s = late.map_or(0.0, |late| late.value);
-        let point = |arm, k: Condition<'a>| Point {
-            theory: Theory::at(p, arm, k.x(), late_s),
-            k,
-        };
+        let point = |arm, k: Condition<'a>| Point { theory: Theory::at(p, arm, k.x(), late_s), k };
         let sweep = Arm::ALL.into_iter().flat_map(|arm| {
             let conditions = summary.series(arm.name()).into_iter();
             conditions.map(move |k| point(arm, k))
@@ -271,11 +251,7 @@ impl<'a> View<'a> {
 /// Share of the requests that were refused or dropped.
 fn turned_away(k: &Condition) -> Option<Estimate> {
     let refuses = k.series() == Arm::Shed.name();
-    k.gauge(if refuses {
-        gauges::REFUSED_SHARE
-    } else {
-        gauges::DROPPED_SHARE
-    })
+    k.gauge(if refuses { gauges::REFUSED_SHARE } else { gauges::DROPPED_SHARE })
 }
 
 /// How much larger one gauge is than another, trial by trial: chance that is the same in both falls out.
@@ -475,9 +451,7 @@ impl View<'_> {
             let longest = k.every(|t| t.gauge(gauges::DEPTH_MAX));
             Case::exact(k.to_string(), self.p.places as f64, longest)
         });
-        Law::counted("a bounded queue is never longer than K", "requests")
-            .books()
-            .at_most(cases)
+        Law::counted("a bounded queue is never longer than K", "requests").books().at_most(cases)
     }
 
     /// What overload makes of an endless line.
@@ -531,11 +505,7 @@ fn freeze_theory(p: &Params, one_in: f64, workers: usize) -> f64 {
 /// (Allen and Cunneen), which is next to nothing.
 fn evenly(rho: f64, s: f64, workers: usize) -> f64 {
     if workers > 1 {
-        let queue = MMc {
-            lambda: rho * workers as f64 / s,
-            service: s,
-            servers: workers,
-        };
+        let queue = MMc { lambda: rho * workers as f64 / s, service: s, servers: workers };
         return queue.mean_wait() / 2.0;
     }
     // σ = e^(−(1 − σ)/ρ), by iteration.

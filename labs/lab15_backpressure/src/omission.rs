@@ -31,9 +31,8 @@ pub(super) struct Freeze {
 }
 
 /// Quantiles that are drawn, as one request in so many.
-pub(super) const ONE_IN: [f64; 13] = [
-    2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0,
-];
+pub(super) const ONE_IN: [f64; 13] =
+    [2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
 impl Freeze {
     /// One of so many trials side by side.
@@ -145,20 +144,14 @@ where
     F: Fn(Freeze, usize, Instant) -> Fut,
     Fut: Future<Output = Vec<Took>>,
 {
-    let freeze = Freeze {
-        seed: r.seed(),
-        ..freeze
-    };
+    let freeze = Freeze { seed: r.seed(), ..freeze };
     let begin = Instant::now() + Duration::from_millis(20);
     let all = (0..freeze.systems).map(|system| watch(freeze, system, begin));
     let all = futures_util::future::join_all(all);
     let Some(all) = r.load().unless_stopped(all).await else {
         return Ok(());
     };
-    let mut books = Trial {
-        wall_s: freeze.window.as_secs_f64(),
-        ..Trial::default()
-    };
+    let mut books = Trial { wall_s: freeze.window.as_secs_f64(), ..Trial::default() };
     let from_sending: fn(&Took) -> f64 = |t| t.0;
     for (name, gauge, clock) in [
         ("from_sending", gauges::P95_FROM_SENDING_S, from_sending),

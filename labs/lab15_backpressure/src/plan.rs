@@ -185,10 +185,7 @@ impl Lab for Backpressure {
 
     fn needs(p: &Params, extent: &Extent) -> Needs {
         // As in `measure`: services that only sleep do not disturb each other.
-        let extent = &Extent {
-            one_at_a_time: false,
-            ..*extent
-        };
+        let extent = &Extent { one_at_a_time: false, ..*extent };
         let parts = parts(extent.scale);
         let conditions =
             Arm::ALL.len() * p.loads.len() * parts + 1 + parts * (2 + Remedy::ALL.len());
@@ -225,12 +222,8 @@ impl Lab for Backpressure {
         sweep.steady("timers", p.tested, 1, move |r| systems::timers(r, timers));
         for _ in 0..parts {
             let freeze = Freeze::of(p, parts);
-            sweep.steady("tested/closed", p.tested, 1, move |r| {
-                omission::closed(r, freeze)
-            });
-            sweep.steady("tested/open", p.tested, 1, move |r| {
-                omission::open(r, freeze)
-            });
+            sweep.steady("tested/closed", p.tested, 1, move |r| omission::closed(r, freeze));
+            sweep.steady("tested/open", p.tested, 1, move |r| omission::open(r, freeze));
             for remedy in Remedy::ALL {
                 let storm = Storm::of(p, parts);
                 sweep.steady(remedy.series(), p.calm, 1, move |r| {
@@ -266,18 +259,10 @@ impl Params {
         let storm = Storm::of(self, 1);
         let line = self.service.s() * (self.places + 1) as f64 / self.workers as f64;
         let overloaded = self.loads.iter().any(|rho| *rho > 0.9);
-        let window = if overloaded {
-            1.25 * self.window.s() + line
-        } else {
-            0.0
-        };
+        let window = if overloaded { 1.25 * self.window.s() + line } else { 0.0 };
         let room = (self.places as f64) * self.service.s() / self.workers as f64;
         let refuses = (self.surge.max(1.0) - 1.0) * self.surge_for.s() > 0.5 * room;
-        let come_again = if refuses {
-            1.5 * line * (1 + self.retries) as f64
-        } else {
-            0.0
-        };
+        let come_again = if refuses { 1.5 * line * (1 + self.retries) as f64 } else { 0.0 };
         window.max(storm.end + come_again)
     }
 

@@ -39,10 +39,9 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 }
 
 fn equal(what: &str, said: f64, counted: f64) -> Result<(), String> {
-    ensure(
-        (said - counted).abs() <= 1e-6 * counted.abs().max(1.0),
-        || format!("{what} is {said:.4}, where it is {counted:.4} by another count"),
-    )
+    ensure((said - counted).abs() <= 1e-6 * counted.abs().max(1.0), || {
+        format!("{what} is {said:.4}, where it is {counted:.4} by another count")
+    })
 }
 
 /// As many as chance makes of so many on average, six standard deviations either way.
@@ -60,16 +59,12 @@ fn came(n: f64, mean: f64) -> bool {
 fn sweep(p: &Params, arm: Arm, rho: f64, t: &Trial) -> Result<(), String> {
     let (systems, crowd) = (gauge(t, gauges::SYSTEMS)?, Crowd::of(p, arm, rho));
     let planned = PARTS.map(|parts| crowd.part(parts).systems as f64);
-    ensure(planned.contains(&systems), || {
-        format!("{systems} services were watched")
-    })?;
+    ensure(planned.contains(&systems), || format!("{systems} services were watched"))?;
     equal("the window", t.wall_s, p.window.s())?;
     let (c, time) = (p.workers as f64, systems * p.window.s());
     let (offered, ok) = (t.offered as f64, t.ok as f64);
     let asked = rho * c / p.service.s() * time;
-    ensure(came(offered, asked), || {
-        format!("{offered} came, where {asked:.0} should")
-    })?;
+    ensure(came(offered, asked), || format!("{offered} came, where {asked:.0} should"))?;
     if t.offered == 0 {
         return Ok(());
     }
@@ -88,13 +83,9 @@ fn sweep(p: &Params, arm: Arm, rho: f64, t: &Trial) -> Result<(), String> {
         equal(&figure.to_string(), gauge(t, figure)?, counted)?;
     }
     let exact = gauge(t, gauges::EXACT_GOOD_SHARE)?;
-    ensure((0.0..=1.0).contains(&exact), || {
-        format!("{} is {exact}", gauges::EXACT_GOOD_SHARE)
-    })?;
-    let (answered, dropped) = (
-        gauge(t, gauges::ANSWERED)?,
-        gauge(t, gauges::DROPPED_SHARE)? * offered,
-    );
+    ensure((0.0..=1.0).contains(&exact), || format!("{} is {exact}", gauges::EXACT_GOOD_SHARE))?;
+    let (answered, dropped) =
+        (gauge(t, gauges::ANSWERED)?, gauge(t, gauges::DROPPED_SHARE)? * offered);
     ensure(answered + dropped <= ok + t.timed_out as f64 + 0.5, || {
         format!("{answered} were answered and {dropped:.0} dropped of {offered}")
     })?;
@@ -102,11 +93,7 @@ fn sweep(p: &Params, arm: Arm, rho: f64, t: &Trial) -> Result<(), String> {
     ensure(t.rejected == 0 || deepest >= 1.0, || {
         format!("{} were refused, and nobody waited", t.rejected)
     })?;
-    if answered > 0.0 {
-        waits(p, arm, answered, t)
-    } else {
-        Ok(())
-    }
+    if answered > 0.0 { waits(p, arm, answered, t) } else { Ok(()) }
 }
 
 /// Who is answered has waited, been served and heard of it late, and no more: by the clients' histogram, and by
@@ -119,10 +106,7 @@ fn waits(p: &Params, arm: Arm, answered: f64, t: &Trial) -> Result<(), String> {
     ensure(in_time && late, || {
         format!("{ok} of {answered} were in time by the books, and others by their latencies")
     })?;
-    let (wait, inside) = (
-        gauge(t, gauges::WAIT_MEAN_S)?,
-        gauge(t, gauges::QUEUED_MEAN_S)?,
-    );
+    let (wait, inside) = (gauge(t, gauges::WAIT_MEAN_S)?, gauge(t, gauges::QUEUED_MEAN_S)?);
     let mean = t.attempt_latency.mean_s().unwrap_or_default();
     let service = p.service.s() * (1.0 + 8.0 / answered.sqrt());
     let most = wait + service + gauge(t, gauges::LATE_MEAN_S)?;
@@ -143,11 +127,8 @@ fn waits(p: &Params, arm: Arm, answered: f64, t: &Trial) -> Result<(), String> {
 /// Sleepers: half of them are later than the median.
 fn timers(t: &Trial) -> Result<(), String> {
     let of = |gauge: Gauge| t.gauge(gauge).unwrap_or_default();
-    let (mean, p50, p99) = (
-        of(gauges::LATE_MEAN_S),
-        of(gauges::LATE_P50_S),
-        of(gauges::LATE_P99_S),
-    );
+    let (mean, p50, p99) =
+        (of(gauges::LATE_MEAN_S), of(gauges::LATE_P50_S), of(gauges::LATE_P99_S));
     ensure(p50 <= p99 && mean >= 0.5 * p50, || {
         format!("timers were late by {mean:.4} s on average, {p50:.4} s in the median")
     })
@@ -175,9 +156,7 @@ fn tested(p: &Params, open: bool, t: &Trial) -> Result<(), String> {
     let (least, most) = (rank(-2.0), rank(2.0));
     let told = least.is_none_or(|s| sent >= s * (1.0 - DIGITS) - 1e-5)
         && most.is_none_or(|s| sent <= s * (1.0 + DIGITS) + 1e-5);
-    ensure(told, || {
-        format!("{by_sending} is {sent:.4}, and the latencies say otherwise")
-    })?;
+    ensure(told, || format!("{by_sending} is {sent:.4}, and the latencies say otherwise"))?;
     ensure(from_due >= sent && (!open || from_due == sent), || {
         format!("the 95th percentile is {from_due:.4} s from when due, {sent:.4} s from sending")
     })?;
@@ -206,11 +185,7 @@ fn storm(p: &Params, remedy: Remedy, t: &Trial) -> Result<(), String> {
         equal("what was answered or given up", answered + given_up, 1.0)?;
         // Who gives up without a budget has sent as often as may be.
         let most = (1 + p.retries) as f64;
-        let least = if remedy == Remedy::Budget {
-            1.0
-        } else {
-            answered + given_up * most
-        };
+        let least = if remedy == Remedy::Budget { 1.0 } else { answered + given_up * most };
         ensure((least - 1e-6..=most + 1e-6).contains(&sent), || {
             let name = stretch.name;
             format!("{sent:.2} attempts a request {name}, with {given_up:.2} given up")
@@ -224,7 +199,5 @@ fn storm(p: &Params, remedy: Remedy, t: &Trial) -> Result<(), String> {
     })?;
     let curve = t.traces.get("goodput").into_iter().flatten();
     let drawn = curve.map(|(_, share)| share).sum::<f64>() * storm.bin() * storm.capacity();
-    ensure(drawn <= ok + 0.5, || {
-        format!("{ok} were answered, and {drawn:.0} over time")
-    })
+    ensure(drawn <= ok + 0.5, || format!("{ok} were answered, and {drawn:.0} over time"))
 }

@@ -27,14 +27,8 @@ pub(super) enum Arm {
 }
 
 impl Arm {
-    pub(super) const ALL: [Arm; 6] = [
-        Arm::Unbounded,
-        Arm::Waits,
-        Arm::Shed,
-        Arm::Deadline,
-        Arm::Expired,
-        Arm::Newest,
-    ];
+    pub(super) const ALL: [Arm; 6] =
+        [Arm::Unbounded, Arm::Waits, Arm::Shed, Arm::Deadline, Arm::Expired, Arm::Newest];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -113,11 +107,7 @@ impl Service {
         service: Duration,
     ) -> (Door, oneshot::Receiver<Answer>) {
         let (reply, answer) = oneshot::channel();
-        let job = Job {
-            arrived,
-            service,
-            reply,
-        };
+        let job = Job { arrived, service, reply };
         let queue = &self.queue.0;
         let door = match self.rules.arm {
             Arm::Unbounded | Arm::Deadline | Arm::Expired => accept(queue, job),

@@ -100,13 +100,7 @@ impl Storm {
         let sent = p.surge * p.surge_for.s() + p.calm * 3.0 * t;
         let left = (1 + p.retries) as f64 * sent - (leave - surge.0);
         let away = (leave, leave + left.max(t));
-        Storm {
-            p: p.clone(),
-            systems: SYSTEMS.div_ceil(parts),
-            surge,
-            away,
-            end: away.1 + 5.0 * t,
-        }
+        Storm { p: p.clone(), systems: SYSTEMS.div_ceil(parts), surge, away, end: away.1 + 5.0 * t }
     }
 
     /// Seconds until the last request has its answer.
@@ -128,11 +122,7 @@ impl Storm {
 
     /// Requests that come over all services, on average.
     pub(super) fn expected(&self, remedy: Remedy) -> f64 {
-        let away = if remedy == Remedy::Away {
-            self.away.1 - self.away.0
-        } else {
-            0.0
-        };
+        let away = if remedy == Remedy::Away { self.away.1 - self.away.0 } else { 0.0 };
         let surge = self.p.surge_for.s();
         self.capacity() * (self.p.surge * surge + self.p.calm * (self.end - surge - away))
     }
@@ -298,22 +288,14 @@ async fn one(storm: Storm, remedy: Remedy, seed: u64, begin: Instant) -> Vec<Don
         requests.spawn(async move {
             let (outcome, attempts) = clients.request().await;
             let ended = begin.elapsed().as_secs_f64();
-            Done {
-                came: at,
-                ended,
-                outcome,
-                attempts,
-            }
+            Done { came: at, ended, outcome, attempts }
         });
     }
     requests.join_all().await
 }
 
 fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
-    let mut trial = Trial {
-        wall_s: storm.end,
-        ..Trial::default()
-    };
+    let mut trial = Trial { wall_s: storm.end, ..Trial::default() };
     let all = || systems.iter().flat_map(|(_, done)| done);
     for done in all() {
         trial.offered += 1;
@@ -339,11 +321,9 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
             sent += done.attempts as f64;
         }
         if came > 0.0 {
-            for (gauge, value) in [
-                (stretch.good, good),
-                (stretch.given_up, came - good),
-                (stretch.attempts, sent),
-            ] {
+            for (gauge, value) in
+                [(stretch.good, good), (stretch.given_up, came - good), (stretch.attempts, sent)]
+            {
                 trial.gauges.insert(gauge.to_string(), value / came);
             }
         }
@@ -385,11 +365,7 @@ mod tests {
             let arrivals = storm.arrivals(Remedy::Away, &mut rng);
             assert!(arrivals.windows(2).all(|w| w[0] <= w[1]));
             let inside = |(from, to): (f64, f64)| {
-                arrivals
-                    .iter()
-                    .filter(|at| **at >= from && **at < to)
-                    .count() as f64
-                    / (to - from)
+                arrivals.iter().filter(|at| **at >= from && **at < to).count() as f64 / (to - from)
             };
             calm += inside((0.0, storm.surge.0)) / 200.0;
             surge += inside(storm.surge) / 200.0;
@@ -406,17 +382,11 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         for remedy in Remedy::ALL {
             let done = runtime.block_on(one(storm.clone(), remedy, 3, Instant::now()));
-            assert!(
-                done.iter()
-                    .all(|d| (1..=1 + storm.p.retries).contains(&d.attempts))
-            );
+            assert!(done.iter().all(|d| (1..=1 + storm.p.retries).contains(&d.attempts)));
             assert!(done.iter().all(|d| d.ended >= d.came));
             let offered = done.len() as u64;
             let trial = books(&storm, &[(0, done)]);
-            assert!(
-                trial.books_close() && trial.offered == offered,
-                "{remedy:?}"
-            );
+            assert!(trial.books_close() && trial.offered == offered, "{remedy:?}");
         }
     }
 }

@@ -101,10 +101,7 @@ impl Crowd {
 
     /// One of several parts of it.
     pub(super) fn part(self, parts: usize) -> Crowd {
-        Crowd {
-            systems: (self.systems / parts).max(1),
-            ..self
-        }
+        Crowd { systems: (self.systems / parts).max(1), ..self }
     }
 
     /// From when to when arrivals count.
@@ -134,10 +131,7 @@ impl Crowd {
         Discipline {
             // The producer's own queue is endless: together with the bounded one it is the same line.
             places: (self.rules.arm == Arm::Shed).then_some(self.rules.places),
-            patience: self
-                .rules
-                .patience
-                .map_or(f64::INFINITY, |d| d.as_secs_f64()),
+            patience: self.rules.patience.map_or(f64::INFINITY, |d| d.as_secs_f64()),
             newest_first: self.rules.arm == Arm::Newest,
         }
     }
@@ -177,11 +171,7 @@ impl Crowd {
         let class = (system as f64 + rng.random::<f64>()) / self.systems as f64;
         let mut draw = |mean: f64| -(1.0 - rng.random::<f64>()).ln() * mean;
         let mut visits: Vec<Visit> = (0..self.at_first(class))
-            .map(|_| Visit {
-                at: 0.0,
-                service: draw(self.service_s),
-                counts: false,
-            })
+            .map(|_| Visit { at: 0.0, service: draw(self.service_s), counts: false })
             .collect();
         let warm = self.warm_up.as_secs_f64();
         let mut at = 0.0;
@@ -190,11 +180,7 @@ impl Crowd {
             if at >= warm + self.window.as_secs_f64() {
                 return visits;
             }
-            visits.push(Visit {
-                at,
-                service: draw(self.service_s),
-                counts: at >= warm,
-            });
+            visits.push(Visit { at, service: draw(self.service_s), counts: at >= warm });
         }
     }
 }
@@ -234,9 +220,7 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
         let systems: Vec<Watched> = done.into_iter().map(|(_, watched)| watched).collect();
         let mut trial = books(&crowd, begin, &systems);
         if inside.is_finite() {
-            trial
-                .gauges
-                .insert(gauges::SAMPLED_INSIDE.to_string(), inside);
+            trial.gauges.insert(gauges::SAMPLED_INSIDE.to_string(), inside);
         }
         r.books(trial);
     }
@@ -336,16 +320,14 @@ async fn one(crowd: Crowd, visits: Vec<Visit>, begin: Instant, service: Arc<Serv
                 sleep_until(arrived.into()).await;
             }
             let time = Duration::from_secs_f64(visit.service);
-            entered.push(
-                match timeout_at(last.into(), service.enter(arrived, time)).await {
-                    Ok((Door::In(_), answer)) => {
-                        let _ = tell.send((client, answer));
-                        Some(Entered::In(Instant::now()))
-                    }
-                    Ok((Door::Refused { .. }, _)) => Some(Entered::Refused),
-                    Err(_) => None,
-                },
-            );
+            entered.push(match timeout_at(last.into(), service.enter(arrived, time)).await {
+                Ok((Door::In(_), answer)) => {
+                    let _ = tell.send((client, answer));
+                    Some(Entered::In(Instant::now()))
+                }
+                Ok((Door::Refused { .. }, _)) => Some(Entered::Refused),
+                Err(_) => None,
+            });
         }
         entered
     };
@@ -372,11 +354,7 @@ async fn one(crowd: Crowd, visits: Vec<Visit>, begin: Instant, service: Arc<Serv
     });
     let log = log.collect();
     let (let_in, deepest) = service.meter.read();
-    Watched {
-        log,
-        let_in,
-        deepest,
-    }
+    Watched { log, let_in, deepest }
 }
 
 /// Clients wait for their answers, each with its own clock.
@@ -504,9 +482,7 @@ impl Sums {
         let deadline = crowd.deadline.as_secs_f64();
         let late = self.late.iter().copied().cycle();
         let answered = self.exact.iter().zip(late);
-        answered
-            .filter(|(took, late)| *took + late <= deadline)
-            .count() as f64
+        answered.filter(|(took, late)| *took + late <= deadline).count() as f64
     }
 
     /// The figures, each with its unit in the name, over so many services.
@@ -529,10 +505,7 @@ impl Sums {
             (gauges::REFUSED_SHARE, self.refused / self.offered),
             (gauges::DROPPED_SHARE, self.dropped / self.offered),
             (gauges::GOOD_SHARE, self.good / self.offered),
-            (
-                gauges::EXACT_GOOD_SHARE,
-                self.exact_good(crowd) / self.offered,
-            ),
+            (gauges::EXACT_GOOD_SHARE, self.exact_good(crowd) / self.offered),
             (gauges::GOOD_OF_CAPACITY, self.good / time / capacity),
             (gauges::LATE_OF_CAPACITY, 2.0 * self.too_late / time / asked),
             (gauges::LATE_MEAN_S, mean(&self.late)),
@@ -552,10 +525,7 @@ fn keyed((gauge, value): (Gauge, f64)) -> (String, f64) {
 
 /// The books over all services.
 fn books(crowd: &Crowd, begin: Instant, systems: &[Watched]) -> Trial {
-    let mut trial = Trial {
-        wall_s: crowd.window.as_secs_f64(),
-        ..Trial::default()
-    };
+    let mut trial = Trial { wall_s: crowd.window.as_secs_f64(), ..Trial::default() };
     let mut sums = Sums::default();
     for watched in systems {
         sums.add(crowd, begin, watched, &mut trial);
@@ -574,10 +544,7 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(from: Instant, to: Instant) -> Meter {
-        Meter {
-            window: (from, to),
-            counted: Mutex::default(),
-        }
+        Meter { window: (from, to), counted: Mutex::default() }
     }
 
     /// One more is inside, and so many of them wait.
@@ -685,10 +652,7 @@ mod tests {
     #[test]
     fn three_instruments_agree_on_littles_law() {
         let p = params();
-        let crowd = Crowd {
-            window: Duration::from_millis(400),
-            ..Crowd::of(&p, Arm::Shed, 0.8)
-        };
+        let crowd = Crowd { window: Duration::from_millis(400), ..Crowd::of(&p, Arm::Shed, 0.8) };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let begin = Instant::now() + Duration::from_millis(20);

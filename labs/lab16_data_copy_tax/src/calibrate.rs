@@ -151,9 +151,7 @@ fn lent(buffer: Vec<u8>) -> (Lent, Lent) {
 /// A pass over what the other side has made.
 fn reading(buffer: Lent) -> impl FnMut() + Send + 'static {
     move || {
-        black_box(checksum(
-            &buffer.lock().unwrap_or_else(PoisonError::into_inner),
-        ));
+        black_box(checksum(&buffer.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 }
 
@@ -210,11 +208,7 @@ fn first_touch(home: &Home, bytes: usize, seat: Option<usize>) -> Result<(f64, f
         let _seated = sit(seat);
         let begin = Instant::now();
         let view = View::open(&base, name, bytes)?;
-        black_box(
-            view.chunks(PAGE)
-                .map(|page| u64::from(page[0]))
-                .sum::<u64>(),
-        );
+        black_box(view.chunks(PAGE).map(|page| u64::from(page[0])).sum::<u64>());
         let touched = begin.elapsed();
         black_box(checksum(&view));
         let begin = Instant::now();

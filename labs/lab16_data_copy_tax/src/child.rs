@@ -159,12 +159,7 @@ impl Ring {
 
     fn of(bytes: &[u8]) -> Ring {
         let [seq, bytes, segment, keep] = words(bytes);
-        Ring {
-            seq,
-            bytes,
-            segment,
-            keep,
-        }
+        Ring { seq, bytes, segment, keep }
     }
 }
 
@@ -173,11 +168,7 @@ impl Answer {
     pub fn to(seq: u64, payload: &[u8]) -> Answer {
         let start = Instant::now();
         let sum = payload::checksum(payload);
-        Answer {
-            seq,
-            sum,
-            read_ns: start.elapsed().as_nanos() as u64,
-        }
+        Answer { seq, sum, read_ns: start.elapsed().as_nanos() as u64 }
     }
 }
 
@@ -212,11 +203,7 @@ struct Counted<T> {
 
 impl<T> Counted<T> {
     fn new(inner: T) -> Counted<T> {
-        Counted {
-            inner,
-            bytes: 0,
-            calls: 0,
-        }
+        Counted { inner, bytes: 0, calls: 0 }
     }
 
     fn count(&mut self, done: io::Result<usize>) -> io::Result<usize> {
@@ -308,9 +295,7 @@ impl Consumer {
             Wire::Unix => unix(command),
             Wire::Tcp => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-                command
-                    .arg("--connect")
-                    .arg(listener.local_addr()?.to_string());
+                command.arg("--connect").arg(listener.local_addr()?.to_string());
                 command.stdin(Stdio::null()).stdout(Stdio::null());
                 let mut child = start(&mut command)?;
                 let stream = accepted(&listener, &mut child);
@@ -321,13 +306,7 @@ impl Consumer {
     }
 
     fn new(child: Child, to: impl Write + 'static, from: impl Read + 'static) -> Consumer {
-        Consumer {
-            child,
-            to: Counted::new(Box::new(to)),
-            from: Box::new(from),
-            rings: 0,
-            asked: 0,
-        }
+        Consumer { child, to: Counted::new(Box::new(to)), from: Box::new(from), rings: 0, asked: 0 }
     }
 
     /// Hands over and waits for the answer: `payload` follows the ring, and is empty when it lies in
@@ -509,13 +488,7 @@ pub fn consume(wire: Wire, connect: Option<SocketAddr>, segments: Option<PathBuf
 
 fn gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    [
-        BrokenPipe,
-        ConnectionReset,
-        ConnectionAborted,
-        UnexpectedEof,
-    ]
-    .contains(&error.kind())
+    [BrokenPipe, ConnectionReset, ConnectionAborted, UnexpectedEof].contains(&error.kind())
 }
 
 /// Standard input and output without the library's buffers, which would be a copy of their own.
@@ -554,11 +527,7 @@ fn serve(mut from: Counted<Box<dyn Read>>, mut to: Box<dyn Write>, base: &Path) 
         let ring = Ring::of(&buffer);
         let bytes = usize::try_from(ring.bytes)?;
         let answer = if ring.seq == 0 {
-            let Spent {
-                cpu_ns,
-                page_faults,
-                ..
-            } = Spent::here();
+            let Spent { cpu_ns, page_faults, .. } = Spent::here();
             frame([cpu_ns, page_faults, from.bytes, from.calls])
         } else {
             let answer = if ring.segment == 0 {
@@ -591,12 +560,7 @@ mod tests {
 
     #[test]
     fn frames_read_back() {
-        let ring = Ring {
-            seq: 1,
-            bytes: 1 << 40,
-            segment: 7,
-            keep: 1,
-        };
+        let ring = Ring { seq: 1, bytes: 1 << 40, segment: 7, keep: 1 };
         assert_eq!(Ring::of(&ring.frame()), ring);
     }
 
@@ -618,11 +582,7 @@ mod tests {
         let mut sums = Vec::new();
         for seq in 1..=3 {
             sums.push(payload::fill(&mut body, seq));
-            let ring = Ring {
-                seq,
-                bytes: 1000,
-                ..Ring::default()
-            };
+            let ring = Ring { seq, bytes: 1000, ..Ring::default() };
             sent.extend(ring.frame());
             sent.extend(&body);
         }

@@ -370,12 +370,7 @@ impl<'a> View<'a> {
             let beside = sizes.filter_map(|s| Beside::at(p, summary, way, s.f()));
             beside.collect()
         };
-        View {
-            p,
-            summary,
-            ways: Way::ALL.map(|way| (way, at(way))),
-            show: p.show().f(),
-        }
+        View { p, summary, ways: Way::ALL.map(|way| (way, at(way))), show: p.show().f() }
     }
 
     fn all(&self) -> impl Iterator<Item = &Beside<'a>> {
@@ -409,8 +404,7 @@ impl<'a> View<'a> {
     /// Hand-overs over the size in KB.
     fn times(&self, way: Way) -> Vec<(f64, f64)> {
         let at = self.points(way);
-        at.filter_map(|b| Some((b.kb(), b.hand_over()?.value)))
-            .collect()
+        at.filter_map(|b| Some((b.kb(), b.hand_over()?.value))).collect()
     }
 
     fn overtakes(&self, one: Way, other: Way) -> Option<f64> {
@@ -687,9 +681,8 @@ impl View<'_> {
         let sizes = sizes.column("payload", |s| size(s.f()));
         let ways = self.ways.iter().filter(|(_, at)| !at.is_empty());
         ways.fold(sizes, |table, (way, at)| {
-            table.cells(way.name(), seconds, |s| {
-                at.iter().find(|b| b.bytes() == s.f())?.hand_over()
-            })
+            table
+                .cells(way.name(), seconds, |s| at.iter().find(|b| b.bytes() == s.f())?.hand_over())
         })
         .done()
     }
@@ -731,11 +724,8 @@ mod tests {
         assert!((crossing - 10.0 / AHEAD).abs() < 1e-6, "{crossing}");
         assert_eq!(overtakes(&steep, &flat), None);
         assert_eq!(
-            overtakes(
-                &flat[1..],
-                &[(10.0, 100.0), (100.0, 100.0), (1000.0, 100.0)]
-            )
-            .map(f64::round),
+            overtakes(&flat[1..], &[(10.0, 100.0), (100.0, 100.0), (1000.0, 100.0)])
+                .map(f64::round),
             Some(10.0)
         );
         assert_eq!(overtakes(&[], &flat), None);
@@ -743,11 +733,7 @@ mod tests {
 
     #[test]
     fn sizes_to_two_digits() {
-        for (bytes, text) in [
-            (9_530.0, "9.3 KB"),
-            (100.0, "100 B"),
-            (12.0 * 1048576.0, "12 MB"),
-        ] {
+        for (bytes, text) in [(9_530.0, "9.3 KB"), (100.0, "100 B"), (12.0 * 1048576.0, "12 MB")] {
             assert_eq!(about(bytes), text);
         }
     }

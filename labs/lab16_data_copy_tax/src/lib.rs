@@ -140,8 +140,7 @@ impl HandOver for Kept {
     }
 
     fn hand_over(&mut self, seq: u64) -> Result<Answer> {
-        self.consumer
-            .hand_over_segment(seq, &self.segment, Then::Keeps)
+        self.consumer.hand_over_segment(seq, &self.segment, Then::Keeps)
     }
 
     fn spent(&mut self) -> Result<(Spent, Spent)> {
@@ -172,12 +171,7 @@ struct Fresh {
 
 impl Fresh {
     fn open(on: &Setting, bytes: usize) -> Result<Fresh> {
-        Ok(Fresh {
-            consumer: on.consumer()?,
-            home: on.home.clone(),
-            bytes,
-            segment: None,
-        })
+        Ok(Fresh { consumer: on.consumer()?, home: on.home.clone(), bytes, segment: None })
     }
 }
 

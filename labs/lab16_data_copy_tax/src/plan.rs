@@ -95,10 +95,7 @@ impl Params {
     /// The size of the bars.
     pub(super) fn show(&self) -> Size {
         let far = |s: &Size| (s.f().ln() - (10.0 * 1024.0 * 1024.0_f64).ln()).abs();
-        let nearest = self
-            .sizes()
-            .into_iter()
-            .min_by(|a, b| far(a).total_cmp(&far(b)));
+        let nearest = self.sizes().into_iter().min_by(|a, b| far(a).total_cmp(&far(b)));
         self.show.or(nearest).unwrap_or(Size::bytes(1))
     }
 
@@ -106,11 +103,7 @@ impl Params {
     fn setting(&self) -> Setting {
         Setting {
             home: Home::new(self.folder.as_deref()),
-            seats: if self.unseated {
-                Seats::default()
-            } else {
-                Seats::two()
-            },
+            seats: if self.unseated { Seats::default() } else { Seats::two() },
         }
     }
 
@@ -222,11 +215,7 @@ impl Lab for DataCopyTax {
         let sizes = p.sizes();
         let (fit, _) = that_fit(&sizes);
         // Where none fits, there is no room for the smallest.
-        let fit = if fit.is_empty() {
-            &sizes[..1]
-        } else {
-            &fit[..]
-        };
+        let fit = if fit.is_empty() { &sizes[..1] } else { &fit[..] };
         let each = |s: Size| {
             let often = |way: Way| if p.once(way, s) { 1.0 } else { repeats };
             let ways = p.ways.iter();

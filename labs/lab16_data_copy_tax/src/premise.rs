@@ -30,41 +30,33 @@ fn hand_overs(p: &Params, t: &Trial) -> Result<(), String> {
     ensure(t.offered >= p.least as u64, || {
         format!("{n} hand-overs, where {} were to be", p.least)
     })?;
-    ensure(
-        t.offered >= MOST || wall >= p.window.s() * (1.0 - HAIR),
-        || format!("{wall:.4} s of {}", p.window),
-    )?;
+    ensure(t.offered >= MOST || wall >= p.window.s() * (1.0 - HAIR), || {
+        format!("{wall:.4} s of {}", p.window)
+    })?;
     let of = |name: Gauge| gauge(t, name);
     let (cycle, whole) = (of(gauges::CYCLE_S)?, of(gauges::HAND_OVER_S)?);
     ensure((cycle * n - wall).abs() <= HAIR * wall, || {
         format!("{n} hand-overs of {cycle:.3e} s in {wall:.4} s")
     })?;
     // A median is at most twice a mean, and what is read is read within the hand-over.
-    ensure(
-        of(gauges::PRODUCE_S)? + whole <= (2.0 + HAIR) * cycle,
-        || format!("hand-overs of {whole:.3e} s, every {cycle:.3e} s"),
-    )?;
+    ensure(of(gauges::PRODUCE_S)? + whole <= (2.0 + HAIR) * cycle, || {
+        format!("hand-overs of {whole:.3e} s, every {cycle:.3e} s")
+    })?;
     let mean = t.latency.mean_s().unwrap_or(0.0);
     ensure(mean <= cycle * (1.0 + HAIR) + TICK_S, || {
         format!("hand-overs of {mean:.3e} s on average, every {cycle:.3e} s")
     })?;
     let read = of(gauges::READ_S)?;
-    ensure(read <= whole * (1.0 + HAIR), || {
-        format!("{read:.3e} s of reading in {whole:.3e} s")
-    })?;
+    ensure(read <= whole * (1.0 + HAIR), || format!("{read:.3e} s of reading in {whole:.3e} s"))?;
     let near = |q: f64| t.latency.quantile_s(q.clamp(0.0, 1.0)).unwrap_or(whole);
     let (least, most) = (near(0.5 - 1.0 / n), near(0.5 + 1.0 / n));
     let within = least * (1.0 - HAIR) - TICK_S..=most * (1.0 + HAIR) + TICK_S;
     ensure(within.contains(&whole), || {
         format!("hand_over_s is {whole:.3e}, and the latencies say {least:.3e}")
     })?;
-    let (into, out) = (
-        of(gauges::COPIED_BYTES.of(PRODUCER))?,
-        of(gauges::COPIED_BYTES.of(CONSUMER))?,
-    );
-    ensure((into - out).abs() < 0.5, || {
-        format!("{into} bytes went in, and {out} came out")
-    })
+    let (into, out) =
+        (of(gauges::COPIED_BYTES.of(PRODUCER))?, of(gauges::COPIED_BYTES.of(CONSUMER))?);
+    ensure((into - out).abs() < 0.5, || format!("{into} bytes went in, and {out} came out"))
 }
 
 /// Every pass had its time in the trial, and every page is touched.
@@ -83,9 +75,7 @@ fn machine(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
         let both = t.gauge(wire.there()).zip(t.gauge(wire.back()));
         least_s += both.map_or(0.0, |(there, back)| through * (there + back));
     }
-    ensure(least_s <= t.wall_s, || {
-        format!("{least_s:.4} s of passes in {:.4} s", t.wall_s)
-    })?;
+    ensure(least_s <= t.wall_s, || format!("{least_s:.4} s of passes in {:.4} s", t.wall_s))?;
     // Not every system tells.
     let Some(faults) = t.gauge(gauges::TOUCH_FAULTS) else {
         return Ok(());
@@ -98,9 +88,7 @@ fn machine(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
     let small = [4 << 10, 16 << 10, 64 << 10].into_iter().any(is_every);
     let large = f64::from(2 << 20);
     let some = bytes >= large && (bytes / large..=bytes / 4096.0).contains(&faults);
-    ensure(faults >= 1.0 && (small || some), || {
-        format!("{faults} page faults for {bytes} bytes")
-    })
+    ensure(faults >= 1.0 && (small || some), || format!("{faults} page faults for {bytes} bytes"))
 }
 
 #[cfg(test)]
@@ -111,12 +99,7 @@ mod tests {
 
     /// Two hand-overs of 10 ms, after 2 ms of writing each.
     fn sound() -> Trial {
-        let mut trial = Trial {
-            wall_s: 0.024,
-            offered: 2,
-            ok: 2,
-            ..Trial::default()
-        };
+        let mut trial = Trial { wall_s: 0.024, offered: 2, ok: 2, ..Trial::default() };
         for _ in 0..2 {
             trial.latency.record(Duration::from_millis(10));
         }
@@ -145,11 +128,7 @@ mod tests {
         let mut long = sound();
         long.wall_s *= 2.0;
         assert!(hand_overs(&p, &long).is_err());
-        for name in sound()
-            .gauges
-            .keys()
-            .filter(|name| **name != gauges::PRODUCE_S.to_string())
-        {
+        for name in sound().gauges.keys().filter(|name| **name != gauges::PRODUCE_S.to_string()) {
             let mut trial = sound();
             *trial.gauges.get_mut(name).unwrap() *= 3.0;
             assert!(hand_overs(&p, &trial).is_err(), "{name}");

@@ -49,9 +49,7 @@ impl<T: Deref<Target = [u8]> + Send + 'static> Room<T> {
     /// When the consumer is no longer there.
     pub fn send(&self, seq: u64, payload: T) -> Result<Answer> {
         let gone = |_| anyhow!("the consumer's thread is gone");
-        self.to
-            .send((seq, payload))
-            .map_err(|_| anyhow!("the consumer's thread is gone"))?;
+        self.to.send((seq, payload)).map_err(|_| anyhow!("the consumer's thread is gone"))?;
         self.from.recv().map_err(gone)
     }
 }

@@ -25,12 +25,7 @@ pub fn repeat(r: &Recorder, p: &Params, mut way: impl HandOver) -> Result<()> {
         let answer = way.hand_over(seq)?;
         let end = Instant::now();
         ensure!(answer.seq == seq, "the consumer answered another hand-over");
-        Ok((
-            ready - start,
-            end - ready,
-            answer.read_ns,
-            answer.sum == sum,
-        ))
+        Ok((ready - start, end - ready, answer.read_ns, answer.sum == sum))
     };
     // Pages, caches and the other side's buffers are there before the clock starts.
     once(&mut way)?;

@@ -121,11 +121,7 @@ impl Segment {
         let name = u64::from(std::process::id()) << 32 | NEXT.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(name.to_string());
         let mut options = std::fs::OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
+        let file = options.read(true).write(true).create_new(true).open(&path)?;
         let path = tempfile::TempPath::try_from_path(path)?;
         let file = reserve(file, bytes)?;
         Ok(Segment {

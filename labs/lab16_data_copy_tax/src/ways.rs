@@ -101,10 +101,9 @@ pub(super) struct Seats {
 impl Seats {
     pub(super) fn two() -> Seats {
         match seats().as_slice() {
-            [producer, consumer, ..] => Seats {
-                producer: Some(*producer),
-                consumer: Some(*consumer),
-            },
+            [producer, consumer, ..] => {
+                Seats { producer: Some(*producer), consumer: Some(*consumer) }
+            }
             _ => Seats::default(),
         }
     }
@@ -197,11 +196,7 @@ impl HandOver for Streamed {
 
     fn hand_over(&mut self, seq: u64) -> Result<Answer> {
         let bytes = self.own.len() as u64;
-        let ring = Ring {
-            seq,
-            bytes,
-            ..Ring::default()
-        };
+        let ring = Ring { seq, bytes, ..Ring::default() };
         self.consumer.hand_over(ring, &self.own)
     }
 

@@ -21,14 +21,7 @@ fn lab(out: &Path, flags: &[&str]) -> Command {
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let out = tempfile::tempdir().unwrap();
-    let flags = [
-        "--sizes",
-        "1KB",
-        "--ways",
-        "kept",
-        "--folder",
-        "/no/such/folder",
-    ];
+    let flags = ["--sizes", "1KB", "--ways", "kept", "--folder", "/no/such/folder"];
     let why = ends(&mut lab(out.path(), &flags), 2).1;
     for part in ["shared segment", "/no/such/folder"] {
         assert!(why.contains(part), "{why}");
@@ -89,16 +82,10 @@ mod killed {
 
     /// A lab that hands over for long, and its consumer, which has a segment open if it needs one.
     fn running(out: &Path, folder: &Path, way: &str) -> (Child, u32) {
-        let flags = [
-            "--sizes", "2MB", "--ways", way, "--window", "30s", "--long", "--folder",
-        ];
+        let flags = ["--sizes", "2MB", "--ways", way, "--window", "30s", "--long", "--folder"];
         let mut command = lab(out, &flags);
         command.arg(folder);
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         // In the middle of it. The calibration before it has a consumer of its own.
         thread::sleep(Duration::from_millis(400));
         let mut consumer = None;
@@ -111,9 +98,7 @@ mod killed {
 
     /// False when it has ended by itself.
     fn kill(process: u32) -> bool {
-        let sent = Command::new("kill")
-            .args(["-KILL", &process.to_string()])
-            .status();
+        let sent = Command::new("kill").args(["-KILL", &process.to_string()]).status();
         sent.unwrap().success()
     }
 

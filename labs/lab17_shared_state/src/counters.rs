@@ -170,10 +170,7 @@ pub enum Lock {
 impl Account {
     /// An account with this number.
     pub fn new(number: usize, balance: i64) -> Account {
-        Account {
-            number,
-            balance: Mutex::new(balance),
-        }
+        Account { number, balance: Mutex::new(balance) }
     }
 
     /// Locks it, and tells `watch` so, with its number.

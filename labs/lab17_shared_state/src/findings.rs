@@ -39,10 +39,7 @@ const WAYS: [(&str, Colour); 7] = [
 /// Updates that one trial lost: of all threads, and of one alone.
 fn lost(trial: &Trial) -> Option<(f64, f64)> {
     let of = |made: Gauge, counted: Gauge| Some(trial.gauge(made)? - trial.gauge(counted)?);
-    Some((
-        of(gauges::UPDATES, gauges::COUNTED)?,
-        of(gauges::ALONE_UPDATES, gauges::ALONE_COUNTED)?,
-    ))
+    Some((of(gauges::UPDATES, gauges::COUNTED)?, of(gauges::ALONE_UPDATES, gauges::ALONE_COUNTED)?))
 }
 
 impl<'a> Way<'a> {
@@ -132,8 +129,7 @@ impl<'a> Locked<'a> {
         let partly = of("locked/share").map(|k| (k.x(), most as f64, k));
         let inside = of("locked/everything").map(|k| (1.0, k.x(), k));
         let all = outside.chain(partly).chain(inside);
-        all.map(|(share, threads, k)| Locked { share, threads, k })
-            .collect()
+        all.map(|(share, threads, k)| Locked { share, threads, k }).collect()
     }
 
     fn speed_up(&self) -> Option<Estimate> {
@@ -161,11 +157,7 @@ impl<'a> View<'a> {
         View {
             p,
             summary,
-            ways: WAYS.map(|(name, colour)| Way {
-                name,
-                colour,
-                points: summary.series(name),
-            }),
+            ways: WAYS.map(|(name, colour)| Way { name, colour, points: summary.series(name) }),
             cores,
             most,
             locked: Locked::all(summary, most),
@@ -216,11 +208,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     Findings {
         headline: view.headline(),
         figures,
-        tables: vec![
-            view.counting_table(),
-            view.locked_table(),
-            view.hanging_table(),
-        ],
+        tables: vec![view.counting_table(), view.locked_table(), view.hanging_table()],
         claims: [view.counts(), view.speeds(), view.hangs()].concat(),
         answers: view.answers(),
     }
@@ -272,9 +260,8 @@ impl View<'_> {
         let [_, atomic, mutex, rwlock, adjacent, padded, _] = &self.ways;
         let named = |k: &Condition| format!("{} threads", k.x());
         let times = |text: &str| Law::new(text, "times one thread", FASTER);
-        let apart = padded
-            .several()
-            .map(|k| Case::share(named(k), self.width(k.x()), speed_up(k), DRIFT));
+        let apart =
+            padded.several().map(|k| Case::share(named(k), self.width(k.x()), speed_up(k), DRIFT));
         let no_faster = |way: &Way, text: &str| {
             let several = way.several();
             let cases = several.map(|k| Case::exact(named(k), 1.0, no_faster(self.p, k)));
@@ -399,9 +386,7 @@ impl View<'_> {
             .column("hung", |(_, k)| stuck(k).to_string())
             .column("of", |(_, k)| k.trials().len().to_string())
             .column("where, when it was ended", |(_, k)| place(k))
-            .note(format!(
-                "The watchdog ends a program after {silence} of silence."
-            ))
+            .note(format!("The watchdog ends a program after {silence} of silence."))
     }
 }
 
@@ -535,10 +520,8 @@ impl View<'_> {
             Line::theory("", colour, shares.map(|s| (s, law(s))).collect())
         };
         // The law has a corner: a line from dot to dot would cut it.
-        let dots = Line {
-            style: Style::Dots,
-            ..Line::measured("measured", Colour::Blue, measured)
-        };
+        let dots =
+            Line { style: Style::Dots, ..Line::measured("measured", Colour::Blue, measured) };
         Figure::new("inside", title)
             .subtitle(format!(
                 "{most} threads, items of {} of computation. Dashed: min(P, 1/s) and, below it, Amdahl's law",

@@ -13,10 +13,7 @@ use std::{
 use counters::*;
 
 #[path = "counters.rs"]
-#[allow(
-    clippy::duplicate_mod,
-    reason = "the same code with other types is the point"
-)]
+#[allow(clippy::duplicate_mod, reason = "the same code with other types is the point")]
 mod counters;
 
 /// The types that `counters.rs` is compiled with.

@@ -193,7 +193,7 @@ impl Lab for SharedState {
         }
         if p.item.s() < 1e-4 {
             return Err(
-                "--item must be 100 µs or more: below that this measures the lock itself".into(),
+                "--item must be 100 µs or more: below that this measures the lock itself".into()
             );
         }
         if p.patience.s() < 4.0 * p.pause.s() || p.pause.s() < 1e-3 {
@@ -282,9 +282,7 @@ impl Lab for SharedState {
 /// Every way to count; the one that claims to be near something `repeats` times.
 fn counting(plan: &mut Plan, crowd: Crowd, repeats: usize) {
     let x = crowd.threads as f64;
-    plan.point("load then store", x, move |r| {
-        count::<LoadThenStore>(r, crowd)
-    });
+    plan.point("load then store", x, move |r| count::<LoadThenStore>(r, crowd));
     plan.point("fetch_add", x, move |r| count::<FetchAdd>(r, crowd));
     plan.point("Mutex", x, move |r| count::<Locked>(r, crowd));
     plan.point("RwLock", x, move |r| count::<WriteLocked>(r, crowd));
@@ -308,20 +306,12 @@ fn real_work<'a>(
     let crew = |share: f64| Crew::new(p, host, n, share);
     let (some, one) = (crew(0.0), crew(1.0));
     plan.point("locked/everything", x, move |r| {
-        work(r, p, kernel, one, |sum, compute| {
-            lock_then_compute(sum, || compute(1.0))
-        })
+        work(r, p, kernel, one, |sum, compute| lock_then_compute(sum, || compute(1.0)))
     });
-    let between = if n == p.full(host.cores) {
-        p.between()
-    } else {
-        Vec::new()
-    };
+    let between = if n == p.full(host.cores) { p.between() } else { Vec::new() };
     for _ in 0..repeats {
         plan.point("locked/addition", x, move |r| {
-            work(r, p, kernel, some, |sum, compute| {
-                compute_then_lock(sum, || compute(1.0))
-            })
+            work(r, p, kernel, some, |sum, compute| compute_then_lock(sum, || compute(1.0)))
         });
         for &share in &between {
             let crew = crew(share);
@@ -345,18 +335,12 @@ fn programs(p: &Params, session: &mut Session) -> Result<()> {
             let (p, reports) = (p.clone(), reports.clone());
             async move {
                 let report = watchdog::watch(&r, &p, program).await?;
-                reports
-                    .lock()
-                    .expect("nobody panics holding it")
-                    .extend(report);
+                reports.lock().expect("nobody panics holding it").extend(report);
                 Ok(())
             }
         });
     }
-    Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(sweep.run())?;
+    Builder::new_current_thread().enable_all().build()?.block_on(sweep.run())?;
     let reports = std::mem::take(&mut *reports.lock().expect("nobody panics holding it"));
     for text in Report::once_each(reports) {
         session.note(text);

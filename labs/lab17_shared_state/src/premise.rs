@@ -38,12 +38,7 @@ fn counted(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     })?;
     for (rate, slice, made, counted) in [
         (best, slice, gauges::UPDATES, gauges::COUNTED),
-        (
-            alone,
-            slice / 4.0,
-            gauges::ALONE_UPDATES,
-            gauges::ALONE_COUNTED,
-        ),
+        (alone, slice / 4.0, gauges::ALONE_UPDATES, gauges::ALONE_COUNTED),
     ] {
         let (made, counted) = (of(made)?, of(counted)?);
         ensure(counted <= made, || format!("{counted} counted of {made}"))?;
@@ -60,9 +55,7 @@ fn counted(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
         false => 0.0,
     };
     let long = wall > f64::from(LONGEST) * p.window.s();
-    ensure(made >= least || long, || {
-        format!("{made} updates, where {least} were to be")
-    })
+    ensure(made >= least || long, || format!("{made} updates, where {least} were to be"))
 }
 
 /// The items took the trial's time, and were as long as was asked for.
@@ -75,9 +68,7 @@ fn worked(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
     let alone = 2.0 * (p.window.s() / 4.0 / p.item.s()).ceil();
     let all = (p.items(1.0) as f64 - 4.0).max(0.0) / speed_up;
     let least = (alone + all) * item * (1.0 - HAIR);
-    ensure(least <= t.wall_s, || {
-        format!("{at} has {least:.4} s of items in {:.4} s", t.wall_s)
-    })
+    ensure(least <= t.wall_s, || format!("{at} has {least:.4} s of items in {:.4} s", t.wall_s))
 }
 
 /// A program that hangs falls silent while somebody waits for a lock; one that ends does not, and all of its
@@ -101,9 +92,7 @@ fn ran(p: &Params, program: Program, t: &Trial) -> Result<(), String> {
             Program::TwoOrders | Program::OneOrder => 2,
             _ => REQUESTS + 2,
         };
-        ensure(tasks.len() == due, || {
-            format!("{} tasks of {due} did something", tasks.len())
-        })?;
+        ensure(tasks.len() == due, || format!("{} tasks of {due} did something", tasks.len()))?;
         return ensure(silence < 2.0 * patience, || {
             format!("it ended, and was silent for {silence:.3} s")
         });
@@ -112,9 +101,7 @@ fn ran(p: &Params, program: Program, t: &Trial) -> Result<(), String> {
         format!("its tasks took {lasted:.3} s of {:.3} s", t.wall_s)
     })?;
     let stuck = |s: &lab_kit::record::Span| s.end_s == last && s.name.contains("waits for");
-    ensure(t.spans.iter().any(stuck), || {
-        "it was ended, and nobody waited for a lock".into()
-    })?;
+    ensure(t.spans.iter().any(stuck), || "it was ended, and nobody waited for a lock".into())?;
     ensure(silence >= patience * (1.0 - HAIR), || {
         format!("it was ended after {silence:.3} s of silence")
     })

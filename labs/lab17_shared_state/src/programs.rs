@@ -50,10 +50,7 @@ impl Program {
 
     /// It is meant to hang: it falls silent before it has ended.
     pub(super) fn hangs(self) -> bool {
-        matches!(
-            self,
-            Program::HeldCurrent | Program::HeldMulti | Program::TwoOrders
-        )
+        matches!(self, Program::HeldCurrent | Program::HeldMulti | Program::TwoOrders)
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -97,10 +94,8 @@ impl Program {
                 .enable_all()
                 .build()?,
         };
-        let (count, async_count) = (
-            Arc::<Mutex<u64>>::default(),
-            Arc::<tokio::sync::Mutex<u64>>::default(),
-        );
+        let (count, async_count) =
+            (Arc::<Mutex<u64>>::default(), Arc::<tokio::sync::Mutex<u64>>::default());
         runtime.block_on(async {
             let mut requests = JoinSet::new();
             for i in 1..=REQUESTS {

@@ -42,11 +42,7 @@ fn rush<C: Counter>(crowd: Crowd) -> Rush {
     #[repr(align(128))]
     struct Made(AtomicU64);
 
-    let Crowd {
-        threads,
-        window,
-        least,
-    } = crowd;
+    let Crowd { threads, window, least } = crowd;
     let counter = C::new(threads);
     let made: Vec<Made> = (0..threads).map(|_| Made(AtomicU64::new(0))).collect();
     let all = || -> u64 { made.iter().map(|m| m.0.load(Relaxed)).sum() };
@@ -111,21 +107,11 @@ fn look(count: &impl Fn() -> u64) -> (Instant, u64) {
 /// changes with load and heat; this way the speed-up is against the same moment. The best slice of
 /// the two counts: whatever disturbs one thread makes it slower.
 pub(super) fn count<C: Counter>(r: &Recorder, crowd: Crowd) -> Result<()> {
-    let alone = Crowd {
-        threads: 1,
-        window: crowd.window / 4,
-        least: 0,
-    };
+    let alone = Crowd { threads: 1, window: crowd.window / 4, least: 0 };
     let (before, all, after) = (rush::<C>(alone), rush::<C>(crowd), rush::<C>(alone));
     r.gauge(gauges::ALONE_PER_S, before.best_per_s.max(after.best_per_s));
-    r.gauge(
-        gauges::ALONE_UPDATES,
-        (before.updates + after.updates) as f64,
-    );
-    r.gauge(
-        gauges::ALONE_COUNTED,
-        (before.counted + after.counted) as f64,
-    );
+    r.gauge(gauges::ALONE_UPDATES, (before.updates + after.updates) as f64);
+    r.gauge(gauges::ALONE_COUNTED, (before.counted + after.counted) as f64);
     r.gauge(gauges::PER_S, all.per_s);
     r.gauge(gauges::BEST_PER_S, all.best_per_s);
     r.gauge(gauges::UPDATES, all.updates as f64);

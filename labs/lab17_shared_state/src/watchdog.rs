@@ -164,11 +164,7 @@ impl Word {
         let mut parts = line.split('\t');
         let mut next = || parts.next();
         let (task, has, does, thread) = (next()?, next()?, next()?, next()?);
-        let word = Word {
-            has: has.into(),
-            does: does.into(),
-            thread: thread.into(),
-        };
+        let word = Word { has: has.into(), does: does.into(), thread: thread.into() };
         Some((task, word))
     }
 
@@ -267,12 +263,7 @@ mod tests {
 
     #[test]
     fn who_is_in_the_same_place_is_named_together() {
-        let hung = board(&[
-            "a\t\tsleeps\tx",
-            "b\t\tsleeps\ty",
-            "garbage",
-            "c\t\tends\tx",
-        ]);
+        let hung = board(&["a\t\tsleeps\tx", "b\t\tsleeps\ty", "garbage", "c\t\tends\tx"]);
         assert_eq!(hung.describe(), "a, b: sleeps");
     }
 
@@ -281,10 +272,8 @@ mod tests {
         let said = board(&["a\t\tsleeps\tx", "a\tl\tgoes on\tx", "a\t\tends\tx"]);
         let end = Instant::now() + Duration::from_secs(1);
         let words = said.words(end);
-        let told: Vec<_> = words
-            .iter()
-            .map(|(_, word, from, to)| (word.tell(), *to - *from))
-            .collect();
+        let told: Vec<_> =
+            words.iter().map(|(_, word, from, to)| (word.tell(), *to - *from)).collect();
         let ms = Duration::from_millis(1);
         assert_eq!(told, [("sleeps".into(), ms), ("has l, goes on".into(), ms)]);
     }

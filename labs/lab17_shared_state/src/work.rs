@@ -68,9 +68,7 @@ pub(super) fn work(
         };
         let mut ends: Vec<Instant> = thread::scope(|scope| {
             let threads: Vec<_> = (0..crew.threads).map(|_| scope.spawn(body)).collect();
-            let ends = threads
-                .into_iter()
-                .map(|t| t.join().expect("nobody panics"));
+            let ends = threads.into_iter().map(|t| t.join().expect("nobody panics"));
             ends.flatten().collect()
         });
         ends.sort_unstable();
@@ -79,11 +77,8 @@ pub(super) fn work(
         let took = counted[counted.len() - 1] - counted[0];
         took.as_secs_f64() / (counted.len() - 1) as f64
     };
-    let alone = Crew {
-        threads: 1,
-        items: (p.window.s() / 4.0 / p.item.s()).ceil() as usize,
-        edge: 0,
-    };
+    let alone =
+        Crew { threads: 1, items: (p.window.s() / 4.0 / p.item.s()).ceil() as usize, edge: 0 };
     let (before, all, after) = (run(alone), run(crew), run(alone));
     // The quicker of two: what disturbs computation makes it slower.
     let alone = before.min(after);

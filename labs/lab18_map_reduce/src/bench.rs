@@ -54,10 +54,7 @@ impl Bench {
     }
 
     fn source(&self, size: Size) -> Source {
-        Source {
-            file: self.file.clone(),
-            bytes: size.b() as u64,
-        }
+        Source { file: self.file.clone(), bytes: size.b() as u64 }
     }
 
     /// The counts must be right in every arm: anything else is no result.
@@ -93,10 +90,7 @@ impl Bench {
     pub fn on_paper(&self, r: &Recorder, way: Way) -> Result<()> {
         // Of every word a part is enough.
         let source = match way {
-            Way::Raw => Source {
-                bytes: self.whole.b() as u64 / 4,
-                ..self.source(self.whole)
-            },
+            Way::Raw => Source { bytes: self.whole.b() as u64 / 4, ..self.source(self.whole) },
             _ => self.source(self.whole),
         };
         dataflow::on_paper(&source, way)?;
@@ -118,10 +112,7 @@ impl Bench {
         r.gauge(gauges::CONNECT_S, group.connect.as_secs_f64());
         let job = |size: Option<Size>| Job {
             way,
-            source: Source {
-                bytes: size.map_or(0, |s| s.b() as u64),
-                ..self.source(self.whole)
-            },
+            source: Source { bytes: size.map_or(0, |s| s.b() as u64), ..self.source(self.whole) },
             collect: false,
             output: None,
         };
@@ -149,10 +140,7 @@ impl Bench {
             collect: true,
             output: Some(output.clone()),
         };
-        let quiet = Shape {
-            quiet: true,
-            ..shape
-        };
+        let quiet = Shape { quiet: true, ..shape };
         let (alone, _) = one_thread(&job.source)?;
         let mut group = Group::start(quiet)?;
         group.order(&job)?;
@@ -195,11 +183,9 @@ fn written_down(r: &Recorder, reports: &[Report]) -> Digest {
     let pairs: u64 = workers.iter().map(|done| done.pairs).sum();
     let away: u64 = workers.iter().map(|done| done.away).sum();
     let sent: u64 = reports.iter().map(|report| report.sent).sum();
-    for (name, value) in [
-        (gauges::PAIRS, pairs),
-        (gauges::PAIRS_AWAY, away),
-        (gauges::WIRE_BYTES, sent),
-    ] {
+    for (name, value) in
+        [(gauges::PAIRS, pairs), (gauges::PAIRS_AWAY, away), (gauges::WIRE_BYTES, sent)]
+    {
         r.gauge(name, value as f64);
     }
     let digests = workers.iter().map(|done| done.digest);

@@ -139,10 +139,7 @@ fn word(rank: usize) -> String {
         // Digits from 1 to 100, so that no two ranks are written alike.
         let digit = (rest - 1) % 100;
         rest = (rest - 1) / 100;
-        text.extend([
-            char::from(CONSONANTS[digit / 5]),
-            char::from(VOWELS[digit % 5]),
-        ]);
+        text.extend([char::from(CONSONANTS[digit / 5]), char::from(VOWELS[digit % 5])]);
     }
     text.into_iter().collect()
 }
@@ -203,27 +200,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LAW: Law = Law {
-        vocabulary: 5000,
-        exponent: 1.0,
-    };
+    const LAW: Law = Law { vocabulary: 5000, exponent: 1.0 };
 
     #[test]
     fn no_two_ranks_have_the_same_word() {
         let words: HashSet<String> = (0..100_000).map(word).collect();
         assert_eq!(words.len(), 100_000);
-        assert_eq!(
-            (word(0).len(), word(100).len(), word(10_100).len()),
-            (2, 4, 6)
-        );
+        assert_eq!((word(0).len(), word(100).len(), word(10_100).len()), (2, 4, 6));
     }
 
     #[test]
     fn ranks_that_are_taken_together_count_as_each_by_itself() {
-        let law = Law {
-            vocabulary: 1_200_000,
-            exponent: 0.7,
-        };
+        let law = Law { vocabulary: 1_200_000, exponent: 0.7 };
         let ranks = law.ranks();
         assert!(ranks.len() < EACH_RANK + 10_000);
         let count: f64 = ranks.iter().map(|r| r.count).sum();
@@ -258,10 +246,7 @@ mod tests {
         let different: HashSet<&str> = words.iter().copied().collect();
         let expected = LAW.distinct(words.len() as f64);
         // Three standard deviations are less than 3 % here.
-        assert!(
-            (different.len() as f64 / expected - 1.0).abs() < 0.03,
-            "{expected}"
-        );
+        assert!((different.len() as f64 / expected - 1.0).abs() < 0.03, "{expected}");
         let chance = 4.0 * LAW.distinct_deviation(words.len() as f64);
         assert!((different.len() as f64 - expected).abs() < chance);
         assert!((LAW.words(text.len() as f64) / words.len() as f64 - 1.0).abs() < 0.01);

@@ -98,9 +98,7 @@ pub fn on_pool(source: &Source, pool: &ThreadPool) -> io::Result<(Duration, Dige
     let pieces = (0..n).into_par_iter().map(|i| source.piece(i, n));
     let pieces: Vec<String> = pool.install(|| pieces.collect::<io::Result<_>>())?;
     let counts = pieces.par_iter().map(|text| count(text));
-    let counts = pool
-        .install(|| counts.reduce_with(merge))
-        .unwrap_or_default();
+    let counts = pool.install(|| counts.reduce_with(merge)).unwrap_or_default();
     Ok((start.elapsed(), Digest::of(&counts)))
 }
 
@@ -134,10 +132,7 @@ mod tests {
             let mut share = vec![0_usize; workers];
             (0..10_000).for_each(|i| share[owner(&format!("word{i}"), workers)] += 1);
             let even = 10_000 / workers;
-            assert!(
-                share.iter().all(|s| s.abs_diff(even) < even / 5),
-                "{share:?}"
-            );
+            assert!(share.iter().all(|s| s.abs_diff(even) < even / 5), "{share:?}");
         }
     }
 

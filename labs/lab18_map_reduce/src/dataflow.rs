@@ -143,10 +143,7 @@ pub(super) struct Packer {
 
 impl Packer {
     fn new(workers: usize) -> Packer {
-        Packer {
-            open: vec![Vec::new(); workers],
-            full: Vec::new(),
-        }
+        Packer { open: vec![Vec::new(); workers], full: Vec::new() }
     }
 
     pub(super) fn put(&mut self, word: &str, count: u64) {
@@ -186,13 +183,7 @@ pub(super) type Shared = Rc<RefCell<Share>>;
 
 impl Share {
     fn new(me: usize, peers: usize, source: Source) -> Share {
-        Share {
-            me,
-            peers,
-            source,
-            done: Done::default(),
-            counts: Counts::default(),
-        }
+        Share { me, peers, source, done: Done::default(), counts: Counts::default() }
     }
 
     /// A job that has lost its input is lost: the process ends, and so do all others.
@@ -216,11 +207,7 @@ impl Share {
         for Parcel { to, load } in &parcels {
             let Load::Pairs(pairs) = load else { continue };
             self.done.pairs += pairs.len() as u64;
-            self.done.away += if *to == self.me {
-                0
-            } else {
-                pairs.len() as u64
-            };
+            self.done.away += if *to == self.me { 0 } else { pairs.len() as u64 };
         }
         self.done.pack_s += start.elapsed().as_secs_f64();
         parcels
@@ -303,11 +290,8 @@ pub(super) fn produced<'scope>(
 /// that is done: who is told that the job is over finds its output.
 fn collect(worker: &mut Worker, counts: Counts<String>, output: Option<&Path>) {
     let all = Rc::new(RefCell::new(HashMap::new()));
-    let (mut pairs, into, path) = (
-        Some(counts.into_iter().collect()),
-        all.clone(),
-        output.map(Path::to_owned),
-    );
+    let (mut pairs, into, path) =
+        (Some(counts.into_iter().collect()), all.clone(), output.map(Path::to_owned));
     let first = worker.index() == 0;
     worker.dataflow::<u64, _, _>(|scope| {
         let sent = produced(scope, move || {
@@ -376,19 +360,11 @@ pub fn on_paper(source: &Source, way: Way) -> io::Result<Paper> {
     let mut share = Share::new(0, 2, source.clone());
     let text = source.piece(0, 1)?;
     let messages: Vec<Vec<Parcel>> = match way {
-        Way::Text => vec![vec![Parcel {
-            to: 1,
-            load: Load::Text(text),
-        }]],
+        Way::Text => vec![vec![Parcel { to: 1, load: Load::Text(text) }]],
         Way::Combined => by_owner(share.combined(&text)),
-        Way::Raw => blocks(&text)
-            .flat_map(|block| by_owner(share.raw(block)))
-            .collect(),
+        Way::Raw => blocks(&text).flat_map(|block| by_owner(share.raw(block))).collect(),
     };
-    let mut paper = Paper {
-        pairs: share.done.pairs,
-        ..Paper::default()
-    };
+    let mut paper = Paper { pairs: share.done.pairs, ..Paper::default() };
     for message in messages {
         SERIALIZING.set(Duration::ZERO);
         DESERIALIZING.set(Duration::ZERO);
@@ -479,23 +455,15 @@ mod tests {
         fs::write(&file, text).unwrap();
         Job {
             way,
-            source: Source {
-                file,
-                bytes: text.len() as u64,
-            },
+            source: Source { file, bytes: text.len() as u64 },
             collect: true,
             output: Some(folder.join("counts")),
         }
     }
 
     fn text(words: usize) -> String {
-        let word = |i: usize| {
-            format!(
-                "w{}{}",
-                i * i % 977,
-                if i.is_multiple_of(11) { '\n' } else { ' ' }
-            )
-        };
+        let word =
+            |i: usize| format!("w{}{}", i * i % 977, if i.is_multiple_of(11) { '\n' } else { ' ' });
         (0..words).map(word).collect()
     }
 
@@ -538,11 +506,7 @@ mod tests {
                         Way::Raw => assert_eq!(pairs, right.words),
                         _ => assert!(pairs >= right.distinct && pairs <= right.words),
                     }
-                    assert!(if threads == 1 {
-                        away == 0
-                    } else {
-                        away <= pairs
-                    });
+                    assert!(if threads == 1 { away == 0 } else { away <= pairs });
                 }
             }
         }

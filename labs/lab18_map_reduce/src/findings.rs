@@ -41,10 +41,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     ];
     Findings {
         headline: view.headline(),
-        figures: figures
-            .into_iter()
-            .chain(view.theory.map(Theory::cluster))
-            .collect(),
+        figures: figures.into_iter().chain(view.theory.map(Theory::cluster)).collect(),
         tables: tables.into_iter().flatten().collect(),
         claims: view.claims(),
         answers: view.answers(),
@@ -408,24 +405,9 @@ impl Theory<'_> {
             ("make pairs", NONE, raw.pack, combined.pack),
             ("serialize", NONE, raw.serialize, combined.serialize),
             ("free what is written", NONE, raw.discard, combined.discard),
-            (
-                "loopback",
-                loopback,
-                loopback * raw.bytes,
-                loopback * combined.bytes,
-            ),
-            (
-                "as one message, from memory to memory",
-                c.text.message,
-                NONE,
-                NONE,
-            ),
-            (
-                "deserialize",
-                c.text.deserialize,
-                raw.deserialize,
-                combined.deserialize,
-            ),
+            ("loopback", loopback, loopback * raw.bytes, loopback * combined.bytes),
+            ("as one message, from memory to memory", c.text.message, NONE, NONE),
+            ("deserialize", c.text.deserialize, raw.deserialize, combined.deserialize),
             ("add up", NONE, raw.reduce, combined.reduce),
         ];
         Table::of("Measured with one process: the parameters of theory", rows)
@@ -440,9 +422,7 @@ impl Theory<'_> {
     fn costs_note(&self) -> String {
         let worth = self.numbers().filter_map(|n| {
             let worth = number(n as f64 / self.slower(n)?.value);
-            Some(format!(
-                " {n} threads of one process read and count as fast as {worth} alone."
-            ))
+            Some(format!(" {n} threads of one process read and count as fast as {worth} alone."))
         });
         let amdahl = self.machine(TWO).map(|(on, _)| {
             let (share, most) = self.costs.amdahl(TWO.way, self.bytes, &on);
@@ -502,17 +482,9 @@ fn bars(k: &Condition) -> Vec<Bar> {
     let bar = |(label, length, colour): (&str, f64, Colour)| {
         let start = at;
         at += length;
-        Bar {
-            start,
-            end: at,
-            label: label.into(),
-            colour,
-            waiting: label == waiting,
-        }
+        Bar { start, end: at, label: label.into(), colour, waiting: label == waiting }
     };
-    all.filter(|(_, length, _)| *length > 0.0)
-        .map(bar)
-        .collect()
+    all.filter(|(_, length, _)| *length > 0.0).map(bar).collect()
 }
 
 /// The charts.
@@ -526,11 +498,7 @@ impl View<'_> {
         let group = |k: Condition| Group {
             title: name(&k),
             note: format!("{} sent", cell(k.gauge(gauges::WIRE_BYTES), megabytes)),
-            lanes: vec![Lane {
-                label: "a worker".into(),
-                colour: Colour::Ink,
-                bars: bars(&k),
-            }],
+            lanes: vec![Lane { label: "a worker".into(), colour: Colour::Ink, bars: bars(&k) }],
             end: k.wall_s().map(|e| e.value),
             predicted_end: end_by_theory(&k),
         };
@@ -576,10 +544,8 @@ impl View<'_> {
             let label = format!("{label}: {}", megabytes(size));
             drawn.then(|| Mark::at(size / 1e6, label, colour))
         };
-        let marks = [
-            mark(warm, "running", Colour::Green),
-            mark(cold, "started", Colour::Vermilion),
-        ];
+        let marks =
+            [mark(warm, "running", Colour::Green), mark(cold, "started", Colour::Vermilion)];
         let title = format!(
             "Two processes beat one thread from {} of text on, from {} with their start",
             cell(warm, megabytes),
@@ -608,9 +574,8 @@ impl View<'_> {
         let Some(t) = self.theory else {
             return (Vec::new(), whole);
         };
-        let widest = t
-            .crossover(true)
-            .map_or(whole, |size| (2.0 * size.value).clamp(whole, 100.0 * whole));
+        let widest =
+            t.crossover(true).map_or(whole, |size| (2.0 * size.value).clamp(whole, 100.0 * whole));
         let from = self.p.all_sizes().first().map_or(widest, |s| s.f());
         let at = |i: i32| from * (widest / from).powf(f64::from(i) / 40.0);
         let line = |time: &dyn Fn(f64) -> Option<f64>| {

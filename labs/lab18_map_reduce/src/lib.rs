@@ -223,10 +223,7 @@ fn handed_out<'scope>(scope: Scope<'scope, u64>, share: &Shared) -> Parcels<'sco
     produced(scope, move || {
         left = left.checked_sub(1)?;
         let text = share.borrow_mut().read(left);
-        Some(vec![Parcel {
-            to: left,
-            load: Load::Text(text),
-        }])
+        Some(vec![Parcel { to: left, load: Load::Text(text) }])
     })
 }
 

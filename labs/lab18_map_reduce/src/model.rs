@@ -144,9 +144,7 @@ impl Costs {
             // The others begin when they have theirs: the first process reads it and sends it before it
             // reads its own, which takes no longer than the way of what was sent.
             let text = bytes * away;
-            let network = on
-                .bandwidth
-                .map_or(0.0, |b| text / b - text * self.loopback);
+            let network = on.bandwidth.map_or(0.0, |b| text / b - text * self.loopback);
             parts.map += self.read * text - slow(self.read * share);
             parts.wire += text * self.text.message + network.max(0.0);
             parts.deserialize += share * self.text.deserialize;
@@ -244,10 +242,8 @@ impl Cluster<'_> {
         senders.sort_by(f64::total_cmp);
         // A host receives from the others one after another, as they come to have something for it.
         // It makes no difference which one: its own share is as large as theirs.
-        let received = senders
-            .iter()
-            .skip(1)
-            .fold(0.0, |free: f64, ready| free.max(*ready) + message);
+        let received =
+            senders.iter().skip(1).fold(0.0, |free: f64, ready| free.max(*ready) + message);
         let work = n * pairs / n * (away * pair.deserialize + pair.reduce);
         let ends = mapped.iter().zip(&paces).map(|(mapped, pace)| {
             let sent = mapped + message * (n - 1.0);
@@ -272,28 +268,17 @@ mod tests {
         };
         Costs {
             words_per_byte: 0.2,
-            law: Law {
-                vocabulary: 10_000,
-                exponent: 1.0,
-            },
+            law: Law { vocabulary: 10_000, exponent: 1.0 },
             read: 0.3e-9,
             map: 7e-9,
             raw: pair,
             combined: pair,
-            text: Text {
-                message: 1.2e-9,
-                deserialize: 0.3e-9,
-            },
+            text: Text { message: 1.2e-9, deserialize: 0.3e-9 },
             loopback: 0.5e-9,
         }
     }
 
-    const MACHINE: Machine = Machine {
-        cores: 8,
-        slower: 1.0,
-        empty: 1e-4,
-        bandwidth: None,
-    };
+    const MACHINE: Machine = Machine { cores: 8, slower: 1.0, empty: 1e-4, bandwidth: None };
 
     #[test]
     fn one_process_sends_nothing() {
@@ -308,14 +293,8 @@ mod tests {
     fn combining_sends_no_more_than_the_vocabulary() {
         let costs = costs();
         for n in [2, 4, 100] {
-            let (raw, combined) = (
-                costs.sent(Way::Raw, 1e9, n),
-                costs.sent(Way::Combined, 1e9, n),
-            );
-            assert!(
-                combined <= n as f64 * 10_000.0 * 22.0 && raw > 10.0 * combined,
-                "{n}"
-            );
+            let (raw, combined) = (costs.sent(Way::Raw, 1e9, n), costs.sent(Way::Combined, 1e9, n));
+            assert!(combined <= n as f64 * 10_000.0 * 22.0 && raw > 10.0 * combined, "{n}");
         }
     }
 
@@ -333,31 +312,15 @@ mod tests {
             assert!(size > last);
             last = size;
         }
-        let crowded = Machine {
-            slower: 2.5,
-            ..MACHINE
-        };
+        let crowded = Machine { slower: 2.5, ..MACHINE };
         assert_eq!(costs.crossover(2, &crowded, 0.0), None);
     }
 
     #[test]
     fn a_simulated_cluster_agrees_with_the_formula_where_nothing_is_random() {
-        let costs = Costs {
-            loopback: 0.0,
-            ..costs()
-        };
-        let on = Machine {
-            bandwidth: Some(125e6),
-            empty: 0.0,
-            ..MACHINE
-        };
-        let cluster = Cluster {
-            costs: &costs,
-            bytes: 1e9,
-            bandwidth: 125e6,
-            spread: 0.0,
-            seed: 1,
-        };
+        let costs = Costs { loopback: 0.0, ..costs() };
+        let on = Machine { bandwidth: Some(125e6), empty: 0.0, ..MACHINE };
+        let cluster = Cluster { costs: &costs, bytes: 1e9, bandwidth: 125e6, spread: 0.0, seed: 1 };
         for way in [Way::Raw, Way::Combined] {
             for n in [1, 2, 10, 100] {
                 let (simulated, formula) = (cluster.run(way, n), costs.parts(way, 1e9, n, &on));
@@ -370,13 +333,8 @@ mod tests {
     #[test]
     fn sending_the_text_is_never_faster_than_its_wire() {
         let costs = costs();
-        let cluster = Cluster {
-            costs: &costs,
-            bytes: 1e10,
-            bandwidth: 125e6,
-            spread: 0.1,
-            seed: 3,
-        };
+        let cluster =
+            Cluster { costs: &costs, bytes: 1e10, bandwidth: 125e6, spread: 0.1, seed: 3 };
         for n in [2, 10, 100, 1000] {
             let wire = 1e10 * (1.0 - 1.0 / n as f64) / 125e6;
             assert!(cluster.run(Way::Text, n) > wire);

@@ -133,10 +133,7 @@ impl Params {
     }
 
     pub(super) fn law(&self) -> Law {
-        Law {
-            vocabulary: self.vocabulary,
-            exponent: self.exponent,
-        }
+        Law { vocabulary: self.vocabulary, exponent: self.exponent }
     }
 
     /// Numbers of processes on so many processors; one, which theory is calibrated with, is always among
@@ -247,16 +244,7 @@ impl Lab for MapReduce {
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),
         sizes: Sizes {
-            smoke: &[
-                "--bytes",
-                "128KB",
-                "--sizes",
-                "16KB",
-                "--processes",
-                "1,2",
-                "--rounds",
-                "1",
-            ],
+            smoke: &["--bytes", "128KB", "--sizes", "16KB", "--processes", "1,2", "--rounds", "1"],
             full: &[
                 "--bytes",
                 "16MB",
@@ -309,28 +297,16 @@ impl Lab for MapReduce {
         let (numbers, threads) = (p.numbers(host::cores()), p.in_threads());
         let inside = jobs * count * (sizes + bytes);
         let paper = 2.0 * bytes * (raw / 2.0 + 2.0 * count) + bytes * 5e-9;
-        let alone: f64 = threads
-            .iter()
-            .map(|n| group(*n, count, bytes) - started(*n) + started(1))
-            .sum();
-        let processes: f64 = numbers
-            .iter()
-            .map(|n| group(*n, count, bytes) + group(*n, raw, bytes))
-            .sum();
-        let pairs: f64 = p
-            .sizes
-            .iter()
-            .filter(|s| **s < p.bytes)
-            .map(|s| group(PAIR, count, s.f()))
-            .sum();
+        let alone: f64 =
+            threads.iter().map(|n| group(*n, count, bytes) - started(*n) + started(1)).sum();
+        let processes: f64 =
+            numbers.iter().map(|n| group(*n, count, bytes) + group(*n, raw, bytes)).sum();
+        let pairs: f64 =
+            p.sizes.iter().filter(|s| **s < p.bytes).map(|s| group(PAIR, count, s.f())).sum();
         let slow = jobs * bytes / 2.0 / p.network.f();
         let text = 3.0 * group(PAIR, count, bytes) + 1.2 * slow;
         let killed = 2.0 * group(PAIR, raw, bytes) + 0.2;
-        let python = if p.ray {
-            6.0 + jobs * 6.0 * bytes * 2e-7
-        } else {
-            0.0
-        };
+        let python = if p.ray { 6.0 + jobs * 6.0 * bytes * 2e-7 } else { 0.0 };
         let round = inside + paper + alone + processes + pairs + text + killed + python;
         let words = p.vocabulary as f64;
         Needs {
@@ -367,9 +343,7 @@ impl Lab for MapReduce {
             Ok(())
         });
         for way in [Way::Raw, Way::Combined, Way::Text] {
-            plan.point(&format!("paper/{way}"), 0.0, move |r| {
-                bench.on_paper(r, way)
-            });
+            plan.point(&format!("paper/{way}"), 0.0, move |r| bench.on_paper(r, way));
         }
         // One process with threads, then processes; what goes over the wire is every word, or only
         // the counts of each.
@@ -387,22 +361,13 @@ impl Lab for MapReduce {
             }
         }
         for size in p.sizes.iter().copied().filter(|s| *s < whole) {
-            plan.point("pair", size.f(), move |r| {
-                bench.group(r, pair, Way::Combined, size)
-            });
+            plan.point("pair", size.f(), move |r| bench.group(r, pair, Way::Combined, size));
         }
         // The text, or the way to it; as fast as this machine can, and over a network.
-        let slow = Shape {
-            bandwidth: Some(p.network.f()),
-            ..pair
-        };
+        let slow = Shape { bandwidth: Some(p.network.f()), ..pair };
         plan.point("text", 0.0, move |r| bench.group(r, pair, Way::Text, whole));
-        plan.point("text/network", 0.0, move |r| {
-            bench.group(r, slow, Way::Text, whole)
-        });
-        plan.point("path/network", 0.0, move |r| {
-            bench.group(r, slow, Way::Combined, whole)
-        });
+        plan.point("text/network", 0.0, move |r| bench.group(r, slow, Way::Text, whole));
+        plan.point("path/network", 0.0, move |r| bench.group(r, slow, Way::Combined, whole));
         plan.point("killed", 0.0, move |r| bench.killed(r, pair));
         if let Some(python) = &python {
             ray::add(&mut plan, python, p, bench);

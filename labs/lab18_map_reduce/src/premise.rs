@@ -47,9 +47,7 @@ fn within(what: &str, parts: f64, whole: f64) -> Result<(), String> {
 
 fn counted(t: &Trial) -> Result<(), String> {
     let (words, distinct) = (gauge(t, gauges::WORDS)?, gauge(t, gauges::DISTINCT)?);
-    ensure((1.0..=words).contains(&distinct), || {
-        format!("{distinct} different words of {words}")
-    })
+    ensure((1.0..=words).contains(&distinct), || format!("{distinct} different words of {words}"))
 }
 
 /// The text has as many words as were asked for.
@@ -57,9 +55,7 @@ fn law(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
     counted(t)?;
     let (words, due) = (gauge(t, gauges::WORDS)?, p.law().words(bytes));
     let room = CHANCE.0 * due + CHANCE.1 * due.sqrt() + 2.0 * WORDS_A_LINE as f64;
-    ensure((words - due).abs() <= room, || {
-        format!("{words} words, where {due:.0} should be")
-    })
+    ensure((words - due).abs() <= room, || format!("{words} words, where {due:.0} should be"))
 }
 
 fn loopback(p: &Params, t: &Trial) -> Result<(), String> {
@@ -74,11 +70,7 @@ fn on_paper(p: &Params, series: &str, t: &Trial) -> Result<(), String> {
     let took = of(gauges::SERIALIZE_S)? + of(gauges::DISCARD_S)? + of(gauges::DESERIALIZE_S)?;
     within("writing and reading", took, t.wall_s)?;
     let (bytes, pairs) = (of(gauges::BYTES)?, of(gauges::PAIRS)?);
-    let text = if series == "paper/text" {
-        p.bytes.f()
-    } else {
-        0.0
-    };
+    let text = if series == "paper/text" { p.bytes.f() } else { 0.0 };
     ensure(pairs > 0.0 || text > 0.0, || "no pair was written".into())?;
     pairs_and_text(bytes, pairs, text, 1.0)
 }
@@ -87,9 +79,7 @@ fn on_paper(p: &Params, series: &str, t: &Trial) -> Result<(), String> {
 fn pairs_and_text(bytes: f64, pairs: f64, text: f64, processes: f64) -> Result<(), String> {
     let most = pairs * (PAIR_B.0 + PAIR_B.1 + HEAD_B.0) + text * 1.01 + HEAD_B.1 * processes;
     let least = pairs * PAIR_B.0 + text * 0.99;
-    ensure((least..=most).contains(&bytes), || {
-        format!("{bytes} bytes of {pairs} pairs")
-    })
+    ensure((least..=most).contains(&bytes), || format!("{bytes} bytes of {pairs} pairs"))
 }
 
 /// What the workers did fits into the job, and the job into its clock.
@@ -140,13 +130,8 @@ fn shuffled(p: &Params, series: &str, x: f64, t: &Trial) -> Result<(), String> {
 fn killed(t: &Trial) -> Result<(), String> {
     let (absent, broken) = (gauge(t, gauges::ABSENT)?, gauge(t, gauges::BROKEN_OUTPUTS)?);
     gauge(t, gauges::OTHERS_FAILED)?;
-    ensure(gauge(t, gauges::STOPPED_S)? > 0.0, || {
-        "nothing was killed".into()
-    })?;
-    ensure(
-        [absent, broken, absent + broken]
-            .iter()
-            .all(|n| [0.0, 1.0].contains(n)),
-        || format!("the output was absent ({absent}) and broken ({broken})"),
-    )
+    ensure(gauge(t, gauges::STOPPED_S)? > 0.0, || "nothing was killed".into())?;
+    ensure([absent, broken, absent + broken].iter().all(|n| [0.0, 1.0].contains(n)), || {
+        format!("the output was absent ({absent}) and broken ({broken})")
+    })
 }

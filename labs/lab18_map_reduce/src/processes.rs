@@ -91,16 +91,8 @@ impl Member {
         // Ctrl-C is for the lab, which then lets them end.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let errors = if of.quiet {
-            Stdio::null()
-        } else {
-            Stdio::inherit()
-        };
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn();
+        let errors = if of.quiet { Stdio::null() } else { Stdio::inherit() };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn();
         let mut child = cli::Ended(child.context("cannot start this program again")?);
         let orders = child.0.stdin.take().context("no standard input")?;
         let output = child.0.stdout.take().context("no standard output")?;
@@ -109,11 +101,7 @@ impl Member {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
             lines.map_while(|line| send.send(line).ok()).for_each(drop);
         });
-        Ok(Member {
-            child,
-            orders,
-            lines,
-        })
+        Ok(Member { child, orders, lines })
     }
 
     fn say(&mut self, line: &str) -> Result<()> {
@@ -159,12 +147,7 @@ pub struct Shape {
 impl Shape {
     /// So many processes with so many workers each, on a wire as fast as it can be.
     pub fn of(processes: usize, threads: usize) -> Shape {
-        Shape {
-            processes,
-            threads,
-            bandwidth: None,
-            quiet: false,
-        }
+        Shape { processes, threads, bandwidth: None, quiet: false }
     }
 }
 
@@ -186,11 +169,7 @@ impl Group {
         for member in &mut members {
             member.hear("ready")?;
         }
-        Ok(Group {
-            members,
-            start: start.elapsed(),
-            connect: listened.elapsed(),
-        })
+        Ok(Group { members, start: start.elapsed(), connect: listened.elapsed() })
     }
 
     /// Gives everybody the job.
@@ -331,11 +310,7 @@ struct Open {
 
 impl Desk {
     fn new(workers: usize, meter: Arc<Meter>) -> Desk {
-        Desk {
-            workers,
-            meter,
-            open: Mutex::default(),
-        }
+        Desk { workers, meter, open: Mutex::default() }
     }
 
     fn done(&self) {
@@ -377,11 +352,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
         hosts.display()
     );
     let listener = TcpListener::bind(addresses[me].as_str()).with_context(|| {
-        format!(
-            "cannot listen on {}, line {} of the hosts file",
-            addresses[me],
-            me + 1
-        )
+        format!("cannot listen on {}, line {} of the hosts file", addresses[me], me + 1)
     })?;
     let folder = lab_kit::scratch::folder()?;
     let source = p.source_of_a_host(folder.path())?;
@@ -399,9 +370,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
     at_work(sockets, me, threads, &meter, move |index, worker| {
         let (done, counts) = dataflow::run(worker, &job);
         let done = dataflow::close(worker, &job, done, counts);
-        let Digest {
-            words, distinct, ..
-        } = done.digest;
+        let Digest { words, distinct, .. } = done.digest;
         println!(
             "process {me}, worker {index}: {words} words, {distinct} different, {:.3} s, {} bytes sent by the process",
             done.whole_s,
@@ -412,9 +381,7 @@ fn by_hosts(p: &Params, me: usize) -> Result<()> {
 
 /// The addresses of a hosts file: one a line, blank lines and comments left out.
 fn host_list(text: &str) -> Vec<String> {
-    let lines = text
-        .lines()
-        .map(|l| l.split('#').next().unwrap_or("").trim());
+    let lines = text.lines().map(|l| l.split('#').next().unwrap_or("").trim());
     lines.filter(|l| !l.is_empty()).map(Into::into).collect()
 }
 
@@ -512,8 +479,7 @@ fn at_work(
     let run = move |worker: &mut Worker| work(worker.index() % threads, worker);
     let workers = execute_from(builders, others, WorkerConfig::default(), run);
     let ends = workers.map_err(anyhow::Error::msg)?.join();
-    ends.into_iter()
-        .try_for_each(|end| end.map_err(anyhow::Error::msg))
+    ends.into_iter().try_for_each(|end| end.map_err(anyhow::Error::msg))
 }
 
 #[cfg(test)]

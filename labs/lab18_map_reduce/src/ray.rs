@@ -26,12 +26,7 @@ const ARMS: [(&str, &str, bool, Beside); 5] = [
     ("one", "one process", false, Beside::OneThread),
     ("text", "two processes, sent the text", false, Beside::Text),
     ("path", "two processes, sent the path", false, Beside::Path),
-    (
-        "ray-text",
-        "two Ray tasks, sent the text",
-        true,
-        Beside::Text,
-    ),
+    ("ray-text", "two Ray tasks, sent the text", true, Beside::Text),
     ("ray", "two Ray tasks, sent the path", true, Beside::Path),
 ];
 
@@ -107,11 +102,7 @@ fn until_end(mut child: Child, limit: Duration) -> Result<(String, String)> {
     };
     let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
     let (out, err) = (text(out), text(err));
-    ensure!(
-        status.success(),
-        "it failed ({status}) and wrote:\n{}",
-        err.trim()
-    );
+    ensure!(status.success(), "it failed ({status}) and wrote:\n{}", err.trim());
     Ok((out, err))
 }
 
@@ -199,14 +190,9 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
         condition.and_then(|k| k.wall_s())
     };
     let times = |one: Option<Estimate>, it: Option<Estimate>| {
-        one.zip(it).map_or("–".into(), |(one, it)| {
-            format!("{}×", number(one.value / it.value))
-        })
+        one.zip(it).map_or("–".into(), |(one, it)| format!("{}×", number(one.value / it.value)))
     };
-    let (one, one_in_python) = (
-        rust(Beside::OneThread),
-        python("one").and_then(|k| k.wall_s()),
-    );
+    let (one, one_in_python) = (rust(Beside::OneThread), python("one").and_then(|k| k.wall_s()));
     let arms = ARMS.into_iter();
     let arms = arms.filter_map(|(arm, name, _, beside)| Some((name, rust(beside), python(arm)?)));
     Table::of("The same in Python", arms)
@@ -229,12 +215,7 @@ mod tests {
         let good = r#"{"wall_s": 0.5, "start_s": 1.0, "words": 6, "distinct": 4, "sum": "18446744073709551615"}"#;
         let digest = Printed::read(good).unwrap().digest().unwrap();
         assert_eq!((digest.words, digest.sum), (6, u64::MAX));
-        for (from, to) in [
-            ("0.5", "-1"),
-            ("1.0", "1e9"),
-            ("\"words\"", "\"word\""),
-            ("}", ""),
-        ] {
+        for (from, to) in [("0.5", "-1"), ("1.0", "1e9"), ("\"words\"", "\"word\""), ("}", "")] {
             assert!(Printed::read(&good.replace(from, to)).is_err(), "{to}");
         }
         let odd = Printed::read(&good.replace("18446744073709551615", "many")).unwrap();

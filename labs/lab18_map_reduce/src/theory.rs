@@ -26,18 +26,11 @@ pub(super) const TWO: Arm = Arm::here(Way::Combined, PAIR);
 
 impl Arm {
     pub(super) const fn here(way: Way, n: usize) -> Arm {
-        Arm {
-            way,
-            n,
-            network: false,
-        }
+        Arm { way, n, network: false }
     }
 
     const fn over_network(way: Way) -> Arm {
-        Arm {
-            network: true,
-            ..Arm::here(way, PAIR)
-        }
+        Arm { network: true, ..Arm::here(way, PAIR) }
     }
 
     /// What a condition with the whole text is; nothing where theory is not about it.
@@ -137,16 +130,8 @@ impl<'a> Theory<'a> {
         };
         let others = [Way::Raw, Way::Combined].map(|way| [alone(way), paper(way)]);
         let others = others.as_flattened().iter().flatten();
-        let of = others.fold(text.origin().and(loopback.origin()), |of, k| {
-            of.and(k.origin())
-        });
-        Some(Theory {
-            p,
-            summary,
-            bytes,
-            costs,
-            of,
-        })
+        let of = others.fold(text.origin().and(loopback.origin()), |of, k| of.and(k.origin()));
+        Some(Theory { p, summary, bytes, costs, of })
     }
 
     /// The numbers of processes that are predicted.

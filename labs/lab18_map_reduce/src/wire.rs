@@ -37,10 +37,7 @@ pub struct Meter {
 impl Meter {
     /// A meter for wires of this bandwidth together.
     pub fn new(bandwidth: Option<f64>) -> Arc<Meter> {
-        Arc::new(Meter {
-            bandwidth,
-            ..Meter::default()
-        })
+        Arc::new(Meter { bandwidth, ..Meter::default() })
     }
 
     /// Bytes sent so far, and seconds spent in sending them.
@@ -117,10 +114,7 @@ impl Read for Wire {
 
 impl Stream for Wire {
     fn try_clone(&self) -> io::Result<Wire> {
-        Ok(Wire {
-            socket: self.socket.try_clone()?,
-            meter: self.meter.clone(),
-        })
+        Ok(Wire { socket: self.socket.try_clone()?, meter: self.meter.clone() })
     }
 
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
@@ -138,10 +132,7 @@ impl Stream for Wire {
 /// When there is no loopback interface.
 pub fn loopback(bytes: usize) -> io::Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut to = Wire::new(
-        TcpStream::connect(listener.local_addr()?)?,
-        Meter::new(None),
-    )?;
+    let mut to = Wire::new(TcpStream::connect(listener.local_addr()?)?, Meter::new(None))?;
     let (mut from, _) = listener.accept()?;
     let parts = bytes.div_ceil(PART).max(1);
     std::thread::scope(|scope| {
@@ -180,10 +171,7 @@ const HEAD: usize = 128;
 pub fn message(bytes: usize) -> io::Result<f64> {
     let length = bytes + HEAD;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut to = Wire::new(
-        TcpStream::connect(listener.local_addr()?)?,
-        Meter::new(None),
-    )?;
+    let mut to = Wire::new(TcpStream::connect(listener.local_addr()?)?, Meter::new(None))?;
     let (mut from, _) = listener.accept()?;
     let (done, ends) = mpsc::channel();
     let receive = std::thread::spawn(move || {
@@ -223,10 +211,7 @@ pub fn message(bytes: usize) -> io::Result<f64> {
 
 /// As a dataflow's own.
 fn slab() -> BytesSlab {
-    let refill = BytesRefill {
-        logic: Arc::new(|size| Box::new(vec![0; size])),
-        limit: None,
-    };
+    let refill = BytesRefill { logic: Arc::new(|size| Box::new(vec![0; size])), limit: None };
     BytesSlab::new(20, refill)
 }
 

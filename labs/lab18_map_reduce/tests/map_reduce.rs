@@ -25,10 +25,7 @@ struct Job {
 impl Job {
     fn new(processes: usize, bytes: u64) -> Job {
         let folder = tempfile::tempdir().unwrap();
-        let law = Law {
-            vocabulary: 2000,
-            exponent: 1.0,
-        };
+        let law = Law { vocabulary: 2000, exponent: 1.0 };
         law.write(&folder.path().join("text"), bytes, 7).unwrap();
         // Ports that were free a moment ago.
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
@@ -37,11 +34,7 @@ impl Job {
         let addresses: Vec<String> = listeners.iter().map(address).collect();
         let hosts = format!("# two hosts\n\n{}\n", addresses.join("\n"));
         fs::write(folder.path().join("hosts"), hosts).unwrap();
-        Job {
-            folder,
-            addresses,
-            bytes,
-        }
+        Job { folder, addresses, bytes }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -59,17 +52,13 @@ impl Job {
         for (flag, name) in files {
             command.arg(format!("--{flag}")).arg(self.file(name));
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     fn start(&self, way: &str) -> Vec<Running> {
         let all = 0..self.addresses.len();
-        all.map(|i| Running(Some(self.process(i, way).spawn().unwrap())))
-            .collect()
+        all.map(|i| Running(Some(self.process(i, way).spawn().unwrap()))).collect()
     }
 
     /// What the text comes to, counted another way.
@@ -141,10 +130,7 @@ fn killed_at_any_moment_the_others_fail_and_the_output_is_whole_or_absent() {
         let found = read_output(&output).unwrap();
         assert!(found.is_none() || found == Some(job.right()), "kill {kill}");
         // Who was killed on its way out had done its share.
-        assert!(
-            over || found.is_some() || !other.status.success(),
-            "kill {kill}"
-        );
+        assert!(over || found.is_some() || !other.status.success(), "kill {kill}");
         let _ = fs::remove_file(&output);
     }
     all_well(&job, "raw");
@@ -160,9 +146,7 @@ fn a_stranger_on_the_port_is_sent_away() {
         }
         thread::sleep(Duration::from_millis(2));
     };
-    stranger
-        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        .unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let second = Running(Some(job.process(1, "combined").spawn().unwrap()));
     let (first, second) = (first.end(), second.end());
     assert!(first.status.success() && second.status.success());
@@ -180,15 +164,8 @@ fn without_its_text_a_process_says_so_and_the_other_fails_too() {
     let first = Running(Some(job.process(0, "combined").spawn().unwrap()));
     let second = Running(Some(command.spawn().unwrap()));
     let (first, second) = (first.end(), second.end());
-    assert_eq!(
-        (first.status.code(), second.status.code()),
-        (Some(1), Some(1))
-    );
-    assert!(
-        errors(&second).contains("cannot read"),
-        "{}",
-        errors(&second)
-    );
+    assert_eq!((first.status.code(), second.status.code()), (Some(1), Some(1)));
+    assert!(errors(&second).contains("cannot read"), "{}", errors(&second));
     assert!(!job.file("counts").exists());
 }
 
@@ -212,9 +189,5 @@ fn misuse_is_answered_with_what_to_do() {
     }
     let job = Job::new(1, 1000);
     let end = Running(Some(job.process(4, "raw").spawn().unwrap())).end();
-    assert!(
-        errors(&end).contains("there are 1 addresses"),
-        "{}",
-        errors(&end)
-    );
+    assert!(errors(&end).contains("there are 1 addresses"), "{}", errors(&end));
 }

@@ -84,9 +84,7 @@ pub(super) fn run(p: &Params, dir: &Path) -> Result<()> {
     ensure!(
         books.products > 0,
         "not one product was found: is {} the shop of `mock_server --site`?",
-        p.upstream
-            .as_deref()
-            .map_or("it".into(), lab_kit::address::shown)
+        p.upstream.as_deref().map_or("it".into(), lab_kit::address::shown)
     );
     if p.upstream.is_none() {
         let census = site.census();

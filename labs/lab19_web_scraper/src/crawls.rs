@@ -99,9 +99,7 @@ pub(super) async fn crawled(r: &Recorder, p: &Params, products: usize) -> Result
 
 /// Pages of a list, which cost a thread more than reading them, with so many requests at a time.
 pub(super) async fn limited(r: &Recorder, p: &Params, kernel: Kernel, limit: usize) -> Result<()> {
-    let upstream = r
-        .upstream(p.spec(p.calm(r.seed(), p.listed), limit))
-        .await?;
+    let upstream = r.upstream(p.spec(p.calm(r.seed(), p.listed), limit)).await?;
     let state = r.folder()?;
     let frontier = Embedded::open(state.path(), Options::default())?;
     let (client, http) = client(p, limit, r.seed())?;
@@ -113,18 +111,12 @@ pub(super) async fn limited(r: &Recorder, p: &Params, kernel: Kernel, limit: usi
         pool: Arc::new(pool(1, Heap::new())?),
         rules: Arc::default(),
         model: None,
-        settings: Settings {
-            follow: false,
-            ..Settings::for_limit(limit)
-        },
+        settings: Settings { follow: false, ..Settings::for_limit(limit) },
         meter: Arc::default(),
         burden: Some(burden),
     };
     let list: Vec<Task> = (0..p.listed)
-        .map(|n| Task {
-            url: format!("{}/p/{n}", upstream.url()),
-            depth: 0,
-        })
+        .map(|n| Task { url: format!("{}/p/{n}", upstream.url()), depth: 0 })
         .collect();
     frontier.offer(&list).await?;
     let start = Instant::now();
@@ -134,10 +126,7 @@ pub(super) async fn limited(r: &Recorder, p: &Params, kernel: Kernel, limit: usi
     let waited = crawler.client.stats().attempt_time.as_secs_f64();
     let computed = crawler.meter.computing().as_secs_f64();
     r.gauge(gauges::PAGES, crawler.meter.stored() as f64);
-    r.gauge(
-        gauges::HOST_BUSY,
-        waited / (limit as f64 * wall.as_secs_f64()),
-    );
+    r.gauge(gauges::HOST_BUSY, waited / (limit as f64 * wall.as_secs_f64()));
     r.gauge(gauges::THREADS_BUSY, computed / wall.as_secs_f64());
     r.gauge(gauges::COMPUTING_S, computed / p.listed as f64);
     Ok(())

@@ -32,26 +32,9 @@ const LATE_S: f64 = 1.6e-3;
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
-    let figures = [
-        view.progress(),
-        view.sweep(),
-        view.heaps(),
-        view.beats(),
-        view.resumed(),
-    ];
-    let tables = [
-        Some(view.table()),
-        view.stages(),
-        Some(view.ways()),
-        view.learnt(),
-    ];
-    let claims = [
-        view.counts(),
-        view.speed(),
-        view.memory(),
-        view.accuracy(),
-        view.full_queues(),
-    ];
+    let figures = [view.progress(), view.sweep(), view.heaps(), view.beats(), view.resumed()];
+    let tables = [Some(view.table()), view.stages(), Some(view.ways()), view.learnt()];
+    let claims = [view.counts(), view.speed(), view.memory(), view.accuracy(), view.full_queues()];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
@@ -168,10 +151,7 @@ fn limited(p: &Params, summary: &Summary, limit: f64) -> (Pipeline, Origin) {
     let largest = summary.series("crawl").pop();
     let reading = largest.and_then(|k| k.gauge(gauges::COMPUTING_S));
     let reading = reading.map_or(f64::NAN.into(), Given::from);
-    let host = Stage {
-        service: p.fetch.s() + request.value,
-        width: limit as usize,
-    };
+    let host = Stage { service: p.fetch.s() + request.value, width: limit as usize };
     let thread = Stage::on_processors(p.burden.s() + reading.value, 1, width.value);
     let stages = vec![host, thread];
     let of = request.origin().and(width.origin());
@@ -247,8 +227,7 @@ impl<'a> View<'a> {
 
     /// Pages an hour of the largest crawl, from its beginning to its end.
     fn per_hour(&self) -> Option<Estimate> {
-        self.last()?
-            .estimate(|t| Some(t.gauge(gauges::PAGES)? / t.wall_s * 3600.0))
+        self.last()?.estimate(|t| Some(t.gauge(gauges::PAGES)? / t.wall_s * 3600.0))
     }
 
     fn headline(&self) -> String {
@@ -338,26 +317,16 @@ impl View<'_> {
             let rate = k.every(middle_rate);
             Case::share(name(k), allowed_by_flags(p), rate, close)
         });
-        let flow = self
-            .crawls
-            .iter()
-            .map(|k| Case::new(name(k), 1.0, k.every(|t| flow(p, t)), 0.05));
-        let throughput = self
-            .limits
-            .iter()
-            .filter_map(|k| self.throughput.case(name(k), k));
+        let flow =
+            self.crawls.iter().map(|k| Case::new(name(k), 1.0, k.every(|t| flow(p, t)), 0.05));
+        let throughput = self.limits.iter().filter_map(|k| self.throughput.case(name(k), k));
         // What the host lets through by the client's clock, beside what its limit and its own time allow.
         let by_host = self.limits.iter().map(|k| {
             let answer_s = |host: &Host| p.fetch.s() + host.request_overhead_ms / 1e3;
             let allowed = self.summary.calibrated(|host| k.x() / answer_s(host));
             let busy_s = |t: &Trial| Some(t.gauge(gauges::HOST_BUSY)? * t.wall_s);
             let measured = k.estimate(|t| Some(t.gauge(gauges::PAGES)? / busy_s(t)?));
-            Case::share(
-                format!("{}: the host alone", name(k)),
-                allowed,
-                measured,
-                CLOSE,
-            )
+            Case::share(format!("{}: the host alone", name(k)), allowed, measured, CLOSE)
         });
         vec![
             Law::counted("the crawler is polite: by its own books the host never has more requests at a time than it allows", "requests at a time")
@@ -395,15 +364,9 @@ impl View<'_> {
         let p = self.p;
         let most = |k: &Condition| k.every(|t| t.gauge(gauges::BACKLOG_MAX));
         let ahead = |k: &Condition| backlog(p, k.x() as usize);
-        let unbounded = self
-            .unbounded
-            .iter()
-            .map(|k| Case::share(name(k), ahead(k), most(k), 0.1));
+        let unbounded = self.unbounded.iter().map(|k| Case::share(name(k), ahead(k), most(k), 0.1));
         let places = (p.places + 1 + p.limit) as f64;
-        let bounded = self
-            .bounded
-            .iter()
-            .map(|k| Case::exact(name(k), places, most(k)));
+        let bounded = self.bounded.iter().map(|k| Case::exact(name(k), places, most(k)));
         let slower = p.compute.s() > 1.5 * p.fetch.s() / p.limit as f64;
         vec![
             Law::counted("what the crawler has in hand while pages wait does not depend on how large the shop is", "MB")
@@ -696,18 +659,11 @@ impl View<'_> {
         let (computing, writing) = (of(gauges::COMPUTING_S), of(gauges::WRITING_S));
         let stages = [
             ("the host", p.limit, page_s(), gauges::HOST_BUSY),
-            (
-                "threads: read, classify",
-                p.workers,
-                computing,
-                gauges::THREADS_BUSY,
-            ),
+            ("threads: read, classify", p.workers, computing, gauges::THREADS_BUSY),
             ("SQLite: frontier, pages", 1, writing, gauges::WRITER_BUSY),
         ];
         let could_do = |width: usize, time: Option<f64>| {
-            told(time, |time| {
-                format!("{} pages/s", number(width as f64 / time))
-            })
+            told(time, |time| format!("{} pages/s", number(width as f64 / time)))
         };
         let held = of(gauges::UNDER_WAY_MEAN);
         let bytes = of(gauges::HEAP_MEAN_BYTES).zip(held);
@@ -739,13 +695,8 @@ impl View<'_> {
             .column("", |(name, _)| name.to_string())
             .cells("time", seconds, |(_, k)| k.wall_s())
             .column("pages/s", |(_, k)| told(rate(k), number))
-            .cells("longest gap", seconds, |(_, k)| {
-                k.gauge(gauges::LONGEST_GAP_S)
-            })
-            .note(format!(
-                "The reader of the queue is stuck for {}.",
-                self.p.stall
-            ))
+            .cells("longest gap", seconds, |(_, k)| k.gauge(gauges::LONGEST_GAP_S))
+            .note(format!("The reader of the queue is stuck for {}.", self.p.stall))
     }
 
     fn learnt(&self) -> Option<Table> {

@@ -31,20 +31,15 @@ pub(super) fn until_done(
         let mut child = cli::Ended(start_child(p, url, state)?);
         let last = round == p.kills;
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let until = if last {
-            u64::MAX
-        } else {
-            done + share / 3 + (dice >> 33) % (share / 2).max(1)
-        };
+        let until =
+            if last { u64::MAX } else { done + share / 3 + (dice >> 33) % (share / 2).max(1) };
         let output = child.0.stdout.take();
         let lines = BufReader::new(output.expect("its output was asked for")).lines();
         let mut reached = false;
         for line in lines {
             // "1234 done, …"
             let line = line?;
-            let Some(now) = line
-                .split_once(" done, ")
-                .and_then(|(n, _)| n.parse::<u64>().ok())
+            let Some(now) = line.split_once(" done, ").and_then(|(n, _)| n.parse::<u64>().ok())
             else {
                 continue;
             };
@@ -80,10 +75,7 @@ fn start_child(p: &Params, url: &str, state: &Path) -> Result<Child> {
     let mut command = cli::again(&WebScraper::CARD)?;
     command.args(p.of_the_crawl());
     command.arg("--upstream").arg(url).arg("--state").arg(state);
-    Ok(command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?)
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
 }
 
 /// Where the server of a crawl's own shop is to listen: where it did when the crawl began, because its

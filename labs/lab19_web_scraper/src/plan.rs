@@ -137,13 +137,7 @@ impl Params {
 
     /// The same without anything that goes wrong or takes longer.
     pub(super) fn calm(&self, seed: u64, products: usize) -> Site {
-        Site {
-            slow: 0.0,
-            broken: 0.0,
-            busy: 0.0,
-            withdrawn: 0.0,
-            ..self.site(seed, products)
-        }
+        Site { slow: 0.0, broken: 0.0, busy: 0.0, withdrawn: 0.0, ..self.site(seed, products) }
     }
 
     /// The shop's server: it has room for whoever keeps to the limit.
@@ -197,10 +191,7 @@ fn takes(p: &Params, repeats: f64) -> f64 {
         0.05 + listed * each + p.fetch.s() + p.burden.s()
     });
     let backlogs = p.backlogs.iter().map(|n| {
-        0.05 + *n as f64
-            * (p.fetch.s() / p.limit as f64)
-                .max(p.compute.s() + 1e-4)
-                .max(page / 2.0)
+        0.05 + *n as f64 * (p.fetch.s() / p.limit as f64).max(p.compute.s() + 1e-4).max(page / 2.0)
             + p.fetch.s()
     });
     let sent = |each: f64| {
@@ -345,7 +336,7 @@ impl Lab for WebScraper {
         }
         if p.stall.s() < 4.0 * p.beat.s() {
             return Err(
-                "--stall is shorter than four --beat: such a gap could be a late timer".into(),
+                "--stall is shorter than four --beat: such a gap could be a late timer".into()
             );
         }
         Ok(())
@@ -377,29 +368,17 @@ impl Lab for WebScraper {
         let limits = session.levels_that_fit(&p.limits);
         let mut plan = session.plan();
         for products in &p.products {
-            plan.point("crawl", *products as f64, |r| {
-                rt.block_on(crawled(r, p, *products))
-            });
+            plan.point("crawl", *products as f64, |r| rt.block_on(crawled(r, p, *products)));
         }
         for limit in limits {
-            plan.point("limit", limit as f64, move |r| {
-                rt.block_on(limited(r, p, kernel, limit))
-            });
+            plan.point("limit", limit as f64, move |r| rt.block_on(limited(r, p, kernel, limit)));
         }
         plan.point("killed", 0.0, |r| rt.block_on(killed(r, p)));
         for _ in 0..repeats {
-            plan.point("put/blocking", 0.0, |r| {
-                rt.block_on(stuck(r, p, Put::Blocks))
-            });
-            plan.point("put/awaited", 0.0, |r| {
-                rt.block_on(stuck(r, p, Put::Awaits))
-            });
-            plan.point("session/each", 0.0, |r| {
-                rt.block_on(sessions(r, p, Sessions::Each))
-            });
-            plan.point("session/shared", 0.0, |r| {
-                rt.block_on(sessions(r, p, Sessions::Shared))
-            });
+            plan.point("put/blocking", 0.0, |r| rt.block_on(stuck(r, p, Put::Blocks)));
+            plan.point("put/awaited", 0.0, |r| rt.block_on(stuck(r, p, Put::Awaits)));
+            plan.point("session/each", 0.0, |r| rt.block_on(sessions(r, p, Sessions::Each)));
+            plan.point("session/shared", 0.0, |r| rt.block_on(sessions(r, p, Sessions::Shared)));
             for samples in [p.samples, MORE * p.samples] {
                 plan.point("learnt", samples as f64, move |r| learnt(r, p, samples));
             }

@@ -48,9 +48,7 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
 }
 
 fn at_most(what: impl fmt::Display, is: f64, most: f64) -> Result<(), String> {
-    ensure(is <= most * (1.0 + HAIR), || {
-        format!("{what} is {is}, and {most} at most")
-    })
+    ensure(is <= most * (1.0 + HAIR), || format!("{what} is {is}, and {most} at most"))
 }
 
 /// What is said twice.
@@ -74,11 +72,7 @@ fn shop(p: &Params, products: usize, t: &Trial) -> Result<(), String> {
     };
     let all = products as f64;
     near("products withdrawn", all - n, all - due.products as f64)?;
-    near(
-        "broken links",
-        of(gauges::CENSUS_BROKEN)?,
-        due.broken as f64,
-    )?;
+    near("broken links", of(gauges::CENSUS_BROKEN)?, due.broken as f64)?;
     let price = due.price_cents as f64 / due.products.max(1) as f64;
     let prices = of(gauges::CENSUS_CENTS)? / price.max(1.0);
     // A few prices have no mean.
@@ -98,21 +92,13 @@ fn learnt(t: &Trial, products: f64) -> Result<(), String> {
 fn answers(p: &Params, t: &Trial) -> Result<(), String> {
     let of = |name: Gauge| gauge(t, name);
     let attempts = of(gauges::ATTEMPTS)?;
-    at_most(
-        "pages and dead letters",
-        of(gauges::PAGES)? + of(gauges::DEAD)?,
-        attempts,
-    )?;
+    at_most("pages and dead letters", of(gauges::PAGES)? + of(gauges::DEAD)?, attempts)?;
     let least = of(gauges::PAGES)? * (p.page.f() - LACKS);
     at_most("the length of the pages", least, of(gauges::FETCHED_BYTES)?)?;
     let Some(arrived) = t.gauge(gauge::UPSTREAM_ARRIVED) else {
         return Ok(());
     };
-    at_most(
-        "answers 429",
-        of(gauges::BUSY_ANSWERS)?,
-        of(gauges::UPSTREAM_FAULTED)?,
-    )?;
+    at_most("answers 429", of(gauges::BUSY_ANSWERS)?, of(gauges::UPSTREAM_FAULTED)?)?;
     let before = arrived - attempts;
     let learnt = (p.samples + 1) as f64;
     ensure(before >= learnt - 0.5, || {
@@ -133,34 +119,18 @@ fn busy(p: &Params, t: &Trial) -> Result<(), String> {
     let of = |name: Gauge| gauge(t, name);
     let (limit, pages) = (p.limit as f64, of(gauges::PAGES)?);
     for (name, width, work) in [
-        (
-            gauges::HOST_BUSY,
-            limit,
-            of(gauges::ATTEMPTS)? * of(gauges::ATTEMPT_S)?,
-        ),
-        (
-            gauges::THREADS_BUSY,
-            p.workers as f64,
-            of(gauges::COMPUTING_S)? * pages,
-        ),
+        (gauges::HOST_BUSY, limit, of(gauges::ATTEMPTS)? * of(gauges::ATTEMPT_S)?),
+        (gauges::THREADS_BUSY, p.workers as f64, of(gauges::COMPUTING_S)? * pages),
         (gauges::WRITER_BUSY, 1.0, of(gauges::WRITING_S)? * pages),
     ] {
         alike(name, of(name)?, work / (width * t.wall_s))?;
         at_most(name, of(name)?, 1.0 + 0.02)?;
     }
     let most = t.trace("in_flight").iter().map(|(_, n)| *n);
-    at_most(
-        "in flight",
-        most.fold(of(gauge::IN_FLIGHT_MEAN)?, f64::max),
-        limit,
-    )?;
+    at_most("in flight", most.fold(of(gauge::IN_FLIGHT_MEAN)?, f64::max), limit)?;
     // It was looked at while pages waited as well.
     let wanted = t.gauge(gauges::HOST_BUSY_WANTED).unwrap_or(0.0) * of(gauges::WANTED_SHARE)?;
-    at_most(
-        "in flight while pages waited",
-        wanted * limit,
-        of(gauge::IN_FLIGHT_MEAN)?,
-    )
+    at_most("in flight while pages waited", wanted * limit, of(gauge::IN_FLIGHT_MEAN)?)
 }
 
 /// What a crawl has in hand is bounded, and nothing is above its peak.
@@ -177,25 +147,15 @@ fn in_hand(p: &Params, t: &Trial) -> Result<(), String> {
         at_most(name, of(name)?, of(most)?)?;
     }
     let wanted = t.gauge(gauges::HEAP_WANTED_BYTES).unwrap_or(0.0);
-    at_most(
-        "the heap",
-        wanted.max(highest("heap")),
-        of(gauges::HEAP_PEAK_BYTES)?,
-    )?;
-    at_most(
-        "tasks in hand",
-        highest("under_way"),
-        of(gauges::UNDER_WAY_MAX)?,
-    )
+    at_most("the heap", wanted.max(highest("heap")), of(gauges::HEAP_PEAK_BYTES)?)?;
+    at_most("tasks in hand", highest("under_way"), of(gauges::UNDER_WAY_MAX)?)
 }
 
 /// Pages were stored within the crawl, in its middle at the rate that is said.
 fn over_time(p: &Params, t: &Trial) -> Result<(), String> {
     let (stored, pages) = (t.trace("stored"), gauge(t, gauges::PAGES)?);
     let rises = |pair: &[(f64, f64)]| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1;
-    ensure(stored.windows(2).all(rises), || {
-        "what was stored is gone".into()
-    })?;
+    ensure(stored.windows(2).all(rises), || "what was stored is gone".into())?;
     let last = stored.last().copied().unwrap_or_default();
     at_most("stored", last.1, pages)?;
     let ended = t.started_s() + t.wall_s;
@@ -203,21 +163,16 @@ fn over_time(p: &Params, t: &Trial) -> Result<(), String> {
     // A look that is not in the trace was between two that are.
     let reached = MIDDLE.map(|share| stored.iter().position(|(_, n)| *n >= share * pages));
     let ([Some(i), Some(j)], Some(rate)) = (reached, t.gauge(gauges::MIDDLE_PER_S)) else {
-        return ensure(pages < MANY, || {
-            format!("{} of {pages} pages were seen", last.1)
-        });
+        return ensure(pages < MANY, || format!("{} of {pages} pages were seen", last.1));
     };
     let (from, to) = (stored[i], stored[j]);
     let (before, until) = (stored[i.saturating_sub(1)], stored[j.saturating_sub(1)]);
     let least = (MIDDLE[1] * pages - from.1) / (to.0 - before.0);
     let most = (to.1 - MIDDLE[0] * pages) / (until.0 - from.0).max(1e-9);
-    ensure(
-        rate >= least * (1.0 - HAIR) && rate <= most * (1.0 + HAIR),
-        || {
-            let what = gauges::MIDDLE_PER_S;
-            format!("{what} is {rate:.1}, and of the looks {least:.1} to {most:.1}")
-        },
-    )
+    ensure(rate >= least * (1.0 - HAIR) && rate <= most * (1.0 + HAIR), || {
+        let what = gauges::MIDDLE_PER_S;
+        format!("{what} is {rate:.1}, and of the looks {least:.1} to {most:.1}")
+    })
 }
 
 /// It was killed, and each page was fetched once at the least.
@@ -238,17 +193,9 @@ fn limited(p: &Params, limit: f64, t: &Trial) -> Result<(), String> {
     let of = |name: Gauge| gauge(t, name);
     equal("pages", of(gauges::PAGES)?, p.listed as f64)?;
     let computing = of(gauges::COMPUTING_S)?;
-    alike(
-        gauges::THREADS_BUSY,
-        of(gauges::THREADS_BUSY)?,
-        computing * p.listed as f64 / t.wall_s,
-    )?;
+    alike(gauges::THREADS_BUSY, of(gauges::THREADS_BUSY)?, computing * p.listed as f64 / t.wall_s)?;
     at_most("the thread's share", of(gauges::THREADS_BUSY)?, 1.0 + 0.02)?;
-    at_most(
-        format!("the share of {limit}"),
-        of(gauges::HOST_BUSY)?,
-        1.0 + 0.02,
-    )?;
+    at_most(format!("the share of {limit}"), of(gauges::HOST_BUSY)?, 1.0 + 0.02)?;
     at_most("a computation", p.burden.s() / QUICKER, computing)
 }
 
@@ -262,21 +209,13 @@ fn stuck(p: &Params, t: &Trial) -> Result<(), String> {
     let gaps = beats.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let first = beats.first().map_or(0.0, |(_, gap)| *gap);
     let last = beats.last().copied().unwrap_or_default();
-    at_most(
-        "the last beat",
-        last.0,
-        t.started_s() + t.wall_s + p.beat.s(),
-    )?;
+    at_most("the last beat", last.0, t.started_s() + t.wall_s + p.beat.s())?;
     alike(
         gauges::LONGEST_GAP_S,
         t.gauge(gauges::LONGEST_GAP_S).unwrap_or(0.0),
         gaps.fold(first, f64::max),
     )?;
-    alike(
-        "the longest gap",
-        last.1,
-        t.gauge(gauges::LONGEST_GAP_S).unwrap_or(0.0),
-    )
+    alike("the longest gap", last.1, t.gauge(gauges::LONGEST_GAP_S).unwrap_or(0.0))
 }
 
 fn fetched(p: &Params, pages: f64, t: &Trial) -> Result<(), String> {
@@ -290,9 +229,7 @@ fn fetched(p: &Params, pages: f64, t: &Trial) -> Result<(), String> {
 fn backlog(p: &Params, pages: f64, t: &Trial) -> Result<(), String> {
     let of = |name: Gauge| gauge(t, name);
     let (most, page) = (of(gauges::BACKLOG_MAX)?, p.page.f() - LACKS);
-    ensure((1.0..=pages).contains(&most), || {
-        format!("{most} of {pages} pages waited")
-    })?;
+    ensure((1.0..=pages).contains(&most), || format!("{most} of {pages} pages waited"))?;
     let heap = of(gauges::HEAP_PEAK_BYTES)? - of(gauges::HEAP_IDLE_BYTES)?;
     at_most("what waited", most * page / 2.0, heap)?;
     let computed = pages * p.compute.s() / QUICKER;
@@ -316,11 +253,9 @@ mod tests {
         let kills = vec![(0.5, 30.0), (1.0, 60.0)];
         trial.traces.insert("killed".into(), kills);
         killed(&trial).unwrap();
-        for (name, value) in [
-            (gauges::KILLS, 0.0),
-            (gauges::KILLS, 3.0),
-            (gauge::UPSTREAM_ARRIVED, 90.0),
-        ] {
+        for (name, value) in
+            [(gauges::KILLS, 0.0), (gauges::KILLS, 3.0), (gauge::UPSTREAM_ARRIVED, 90.0)]
+        {
             let mut altered = trial.clone();
             altered.gauges.insert(name.to_string(), value);
             assert!(killed(&altered).is_err(), "{name} = {value}");

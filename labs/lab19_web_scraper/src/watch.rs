@@ -146,19 +146,13 @@ impl Watch {
             (count(&stats) - count(before)) as f64
         };
         if let [Some((from, first)), Some((to, last))] = seen.middle {
-            r.gauge(
-                gauges::MIDDLE_PER_S,
-                (last - first) / (to - from).as_secs_f64(),
-            );
+            r.gauge(gauges::MIDDLE_PER_S, (last - first) / (to - from).as_secs_f64());
         }
         if let Some(most) = seen.host_most {
             r.gauge(gauges::HOST_MOST, most as f64);
         }
         for (name, value) in [
-            (
-                gauge::STARTED_S,
-                (Instant::now() - r.origin()).as_secs_f64() - wall,
-            ),
+            (gauge::STARTED_S, (Instant::now() - r.origin()).as_secs_f64() - wall),
             (gauges::ATTEMPTS, attempts),
             (gauges::ATTEMPT_S, attempt_s / attempts),
             (gauges::BUSY_ANSWERS, again(429)),
@@ -170,10 +164,7 @@ impl Watch {
             (gauges::UNDER_WAY_MAX, seen.under_way_max),
             (gauges::HEAP_MEAN_BYTES, seen.heap / seen.looks),
             (gauges::LOOKS_WANTED, seen.wanted),
-            (
-                gauges::HEAP_WANTED_BYTES,
-                late.iter().sum::<f64>() / late.len() as f64,
-            ),
+            (gauges::HEAP_WANTED_BYTES, late.iter().sum::<f64>() / late.len() as f64),
             (gauges::HEAP_LEFT_BYTES, self.heap.live_bytes() as f64),
             (gauges::FETCHED_BYTES, self.meter.fetched_bytes() as f64),
             (
@@ -184,10 +175,7 @@ impl Watch {
                 gauges::COMPUTING_S,
                 self.meter.computing().as_secs_f64() / self.meter.stored().max(1) as f64,
             ),
-            (
-                gauges::WRITER_BUSY,
-                self.frontier.busy().as_secs_f64() / wall,
-            ),
+            (gauges::WRITER_BUSY, self.frontier.busy().as_secs_f64() / wall),
             (
                 gauges::WRITING_S,
                 self.frontier.busy().as_secs_f64() / self.meter.stored().max(1) as f64,
@@ -217,11 +205,7 @@ pub(super) async fn say(frontier: &Embedded, crawler: &Crawler, every: Duration)
     loop {
         sleep(every).await;
         let stored = crawler.meter.stored();
-        tell(
-            frontier,
-            crawler,
-            (stored - before) as f64 / every.as_secs_f64(),
-        );
+        tell(frontier, crawler, (stored - before) as f64 / every.as_secs_f64());
         before = stored;
     }
 }

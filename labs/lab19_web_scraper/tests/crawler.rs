@@ -12,18 +12,8 @@ use lab_crawl::embedded::Books;
 use lab_testing::ends;
 use mock_server::{Service, Site, Spec, Upstream};
 
-const QUICK: [&str; 10] = [
-    "--samples",
-    "32",
-    "--limit",
-    "20",
-    "--workers",
-    "1",
-    "--fetch",
-    "5ms",
-    "--retry-after",
-    "0",
-];
+const QUICK: [&str; 10] =
+    ["--samples", "32", "--limit", "20", "--workers", "1", "--fetch", "5ms", "--retry-after", "0"];
 
 fn crawler(state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lab19"));
@@ -42,14 +32,8 @@ fn sound(books: &Books) {
 fn complete(state: &Path, site: &Site) {
     let (books, census) = (Books::read(state).unwrap(), site.census());
     sound(&books);
-    assert_eq!(
-        (books.pages, books.tasks.done),
-        (census.pages, census.pages)
-    );
-    assert_eq!(
-        (books.products, books.price_cents),
-        (census.products, census.price_cents)
-    );
+    assert_eq!((books.pages, books.tasks.done), (census.pages, census.pages));
+    assert_eq!((books.products, books.price_cents), (census.products, census.price_cents));
     assert_eq!(books.tasks.dead, census.broken);
     assert!(books.tasks.over(), "{books:?}");
 }
@@ -57,12 +41,7 @@ fn complete(state: &Path, site: &Site) {
 #[test]
 fn killed_at_twenty_moments_and_started_again_every_page_is_there_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let site = Site {
-        page_bytes: 2000,
-        busy: 0.01,
-        broken: 0.05,
-        ..Site::new(12, 700)
-    };
+    let site = Site { page_bytes: 2000, busy: 0.01, broken: 0.05, ..Site::new(12, 700) };
     let spec = Spec {
         site: Some(site),
         retry_after: Duration::ZERO,
@@ -75,11 +54,8 @@ fn killed_at_twenty_moments_and_started_again_every_page_is_there_once() {
     let mut dice = 19u64;
     for kill in 0..20 {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let mut child = crawler(state)
-            .args(["--upstream", &url])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            crawler(state).args(["--upstream", &url]).stdout(Stdio::null()).spawn().unwrap();
         // From before it has begun to well into its work.
         thread::sleep(Duration::from_micros((dice >> 33) % 120_000));
         child.kill().unwrap();
@@ -130,11 +106,7 @@ fn a_shop_of_its_own_is_found_again_where_it_was() {
 fn two_crawlers_do_not_share_a_state_and_a_site_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let slow = ["--products", "2000", "--fetch", "200ms"];
-    let mut first = crawler(folder.path())
-        .args(slow)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut first = crawler(folder.path()).args(slow).stdout(Stdio::null()).spawn().unwrap();
     while Books::read(folder.path()).is_err() {
         thread::sleep(Duration::from_millis(5));
     }
@@ -143,10 +115,9 @@ fn two_crawlers_do_not_share_a_state_and_a_site_that_is_not_there_is_named() {
     first.kill().unwrap();
     first.wait().unwrap();
     let other = tempfile::tempdir().unwrap();
-    for (site, part) in [
-        ("shop", "http://127.0.0.1:8080"),
-        ("http://shop.example", "--allow-remote-target"),
-    ] {
+    for (site, part) in
+        [("shop", "http://127.0.0.1:8080"), ("http://shop.example", "--allow-remote-target")]
+    {
         let (_, why) = ends(crawler(other.path()).args(["--upstream", site]), 2);
         assert!(why.contains(part), "{why}");
     }

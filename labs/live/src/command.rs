@@ -11,10 +11,7 @@ use tokio::net::TcpListener;
 use crate::web;
 
 /// The command, for the umbrella.
-pub const SERVE: Extra = Extra {
-    command: Serve::command,
-    run,
-};
+pub const SERVE: Extra = Extra { command: Serve::command, run };
 
 /// Serves the live classroom page on this machine: three demonstrations with sliders
 ///
@@ -41,9 +38,11 @@ fn run(matches: &ArgMatches) -> Result<(), Failed> {
 }
 
 async fn serve(port: u16, stop: Stop) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .with_context(|| format!("port {port} cannot be used; choose another with --port, or --port 0 for any free one"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
+        format!(
+            "port {port} cannot be used; choose another with --port, or --port 0 for any free one"
+        )
+    })?;
     let address = listener.local_addr()?;
     lab_kit::cli::print(format!("http://{address}/\n"))?;
     say("open it in a browser on this machine; Ctrl-C ends it");

@@ -145,11 +145,7 @@ impl Control {
         };
         match value {
             Some(value) if (min..=max).contains(&value) => Ok(value),
-            _ => Err(Refused::Value {
-                key: self.key,
-                min,
-                max,
-            }),
+            _ => Err(Refused::Value { key: self.key, min, max }),
         }
     }
 }
@@ -161,13 +157,7 @@ const fn slider(
     (min, max, step): (u32, u32, u32),
     start: u32,
 ) -> Control {
-    Control {
-        key,
-        label,
-        unit,
-        kind: Kind::Slider { min, max, step },
-        start,
-    }
+    Control { key, label, unit, kind: Kind::Slider { min, max, step }, start }
 }
 
 const fn choice(
@@ -176,13 +166,7 @@ const fn choice(
     names: &'static [&'static str],
     start: u32,
 ) -> Control {
-    Control {
-        key,
-        label,
-        unit: "",
-        kind: Kind::Choice(names),
-        start,
-    }
+    Control { key, label, unit: "", kind: Kind::Choice(names), start }
 }
 
 /// At most 250 clients of 150 ms and 40 slots of 20 ms: 1,700 attempts or 2,000 answers a second.
@@ -195,20 +179,9 @@ const TRAP: &[Control] = &[
 ];
 
 const HEARTBEAT: &[Control] = &[
-    choice(
-        "place",
-        "The computation runs",
-        &["on the loop", "on another thread"],
-        0,
-    ),
+    choice("place", "The computation runs", &["on the loop", "on another thread"], 0),
     slider("busy", "It takes", "ms", (0, 1500, 10), 300),
-    slider(
-        "pause",
-        "Pause before the next",
-        "ms",
-        (300, 3000, 100),
-        1500,
-    ),
+    slider("pause", "Pause before the next", "ms", (300, 3000, 100), 1500),
     slider("beat", "A beat every", "ms", (30, 200, 5), 50),
 ];
 
@@ -252,9 +225,7 @@ impl Settings {
     /// When the demonstration has no such control, which is a slip in the caller.
     pub fn get(&self, key: &str) -> u32 {
         let found = self.each().find(|(control, _)| control.key == key);
-        found
-            .unwrap_or_else(|| panic!("{} has no control {key}", self.demo.name()))
-            .1
+        found.unwrap_or_else(|| panic!("{} has no control {key}", self.demo.name())).1
     }
 
     /// The value in seconds of a control in ms.
@@ -333,17 +304,7 @@ mod tests {
         let after = before.with("clients", "200").unwrap();
         assert_eq!((after.get("clients"), after.get("slots")), (200, 10));
         assert_eq!(before.with("nothing", "1"), Err(Refused::Control));
-        for text in [
-            "",
-            "0",
-            "251",
-            "-1",
-            "1.5",
-            "1e2",
-            "99999999999",
-            " 7",
-            "NaN",
-        ] {
+        for text in ["", "0", "251", "-1", "1.5", "1e2", "99999999999", " 7", "NaN"] {
             assert!(before.with("clients", text).is_err(), "{text:?}");
         }
         assert!(before.with("queue", "1").is_ok());

@@ -74,10 +74,7 @@ impl News {
             Ended::Failed(why) => format!("Stopped by an error: {why}."),
         };
         match self.running {
-            Some(other) => format!(
-                "{ended} {} is running; starting here ends it.",
-                other.title()
-            ),
+            Some(other) => format!("{ended} {} is running; starting here ends it.", other.title()),
             None => ended,
         }
     }
@@ -180,16 +177,10 @@ impl Hall {
         let thread = std::thread::Builder::new()
             .name(format!("{}-{number}", demo.name()))
             .spawn(move || hall.conduct(demo, number, receiver, &until));
-        let thread = thread
-            .context("starting the run's thread")
-            .inspect_err(|error| {
-                self.gone(Some(demo), Ended::Failed(format!("{error:#}")));
-            })?;
-        *run = Some(Run {
-            stop,
-            settings,
-            thread,
-        });
+        let thread = thread.context("starting the run's thread").inspect_err(|error| {
+            self.gone(Some(demo), Ended::Failed(format!("{error:#}")));
+        })?;
+        *run = Some(Run { stop, settings, thread });
         Ok(())
     }
 
@@ -212,9 +203,7 @@ impl Hall {
             });
         };
         let work = || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(engine::run(settings, stop, show))
         };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
@@ -303,10 +292,7 @@ impl Hall {
             return None;
         }
         watching.pages[demo.index()] += 1;
-        Some(Seat {
-            hall: self.clone(),
-            demo,
-        })
+        Some(Seat { hall: self.clone(), demo })
     }
 
     /// Why the run should end at this instant, if it should.
@@ -352,10 +338,7 @@ mod tests {
         let news = hall.news().borrow().clone();
         assert_eq!(news.running, Some(Demo::Heartbeat));
         assert_eq!(news.ended[Demo::Pipeline.index()], Ended::Replaced);
-        assert!(
-            news.status(Demo::Pipeline)
-                .ends_with("starting here ends it.")
-        );
+        assert!(news.status(Demo::Pipeline).ends_with("starting here ends it."));
         // Stopping another one does nothing.
         hall.stop(Demo::Trap, Ended::Asked);
         assert_eq!(hall.news().borrow().running, Some(Demo::Heartbeat));

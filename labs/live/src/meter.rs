@@ -13,10 +13,7 @@ pub struct Rates<const N: usize> {
 impl<const N: usize> Rates<N> {
     /// Rates over the latest `window` seconds. All counts are 0 at time 0.
     pub fn over(window: f64) -> Self {
-        Rates {
-            window,
-            seen: VecDeque::from([(0.0, [0.0; N])]),
-        }
+        Rates { window, seen: VecDeque::from([(0.0, [0.0; N])]) }
     }
 
     /// The counts at `now`; returns how much they grew a second within the window (or since the
@@ -28,19 +25,11 @@ impl<const N: usize> Rates<N> {
             self.seen.pop_front();
         }
         let ((t0, c0), (t1, c1)) = (self.seen[0], self.seen[1]);
-        let share = if t1 > t0 {
-            ((from - t0) / (t1 - t0)).clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        let share = if t1 > t0 { ((from - t0) / (t1 - t0)).clamp(0.0, 1.0) } else { 0.0 };
         let span = now - from;
         std::array::from_fn(|i| {
             let then = c0[i] + share * (c1[i] - c0[i]);
-            if span > 0.0 {
-                (counts[i] - then) / span
-            } else {
-                0.0
-            }
+            if span > 0.0 { (counts[i] - then) / span } else { 0.0 }
         })
     }
 }
@@ -85,10 +74,7 @@ pub struct History<T> {
 impl<T: Copy> History<T> {
     /// The latest `span` seconds.
     pub fn of(span: f64) -> Self {
-        History {
-            span,
-            kept: VecDeque::new(),
-        }
+        History { span, kept: VecDeque::new() }
     }
 
     /// Adds what is true at `now`, and forgets what is too old but for one, where the line enters.

@@ -56,11 +56,7 @@ pub fn index(news: &News) -> String {
             demo.name(),
             demo.title(),
             demo.question(),
-            if news.running == Some(demo) {
-                "Running."
-            } else {
-                ""
-            }
+            if news.running == Some(demo) { "Running." } else { "" }
         );
     }
     let main = format!(
@@ -73,27 +69,16 @@ pub fn index(news: &News) -> String {
 
 /// A page that says what went wrong.
 pub fn error(what: &str) -> String {
-    let main = format!(
-        "<main id=\"main\"><h1>This did not work</h1><p>{}</p></main>",
-        escaped(what)
-    );
+    let main =
+        format!("<main id=\"main\"><h1>This did not work</h1><p>{}</p></main>", escaped(what));
     document("This did not work", None, &main)
 }
 
 fn document(title: &str, here: Option<Demo>, main: &str) -> String {
     let mut links = String::new();
     for demo in Demo::ALL {
-        let current = if here == Some(demo) {
-            " aria-current=\"page\""
-        } else {
-            ""
-        };
-        let _ = write!(
-            links,
-            "<a href=\"/{}\"{current}>{}</a>",
-            demo.name(),
-            demo.title()
-        );
+        let current = if here == Some(demo) { " aria-current=\"page\"" } else { "" };
+        let _ = write!(links, "<a href=\"/{}\"{current}>{}</a>", demo.name(), demo.title());
     }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -154,10 +139,7 @@ fn slider(demo: &str, control: &Control, value: u32, (min, max, step): (u32, u32
 
 fn choice(demo: &str, control: &Control, value: u32, names: &[&str]) -> String {
     let key = control.key;
-    let mut html = format!(
-        "<fieldset class=\"control\"><legend>{}</legend>",
-        control.label
-    );
+    let mut html = format!("<fieldset class=\"control\"><legend>{}</legend>", control.label);
     for (i, name) in names.iter().enumerate() {
         let checked = if i as u32 == value { " checked" } else { "" };
         let _ = write!(
@@ -205,10 +187,7 @@ mod tests {
             demo(Demo::Trap, &news, 1, false),
             demo(Demo::Pipeline, &news, 2, true),
         ] {
-            assert!(
-                !html.contains("style=") && !html.contains("<style"),
-                "{html}"
-            );
+            assert!(!html.contains("style=") && !html.contains("<style"), "{html}");
             assert!(!html.contains(" onclick") && !html.contains("javascript:"));
             assert_eq!(html.matches("<script src=\"/assets/").count(), 2);
             assert_eq!(html.matches("<script").count(), 2);

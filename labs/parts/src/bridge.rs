@@ -424,14 +424,11 @@ mod tests {
         counts: &Counts,
     ) -> impl Stream<Item = (usize, Result<usize, ItemError<usize>>)> + Send + 'static {
         let items = counts.items.clone();
-        let source = plans
-            .into_iter()
-            .enumerate()
-            .map(move |(index, plan)| Item {
-                index,
-                plan,
-                _inside: items.enter(),
-            });
+        let source = plans.into_iter().enumerate().map(move |(index, plan)| Item {
+            index,
+            plan,
+            _inside: items.enter(),
+        });
         let (fetching, computing) = (counts.fetching.clone(), counts.computing.clone());
         let storing = counts.storing.clone();
         bridge.run(
@@ -572,11 +569,7 @@ mod tests {
 
     #[test]
     fn full_everywhere_it_holds_as_many_items_as_it_says_and_dropping_takes_them_back() {
-        let limits = Limits {
-            fetches: 3,
-            queue: 4,
-            stores: 2,
-        };
+        let limits = Limits { fetches: 3, queue: 4, stores: 2 };
         let bridge = Bridge::new(2, limits).unwrap();
         let items = Arc::<Count>::default();
         let (source, begun) = (items.clone(), Arc::<Count>::default());
@@ -625,11 +618,7 @@ mod tests {
     #[test]
     fn results_in_input_order_over_a_shared_pool_of_one() {
         let pool = Arc::new(ThreadPoolBuilder::new().num_threads(1).build().unwrap());
-        let limits = Limits {
-            fetches: 8,
-            queue: 0,
-            stores: 1,
-        };
+        let limits = Limits { fetches: 8, queue: 0, stores: 1 };
         let (a, b) = (Bridge::on(pool.clone(), limits), Bridge::on(pool, limits));
         let go = |bridge: Bridge| async move {
             let fetch = |n: u32| async move {
@@ -638,9 +627,8 @@ mod tests {
                 }
                 Ok::<_, ()>(n)
             };
-            let results = bridge
-                .run_all(0..50, fetch, |n| Ok(n * 2), |n| async move { Ok(n) })
-                .await;
+            let results =
+                bridge.run_all(0..50, fetch, |n| Ok(n * 2), |n| async move { Ok(n) }).await;
             results.into_iter().map(Result::unwrap).collect::<Vec<_>>()
         };
         let doubled: Vec<_> = (0..50).map(|n| n * 2).collect();
@@ -650,11 +638,7 @@ mod tests {
 
     #[test]
     fn no_items_no_results_and_huge_limits() {
-        let huge = Limits {
-            fetches: usize::MAX,
-            queue: usize::MAX,
-            stores: usize::MAX,
-        };
+        let huge = Limits { fetches: usize::MAX, queue: usize::MAX, stores: usize::MAX };
         let bridge = Bridge::new(1, huge).unwrap();
         for n in [0, 3] {
             let results = block_on(bridge.run_all(

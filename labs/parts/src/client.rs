@@ -134,10 +134,7 @@ impl Request {
     /// A POST. It is not retried unless it is said to be [idempotent](Request::idempotent), or
     /// nothing of it has been sent.
     pub fn post(url: impl Into<String>, body: impl Into<Bytes>) -> Request {
-        Request {
-            body: body.into(),
-            ..Request::new(Method::POST, url)
-        }
+        Request { body: body.into(), ..Request::new(Method::POST, url) }
     }
 
     /// The same request with this header, in place of an earlier one of that name.
@@ -154,8 +151,7 @@ impl Request {
     /// The same request with a key by which the service recognises it when it is sent twice (header
     /// `Idempotency-Key`), which makes it idempotent.
     pub fn idempotency_key(self, key: HeaderValue) -> Request {
-        self.header(HeaderName::from_static("idempotency-key"), key)
-            .idempotent(true)
+        self.header(HeaderName::from_static("idempotency-key"), key).idempotent(true)
     }
 }
 
@@ -177,12 +173,7 @@ enum Growth {
 
 impl Backoff {
     const fn new(growth: Growth, base: Duration) -> Backoff {
-        Backoff {
-            growth,
-            base,
-            cap: Duration::from_secs(20),
-            jitter: false,
-        }
+        Backoff { growth, base, cap: Duration::from_secs(20), jitter: false }
     }
 
     /// No wait at all: the next attempt follows the failure at once.
@@ -213,10 +204,7 @@ impl Backoff {
     /// The same with full jitter: each wait is a random point between zero and what it would have
     /// been, so that those who failed together do not come back together.
     pub const fn jittered(self) -> Backoff {
-        Backoff {
-            jitter: true,
-            ..self
-        }
+        Backoff { jitter: true, ..self }
     }
 
     /// The waits without jitter, the first retry's first; without end.
@@ -224,10 +212,7 @@ impl Backoff {
         let Backoff { base, cap, .. } = self;
         match self.growth {
             Growth::Constant => Box::new(
-                ConstantBuilder::new()
-                    .with_delay(base.min(cap))
-                    .without_max_times()
-                    .build(),
+                ConstantBuilder::new().with_delay(base.min(cap)).without_max_times().build(),
             ),
             Growth::Exponential => Box::new(
                 ExponentialBuilder::new()
@@ -247,13 +232,11 @@ impl Backoff {
     /// The waits of one call. Calls with different seeds wait differently, if there is jitter.
     pub fn delays(self, seed: u64) -> impl Iterator<Item = Duration> + Send {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        self.ceilings().map(move |ceiling| {
-            if self.jitter {
-                ceiling.mul_f64(rng.random())
-            } else {
-                ceiling
-            }
-        })
+        self.ceilings().map(
+            move |ceiling| {
+                if self.jitter { ceiling.mul_f64(rng.random()) } else { ceiling }
+            },
+        )
     }
 }
 
@@ -274,19 +257,13 @@ impl Retries {
 
     /// At most so many retries, which makes one attempt more.
     pub const fn up_to(most: u32, backoff: Backoff) -> Retries {
-        Retries {
-            most: Some(most),
-            backoff,
-        }
+        Retries { most: Some(most), backoff }
     }
 
     /// As many as fit into the deadline. How long a caller can wait is known; how many attempts an
     /// outage takes is not.
     pub const fn until_deadline(backoff: Backoff) -> Retries {
-        Retries {
-            most: None,
-            backoff,
-        }
+        Retries { most: None, backoff }
     }
 }
 
@@ -313,11 +290,7 @@ pub struct Budget {
 impl Budget {
     /// So many retries for each call, with a reserve of one a second over ten seconds.
     pub const fn share(share: f32) -> Budget {
-        Budget {
-            share,
-            reserve_per_s: 1,
-            window: Duration::from_secs(10),
-        }
+        Budget { share, reserve_per_s: 1, window: Duration::from_secs(10) }
     }
 
     /// The share that is really granted: tower counts in whole tokens, rounding the price of a retry
@@ -344,14 +317,10 @@ impl Budget {
             return Err(BuildError("a budget's window must be 1 s to 60 s".into()));
         }
         if !(0.0..=1000.0).contains(&self.share) {
-            return Err(BuildError(
-                "a budget's share must be 0 to 1000 retries a call".into(),
-            ));
+            return Err(BuildError("a budget's share must be 0 to 1000 retries a call".into()));
         }
         if self.reserve_per_s > 1_000_000 {
-            return Err(BuildError(
-                "a budget's reserve must be at most a million a second".into(),
-            ));
+            return Err(BuildError("a budget's reserve must be at most a million a second".into()));
         }
         Ok(TpsBudget::new(self.window, self.reserve_per_s, self.share))
     }
@@ -372,11 +341,7 @@ pub struct Breaker {
 impl Breaker {
     /// Opens after so many failures in a row, for one second, with one probe.
     pub const fn after(failures: u32) -> Breaker {
-        Breaker {
-            failures,
-            open_for: Duration::from_secs(1),
-            probes: 1,
-        }
+        Breaker { failures, open_for: Duration::from_secs(1), probes: 1 }
     }
 }
 
@@ -408,13 +373,7 @@ enum Health {
 
 impl Circuit {
     fn new(config: Breaker) -> Circuit {
-        Circuit {
-            config,
-            state: State::Closed { failures: 0 },
-            epoch: 0,
-            opened: 0,
-            probes: 0,
-        }
+        Circuit { config, state: State::Closed { failures: 0 }, epoch: 0, opened: 0, probes: 0 }
     }
 
     fn become_(&mut self, state: State) {
@@ -437,10 +396,7 @@ impl Circuit {
             return None;
         }
         if let State::Open { .. } = self.state {
-            self.become_(State::HalfOpen {
-                admitted: 0,
-                good: 0,
-            });
+            self.become_(State::HalfOpen { admitted: 0, good: 0 });
         }
         if let State::HalfOpen { admitted, .. } = &mut self.state {
             *admitted += 1;
@@ -622,11 +578,7 @@ impl fmt::Display for FetchError {
             Kind::Invalid => write!(f, "it cannot be sent")?,
         }
         let s = if self.attempts == 1 { "" } else { "s" };
-        write!(
-            f,
-            " ({} attempt{s} in {:.1?}); ",
-            self.attempts, self.elapsed
-        )?;
+        write!(f, " ({} attempt{s} in {:.1?}); ", self.attempts, self.elapsed)?;
         f.write_str(match (self.gave_up, self.kind) {
             (_, Kind::NoPermit) => "raise the concurrency or the deadline, or send less",
             (_, Kind::Invalid) => "correct the URL",
@@ -736,26 +688,17 @@ impl Builder {
     /// At most so many attempts in flight (64 unless said otherwise). Little's law sizes it: the
     /// throughput that is wanted times the time of an attempt.
     pub fn concurrency(self, limit: usize) -> Builder {
-        Builder {
-            concurrency: Some(limit),
-            ..self
-        }
+        Builder { concurrency: Some(limit), ..self }
     }
 
     /// No limit: for services that are known to bear it.
     pub fn unlimited(self) -> Builder {
-        Builder {
-            concurrency: None,
-            ..self
-        }
+        Builder { concurrency: None, ..self }
     }
 
     /// How long an attempt may take, with its connection and its body (10 s).
     pub fn attempt_timeout(self, attempt_timeout: Duration) -> Builder {
-        Builder {
-            attempt_timeout,
-            ..self
-        }
+        Builder { attempt_timeout, ..self }
     }
 
     /// How long a call may take with everything in it: waits for permits, attempts, back-off (60 s).
@@ -770,52 +713,34 @@ impl Builder {
 
     /// Bounds the retries of all calls together (no bound).
     pub fn budget(self, budget: Budget) -> Builder {
-        Builder {
-            budget: Some(budget),
-            ..self
-        }
+        Builder { budget: Some(budget), ..self }
     }
 
     /// Stops asking a service that is down (never stops).
     pub fn breaker(self, breaker: Breaker) -> Builder {
-        Builder {
-            breaker: Some(breaker),
-            ..self
-        }
+        Builder { breaker: Some(breaker), ..self }
     }
 
     /// Seed of the jitter, for tests and experiments (random: processes must not jitter alike).
     pub fn seed(self, seed: u64) -> Builder {
-        Builder {
-            seed: Some(seed),
-            ..self
-        }
+        Builder { seed: Some(seed), ..self }
     }
 
     /// Most bytes of a body (16 MB). A service that sends without end would else take all memory.
     pub fn largest_body(self, bytes: usize) -> Builder {
-        Builder {
-            largest_body: bytes,
-            ..self
-        }
+        Builder { largest_body: bytes, ..self }
     }
 
     /// Connections made elsewhere, with other roots, proxies or redirects: without this there are no
     /// proxies, not even those of the environment, and a redirect is an answer. A pool with a limit of
     /// its own is a second, hidden semaphore: requests wait in it while their timeout runs.
     pub fn pool(self, pool: reqwest::Client) -> Builder {
-        Builder {
-            pool: Some(pool),
-            ..self
-        }
+        Builder { pool: Some(pool), ..self }
     }
 
     /// Called before each attempt is sent, for logs and metrics. Keep it short.
     pub fn on_attempt(self, observer: impl Fn(Attempt) + Send + Sync + 'static) -> Builder {
-        Builder {
-            on_attempt: Some(Box::new(observer)),
-            ..self
-        }
+        Builder { on_attempt: Some(Box::new(observer)), ..self }
     }
 
     /// The client.
@@ -824,19 +749,13 @@ impl Builder {
     /// When something cannot be as asked for; the sentence says what can.
     pub fn build(self) -> Result<Client, BuildError> {
         let refuse = |text: &str| Err(BuildError(text.into()));
-        if self
-            .concurrency
-            .is_some_and(|n| n == 0 || n > Semaphore::MAX_PERMITS)
-        {
+        if self.concurrency.is_some_and(|n| n == 0 || n > Semaphore::MAX_PERMITS) {
             return refuse("a client needs room for at least one request: concurrency(1)");
         }
         if self.attempt_timeout.is_zero() || self.deadline.is_zero() {
             return refuse("a timeout and a deadline must be longer than zero");
         }
-        if self
-            .breaker
-            .is_some_and(|b| b.failures == 0 || b.probes == 0)
-        {
+        if self.breaker.is_some_and(|b| b.failures == 0 || b.probes == 0) {
             return refuse("a breaker needs at least one failure to open and one probe to close");
         }
         let pool = match self.pool {
@@ -853,9 +772,7 @@ impl Builder {
             retries: self.retries,
             budget: budget.map(Mutex::new),
             breaker: self.breaker.map(|b| Mutex::new(Circuit::new(b))),
-            seed: self
-                .seed
-                .unwrap_or_else(|| RandomState::new().build_hasher().finish()),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
             on_attempt: self.on_attempt,
             books: Mutex::default(),
         })))
@@ -864,10 +781,7 @@ impl Builder {
 
 /// reqwest's pool opens as many connections as are asked for and keeps them for the next request. It must
 /// not repeat requests by itself: attempts are counted here.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "made to be copied: it knows nothing of the kit"
-)]
+#[expect(clippy::disallowed_methods, reason = "made to be copied: it knows nothing of the kit")]
 fn connections() -> Result<reqwest::Client, BuildError> {
     reqwest::Client::builder()
         .no_proxy()
@@ -930,9 +844,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -951,13 +863,7 @@ impl<'a> Call<'a> {
         let number = books.calls;
         books.calls += 1;
         books.running += 1;
-        Call {
-            client,
-            begun: Instant::now(),
-            number,
-            attempts: 0,
-            ended: false,
-        }
+        Call { client, begun: Instant::now(), number, attempts: 0, ended: false }
     }
 
     fn end(
@@ -1009,10 +915,7 @@ impl<'a> InFlight<'a> {
         stats.attempts += 1;
         stats.retries += u64::from(!first);
         stats.in_flight += 1;
-        InFlight {
-            books,
-            begun: Instant::now(),
-        }
+        InFlight { books, begun: Instant::now() }
     }
 }
 
@@ -1034,11 +937,7 @@ struct Failure {
 
 impl From<Kind> for Failure {
     fn from(kind: Kind) -> Failure {
-        Failure {
-            kind,
-            retry_after: None,
-            source: None,
-        }
+        Failure { kind, retry_after: None, source: None }
     }
 }
 
@@ -1053,10 +952,7 @@ impl From<reqwest::Error> for Failure {
         } else {
             Kind::Broken
         };
-        Failure {
-            source: Some(Box::new(error.without_url())),
-            ..Failure::from(kind)
-        }
+        Failure { source: Some(Box::new(error.without_url())), ..Failure::from(kind) }
     }
 }
 
@@ -1068,10 +964,7 @@ impl Inner {
         call: &mut Call<'_>,
     ) -> Result<Bytes, (Failure, GaveUp)> {
         let deadline = call.begun + self.deadline;
-        let mut delays = self
-            .retries
-            .backoff
-            .delays(self.seed.wrapping_add(call.number));
+        let mut delays = self.retries.backoff.delays(self.seed.wrapping_add(call.number));
         if let Some(budget) = &self.budget {
             lock(budget).deposit();
         }
@@ -1126,10 +1019,7 @@ impl Inner {
         let mut pass = self.pass()?;
         call.attempts += 1;
         if let Some(observer) = &self.on_attempt {
-            observer(Attempt {
-                call: call.number,
-                number: call.attempts,
-            });
+            observer(Attempt { call: call.number, number: call.attempts });
         }
         let _in_flight = InFlight::begin(&self.books, call.attempts == 1);
         let timeout = Instant::now() + self.attempt_timeout;
@@ -1177,11 +1067,7 @@ impl Inner {
         };
         let epoch = lock(circuit).admit(Instant::now());
         let epoch = epoch.ok_or(Kind::BreakerOpen)?;
-        Ok(Some(Pass {
-            circuit,
-            epoch,
-            health: Health::Unknown,
-        }))
+        Ok(Some(Pass { circuit, epoch, health: Health::Unknown }))
     }
 
     /// The body, piece by piece, so that no service decides how much memory it takes. One that came in one piece
@@ -1224,10 +1110,7 @@ impl Inner {
         if response.content_length().is_some_and(|n| n <= 64 << 10) {
             let _ = self.body(response).await;
         }
-        Err(Failure {
-            retry_after,
-            ..Failure::from(Kind::Status(status.as_u16()))
-        })
+        Err(Failure { retry_after, ..Failure::from(Kind::Status(status.as_u16())) })
     }
 
     fn note(&self, kind: Kind) {
@@ -1268,43 +1151,26 @@ mod tests {
 
     fn down() -> Faults {
         Faults {
-            outages: vec![Outage {
-                from: Duration::ZERO,
-                until: HOUR,
-                status: 503,
-            }],
+            outages: vec![Outage { from: Duration::ZERO, until: HOUR, status: 503 }],
             ..Faults::default()
         }
     }
 
     fn items(upstream: &Upstream, n: usize) -> Vec<Request> {
-        (0..n)
-            .map(|i| Request::get(format!("{}/items/{i}", upstream.url())))
-            .collect()
+        (0..n).map(|i| Request::get(format!("{}/items/{i}", upstream.url()))).collect()
     }
 
     fn closes(stats: &Stats) {
         let ended = stats.ok + stats.failed + stats.cancelled;
         assert_eq!(stats.calls, ended + stats.running, "{stats:?}");
-        assert_eq!(
-            stats.attempts,
-            stats.calls - stats.unsent + stats.retries,
-            "{stats:?}"
-        );
+        assert_eq!(stats.attempts, stats.calls - stats.unsent + stats.retries, "{stats:?}");
         assert_eq!(stats.gave_up.values().sum::<u64>(), stats.failed);
     }
 
     #[tokio::test]
     async fn every_attempt_is_in_the_books_and_at_the_service() {
-        let chance = Chance {
-            probability: 0.3,
-            status: 500,
-        };
-        let service = upstream(Faults {
-            statuses: vec![chance],
-            ..Faults::default()
-        })
-        .await;
+        let chance = Chance { probability: 0.3, status: 500 };
+        let service = upstream(Faults { statuses: vec![chance], ..Faults::default() }).await;
         let client = Client::builder()
             .concurrency(8)
             .retries(Retries::up_to(2, Backoff::none()))
@@ -1316,26 +1182,15 @@ mod tests {
         assert_eq!(stats.calls, 200);
         assert_eq!(stats.attempts, service.counters().arrived);
         assert_eq!(stats.attempts, stats.ok + stats.statuses[&500]);
-        assert_eq!(
-            stats.ok,
-            results.iter().filter(|r| r.is_ok()).count() as u64
-        );
+        assert_eq!(stats.ok, results.iter().filter(|r| r.is_ok()).count() as u64);
         assert_eq!(stats.gave_up(GaveUp::RetriesUsed), stats.failed);
         assert!(stats.retries > 0 && stats.failed > 0, "{stats:?}");
     }
 
     #[tokio::test]
     async fn a_batch_keeps_its_order_and_never_fails_as_a_whole() {
-        let every = Every {
-            nth: 7,
-            status: 404,
-            by: By::Item,
-        };
-        let service = upstream(Faults {
-            every: vec![every],
-            ..Faults::default()
-        })
-        .await;
+        let every = Every { nth: 7, status: 404, by: By::Item };
+        let service = upstream(Faults { every: vec![every], ..Faults::default() }).await;
         let client = Client::builder().concurrency(5).build().unwrap();
         let results = client.fetch_batch(items(&service, 50)).await;
         assert_eq!(results.len(), 50);
@@ -1356,10 +1211,7 @@ mod tests {
     #[tokio::test]
     async fn what_may_have_been_carried_out_is_not_sent_again() {
         let service = upstream(down()).await;
-        let client = Client::builder()
-            .retries(Retries::up_to(2, Backoff::none()))
-            .build()
-            .unwrap();
+        let client = Client::builder().retries(Retries::up_to(2, Backoff::none())).build().unwrap();
         let error = client.fetch(Request::post(service.url(), "x")).await;
         let error = error.unwrap_err();
         assert_eq!((error.gave_up, error.attempts), (GaveUp::NotIdempotent, 1));
@@ -1376,10 +1228,7 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", closed.local_addr().unwrap());
         drop(closed);
-        let client = Client::builder()
-            .retries(Retries::up_to(2, Backoff::none()))
-            .build()
-            .unwrap();
+        let client = Client::builder().retries(Retries::up_to(2, Backoff::none())).build().unwrap();
         let error = client.fetch(Request::post(url, "x")).await.unwrap_err();
         assert_eq!((error.kind, error.attempts), (Kind::Connect, 3));
         assert!(StdError::source(&error).is_some());
@@ -1392,9 +1241,7 @@ mod tests {
         let client = |wait| {
             Client::builder()
                 .deadline(Duration::from_millis(100))
-                .retries(Retries::until_deadline(
-                    Backoff::constant(wait).capped(HOUR),
-                ))
+                .retries(Retries::until_deadline(Backoff::constant(wait).capped(HOUR)))
                 .build()
                 .unwrap()
         };
@@ -1433,10 +1280,8 @@ mod tests {
     async fn a_service_that_asks_for_time_gets_it() {
         // One slot, no queue: the second request is refused with Retry-After: 1, for which the
         // deadline leaves no room.
-        let spec = Spec {
-            queue: Some(0),
-            ..Spec::new(1, Service::Constant(Duration::from_millis(100)))
-        };
+        let spec =
+            Spec { queue: Some(0), ..Spec::new(1, Service::Constant(Duration::from_millis(100))) };
         let service = Upstream::start(spec).await.unwrap();
         let client = Client::builder()
             .deadline(Duration::from_millis(900))
@@ -1451,20 +1296,12 @@ mod tests {
     #[tokio::test]
     async fn broken_answers_are_tried_again() {
         for faults in [
-            Faults {
-                truncate: 1.0,
-                ..Faults::default()
-            },
-            Faults {
-                cut: 1.0,
-                ..Faults::default()
-            },
+            Faults { truncate: 1.0, ..Faults::default() },
+            Faults { cut: 1.0, ..Faults::default() },
         ] {
             let service = upstream(faults).await;
-            let client = Client::builder()
-                .retries(Retries::up_to(2, Backoff::none()))
-                .build()
-                .unwrap();
+            let client =
+                Client::builder().retries(Retries::up_to(2, Backoff::none())).build().unwrap();
             let error = client.fetch(Request::get(service.url())).await.unwrap_err();
             assert_eq!((error.kind, error.attempts), (Kind::Broken, 3));
             assert_eq!(client.stats().broken, 3);
@@ -1474,16 +1311,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_sleeps_holds_no_permit() {
-        let every = Every {
-            nth: 7,
-            status: 500,
-            by: By::Item,
-        };
-        let service = upstream(Faults {
-            every: vec![every],
-            ..Faults::default()
-        })
-        .await;
+        let every = Every { nth: 7, status: 500, by: By::Item };
+        let service = upstream(Faults { every: vec![every], ..Faults::default() }).await;
         let client = Client::builder()
             .concurrency(1)
             .deadline(2 * HOUR)
@@ -1511,10 +1340,7 @@ mod tests {
     async fn a_call_that_is_dropped_gives_back_its_permit_and_its_probe() {
         let spec = Spec::new(9, Service::Constant(HOUR));
         let service = Upstream::start(spec).await.unwrap();
-        let breaker = Breaker {
-            open_for: Duration::ZERO,
-            ..Breaker::after(1)
-        };
+        let breaker = Breaker { open_for: Duration::ZERO, ..Breaker::after(1) };
         let client = Client::builder()
             .concurrency(1)
             .attempt_timeout(Duration::from_millis(30))
@@ -1544,22 +1370,11 @@ mod tests {
     #[tokio::test]
     async fn the_breaker_refuses_after_so_many_failures() {
         let service = upstream(down()).await;
-        let breaker = Breaker {
-            open_for: HOUR,
-            ..Breaker::after(3)
-        };
-        let client = Client::builder()
-            .retries(Retries::none())
-            .breaker(breaker)
-            .build()
-            .unwrap();
+        let breaker = Breaker { open_for: HOUR, ..Breaker::after(3) };
+        let client = Client::builder().retries(Retries::none()).breaker(breaker).build().unwrap();
         for i in 0..10 {
             let error = client.fetch(Request::get(service.url())).await.unwrap_err();
-            let expected = if i < 3 {
-                Kind::Status(503)
-            } else {
-                Kind::BreakerOpen
-            };
+            let expected = if i < 3 { Kind::Status(503) } else { Kind::BreakerOpen };
             assert_eq!(error.kind, expected);
         }
         let stats = client.stats();
@@ -1572,11 +1387,7 @@ mod tests {
     #[tokio::test]
     async fn the_budget_bounds_the_retries_of_all_calls() {
         let service = upstream(down()).await;
-        let budget = Budget {
-            share: 0.1,
-            reserve_per_s: 0,
-            window: Duration::from_secs(60),
-        };
+        let budget = Budget { share: 0.1, reserve_per_s: 0, window: Duration::from_secs(60) };
         let client = Client::builder()
             .retries(Retries::up_to(5, Backoff::none()))
             .budget(budget)
@@ -1587,10 +1398,7 @@ mod tests {
         closes(&stats);
         assert_eq!(stats.retries, 20);
         assert_eq!(stats.amplification(), 1.1);
-        assert_eq!(
-            stats.gave_up(GaveUp::Budget) + stats.gave_up(GaveUp::RetriesUsed),
-            200
-        );
+        assert_eq!(stats.gave_up(GaveUp::Budget) + stats.gave_up(GaveUp::RetriesUsed), 200);
     }
 
     #[test]
@@ -1604,10 +1412,7 @@ mod tests {
             (1.0, 1.0),
             (2.0, 2.0),
         ] {
-            let budget = Budget {
-                reserve_per_s: 0,
-                ..Budget::share(share)
-            };
+            let budget = Budget { reserve_per_s: 0, ..Budget::share(share) };
             assert!((budget.granted_share() - granted).abs() < 1e-9, "{share}");
             let tokens = budget.build().unwrap();
             (0..90).for_each(|_| tokens.deposit());
@@ -1622,10 +1427,7 @@ mod tests {
         assert!(fails(Client::builder().concurrency(0)).contains("concurrency(1)"));
         assert!(fails(Client::builder().deadline(Duration::ZERO)).contains("longer than zero"));
         assert!(fails(Client::builder().breaker(Breaker::after(0))).contains("at least one"));
-        let short = Budget {
-            window: Duration::ZERO,
-            ..Budget::share(0.1)
-        };
+        let short = Budget { window: Duration::ZERO, ..Budget::share(0.1) };
         assert!(fails(Client::builder().budget(short)).contains("1 s to 60 s"));
         assert!(fails(Client::builder().budget(Budget::share(f32::NAN))).contains("0 to 1000"));
     }
@@ -1662,11 +1464,7 @@ mod tests {
             (Kind::BreakerOpen, None, true, Retry::No(GaveUp::Breaker)),
             (Kind::NoPermit, None, true, Retry::No(GaveUp::Deadline)),
         ] {
-            assert_eq!(
-                judge(kind, wish, idempotent),
-                verdict,
-                "{kind:?} {idempotent}"
-            );
+            assert_eq!(judge(kind, wish, idempotent), verdict, "{kind:?} {idempotent}");
         }
     }
 
@@ -1729,11 +1527,7 @@ mod tests {
     }
 
     fn circuit(failures: u32, probes: u32) -> Circuit {
-        Circuit::new(Breaker {
-            failures,
-            probes,
-            open_for: Duration::from_secs(10),
-        })
+        Circuit::new(Breaker { failures, probes, open_for: Duration::from_secs(10) })
     }
 
     #[test]

@@ -45,21 +45,14 @@ struct Case {
 impl Drop for Case {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "FUZZ_CASE={}: \"{}\"",
-                self.number,
-                self.bytes.escape_ascii()
-            );
+            eprintln!("FUZZ_CASE={}: \"{}\"", self.number, self.bytes.escape_ascii());
         }
     }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} must be a whole number")),
-    )
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number")))
 }
 
 fn one(from: &[impl AsRef<[u8]>], rng: &mut Pcg64) -> Vec<u8> {

@@ -46,22 +46,15 @@ fn assert_interrupted(folder: &std::path::Path) {
 fn signals_keep_what_is_complete() {
     for signal in ["INT", "TERM"] {
         let (dir, tiny) = (measured(), Tiny::start(None));
-        edit(dir.path(), |r| {
-            r["started_at"] = "2020-02-02T02:02:02Z".into()
-        });
+        edit(dir.path(), |r| r["started_at"] = "2020-02-02T02:02:02Z".into());
         let earlier = fs::read(dir.path().join("lab03.json")).unwrap();
         let mut command = lab03();
         command.args(["--target", &tiny.url]).args(LONG);
         let running = Running::start(command.arg(dir.path()));
         // By then the first conditions are complete: none sends half as much.
-        wait_for("some conditions are complete", || {
-            (tiny.answered() > 300).then_some(())
-        });
+        wait_for("some conditions are complete", || (tiny.answered() > 300).then_some(()));
         running.signal(signal);
-        let done = running
-            .wait()
-            .expect(130)
-            .says(&["what is complete is kept"]);
+        let done = running.wait().expect(130).says(&["what is complete is kept"]);
         assert!(done.stdout.contains("inconclusive"), "{}", done.stdout);
         assert_interrupted(dir.path());
         let kept = dir.path().join("history/lab03-2020-02-02T02-02-02Z.json");
@@ -78,9 +71,7 @@ fn ctrl_c_ends_a_run_against_the_built_in_server_at_any_moment() {
         let mut command = labs();
         command.args(["run", "3"]).args(LONG);
         let running = Running::start(command.arg(dir.path()));
-        wait_for("it has begun", || {
-            running.stdout().contains("lab03").then_some(())
-        });
+        wait_for("it has begun", || running.stdout().contains("lab03").then_some(()));
         thread::sleep(Duration::from_millis(after));
         running.signal("INT");
         running.wait().expect(130);
@@ -97,9 +88,7 @@ fn ctrl_c_stops_all_labs_not_just_one() {
     let mut command = labs();
     command.args(["all", "--scale", "quick", "--no-predict", "--out"]);
     let running = Running::start(command.arg(dir.path()));
-    wait_for("it has begun", || {
-        running.stdout().contains("lab0").then_some(())
-    });
+    wait_for("it has begun", || running.stdout().contains("lab0").then_some(()));
     running.signal("INT");
     let done = running.wait().expect(130);
     assert!(!done.stderr.contains("labs failed"), "{}", done.stderr);
@@ -112,15 +101,7 @@ fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     let dir = temporary();
     let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
     command.args(["run", "3"]);
-    command.args([
-        "--scale",
-        "smoke",
-        "--levels",
-        "1,4,400,2000",
-        "--timeout",
-        "500ms",
-        "--out",
-    ]);
+    command.args(["--scale", "smoke", "--levels", "1,4,400,2000", "--timeout", "500ms", "--out"]);
     run(command.arg(dir.path())).expect(0).says(&[
         "open-file limit of 256",
         "400, 2000",
@@ -147,15 +128,7 @@ fn levels_that_the_open_file_limit_has_no_room_for_are_left_out_with_a_note() {
     // Room for nothing at all is a failure that says so.
     let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
     command.args(["run", "3"]);
-    command.args([
-        "--scale",
-        "smoke",
-        "--levels",
-        "400,2000",
-        "--timeout",
-        "500ms",
-        "--out",
-    ]);
+    command.args(["--scale", "smoke", "--levels", "400,2000", "--timeout", "500ms", "--out"]);
     let none = temporary();
     run(command.arg(none.path())).expect(1).says(&["ulimit -n"]);
     assert_eq!(content(none.path()).len(), 0);
@@ -174,15 +147,11 @@ fn a_full_disk_leaves_the_earlier_record_as_it_was() {
     command.args(["run", "3"]);
     command.env("TMPDIR", scratch.path());
     command.args(["--scale", "smoke", "--out"]);
-    run(command.arg(dir.path()))
-        .expect(1)
-        .says(&["error: the limit on the size of files"]);
+    run(command.arg(dir.path())).expect(1).says(&["error: the limit on the size of files"]);
     assert_same(&before, &content(dir.path()));
     assert_eq!(content(scratch.path()).len(), 0, "half a record was left");
 
     let mut command = limited(limits, env!("CARGO_BIN_EXE_labs"));
-    run(command.arg("charts").arg(dir.path()))
-        .expect(1)
-        .says(&["error: cannot write", "lab03-"]);
+    run(command.arg("charts").arg(dir.path())).expect(1).says(&["error: cannot write", "lab03-"]);
     assert_same(&before, &content(dir.path()));
 }

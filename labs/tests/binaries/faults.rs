@@ -55,19 +55,11 @@ fn says(text: &'static str) -> impl Fn(&mut TcpStream) + Send + Sync + 'static {
 
 #[test]
 fn a_proxy_of_the_environment_changes_nothing() {
-    let (proxy, came) = server(says(
-        "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
-    ));
+    let (proxy, came) = server(says("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"));
     let dir = temporary();
     for lab in [3, 5, 8, 12, 19] {
         let mut command = smoke(lab, dir.path());
-        for name in [
-            "http_proxy",
-            "HTTP_PROXY",
-            "https_proxy",
-            "all_proxy",
-            "ALL_PROXY",
-        ] {
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
             command.env(name, &proxy);
         }
         run(&mut command).expect(0);
@@ -93,18 +85,9 @@ fn a_target_that_does_not_answer_as_it_should_is_told_from_the_first_request() {
     let silent = |_: &mut TcpStream| thread::sleep(Duration::from_secs(40));
     let cases = [
         (server(says(redirect.leak())).0, "redirect"),
-        (
-            server(says("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")).0,
-            "500",
-        ),
-        (
-            server(says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")).0,
-            "5 bytes",
-        ),
-        (
-            server(says("HTTP/1.1 200 OK\r\ncontent-length: 256\r\n\r\nshort")).0,
-            "broke off",
-        ),
+        (server(says("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")).0, "500"),
+        (server(says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")).0, "5 bytes"),
+        (server(says("HTTP/1.1 200 OK\r\ncontent-length: 256\r\n\r\nshort")).0, "broke off"),
         (server(says("SSH-2.0-x\r\n")).0, "broke off"),
         (server(endless).0, "larger than"),
         (server(drip).0, "no answer within"),
@@ -130,9 +113,7 @@ fn upstreams_of_pipelines_are_looked_at_as_targets_are() {
     };
     for n in [12, 19] {
         for url in ["http://192.0.2.1", "http://example.com", "http://0.0.0.0:1"] {
-            lab(n, url)
-                .expect(2)
-                .says(&["--upstream", "--allow-remote-target"]);
+            lab(n, url).expect(2).says(&["--upstream", "--allow-remote-target"]);
         }
         lab(n, "https://127.0.0.1").expect(2);
         lab(n, &server(says("no HTTP at all\r\n\r\n")).0).expect(1);
@@ -142,12 +123,8 @@ fn upstreams_of_pipelines_are_looked_at_as_targets_are() {
 #[test]
 fn runs_of_the_same_second_do_not_replace_each_other() {
     let dir = temporary();
-    let words = [
-        "--unit", "1ms", "--waits", "1", "--cost", "1ms", "--jobs", "1",
-    ];
-    let runs: Vec<_> = (0..4)
-        .map(|_| Running::start(smoke(1, dir.path()).args(words)))
-        .collect();
+    let words = ["--unit", "1ms", "--waits", "1", "--cost", "1ms", "--jobs", "1"];
+    let runs: Vec<_> = (0..4).map(|_| Running::start(smoke(1, dir.path()).args(words))).collect();
     runs.into_iter().for_each(|run| drop(run.wait().expect(0)));
     let history = fs::read_dir(dir.path().join("history")).unwrap().count();
     assert_eq!(history + 1, 4);
@@ -199,10 +176,7 @@ fn a_record_that_no_flag_could_have_made_is_left_out_by_name() {
         });
         let done = labs_with(&["verdicts"], &[dir.path()]).expect(1);
         assert!(done.stderr.contains(lab), "{lab} {field}: {}", done.stderr);
-        assert!(
-            done.stdout.contains("lab03"),
-            "{lab} {field} took lab 3 with it"
-        );
+        assert!(done.stdout.contains("lab03"), "{lab} {field} took lab 3 with it");
     }
 }
 
@@ -221,11 +195,7 @@ fn a_gauge_beyond_its_range_costs_nothing_but_itself() {
         let done = labs_with(&[words], &[dir.path()]);
         assert!(matches!(done.code, Some(0 | 1)), "{words}: {}", done.stderr);
         assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
-        assert!(
-            done.stdout.contains("lab03") || words == "report",
-            "{}",
-            done.stdout
-        );
+        assert!(done.stdout.contains("lab03") || words == "report", "{}", done.stdout);
     }
 }
 
@@ -241,10 +211,7 @@ fn a_closed_pipe_changes_what_is_printed_and_nothing_else() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = labs();
-    command
-        .args(["verdicts", "--check"])
-        .arg(dir.path())
-        .stdout(writer);
+    command.args(["verdicts", "--check"]).arg(dir.path()).stdout(writer);
     assert_eq!(command.status().unwrap().code(), Some(3));
 }
 
@@ -264,9 +231,7 @@ mod unix {
             ("ulimit -f 1000", "ulimit -f"),
         ] {
             let mut command = limited(limit, path);
-            command
-                .args(["run", "3", "--scale", "smoke", "--out"])
-                .arg(dir.path());
+            command.args(["run", "3", "--scale", "smoke", "--out"]).arg(dir.path());
             let done = run(&mut command).expect(1).says(&[named, "the limit on"]);
             assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         }
@@ -278,9 +243,7 @@ mod unix {
         let dir = temporary();
         for lab in ["4", "14"] {
             let mut command = limited("ulimit -n 256", env!("CARGO_BIN_EXE_labs"));
-            command
-                .args(["run", lab, "--scale", "smoke", "--out"])
-                .arg(dir.path());
+            command.args(["run", lab, "--scale", "smoke", "--out"]).arg(dir.path());
             run(&mut command).expect(0);
         }
     }
@@ -316,9 +279,7 @@ mod unix {
         under_way(&tiny);
         running.signal("HUP");
         let before = tiny.answered();
-        wait_for("it goes on", || {
-            (tiny.answered() > before + 200).then_some(())
-        });
+        wait_for("it goes on", || (tiny.answered() > before + 200).then_some(()));
         running.signal("TERM");
         running.wait().expect(130);
     }
@@ -328,22 +289,13 @@ mod unix {
         let (dir, tiny) = (temporary(), Tiny::start(None));
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = long(&tiny, dir.path(), "true");
-        let mut child = command
-            .stderr(writer.try_clone().unwrap())
-            .stdout(writer)
-            .spawn()
-            .unwrap();
+        let mut child = command.stderr(writer.try_clone().unwrap()).stdout(writer).spawn().unwrap();
         under_way(&tiny);
         drop(reader);
-        let sent = Command::new("kill")
-            .args(["-s", "TERM", &child.id().to_string()])
-            .status();
+        let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
         assert!(sent.unwrap().success());
         let status = wait_for("it ends", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(130));
-        assert!(
-            dir.path().join("lab03.json").exists(),
-            "what was complete is lost"
-        );
+        assert!(dir.path().join("lab03.json").exists(), "what was complete is lost");
     }
 }

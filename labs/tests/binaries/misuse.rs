@@ -21,14 +21,8 @@ fn wrong_flags_of_a_lab_are_refused_with_a_sentence() {
         (&["--service", "0ms"], "longer than zero"),
         (&["--service=-5ms"], "number and a unit"),
         (&["--service", "9000h"], "is the unit right?"),
-        (
-            &["--service", "99999999999999999999999s"],
-            "number and a unit",
-        ),
-        (
-            &["--service", "50ms", "--timeout", "10ms"],
-            "no request could ever succeed",
-        ),
+        (&["--service", "99999999999999999999999s"], "number and a unit"),
+        (&["--service", "50ms", "--timeout", "10ms"], "no request could ever succeed"),
         (&["--levels", "0"], "1 to 20000"),
         (&["--levels", "1,-5"], "1 to 20000"),
         (&["--levels", "1,,5"], "1 to 20000"),
@@ -75,26 +69,11 @@ fn plans_that_would_take_long_are_refused_with_how_long() {
         ("1", &["--unit", "1s1s"]),
         ("1", &["--cost", "1h"]),
         ("2", &["--watch", "1h"]),
-        (
-            "5",
-            &[
-                "--outage",
-                "20s",
-                "--deadline",
-                "21s",
-                "--base",
-                "1s",
-                "--cap",
-                "8s",
-            ],
-        ),
+        ("5", &["--outage", "20s", "--deadline", "21s", "--base", "1s", "--cap", "8s"]),
         ("10", &["--answers", "65536", "--clients", "100"]),
         ("12", &["--lock", "1h"]),
         ("12", &["--backoff", "1h"]),
-        (
-            "14",
-            &["--block", "1m", "--patience", "20s", "--rate", "10"],
-        ),
+        ("14", &["--block", "1m", "--patience", "20s", "--rate", "10"]),
         ("16", &["--window", "1m"]),
         ("17", &["--patience", "1h"]),
         ("19", &["--samples", "20000"]),
@@ -123,13 +102,9 @@ fn plans_that_would_take_long_are_refused_with_how_long() {
 fn a_long_run_may_be_had_by_saying_so() {
     let dir = temporary();
     let mut command = labs();
-    command.args([
-        "run", "1", "--scale", "smoke", "--trials", "300", "--long", "--out",
-    ]);
+    command.args(["run", "1", "--scale", "smoke", "--trials", "300", "--long", "--out"]);
     let running = Running::start(command.arg(dir.path()));
-    wait_for("it says how long it takes", || {
-        running.stdout().contains("About ").then_some(())
-    });
+    wait_for("it says how long it takes", || running.stdout().contains("About ").then_some(()));
 }
 
 #[test]
@@ -140,17 +115,7 @@ fn plans_without_room_are_refused_with_how_much_there_is() {
         ("6", &["--heap-chunk", "1024GB"]),
         ("6", &["--heap-chunks", "1KB,900GB"]),
         ("6", &["--chunk", "300GB", "--size", "300GB"]),
-        (
-            "19",
-            &[
-                "--page",
-                "1MB",
-                "--backlogs",
-                "20000",
-                "--samples",
-                "1000000",
-            ],
-        ),
+        ("19", &["--page", "1MB", "--backlogs", "20000", "--samples", "1000000"]),
     ];
     for (lab, words) in cases {
         let mut command = labs();
@@ -164,11 +129,7 @@ fn plans_without_room_are_refused_with_how_much_there_is() {
 fn flags_that_would_give_theory_no_end_are_refused() {
     let cases: &[(&str, &[&str], &str)] = &[
         ("5", &["--cap", "1ns"], "more than this machine can send"),
-        (
-            "5",
-            &["--base", "1ns", "--cap", "2ns"],
-            "more than this machine can send",
-        ),
+        ("5", &["--base", "1ns", "--cap", "2ns"], "more than this machine can send"),
         ("5", &["--base", "1h", "--cap", "1h"], "a shorter --cap"),
         ("1", &["--unit", "100us"], "1 ms or more"),
         (
@@ -185,11 +146,7 @@ fn flags_that_would_give_theory_no_end_are_refused() {
         ),
     ];
     for (lab, words, why) in cases {
-        refused(
-            labs().args(["run", *lab, "--scale", "smoke", "--long"]),
-            words,
-            why,
-        );
+        refused(labs().args(["run", *lab, "--scale", "smoke", "--long"]), words, why);
     }
 }
 
@@ -231,16 +188,8 @@ fn load_goes_to_this_machine_unless_allowed() {
         "http://0.0.0.0:8080",
     ];
     for url in elsewhere {
-        refused(
-            lab03().args(["--target", url]),
-            &["--scale", "smoke"],
-            "--allow-remote-target",
-        );
-        refused(
-            labs().args(["all", "--target", url]),
-            &[],
-            "not yours is an attack",
-        );
+        refused(lab03().args(["--target", url]), &["--scale", "smoke"], "--allow-remote-target");
+        refused(labs().args(["all", "--target", url]), &[], "not yours is an attack");
     }
     for (url, why) in [
         ("nonsense", "--target nonsense"),
@@ -255,9 +204,7 @@ fn load_goes_to_this_machine_unless_allowed() {
     let words = ["--allow-remote-target", "--target", "http://0.0.0.0:1"];
     let mut command = lab03();
     command.args(words).args(["--scale", "smoke", "--out"]);
-    run(command.arg(dir.path()))
-        .expect(1)
-        .says(&["http://0.0.0.0:1", "found no upstream"]);
+    run(command.arg(dir.path())).expect(1).says(&["http://0.0.0.0:1", "found no upstream"]);
 }
 
 #[test]
@@ -273,10 +220,7 @@ fn folders_that_cannot_be_written_are_told_before_anything_is_measured() {
     }
     for folder in &closed {
         for words in [&["run", "3"][..], &["all"]] {
-            let done = run(labs()
-                .args(words)
-                .args(["--scale", "smoke", "--out"])
-                .arg(folder));
+            let done = run(labs().args(words).args(["--scale", "smoke", "--out"]).arg(folder));
             let done = done.expect(1).says(&["cannot write to", "--out"]);
             assert!(done.stderr.contains(folder.to_str().unwrap()));
             assert!(!done.stdout.contains("lab03"), "measured: {}", done.stdout);

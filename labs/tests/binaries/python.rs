@@ -42,9 +42,7 @@ fn without_python_the_lab_runs_and_says_what_is_missing() {
 fn a_lab_that_has_no_python_version_says_so() {
     let out = temporary();
     let words = ["run", "1", "--python", "--scale", "smoke", "--out"];
-    labs_with(&words, &[out.path()])
-        .expect(0)
-        .says(&["no Python version to compare with"]);
+    labs_with(&words, &[out.path()]).expect(0).says(&["no Python version to compare with"]);
 }
 
 #[cfg(unix)]
@@ -57,9 +55,7 @@ fn an_interpreter_that_lacks_something_is_named_with_the_cure() {
     ] {
         let (path, out) = (temporary(), temporary());
         made_up(path.path(), version, aiohttp, "exit 9");
-        with_path(path.path(), out.path())
-            .expect(0)
-            .says(&["no comparison with Python", why]);
+        with_path(path.path(), out.path()).expect(0).says(&["no comparison with Python", why]);
     }
 }
 
@@ -68,24 +64,16 @@ fn an_interpreter_that_lacks_something_is_named_with_the_cure() {
 fn a_script_that_fails_or_lies_ends_the_run_with_its_own_words() {
     let lies = r#"{"wall_s": 1, "offered": 5, "ok": 9, "rejected": 0, "timed_out": 0, "failed": 0, "latencies_s": []}"#;
     for (then, why) in [
-        (
-            "echo Traceback: no such luck >&2; exit 3",
-            "no such luck".to_string(),
-        ),
+        ("echo Traceback: no such luck >&2; exit 3", "no such luck".to_string()),
         ("echo hello", "printed what is not its results".into()),
         ("true", "printed nothing".into()),
-        (
-            &format!("echo '{lies}'"),
-            "0 latencies for 9 successes".into(),
-        ),
+        (&format!("echo '{lies}'"), "0 latencies for 9 successes".into()),
     ] {
         let (path, out) = (temporary(), temporary());
         made_up(path.path(), "3.12", "\"3.11\"", then);
         // Its shell needs the system's path beside the folder.
         let paths = [path.path(), Path::new("/bin"), Path::new("/usr/bin")];
         let paths = std::env::join_paths(paths).unwrap();
-        with_path(Path::new(&paths), out.path())
-            .expect(1)
-            .says(&["lab04.py", &why]);
+        with_path(Path::new(&paths), out.path()).expect(1).says(&["lab04.py", &why]);
     }
 }

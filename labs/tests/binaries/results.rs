@@ -40,12 +40,8 @@ fn charts_that_a_lab_no_longer_has_are_removed_and_nothing_else() {
     let drawn = fs::read_to_string(charts.join("lab03-trap.svg")).unwrap();
     let old = charts.join("lab03-old.svg");
     fs::write(&old, drawn.replace("lab03-trap-", "lab03-old-")).unwrap();
-    let own = [
-        "mine.svg",
-        "lab03-my-annotated.png",
-        "lab03-trap-annotated.svg",
-    ]
-    .map(|n| charts.join(n));
+    let own =
+        ["mine.svg", "lab03-my-annotated.png", "lab03-trap-annotated.svg"].map(|n| charts.join(n));
     own.iter().for_each(|path| fs::write(path, &drawn).unwrap());
     labs_with(&["charts"], &[dir.path()]).expect(0);
     assert!(!old.exists());
@@ -85,10 +81,7 @@ fn two_folders_are_compared_claim_by_claim() {
     let rows = same["rows"].as_array().unwrap();
     assert!(!rows.is_empty());
     for row in rows {
-        assert!(
-            row["judgement"] == "same" || row["judgement"] == "cannot tell",
-            "{row}"
-        );
+        assert!(row["judgement"] == "same" || row["judgement"] == "cannot tell", "{row}");
         assert_eq!(row["a"], row["b"]);
     }
     assert_eq!(same["notes"].as_array().unwrap().len(), 0, "{same}");
@@ -116,9 +109,7 @@ fn two_folders_are_compared_claim_by_claim() {
     assert!(told.contains("different machines"), "{told}");
     assert!(told.contains("smoke scale against quick scale"), "{told}");
     fs::rename(b.path().join("lab03.json"), b.path().join("moved")).unwrap();
-    labs_with(&["compare"], &[a.path(), b.path()])
-        .expect(1)
-        .says(&["no results in", "labs run"]);
+    labs_with(&["compare"], &[a.path(), b.path()]).expect(1).says(&["no results in", "labs run"]);
 }
 
 #[test]
@@ -142,12 +133,7 @@ fn strings_of_a_record_neither_rewrite_a_screen_nor_become_markup() {
         let control = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
         assert!(!text.contains(control), "{what}: {text:?}");
     };
-    for words in [
-        &["verdicts"][..],
-        &["verdicts", "--json"],
-        &["report"],
-        &["charts"],
-    ] {
+    for words in [&["verdicts"][..], &["verdicts", "--json"], &["report"], &["charts"]] {
         let ran = labs_with(words, &[dir.path()]).expect(1);
         clean(&ran.stdout, words[0]);
         clean(&ran.stderr, words[0]);
@@ -178,9 +164,7 @@ fn prose_gets_its_figures_from_records() {
         <!-- labs:begin syllabus -->\nstale words\n<!-- labs:end -->\nEnd.\n";
     fs::write(&page, blank).unwrap();
     let both: [&Path; 2] = [&page, dir.path()];
-    labs_with(&["splice", "--check"], &both)
-        .expect(1)
-        .says(&["not up to date", "labs splice"]);
+    labs_with(&["splice", "--check"], &both).expect(1).says(&["not up to date", "labs splice"]);
     assert_eq!(fs::read_to_string(&page).unwrap(), blank, "--check wrote");
 
     labs_with(&["splice"], &both).expect(0);
@@ -205,9 +189,7 @@ fn prose_gets_its_figures_from_records() {
     fs::write(&page, filled.replacen("| ", "| 9", 1)).unwrap();
     labs_with(&["splice", "--check"], &both).expect(1);
     fs::write(&page, &filled).unwrap();
-    edit(dir.path(), |r| {
-        r["host"]["request_overhead_ms"] = 123.0.into()
-    });
+    edit(dir.path(), |r| r["host"]["request_overhead_ms"] = 123.0.into());
     labs_with(&["splice", "--check"], &both).expect(1);
 
     for (wrong, why) in [
@@ -222,9 +204,7 @@ fn prose_gets_its_figures_from_records() {
         assert_eq!(fs::read_to_string(&page).unwrap(), text);
     }
     let missing = dir.path().join("missing.md");
-    labs_with(&["splice"], &[&missing, dir.path()])
-        .expect(1)
-        .says(&["cannot read", "missing.md"]);
+    labs_with(&["splice"], &[&missing, dir.path()]).expect(1).says(&["cannot read", "missing.md"]);
 }
 
 #[test]
@@ -238,42 +218,24 @@ fn records_that_cannot_be_used_are_named_and_cost_nothing_else() {
         record.to_string()
     };
     let bad = [
-        (
-            "lab90.json",
-            good[..good.len() / 2].to_string(),
-            "truncated",
-        ),
+        ("lab90.json", good[..good.len() / 2].to_string(), "truncated"),
         ("lab91.json", String::new(), "truncated"),
         ("lab92.json", r#"{"name": "x"}"#.into(), "no schema"),
-        (
-            "lab93.json",
-            changed("lab93", &|r| r["schema"] = 99.into()),
-            "newer version",
-        ),
+        ("lab93.json", changed("lab93", &|r| r["schema"] = 99.into()), "newer version"),
         (
             "lab94.json",
-            changed("lab94", &|r| {
-                r["points"][0]["trials"][0]["ok"] = (-3).into()
-            }),
+            changed("lab94", &|r| r["points"][0]["trials"][0]["ok"] = (-3).into()),
             "not a record",
         ),
         (
             "lab95.json",
-            changed("lab95", &|r| {
-                r["points"][0]["trials"][0]["offered"] = 123_456.into()
-            }),
+            changed("lab95", &|r| r["points"][0]["trials"][0]["offered"] = 123_456.into()),
             "do not close",
         ),
-        (
-            "lab96.json",
-            changed("lab96", &|_| ()),
-            "no lab of this version",
-        ),
+        ("lab96.json", changed("lab96", &|_| ()), "no lab of this version"),
         (
             "lab97.json",
-            changed("lab03", &|r| {
-                r["params"] = serde_json::json!({"slots": "many"})
-            }),
+            changed("lab03", &|r| r["params"] = serde_json::json!({"slots": "many"})),
             "parameters",
         ),
     ];
@@ -317,9 +279,7 @@ fn a_folder_without_results_says_what_to_do() {
     let missing = dir.path().join("missing");
     for folder in [dir.path(), missing.as_path()] {
         for command in ["charts", "report", "verdicts"] {
-            labs_with(&[command], &[folder])
-                .expect(1)
-                .says(&["no results in", "labs run 3"]);
+            labs_with(&[command], &[folder]).expect(1).says(&["no results in", "labs run 3"]);
         }
     }
     assert!(!missing.exists());

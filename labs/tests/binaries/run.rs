@@ -19,11 +19,8 @@ fn the_list_names_every_lab_and_its_questions() {
             assert!(question["key"].is_string() && question["ask"].is_string());
         }
         // A lab is found by number, id and name, and each tells its own flags.
-        let names = [
-            number.to_string(),
-            format!("lab{number:02}"),
-            lab["name"].as_str().unwrap().into(),
-        ];
+        let names =
+            [number.to_string(), format!("lab{number:02}"), lab["name"].as_str().unwrap().into()];
         for name in names {
             let help = labs_with(&["run", &name, "--help"], &[]).expect(0).stdout;
             assert!(help.contains(lab["question"].as_str().unwrap()), "{help}");
@@ -56,8 +53,7 @@ fn help_tells_flags_with_their_meaning_and_the_keys_of_predictions() {
         "success",
     ];
     let help = run(lab03().arg("--help")).expect(0);
-    own.iter()
-        .for_each(|part| assert!(help.stdout.contains(part), "{}", help.stdout));
+    own.iter().for_each(|part| assert!(help.stdout.contains(part), "{}", help.stdout));
     assert_eq!(help.stderr, "");
     let general = labs_with(&["run", "--help"], &[]).expect(0).stdout;
     for part in ["--scale", "--check", "labs list", "labs run 3 --help"] {
@@ -85,15 +81,7 @@ fn help_tells_flags_with_their_meaning_and_the_keys_of_predictions() {
 fn flags_of_the_user_replace_those_of_the_scale() {
     let dir = temporary();
     let mut command = lab03();
-    command.args([
-        "--levels",
-        "2,3",
-        "--queue=5",
-        "--slots",
-        "3",
-        "--slots",
-        "2",
-    ]);
+    command.args(["--levels", "2,3", "--queue=5", "--slots", "3", "--slots", "2"]);
     run(command.args(["--scale", "smoke", "--out"]).arg(dir.path())).expect(0);
     let params = read_json(&dir.path().join("lab03.json"))["params"].clone();
     assert_eq!(params["levels"], serde_json::json!([2, 3]));
@@ -110,12 +98,7 @@ fn a_run_writes_a_record_that_fits_the_schema_and_its_charts() {
     assert_eq!(record["lab"], "lab03");
     assert_eq!(record["scale"], "smoke");
     assert_eq!(record["interrupted"], false);
-    for series in [
-        "burst/unbounded",
-        "burst/bounded",
-        "sustained/unbounded",
-        "sustained/bounded",
-    ] {
+    for series in ["burst/unbounded", "burst/bounded", "sustained/unbounded", "sustained/bounded"] {
         let points = record["points"].as_array().unwrap();
         assert!(points.iter().any(|p| p["series"] == series), "no {series}");
     }
@@ -163,9 +146,7 @@ fn with_json_stdout_is_json_alone_and_predictions_are_kept() {
 #[test]
 fn verdicts_have_the_keys_of_the_contract_and_the_books_close() {
     let dir = measured();
-    let rows = labs_with(&["verdicts", "--json"], &[dir.path()])
-        .expect(0)
-        .json();
+    let rows = labs_with(&["verdicts", "--json"], &[dir.path()]).expect(0).json();
     assert_rows(&rows);
     for exact in ["the books close", "count the same refusals"] {
         let mut found = rows.as_array().unwrap().iter();
@@ -197,42 +178,24 @@ fn assert_rows(rows: &serde_json::Value) {
         "unit",
         "verdict",
     ];
-    let kinds = [
-        "predicted",
-        "calibrated",
-        "replayed",
-        "fitted",
-        "goal",
-        "books",
-    ];
+    let kinds = ["predicted", "calibrated", "replayed", "fitted", "goal", "books"];
     let rows = rows.as_array().unwrap();
     assert!(!rows.is_empty());
     for row in rows {
-        let mut found: Vec<&str> = row
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let mut found: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
         found.sort_unstable();
         assert_eq!(found, keys);
         let is_one_of = |key: &str, words: &[&str]| words.contains(&row[key].as_str().unwrap());
         assert!(is_one_of("kind", &kinds) && row["kind"] == row["basis"]);
         assert!(!row["conditions"].as_array().unwrap().is_empty());
-        assert!(is_one_of(
-            "verdict",
-            &["confirmed", "refuted", "inconclusive"]
-        ));
+        assert!(is_one_of("verdict", &["confirmed", "refuted", "inconclusive"]));
         let ends = row["ci95"].as_array().map(Vec::len);
         assert!(row["ci95"].is_null() || ends == Some(2), "{row}");
         if row["verdict"] == "inconclusive" {
             assert!(row["reason"].as_str().is_some_and(|r| !r.is_empty()));
         } else {
             // What is decided was measured, with an interval.
-            assert!(
-                row["measured"].is_number() && row["ci95"].is_array(),
-                "{row}"
-            );
+            assert!(row["measured"].is_number() && row["ci95"].is_array(), "{row}");
         }
     }
 }
@@ -242,9 +205,7 @@ fn the_earlier_record_is_kept_in_history() {
     let dir = measured();
     let before = fs::read(dir.path().join("lab03.json")).unwrap();
     // Two runs within a second would carry the same time.
-    edit(dir.path(), |r| {
-        r["started_at"] = "2020-02-02T02:02:02Z".into()
-    });
+    edit(dir.path(), |r| r["started_at"] = "2020-02-02T02:02:02Z".into());
     run(lab03().args(["--scale", "smoke", "--out"]).arg(dir.path())).expect(0);
     let kept = read_json(&dir.path().join("history/lab03-2020-02-02T02-02-02Z.json"));
     let mut old: serde_json::Value = serde_json::from_slice(&before).unwrap();
@@ -263,9 +224,7 @@ fn all_goes_on_when_one_lab_fails_and_says_so() {
     fs::create_dir(dir.path().join("lab03.json")).unwrap();
     let mut command = labs();
     // What could not be saved is rescued into the temporary folder.
-    command
-        .env("TMPDIR", scratch.path())
-        .env("TMP", scratch.path());
+    command.env("TMPDIR", scratch.path()).env("TMP", scratch.path());
     command.args(["all", "--scale", "smoke", "--out"]);
     let done = run(command.arg(dir.path())).expect(1);
     let numbers = numbers();
@@ -285,9 +244,8 @@ fn all_goes_on_when_one_lab_fails_and_says_so() {
         assert_books_close(&record);
         assert!(report.as_ref().unwrap().contains(&id));
         let charts = content(&dir.path().join("charts"));
-        let own = charts
-            .keys()
-            .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with(&id));
+        let own =
+            charts.keys().filter(|p| p.file_name().unwrap().to_string_lossy().starts_with(&id));
         assert!(own.count() >= 2, "{id} has no chart");
     }
     let rescued = content(scratch.path());

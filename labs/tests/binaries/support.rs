@@ -29,13 +29,7 @@ impl Done {
     /// It ended with this code, and not by a panic.
     #[track_caller]
     pub fn expect(self, code: i32) -> Done {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "stdout:\n{}\nstderr:\n{}",
-            self.stdout,
-            self.stderr
-        );
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self
     }
@@ -44,11 +38,7 @@ impl Done {
     #[track_caller]
     pub fn says(self, parts: &[&str]) -> Done {
         for part in parts {
-            assert!(
-                self.stderr.contains(part),
-                "stderr lacks {part:?}:\n{}",
-                self.stderr
-            );
+            assert!(self.stderr.contains(part), "stderr lacks {part:?}:\n{}", self.stderr);
         }
         self
     }
@@ -104,11 +94,7 @@ impl Running {
             let bytes = fs::read(self.output.path().join(name)).unwrap();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        Done {
-            code: status.code(),
-            stdout: text("stdout"),
-            stderr: text("stderr"),
-        }
+        Done { code: status.code(), stdout: text("stdout"), stderr: text("stderr") }
     }
 }
 
@@ -128,10 +114,7 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(
-            Instant::now() < end,
-            "after {PATIENCE:?} still waiting until {what}"
-        );
+        assert!(Instant::now() < end, "after {PATIENCE:?} still waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -229,11 +212,8 @@ pub fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// The same files with the same bytes; says which differ, not what they hold.
 #[track_caller]
 pub fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
-    let differ: Vec<_> = a
-        .keys()
-        .chain(b.keys())
-        .filter(|path| a.get(*path) != b.get(*path))
-        .collect();
+    let differ: Vec<_> =
+        a.keys().chain(b.keys()).filter(|path| a.get(*path) != b.get(*path)).collect();
     assert!(differ.is_empty(), "these differ: {differ:?}");
 }
 
@@ -267,23 +247,13 @@ pub fn edit(folder: &Path, change: impl FnOnce(&mut Value)) {
 /// Every trial of a record.
 pub fn trials(record: &Value) -> Vec<&Value> {
     let points = record["points"].as_array().unwrap();
-    points
-        .iter()
-        .flat_map(|p| p["trials"].as_array().unwrap())
-        .collect()
+    points.iter().flat_map(|p| p["trials"].as_array().unwrap()).collect()
 }
 
 /// Offered = ok + rejected + timed out + failed + aborted + never sent, in every trial.
 #[track_caller]
 pub fn assert_books_close(record: &Value) {
-    let fates = [
-        "ok",
-        "rejected",
-        "timed_out",
-        "failed",
-        "aborted",
-        "never_sent",
-    ];
+    let fates = ["ok", "rejected", "timed_out", "failed", "aborted", "never_sent"];
     for trial in trials(record) {
         let sum: u64 = fates.iter().map(|f| trial[f].as_u64().unwrap()).sum();
         assert_eq!(trial["offered"].as_u64().unwrap(), sum, "{trial}");
@@ -298,10 +268,7 @@ pub fn schema() -> jsonschema::Validator {
 
 #[track_caller]
 pub fn assert_fits_schema(record: &Value) {
-    let errors: Vec<_> = schema()
-        .iter_errors(record)
-        .map(|e| e.to_string())
-        .collect();
+    let errors: Vec<_> = schema().iter_errors(record).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
 }
 

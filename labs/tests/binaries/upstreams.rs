@@ -24,15 +24,8 @@ impl Tiny {
     pub fn start(answers: Option<u64>) -> Tiny {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (answered, dead) = (
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let tiny = Tiny {
-            url,
-            answered: answered.clone(),
-            dead: dead.clone(),
-        };
+        let (answered, dead) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let tiny = Tiny { url, answered: answered.clone(), dead: dead.clone() };
         thread::spawn(move || {
             let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
             for stream in listener.incoming() {
@@ -113,16 +106,11 @@ fn a_server_that_is_already_running_can_be_measured() {
     let record = read_json(&dir.path().join("lab03.json"));
     assert_books_close(&record);
     assert_fits_schema(&record);
-    let ok: u64 = trials(&record)
-        .iter()
-        .map(|t| t["ok"].as_u64().unwrap())
-        .sum();
+    let ok: u64 = trials(&record).iter().map(|t| t["ok"].as_u64().unwrap()).sum();
     assert!(ok > 0, "nothing was answered");
     assert!(ok <= tiny.answered(), "{ok} of {} answers", tiny.answered());
     // The books of a server that somebody else runs are not known, so nothing is claimed of them.
-    let rows = labs_with(&["verdicts", "--json"], &[dir.path()])
-        .expect(0)
-        .json();
+    let rows = labs_with(&["verdicts", "--json"], &[dir.path()]).expect(0).json();
     assert!(!rows.to_string().contains("the same refusals"), "{rows}");
 }
 
@@ -137,11 +125,7 @@ fn a_password_in_the_address_of_a_target_is_told_to_nobody() {
     assert_fits_schema(&record);
     let shown = tiny.url.replace("http://", "http://anna:***@");
     assert_eq!(record["target"], shown.as_str());
-    assert!(
-        record["command"].as_str().unwrap().contains(&shown),
-        "{}",
-        record["command"]
-    );
+    assert!(record["command"].as_str().unwrap().contains(&shown), "{}", record["command"]);
     labs_with(&["report"], &[dir.path()]).expect(0);
     for (path, bytes) in content(dir.path()) {
         let text = String::from_utf8_lossy(&bytes);
@@ -150,19 +134,13 @@ fn a_password_in_the_address_of_a_target_is_told_to_nobody() {
     assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"));
     drop(tiny);
     // Nor when nobody is there any more, or when it is refused.
-    for (url, code) in [
-        (url.as_str(), 1),
-        ("http://anna:hunter2@192.0.2.1", 2),
-        ("anna:hunter2@h", 2),
-    ] {
+    for (url, code) in
+        [(url.as_str(), 1), ("http://anna:hunter2@192.0.2.1", 2), ("anna:hunter2@h", 2)]
+    {
         let mut command = lab03();
         command.args(["--scale", "smoke", "--levels", "1,4", "--target", url]);
         let ran = run(command.arg("--out").arg(dir.path())).expect(code);
-        assert!(
-            !format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"),
-            "{}",
-            ran.stderr
-        );
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"), "{}", ran.stderr);
     }
 }
 
@@ -188,19 +166,13 @@ fn an_upstream_that_dies_ends_the_run_with_a_sentence() {
     let (dir, tiny) = (measured(), Tiny::start(Some(60)));
     let before = content(dir.path());
     let mut command = lab03();
-    command.args([
-        "--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long",
-    ]);
+    command.args(["--scale", "smoke", "--levels", "1,2,3,4", "--trials", "50", "--long"]);
     command.args(["--target", &tiny.url]);
     run(command.arg("--out").arg(dir.path())).expect(1).says(&[
         &tiny.url,
         "found no upstream",
         "is it still running",
     ]);
-    assert!(
-        tiny.answered() > 60,
-        "it died too early: {}",
-        tiny.answered()
-    );
+    assert!(tiny.answered() > 60, "it died too early: {}", tiny.answered());
     assert_same(&before, &content(dir.path()));
 }

@@ -70,16 +70,9 @@ fn drawn(like: &Record, conditions: &[Condition], rng: &mut Pcg64Mcg) -> Record 
             )]),
             ..Trial::default()
         };
-        Point {
-            series: "drawn".into(),
-            x: i as f64,
-            trials: (0..c.trials).map(trial).collect(),
-        }
+        Point { series: "drawn".into(), x: i as f64, trials: (0..c.trials).map(trial).collect() }
     });
-    Record {
-        points: points.collect(),
-        ..like.clone()
-    }
+    Record { points: points.collect(), ..like.clone() }
 }
 
 fn judged(record: &Record, conditions: &[Condition]) -> Verdict {
@@ -102,10 +95,7 @@ fn true_theory_is_not_refuted_by_chance() {
         blank.points.clear();
         let mut claims = Vec::new();
         for record in &results.records {
-            let lab = SYLLABUS
-                .iter()
-                .find(|l| l.card().id() == record.lab)
-                .unwrap();
+            let lab = SYLLABUS.iter().find(|l| l.card().id() == record.lab).unwrap();
             let found = lab.explain(record).unwrap().claims;
             claims.extend(
                 found
@@ -114,11 +104,7 @@ fn true_theory_is_not_refuted_by_chance() {
                     .filter(|(_, c)| !c.is_empty()),
             );
         }
-        assert!(
-            claims.len() > 20,
-            "{dir} has only {} such claims",
-            claims.len()
-        );
+        assert!(claims.len() > 20, "{dir} has only {} such claims", claims.len());
         let (mut refuted, mut open) = (BTreeMap::<&str, usize>::new(), 0);
         let mut suites = 0;
         for _ in 0..SUITES {

@@ -134,9 +134,7 @@ fn said(record: &Record, findings: &Findings) -> Vec<f64> {
 fn is_among(number: &Written, values: &[f64]) -> bool {
     let pairs = number.may_be.iter().zip(&number.half);
     pairs.into_iter().any(|(value, half)| {
-        values
-            .iter()
-            .any(|v| (v.abs() - value).abs() <= half * 1.02 + 1e-9 * value.abs())
+        values.iter().any(|v| (v.abs() - value).abs() <= half * 1.02 + 1e-9 * value.abs())
     })
 }
 
@@ -166,10 +164,7 @@ fn without_data(lab: &dyn Experiment, record: &Record) -> Vec<String> {
             let counted = number.may_be[0] <= 3.0 && number.may_be[0].fract() == 0.0;
             let held = [values, &known].iter().any(|all| is_among(&number, all));
             if !counted && !held && !is_among(&number, &derived(values)) {
-                missing.push(format!(
-                    "{} {place}: {} in {text:?}",
-                    record.lab, number.text
-                ));
+                missing.push(format!("{} {place}: {} in {text:?}", record.lab, number.text));
             }
         }
     };
@@ -203,12 +198,7 @@ fn every_number_of_a_title_is_in_the_data() {
 
 #[test]
 fn numbers_are_read_as_they_are_written() {
-    let of = |text: &str| {
-        written(text)
-            .into_iter()
-            .map(|w| w.may_be[0])
-            .collect::<Vec<_>>()
-    };
+    let of = |text: &str| written(text).into_iter().map(|w| w.may_be[0]).collect::<Vec<_>>();
     assert_eq!(
         of("A limit of 50 gives 967/s, 57.4 % at 1.65 s and 416 ms"),
         [50.0, 967.0, 57.4 * 0.01, 1.65, 416.0 * 1e-3]

@@ -48,9 +48,7 @@ fn number(url: &str) -> u64 {
 /// A tree, so that every page is within reach, and links across it.
 fn links(number: u64, pages: u64) -> Vec<u64> {
     let across = [number * 7919 + 13, number * 104_729 + 7].map(|n| n % pages);
-    let down = [2 * number + 1, 2 * number + 2]
-        .into_iter()
-        .filter(|n| *n < pages);
+    let down = [2 * number + 1, 2 * number + 2].into_iter().filter(|n| *n < pages);
     down.chain(across).collect()
 }
 
@@ -82,16 +80,9 @@ pub fn start(
     database: &ServerUrl,
 ) -> Ended {
     let mut command: Command = place.command(env::current_exe().unwrap());
-    command.args([
-        "worker_process",
-        "--exact",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
+    command.args(["worker_process", "--exact", "--nocapture", "--test-threads=1"]);
     command.env(ROLE, pages.to_string()).env(NAME, name);
-    command
-        .env("LABS_QUEUE", queue.reveal())
-        .env("LABS_DATABASE", database.reveal());
+    command.env("LABS_QUEUE", queue.reveal()).env("LABS_DATABASE", database.reveal());
     let command = command.stdin(Stdio::null()).stdout(Stdio::null());
     Ended(command.spawn().unwrap())
 }
@@ -101,10 +92,7 @@ pub fn worker_process() {
     let Ok(pages) = env::var(ROLE) else { return };
     let pages = pages.parse().unwrap();
     let url = |name| ServerUrl::from(env::var(name).unwrap().as_str());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let name = env::var(NAME).unwrap();
         let queue = open_queue(&url("LABS_QUEUE"), Some(&name)).await.unwrap();
@@ -117,14 +105,9 @@ pub fn worker_process() {
 pub fn stored(place: &Place, database: &ServerUrl) -> Option<BTreeSet<String>> {
     let mut command: Command = place.command(env::current_exe().unwrap());
     command.args(["urls_process", "--exact", "--nocapture", "--test-threads=1"]);
-    let output = command
-        .env(ROLE, "urls")
-        .env("LABS_DATABASE", database.reveal())
-        .output();
+    let output = command.env(ROLE, "urls").env("LABS_DATABASE", database.reveal()).output();
     let text = String::from_utf8(output.unwrap().stdout).unwrap();
-    let urls = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("url ").map(str::to_string));
+    let urls = text.lines().filter_map(|line| line.strip_prefix("url ").map(str::to_string));
     text.contains("that is all").then(|| urls.collect())
 }
 
@@ -139,10 +122,7 @@ pub fn urls_process() {
         return;
     }
     let url = env::var("LABS_DATABASE").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
         let (client, connection) = connected.unwrap();
@@ -194,10 +174,7 @@ async fn work(pages: u64, queue: Arc<dyn TaskQueue>, database: Arc<dyn Database>
         let found: Vec<Task> = fetched
             .values()
             .flat_map(|(taken, links)| links.iter().map(|n| (taken.task.depth + 1, *n)))
-            .map(|(depth, number)| Task {
-                url: self::url(number),
-                depth,
-            })
+            .map(|(depth, number)| Task { url: self::url(number), depth })
             .collect();
         let done: Vec<_> = fetched.into_values().map(|(taken, _)| taken).collect();
         queue.finish(&done, &found).await.unwrap();

@@ -97,11 +97,7 @@ impl Drop for Ended {
 }
 
 fn quiet(command: &mut Command, log: &Path) -> Ended {
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .unwrap();
+    let log = fs::File::options().create(true).append(true).open(log).unwrap();
     let command = command.stdin(Stdio::null());
     let command = command.stdout(log.try_clone().unwrap()).stderr(log);
     Ended(command.spawn().unwrap())
@@ -131,13 +127,7 @@ impl RedisServer {
         let address = SocketAddr::new(address, free_port(address));
         let lines: Vec<String> = lines.iter().map(|line| line.to_string()).collect();
         let child = RedisServer::run(&program, &place, address, &folder, &lines);
-        Some(RedisServer {
-            place,
-            address,
-            folder,
-            lines,
-            child,
-        })
+        Some(RedisServer { place, address, folder, lines, child })
     }
 
     fn run(
@@ -171,9 +161,7 @@ impl RedisServer {
 
     /// With the password, and these parameters.
     pub fn url(&self, parameters: &str) -> ServerUrl {
-        format!("redis://:{ENCODED}@{}/0?{parameters}", self.address)
-            .as_str()
-            .into()
+        format!("redis://:{ENCODED}@{}/0?{parameters}", self.address).as_str().into()
     }
 
     pub fn kill(&mut self) {
@@ -222,46 +210,21 @@ impl PostgresServer {
             hand_over(path);
         }
         let mut command = Command::new(initdb);
-        command.args([
-            "--username=labs",
-            "--auth=scram-sha-256",
-            "--no-sync",
-            "--locale=C",
-        ]);
-        command
-            .arg("--encoding=UTF8")
-            .arg("--pwfile")
-            .arg(&secret)
-            .arg("-D")
-            .arg(&data);
-        let made = as_nobody(&mut command)
-            .current_dir(&folder)
-            .output()
-            .unwrap();
+        command.args(["--username=labs", "--auth=scram-sha-256", "--no-sync", "--locale=C"]);
+        command.arg("--encoding=UTF8").arg("--pwfile").arg(&secret).arg("-D").arg(&data);
+        let made = as_nobody(&mut command).current_dir(&folder).output().unwrap();
         if !made.status.success() {
-            skip(&format!(
-                "initdb: {}",
-                String::from_utf8_lossy(&made.stderr)
-            ));
+            skip(&format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
             return None;
         }
         let from_anywhere = "host all all 0.0.0.0/0 scram-sha-256\n";
-        let mut rules = fs::File::options()
-            .append(true)
-            .open(data.join("pg_hba.conf"))
-            .unwrap();
+        let mut rules = fs::File::options().append(true).open(data.join("pg_hba.conf")).unwrap();
         rules.write_all(from_anywhere.as_bytes()).unwrap();
         prepare(&data);
         let address = SocketAddr::new(address, free_port(address));
         let settings: Vec<String> = settings.iter().map(|line| line.to_string()).collect();
         let child = PostgresServer::run(&place, address, &folder, &settings);
-        Some(PostgresServer {
-            place,
-            address,
-            folder,
-            settings,
-            child,
-        })
+        Some(PostgresServer { place, address, folder, settings, child })
     }
 
     fn run(place: &Place, address: SocketAddr, folder: &TempDir, settings: &[String]) -> Ended {
@@ -271,9 +234,7 @@ impl PostgresServer {
             // Into the namespace first, which takes root, and then to another user.
             Some(_) => {
                 let mut command = place.command("setpriv");
-                command
-                    .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-                    .arg(program);
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
                 command
             }
         };
@@ -307,9 +268,7 @@ impl PostgresServer {
     /// With the password, and these parameters.
     pub fn url(&self, parameters: &str) -> ServerUrl {
         let address = self.address;
-        format!("postgres://labs:{ENCODED}@{address}/postgres?{parameters}")
-            .as_str()
-            .into()
+        format!("postgres://labs:{ENCODED}@{address}/postgres?{parameters}").as_str().into()
     }
 
     /// Ends it as an operator does who is in a hurry.

@@ -166,11 +166,7 @@ impl Burst {
             return f64::INFINITY;
         }
         let waves = self.admitted().div_ceil(self.c()) as f64;
-        let nearest = if self.service > 0.0 {
-            (self.timeout / self.service).round()
-        } else {
-            1.0
-        };
+        let nearest = if self.service > 0.0 { (self.timeout / self.service).round() } else { 1.0 };
         (self.timeout - nearest.clamp(1.0, waves) * self.service).abs()
     }
 
@@ -225,11 +221,7 @@ impl Burst {
         let (mut successes, mut timed_out, mut refused, mut last) = (0, 0, 0, 0);
         let (mut latencies, mut attempts) = (0.0, 0.0);
         for i in 0..self.n {
-            let now = if i < permits {
-                0
-            } else {
-                held.pop().map_or(0, |Reverse(at)| at)
-            };
+            let now = if i < permits { 0 } else { held.pop().map_or(0, |Reverse(at)| at) };
             let release = match server.arrive(now, service) {
                 Admission::Refused { .. } => {
                     refused += 1;
@@ -272,8 +264,7 @@ impl Burst {
 
     /// How many the server can hold, `c + K`.
     fn capacity(&self) -> usize {
-        self.queue
-            .map_or(usize::MAX, |places| self.c().saturating_add(places))
+        self.queue.map_or(usize::MAX, |places| self.c().saturating_add(places))
     }
 
     /// How many could be answered in time if the queue were long enough, `c·⌊T/s⌋`.
@@ -281,11 +272,7 @@ impl Burst {
         if !self.is_valid() {
             return 0;
         }
-        let waves = if self.service == 0.0 {
-            f64::INFINITY
-        } else {
-            self.timeout / self.service
-        };
+        let waves = if self.service == 0.0 { f64::INFINITY } else { self.timeout / self.service };
         // The conversion saturates, and makes ∞/∞ (an answer that never comes) zero.
         self.c().saturating_mul((waves * (1.0 + 1e-9)) as usize)
     }
@@ -343,21 +330,12 @@ mod tests {
 
     #[test]
     fn the_aftermath_falls_to_the_service_time_when_the_backlog_is_gone() {
-        let burst = Burst {
-            n: 488,
-            slots: 50,
-            service: 0.05,
-            queue: None,
-            timeout: 0.325,
-        };
+        let burst = Burst { n: 488, slots: 50, service: 0.05, queue: None, timeout: 0.325 };
         let after = burst.aftermath(500.0, 1.5);
         let recovered = (488.0 - 50.0) / (1000.0 - 500.0);
         let mean = |from: f64, to: f64| {
-            let part: Vec<f64> = after
-                .iter()
-                .filter(|(at, _)| (from..to).contains(at))
-                .map(|(_, l)| *l)
-                .collect();
+            let part: Vec<f64> =
+                after.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, l)| *l).collect();
             part.iter().sum::<f64>() / part.len() as f64
         };
         assert!((mean(recovered + 0.15, 1.5) - 0.05).abs() < 0.01);
@@ -370,50 +348,25 @@ mod tests {
 
     #[test]
     fn a_slow_arrival_admits_more_into_a_bounded_queue() {
-        let burst = Burst {
-            n: 1000,
-            slots: 50,
-            service: 0.05,
-            queue: Some(200),
-            timeout: 0.325,
-        };
+        let burst = Burst { n: 1000, slots: 50, service: 0.05, queue: Some(200), timeout: 0.325 };
         assert_eq!(burst.successes_over(0.0), burst.successes());
         assert_eq!(burst.successes_over(0.049), 250);
         assert!((299..=301).contains(&burst.successes_over(0.075)));
     }
 
-    const UPSTREAM: Burst = Burst {
-        n: 1000,
-        slots: 100,
-        service: 0.1,
-        queue: None,
-        timeout: 0.55,
-    };
+    const UPSTREAM: Burst = Burst { n: 1000, slots: 100, service: 0.1, queue: None, timeout: 0.55 };
 
     #[test]
     fn half_of_a_thousand() {
-        assert_eq!(
-            (
-                UPSTREAM.successes(),
-                UPSTREAM.timed_out(),
-                UPSTREAM.refused()
-            ),
-            (500, 500, 0)
-        );
+        assert_eq!((UPSTREAM.successes(), UPSTREAM.timed_out(), UPSTREAM.refused()), (500, 500, 0));
         assert_eq!(UPSTREAM.makespan(), 0.55);
         assert!((UPSTREAM.margin() - 0.05).abs() < 1e-12);
         assert!((UPSTREAM.mean_latency().unwrap() - 0.3).abs() < 1e-12);
         assert!((UPSTREAM.latency_quantile(0.5).unwrap() - 0.3).abs() < 1e-12);
         assert!((UPSTREAM.latency_quantile(0.0).unwrap() - 0.1).abs() < 1e-12);
         assert!((UPSTREAM.latency_quantile(1.0).unwrap() - 0.5).abs() < 1e-12);
-        let bounded = Burst {
-            queue: Some(250),
-            ..UPSTREAM
-        };
-        assert_eq!(
-            (bounded.successes(), bounded.timed_out(), bounded.refused()),
-            (350, 0, 650)
-        );
+        let bounded = Burst { queue: Some(250), ..UPSTREAM };
+        assert_eq!((bounded.successes(), bounded.timed_out(), bounded.refused()), (350, 0, 650));
         assert!((bounded.makespan() - 0.4).abs() < 1e-12);
         assert!((bounded.goodput() - 875.0).abs() < 1e-9);
         assert!((bounded.attempt_rate() - 2500.0).abs() < 1e-9);
@@ -421,47 +374,14 @@ mod tests {
 
     #[test]
     fn the_margin_knows_a_coin_toss() {
-        assert!(
-            Burst {
-                timeout: 0.3,
-                ..UPSTREAM
-            }
-            .margin()
-                < 1e-12
-        );
-        assert_eq!(
-            Burst {
-                timeout: 0.3,
-                ..UPSTREAM
-            }
-            .successes(),
-            300
-        );
+        assert!(Burst { timeout: 0.3, ..UPSTREAM }.margin() < 1e-12);
+        assert_eq!(Burst { timeout: 0.3, ..UPSTREAM }.successes(), 300);
         // A timeout on a multiple decides nothing when no wave leaves then.
-        let one_wave = Burst {
-            n: 80,
-            timeout: 0.3,
-            ..UPSTREAM
-        };
+        let one_wave = Burst { n: 80, timeout: 0.3, ..UPSTREAM };
         assert!((one_wave.margin() - 0.2).abs() < 1e-12);
         // The first wave is decided even if it just fits.
-        assert!(
-            Burst {
-                n: 100,
-                timeout: 0.101,
-                ..UPSTREAM
-            }
-            .margin()
-                < 0.0011
-        );
-        assert_eq!(
-            Burst {
-                timeout: f64::INFINITY,
-                ..UPSTREAM
-            }
-            .margin(),
-            f64::INFINITY
-        );
+        assert!(Burst { n: 100, timeout: 0.101, ..UPSTREAM }.margin() < 0.0011);
+        assert_eq!(Burst { timeout: f64::INFINITY, ..UPSTREAM }.margin(), f64::INFINITY);
         assert_eq!(Burst { n: 0, ..UPSTREAM }.margin(), f64::INFINITY);
     }
 
@@ -483,85 +403,41 @@ mod tests {
     #[test]
     fn odd_input() {
         for bad in [-1.0, f64::NAN] {
-            for burst in [
-                Burst {
-                    service: bad,
-                    ..UPSTREAM
-                },
-                Burst {
-                    timeout: bad,
-                    ..UPSTREAM
-                },
-            ] {
+            for burst in [Burst { service: bad, ..UPSTREAM }, Burst { timeout: bad, ..UPSTREAM }] {
                 assert_eq!((burst.successes(), burst.mean_latency()), (0, None));
                 assert!(burst.makespan().is_nan() && burst.margin().is_nan());
                 assert_eq!(burst.limited(5), None);
             }
         }
-        let huge = Burst {
-            n: usize::MAX,
-            slots: usize::MAX,
-            queue: Some(usize::MAX),
-            ..UPSTREAM
-        };
+        let huge = Burst { n: usize::MAX, slots: usize::MAX, queue: Some(usize::MAX), ..UPSTREAM };
         assert_eq!((huge.successes(), huge.refused()), (usize::MAX, 0));
         assert!(huge.limited(usize::MAX).is_some());
-        let long = Burst {
-            n: usize::MAX,
-            ..UPSTREAM
-        };
+        let long = Burst { n: usize::MAX, ..UPSTREAM };
         assert!(long.limited(100).unwrap().makespan > 1e15 && long.limited(1000).is_none());
-        let instant = Burst {
-            service: 0.0,
-            ..UPSTREAM
-        };
-        assert_eq!(
-            (instant.successes(), instant.goodput()),
-            (1000, f64::INFINITY)
-        );
-        let never = Burst {
-            service: f64::INFINITY,
-            timeout: f64::INFINITY,
-            ..UPSTREAM
-        };
+        let instant = Burst { service: 0.0, ..UPSTREAM };
+        assert_eq!((instant.successes(), instant.goodput()), (1000, f64::INFINITY));
+        let never = Burst { service: f64::INFINITY, timeout: f64::INFINITY, ..UPSTREAM };
         assert_eq!((never.successes(), never.makespan()), (0, f64::INFINITY));
-        assert_eq!(
-            Burst {
-                slots: 0,
-                ..UPSTREAM
-            }
-            .successes(),
-            5
-        );
+        assert_eq!(Burst { slots: 0, ..UPSTREAM }.successes(), 5);
         let empty = Burst { n: 0, ..UPSTREAM };
-        assert_eq!(
-            (empty.makespan(), empty.limited(3).unwrap().makespan),
-            (0.0, 0.0)
-        );
+        assert_eq!((empty.makespan(), empty.limited(3).unwrap().makespan), (0.0, 0.0));
         assert!(empty.goodput().is_nan());
-        assert_eq!(
-            UPSTREAM.limited(0).unwrap().makespan,
-            UPSTREAM.limited(1).unwrap().makespan
-        );
+        assert_eq!(UPSTREAM.limited(0).unwrap().makespan, UPSTREAM.limited(1).unwrap().makespan);
         assert_eq!(UPSTREAM.latency_quantile(f64::NAN), None);
     }
 
     fn bursts() -> impl Strategy<Value = Burst> {
         // Milliseconds, so that seconds and the queue's nanoseconds agree on every tie.
         let times = (1u32..50, 0u32..500);
-        (
-            0usize..400,
-            1usize..60,
-            times,
-            prop::option::of(0usize..300),
-        )
-            .prop_map(|(n, slots, (service, timeout), queue)| Burst {
+        (0usize..400, 1usize..60, times, prop::option::of(0usize..300)).prop_map(
+            |(n, slots, (service, timeout), queue)| Burst {
                 n,
                 slots,
                 service: f64::from(service) / 1e3,
                 queue,
                 timeout: f64::from(timeout) / 1e3,
-            })
+            },
+        )
     }
 
     proptest! {

@@ -131,10 +131,7 @@ impl ClosedLoop {
         predictions.sort_by(|a, b| a.goodput.total_cmp(&b.goodput));
         let range = |of: fn(&Prediction) -> f64| {
             let values = || predictions.iter().map(of);
-            (
-                values().fold(f64::NAN, f64::min),
-                values().fold(f64::NAN, f64::max),
-            )
+            (values().fold(f64::NAN, f64::min), values().fold(f64::NAN, f64::max))
         };
         Band {
             median: predictions[(predictions.len() - 1) / 2],
@@ -350,21 +347,13 @@ mod tests {
         assert_eq!(p.median_ok_s, Some(0.1));
         // Client 0 is answered at the very end of the window, the others are in service.
         assert_eq!(p.backlog_at_end, 49);
-        let slower = ClosedLoop {
-            overhead: 0.025,
-            ..UPSTREAM
-        }
-        .simulate();
+        let slower = ClosedLoop { overhead: 0.025, ..UPSTREAM }.simulate();
         assert!((slower.goodput - 400.0).abs() < 1e-6, "{slower:?}");
     }
 
     #[test]
     fn above_saturation_clients_wait() {
-        let p = ClosedLoop {
-            clients: 300,
-            ..UPSTREAM
-        }
-        .simulate();
+        let p = ClosedLoop { clients: 300, ..UPSTREAM }.simulate();
         assert!((p.goodput / 1000.0 - 1.0).abs() < 0.01, "{p:?}");
         assert_eq!(p.ok_share, 1.0);
         assert!((p.mean_attempt_s - 0.3).abs() < 0.003, "{p:?}");
@@ -373,19 +362,11 @@ mod tests {
     #[test]
     fn too_many_clients_collapse_an_unbounded_queue() {
         // c·T/s = 550: beyond it every answer comes after its client has left, and work piles up.
-        let p = ClosedLoop {
-            clients: 1100,
-            warm_up: 5.0,
-            ..UPSTREAM
-        }
-        .simulate();
+        let p = ClosedLoop { clients: 1100, warm_up: 5.0, ..UPSTREAM }.simulate();
         assert!(p.goodput < 50.0, "{p:?}");
         assert!(p.backlog_at_end > 5_000, "{p:?}");
         // 1100/0.55 = 2000 requests/s come and 1000 are served: 9 s later 9000 are left.
-        assert!(
-            (p.backlog_at_end as f64 / 9_000.0 - 1.0).abs() < 0.1,
-            "{p:?}"
-        );
+        assert!((p.backlog_at_end as f64 / 9_000.0 - 1.0).abs() < 0.1, "{p:?}");
     }
 
     #[test]
@@ -399,111 +380,46 @@ mod tests {
         };
         let p = bounded.simulate();
         assert!((p.goodput / 1000.0 - 1.0).abs() < 0.03, "{p:?}");
-        assert!(
-            p.ok_share < 0.5 && p.refused > 0 && p.timed_out == 0,
-            "{p:?}"
-        );
+        assert!(p.ok_share < 0.5 && p.refused > 0 && p.timed_out == 0, "{p:?}");
         assert!(p.backlog_at_end <= 400);
     }
 
     #[test]
     fn a_coin_toss_has_a_wide_band() {
         // Places for the last moment: with jitter of the order of the margin luck decides.
-        let toss = ClosedLoop {
-            clients: 545,
-            jitter: 0.02,
-            overhead: 0.0,
-            ..UPSTREAM
-        };
+        let toss = ClosedLoop { clients: 545, jitter: 0.02, overhead: 0.0, ..UPSTREAM };
         let band = toss.band(8);
-        let calm = ClosedLoop {
-            clients: 300,
-            ..toss
-        }
-        .band(8);
+        let calm = ClosedLoop { clients: 300, ..toss }.band(8);
         let width = |(low, high): (f64, f64)| high - low;
         assert!(band.goodput.0 <= band.median.goodput && band.median.goodput <= band.goodput.1);
-        assert!(
-            width(band.ok_share) > 0.0 && width(calm.ok_share) == 0.0,
-            "{band:?} {calm:?}"
-        );
+        assert!(width(band.ok_share) > 0.0 && width(calm.ok_share) == 0.0, "{band:?} {calm:?}");
     }
 
     #[test]
     fn the_same_seed_repeats() {
-        let jittery = ClosedLoop {
-            clients: 560,
-            jitter: 0.03,
-            ..UPSTREAM
-        };
+        let jittery = ClosedLoop { clients: 560, jitter: 0.03, ..UPSTREAM };
         assert_eq!(jittery.simulate(), jittery.simulate());
-        assert_ne!(
-            jittery.simulate(),
-            ClosedLoop { seed: 2, ..jittery }.simulate()
-        );
+        assert_ne!(jittery.simulate(), ClosedLoop { seed: 2, ..jittery }.simulate());
     }
 
     #[test]
     fn odd_input() {
         let nothing = |p: Prediction| p.attempts == 0 && p.goodput == 0.0 && p.ok_share.is_nan();
         for bad in [-1.0, f64::NAN] {
-            assert!(nothing(
-                ClosedLoop {
-                    service: bad,
-                    ..UPSTREAM
-                }
-                .simulate()
-            ));
-            assert!(nothing(
-                ClosedLoop {
-                    ramp: bad,
-                    ramped: 1,
-                    ..UPSTREAM
-                }
-                .simulate()
-            ));
+            assert!(nothing(ClosedLoop { service: bad, ..UPSTREAM }.simulate()));
+            assert!(nothing(ClosedLoop { ramp: bad, ramped: 1, ..UPSTREAM }.simulate()));
         }
-        let crowd = ClosedLoop {
-            clients: usize::MAX,
-            ..UPSTREAM
-        }
-        .simulate();
+        let crowd = ClosedLoop { clients: usize::MAX, ..UPSTREAM }.simulate();
         assert!(nothing(crowd) && crowd.truncated);
-        assert!(nothing(
-            ClosedLoop {
-                clients: 0,
-                ..UPSTREAM
-            }
-            .simulate()
-        ));
-        assert!(nothing(
-            ClosedLoop {
-                window: 0.0,
-                ..UPSTREAM
-            }
-            .simulate()
-        ));
+        assert!(nothing(ClosedLoop { clients: 0, ..UPSTREAM }.simulate()));
+        assert!(nothing(ClosedLoop { window: 0.0, ..UPSTREAM }.simulate()));
         let stuck = f64::INFINITY;
-        let waiting = ClosedLoop {
-            service: stuck,
-            timeout: stuck,
-            ..UPSTREAM
-        }
-        .simulate();
+        let waiting = ClosedLoop { service: stuck, timeout: stuck, ..UPSTREAM }.simulate();
         assert_eq!(waiting.attempts, 0); // sent before the window, never answered
-        let endless = ClosedLoop {
-            window: stuck,
-            ..UPSTREAM
-        }
-        .run(1000);
+        let endless = ClosedLoop { window: stuck, ..UPSTREAM }.run(1000);
         assert!(endless.truncated && endless.attempts <= 1000);
         // No time passes in service, refusal or pause: still ends.
-        let spin = ClosedLoop {
-            service: 0.0,
-            clients: 3,
-            window: 0.01,
-            ..UPSTREAM
-        };
+        let spin = ClosedLoop { service: 0.0, clients: 3, window: 0.01, ..UPSTREAM };
         assert_eq!(spin.simulate().attempts, 30_000);
         let spin = ClosedLoop {
             slots: 0,
@@ -530,13 +446,7 @@ mod tests {
 
     fn loops() -> impl Strategy<Value = ClosedLoop> {
         let server = (1usize..40, 0.01..0.1f64, prop::option::of(0usize..60));
-        let client = (
-            1usize..120,
-            0.05..1f64,
-            0.0..0.1f64,
-            0.0..0.01f64,
-            0.0..0.01f64,
-        );
+        let client = (1usize..120, 0.05..1f64, 0.0..0.1f64, 0.0..0.01f64, 0.0..0.01f64);
         (server, client, any::<u64>()).prop_map(
             |((slots, service, queue), (clients, timeout, pause, overhead, jitter), seed)| {
                 ClosedLoop {

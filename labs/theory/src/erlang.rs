@@ -225,11 +225,7 @@ impl MMcK {
         }
         for _ in 0..40 {
             let middle = 0.5 * (low + high);
-            if exceeds(middle) > 1.0 - p {
-                low = middle
-            } else {
-                high = middle
-            }
+            if exceeds(middle) > 1.0 - p { low = middle } else { high = middle }
         }
         0.5 * (low + high) * self.service / self.servers as f64
     }
@@ -240,14 +236,7 @@ impl MMcK {
         let places = self.places;
         if rho.is_nan() || lost.is_nan() {
             let nan = f64::NAN;
-            return SteadyState {
-                rho,
-                places,
-                busy: nan,
-                full: nan,
-                admitted: nan,
-                queue: nan,
-            };
+            return SteadyState { rho, places, busy: nan, full: nan, admitted: nan, queue: nan };
         }
         // Weights relative to the largest of the waiting states, so that none overflows: counted
         // from the front of the queue while it tends to be short, from its end when it is full.
@@ -257,14 +246,7 @@ impl MMcK {
             let busy = lost / (1.0 + lost * rho * sum);
             let full = busy * power;
             let queue = busy * rho * (moment + sum);
-            SteadyState {
-                rho,
-                places,
-                busy,
-                full,
-                admitted: 1.0 - full,
-                queue,
-            }
+            SteadyState { rho, places, busy, full, admitted: 1.0 - full, queue }
         } else {
             let Geometric { power, sum, moment } = Geometric::new(1.0 / rho, places);
             let full = lost / (power + lost * sum);
@@ -277,14 +259,7 @@ impl MMcK {
             let idle = c / (c + load) * power / (power + lost * sum);
             let admitted = idle + full * sum / rho;
             let queue = full * (places as f64 * sum - moment);
-            SteadyState {
-                rho,
-                places,
-                busy: full * power,
-                full,
-                admitted,
-                queue,
-            }
+            SteadyState { rho, places, busy: full * power, full, admitted, queue }
         }
     }
 }
@@ -326,17 +301,9 @@ struct Geometric {
 
 impl Geometric {
     fn new(x: f64, n: usize) -> Self {
-        let mut total = Self {
-            power: 1.0,
-            sum: 0.0,
-            moment: 0.0,
-        };
+        let mut total = Self { power: 1.0, sum: 0.0, moment: 0.0 };
         let mut length = 0.0; // terms in total
-        let mut block = Self {
-            power: x,
-            sum: 1.0,
-            moment: 0.0,
-        };
+        let mut block = Self { power: x, sum: 1.0, moment: 0.0 };
         let mut block_length = 1.0;
         let mut bits = n;
         while bits > 0 {
@@ -364,11 +331,7 @@ impl Geometric {
 fn utilisation(lambda: f64, service: f64, servers: usize) -> f64 {
     let load = lambda * service;
     let valid = is_amount(lambda) && is_amount(service) && load.is_finite() && servers > 0;
-    if valid && servers <= MAX_SERVERS {
-        load / servers as f64
-    } else {
-        f64::NAN
-    }
+    if valid && servers <= MAX_SERVERS { load / servers as f64 } else { f64::NAN }
 }
 
 #[cfg(test)]
@@ -398,36 +361,20 @@ mod tests {
     fn thousands_of_servers_stay_stable() {
         // At a = c, B ≈ √(2/(π·c)) for large c (Stirling).
         let b = erlang_b(1_000_000, 1e6);
-        assert!(
-            close(b, (2.0 / (std::f64::consts::PI * 1e6)).sqrt(), 1e-3),
-            "{b}"
-        );
+        assert!(close(b, (2.0 / (std::f64::consts::PI * 1e6)).sqrt(), 1e-3), "{b}");
         assert_eq!(erlang_b(MAX_SERVERS, 1.0), 0.0);
-        let queue = MMc {
-            lambda: 4950.0,
-            service: 1.0,
-            servers: 5000,
-        };
+        let queue = MMc { lambda: 4950.0, service: 1.0, servers: 5000 };
         assert!(queue.mean_wait() > 0.0 && queue.mean_wait() < 0.1);
     }
 
     #[test]
     fn two_servers_by_hand() {
         // λ = 1, s = 1, c = 2: L = 2ρ/(1 − ρ²) = 4/3.
-        let queue = MMc {
-            lambda: 1.0,
-            service: 1.0,
-            servers: 2,
-        };
+        let queue = MMc { lambda: 1.0, service: 1.0, servers: 2 };
         assert!(close(queue.mean_in_system(), 4.0 / 3.0, 1e-12));
         assert!(close(queue.mean_wait(), 1.0 / 3.0, 1e-12));
         // One server, one place, ρ = 1: three states equally likely.
-        let small = MMcK {
-            lambda: 2.0,
-            service: 0.5,
-            servers: 1,
-            places: 1,
-        };
+        let small = MMcK { lambda: 2.0, service: 0.5, servers: 1, places: 1 };
         assert!(close(small.blocking(), 1.0 / 3.0, 1e-12));
         assert!(close(small.mean_queue(), 1.0 / 3.0, 1e-12));
         assert!(close(small.mean_wait(), 0.25, 1e-12));
@@ -437,63 +384,23 @@ mod tests {
     fn odd_input() {
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
             assert!(erlang_b(1, bad).is_nan() && erlang_c(1, bad).is_nan());
-            let queue = MMc {
-                lambda: bad,
-                service: 1.0,
-                servers: 1,
-            };
+            let queue = MMc { lambda: bad, service: 1.0, servers: 1 };
             assert!(queue.p_wait().is_nan() && queue.mean_in_system().is_nan());
-            let bounded = MMcK {
-                lambda: 1.0,
-                service: bad,
-                servers: 1,
-                places: 1,
-            };
+            let bounded = MMcK { lambda: 1.0, service: bad, servers: 1, places: 1 };
             assert!(bounded.blocking().is_nan() && bounded.mean_wait().is_nan());
         }
         assert!(erlang_b(usize::MAX, 1.0).is_nan());
-        let none = MMc {
-            lambda: 1.0,
-            service: 1.0,
-            servers: 0,
-        };
+        let none = MMc { lambda: 1.0, service: 1.0, servers: 0 };
         assert!(none.utilisation().is_nan() && none.mean_wait().is_nan());
-        let idle = MMcK {
-            lambda: 0.0,
-            service: 1.0,
-            servers: 2,
-            places: 3,
-        };
-        assert_eq!(
-            (idle.mean_wait(), idle.wait_quantile(0.99), idle.blocking()),
-            (0.0, 0.0, 0.0)
-        );
-        let swamped = MMcK {
-            lambda: 1e300,
-            service: 1e3,
-            servers: 7,
-            places: usize::MAX,
-        };
+        let idle = MMcK { lambda: 0.0, service: 1.0, servers: 2, places: 3 };
+        assert_eq!((idle.mean_wait(), idle.wait_quantile(0.99), idle.blocking()), (0.0, 0.0, 0.0));
+        let swamped = MMcK { lambda: 1e300, service: 1e3, servers: 7, places: usize::MAX };
         assert!(close(swamped.blocking(), 1.0, 1e-9));
         assert!(swamped.wait_quantile(0.5).is_nan());
-        let over = MMc {
-            lambda: 3.0,
-            service: 1.0,
-            servers: 2,
-        };
-        assert_eq!(
-            (over.mean_wait(), over.wait_quantile(0.5)),
-            (f64::INFINITY, f64::INFINITY)
-        );
-        let instant = MMc {
-            lambda: 3.0,
-            service: 0.0,
-            servers: 2,
-        };
-        assert_eq!(
-            (instant.mean_wait(), instant.wait_quantile(1.0)),
-            (0.0, 0.0)
-        );
+        let over = MMc { lambda: 3.0, service: 1.0, servers: 2 };
+        assert_eq!((over.mean_wait(), over.wait_quantile(0.5)), (f64::INFINITY, f64::INFINITY));
+        let instant = MMc { lambda: 3.0, service: 0.0, servers: 2 };
+        assert_eq!((instant.mean_wait(), instant.wait_quantile(1.0)), (0.0, 0.0));
     }
 
     /// The steady state by the balance equations alone, state by state.

@@ -59,10 +59,7 @@ impl Times {
 
     /// Of two that are independent, the time that `f` makes of both.
     fn combine(&self, other: &Times, f: impl Fn(f64, f64) -> f64) -> Times {
-        let pairs = self
-            .0
-            .iter()
-            .flat_map(|a| other.0.iter().map(move |b| (a, b)));
+        let pairs = self.0.iter().flat_map(|a| other.0.iter().map(move |b| (a, b)));
         Times::new(pairs.map(|(a, b)| (f(a.0, b.0), a.1 * b.1)))
     }
 

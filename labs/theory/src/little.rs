@@ -51,11 +51,7 @@ pub fn drain_time(backlog: f64, capacity: f64, lambda: f64) -> f64 {
 }
 
 fn checked(a: f64, b: f64, law: impl Fn(f64, f64) -> f64) -> f64 {
-    if is_amount(a) && is_amount(b) {
-        law(a, b)
-    } else {
-        f64::NAN
-    }
+    if is_amount(a) && is_amount(b) { law(a, b) } else { f64::NAN }
 }
 
 #[cfg(test)]

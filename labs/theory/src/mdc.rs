@@ -36,11 +36,7 @@ pub struct MDc {
 impl MDc {
     /// The load asked of each server, `ρ = λ·s/c`; above 1 when more is asked than can be done.
     pub fn utilisation(&self) -> f64 {
-        if self.servers > MAX_SERVERS {
-            f64::NAN
-        } else {
-            self.exponential().utilisation()
-        }
+        if self.servers > MAX_SERVERS { f64::NAN } else { self.exponential().utilisation() }
     }
 
     /// The share of arrivals that find a free server. Zero when `ρ ≥ 1`.
@@ -89,11 +85,7 @@ impl MDc {
 
     /// Mean number waiting, by Little's law `λ·wait`.
     pub fn mean_queue(&self) -> f64 {
-        if self.lambda == 0.0 {
-            0.0 * self.utilisation()
-        } else {
-            self.lambda * self.mean_wait()
-        }
+        if self.lambda == 0.0 { 0.0 * self.utilisation() } else { self.lambda * self.mean_wait() }
     }
 
     /// Mean number waiting or in service, the queue plus `a`.
@@ -102,11 +94,7 @@ impl MDc {
     }
 
     fn exponential(&self) -> MMc {
-        MMc {
-            lambda: self.lambda,
-            service: self.service,
-            servers: self.servers,
-        }
+        MMc { lambda: self.lambda, service: self.service, servers: self.servers }
     }
 
     /// Sums `term(Re(1 − z), Im(1 − z))` over the c − 1 roots; the roots come in conjugate pairs
@@ -138,11 +126,7 @@ fn root(angle: f64, rho: f64) -> (f64, f64) {
         let norm = dx * dx + dy * dy;
         let (sx, sy) = ((fx * dx + fy * dy) / norm, (fy * dx - fx * dy) / norm);
         let (nx, ny) = (x - sx, y - sy);
-        (x, y) = if nx * nx + ny * ny <= 1.0 {
-            (nx, ny)
-        } else {
-            (u, v)
-        };
+        (x, y) = if nx * nx + ny * ny <= 1.0 { (nx, ny) } else { (u, v) };
         if sx * sx + sy * sy < 1e-32 {
             break;
         }
@@ -165,9 +149,7 @@ mod tests {
         let mut log_factorial = 0.0;
         for k in 1.. {
             let (first, mean) = (k * c, k as f64 * a);
-            log_factorial += ((first - c + 1)..=first)
-                .map(|j| (j as f64).ln())
-                .sum::<f64>();
+            log_factorial += ((first - c + 1)..=first).map(|j| (j as f64).ln()).sum::<f64>();
             let mut p = (first as f64 * mean.ln() - mean - log_factorial).exp();
             let at_first = p;
             let mut tail = 0.0;
@@ -192,21 +174,11 @@ mod tests {
         for c in [1, 2, 3, 4, 7, 10, 50, 100] {
             for rho in [0.3, 0.5, 0.7, 0.8, 0.9] {
                 let (wait, no_wait) = spitzer(c, rho);
-                let queue = MDc {
-                    lambda: rho * c as f64 / 0.1,
-                    service: 0.1,
-                    servers: c,
-                };
+                let queue = MDc { lambda: rho * c as f64 / 0.1, service: 0.1, servers: c };
                 let found = queue.mean_wait() / 0.1;
-                assert!(
-                    (found - wait).abs() < 1e-10 + 1e-8 * wait,
-                    "{c} {rho}: {found} {wait}"
-                );
+                assert!((found - wait).abs() < 1e-10 + 1e-8 * wait, "{c} {rho}: {found} {wait}");
                 let found = queue.p_no_wait();
-                assert!(
-                    (found - no_wait).abs() < 1e-10,
-                    "{c} {rho}: {found} {no_wait}"
-                );
+                assert!((found - no_wait).abs() < 1e-10, "{c} {rho}: {found} {no_wait}");
             }
         }
     }
@@ -228,20 +200,9 @@ mod tests {
                 }
                 p = next;
             }
-            let mean: f64 = p
-                .iter()
-                .enumerate()
-                .map(|(n, share)| n as f64 * share)
-                .sum();
-            let queue = MDc {
-                lambda: a,
-                service: 1.0,
-                servers: c,
-            };
-            assert!(
-                (queue.mean_in_system() - mean).abs() < 1e-8,
-                "{c} {a}: {mean}"
-            );
+            let mean: f64 = p.iter().enumerate().map(|(n, share)| n as f64 * share).sum();
+            let queue = MDc { lambda: a, service: 1.0, servers: c };
+            assert!((queue.mean_in_system() - mean).abs() < 1e-8, "{c} {a}: {mean}");
             let free: f64 = p[..c].iter().sum();
             assert!((queue.p_no_wait() - free).abs() < 1e-8, "{c} {a}: {free}");
         }
@@ -249,18 +210,10 @@ mod tests {
 
     #[test]
     fn many_servers_are_quick_and_stable() {
-        let queue = MDc {
-            lambda: 99_000.0,
-            service: 1.0,
-            servers: MAX_SERVERS,
-        };
+        let queue = MDc { lambda: 99_000.0, service: 1.0, servers: MAX_SERVERS };
         assert!((0.0..1e-3).contains(&queue.mean_wait()));
         assert!((queue.p_no_wait() - 1.0).abs() < 0.01);
-        let near = MDc {
-            lambda: 999.9,
-            service: 1.0,
-            servers: 1000,
-        };
+        let near = MDc { lambda: 999.9, service: 1.0, servers: 1000 };
         // In heavy traffic the wait is half of M/M/c's.
         let ratio = near.mean_wait() / near.exponential().mean_wait();
         assert!((ratio - 0.5).abs() < 0.01, "{ratio}");
@@ -269,42 +222,19 @@ mod tests {
     #[test]
     fn odd_input() {
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
-            let queue = MDc {
-                lambda: bad,
-                service: 1.0,
-                servers: 2,
-            };
+            let queue = MDc { lambda: bad, service: 1.0, servers: 2 };
             assert!(queue.mean_wait().is_nan() && queue.p_no_wait().is_nan());
             assert!(queue.mean_queue().is_nan() && queue.mean_in_system().is_nan());
         }
-        let none = MDc {
-            lambda: 1.0,
-            service: 1.0,
-            servers: 0,
-        };
+        let none = MDc { lambda: 1.0, service: 1.0, servers: 0 };
         assert!(none.mean_wait().is_nan());
-        assert!(
-            MDc {
-                servers: usize::MAX,
-                ..none
-            }
-            .mean_wait()
-            .is_nan()
-        );
+        assert!(MDc { servers: usize::MAX, ..none }.mean_wait().is_nan());
         let over = MDc { servers: 1, ..none };
         assert_eq!((over.mean_wait(), over.p_no_wait()), (f64::INFINITY, 0.0));
-        let idle = MDc {
-            lambda: 0.0,
-            service: 1.0,
-            servers: 3,
-        };
+        let idle = MDc { lambda: 0.0, service: 1.0, servers: 3 };
         assert_eq!((idle.mean_wait(), idle.mean_queue()), (0.0, 0.0));
         assert!((idle.p_no_wait() - 1.0).abs() < 1e-12);
-        let faint = MDc {
-            lambda: 1e-300,
-            service: 1.0,
-            servers: 3,
-        };
+        let faint = MDc { lambda: 1e-300, service: 1.0, servers: 3 };
         assert!(faint.mean_wait() < 1e-12);
     }
 

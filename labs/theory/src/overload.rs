@@ -76,12 +76,7 @@ impl Impatient {
     /// each level is crossed in both directions (Brill and Posner 1977): it is
     /// `λ·p(c−1)·e^(−(c/s−λ)·v)` up to the patience, and decays with c/s beyond, where nobody joins.
     fn offered(&self) -> Option<Offered> {
-        let Impatient {
-            lambda,
-            service,
-            servers,
-            patience,
-        } = *self;
+        let Impatient { lambda, service, servers, patience } = *self;
         let valid = lambda > 0.0 && service > 0.0 && patience >= 0.0 && servers > 0;
         let below = erlang_b(servers.checked_sub(1)?, lambda * service);
         if !valid || below.is_nan() || !lambda.is_finite() {
@@ -263,11 +258,7 @@ pub struct Discipline {
 impl Default for Discipline {
     /// First come, first served, everybody.
     fn default() -> Discipline {
-        Discipline {
-            places: None,
-            patience: f64::INFINITY,
-            newest_first: false,
-        }
+        Discipline { places: None, patience: f64::INFINITY, newest_first: false }
     }
 }
 
@@ -297,11 +288,9 @@ impl Discipline {
                 let Some(Reverse(Instant(free))) = busy.pop() else {
                     break;
                 };
-                while let Some(next) = if self.newest_first {
-                    line.pop_back()
-                } else {
-                    line.pop_front()
-                } {
+                while let Some(next) =
+                    if self.newest_first { line.pop_back() } else { line.pop_front() }
+                {
                     let (at, service) = arrivals[next];
                     if free - at > self.patience {
                         fates[next] = Fate::Dropped;
@@ -385,17 +374,9 @@ mod tests {
     #[test]
     fn a_bounded_line_is_erlangs() {
         for rho in [0.5, 0.95, 1.5] {
-            let d = Discipline {
-                places: Some(8),
-                ..Discipline::default()
-            };
+            let d = Discipline { places: Some(8), ..Discipline::default() };
             let (lost, wait, good) = long_run(d, rho, 3.0);
-            let queue = MMcK {
-                lambda: 4.0 * rho,
-                service: 1.0,
-                servers: 4,
-                places: 8,
-            };
+            let queue = MMcK { lambda: 4.0 * rho, service: 1.0, servers: 4, places: 8 };
             near(lost, queue.blocking(), 0.006);
             near(wait, queue.mean_wait(), 0.02);
             near(good, in_time_bounded(&queue, 3.0), 0.006);
@@ -406,12 +387,7 @@ mod tests {
 
     #[test]
     fn one_server_with_a_bounded_line() {
-        let queue = MMcK {
-            lambda: 1.3,
-            service: 1.0,
-            servers: 1,
-            places: 3,
-        };
+        let queue = MMcK { lambda: 1.3, service: 1.0, servers: 1, places: 3 };
         // By hand: who finds n inside needs n + 1 services; in time means that many by 2.
         let state = states(1, 1.3, 4);
         let tail = |n: usize| {
@@ -431,17 +407,9 @@ mod tests {
     #[test]
     fn patience_is_that_of_baccelli_and_hebuterne() {
         for (rho, patience) in [(0.5, 1.0), (0.95, 4.5), (1.0, 2.0), (1.5, 4.5), (1.5, 7.5)] {
-            let d = Discipline {
-                patience,
-                ..Discipline::default()
-            };
+            let d = Discipline { patience, ..Discipline::default() };
             let (lost, wait, good) = long_run(d, rho, 7.5);
-            let queue = Impatient {
-                lambda: 4.0 * rho,
-                service: 1.0,
-                servers: 4,
-                patience,
-            };
+            let queue = Impatient { lambda: 4.0 * rho, service: 1.0, servers: 4, patience };
             near(lost, queue.lost(), 0.005);
             near(wait, queue.mean_wait(), 0.03);
             near(good, queue.in_time(7.5), 0.006);
@@ -450,41 +418,22 @@ mod tests {
 
     #[test]
     fn endless_patience_is_erlangs_queue() {
-        let queue = MMc {
-            lambda: 3.2,
-            service: 1.0,
-            servers: 4,
-        };
-        let endless = Impatient {
-            lambda: 3.2,
-            service: 1.0,
-            servers: 4,
-            patience: f64::INFINITY,
-        };
+        let queue = MMc { lambda: 3.2, service: 1.0, servers: 4 };
+        let endless = Impatient { lambda: 3.2, service: 1.0, servers: 4, patience: f64::INFINITY };
         near(endless.mean_wait(), queue.mean_wait(), 1e-9);
         near(endless.lost(), 0.0, 0.0);
         near(endless.in_time(1e3), 1.0, 1e-3);
-        let overload = Impatient {
-            lambda: 5.0,
-            ..endless
-        };
+        let overload = Impatient { lambda: 5.0, ..endless };
         assert_eq!(overload.in_time(3.0), 0.0);
     }
 
     #[test]
     fn newest_first_waits_a_busy_period() {
         for rho in [0.5, 0.95, 1.0, 1.5] {
-            let d = Discipline {
-                newest_first: true,
-                ..Discipline::default()
-            };
+            let d = Discipline { newest_first: true, ..Discipline::default() };
             // Those of an overload who wait for ever are served in virtual time when it ends.
             let (_, _, good) = long_run(d, rho, 7.5);
-            let queue = MMc {
-                lambda: 4.0 * rho,
-                service: 1.0,
-                servers: 4,
-            };
+            let queue = MMc { lambda: 4.0 * rho, service: 1.0, servers: 4 };
             near(in_time_newest_first(&queue, 7.5), good, 0.006);
         }
     }

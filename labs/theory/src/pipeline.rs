@@ -21,10 +21,7 @@ impl Stage {
     /// fractional): with more workers than processors all of them slow down alike, to a service
     /// time of `service·width/processors`.
     pub fn on_processors(service: f64, width: usize, processors: f64) -> Self {
-        Self {
-            service: service * (width as f64 / processors).max(1.0),
-            width,
-        }
+        Self { service: service * (width as f64 / processors).max(1.0), width }
     }
 
     /// Items per second with all workers busy, `w/s`. Infinite when an item takes no time; `NaN`
@@ -53,25 +50,13 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline of `(service seconds, width)` stages.
     pub fn new(stages: &[(f64, usize)]) -> Self {
-        let stages = stages
-            .iter()
-            .map(|&(service, width)| Stage { service, width })
-            .collect();
+        let stages = stages.iter().map(|&(service, width)| Stage { service, width }).collect();
         Self { stages }
     }
 
     /// Seconds until the first item is through, the sum of the service times.
     pub fn fill(&self) -> f64 {
-        self.stages
-            .iter()
-            .map(|s| {
-                if is_amount(s.service) {
-                    s.service
-                } else {
-                    f64::NAN
-                }
-            })
-            .sum()
+        self.stages.iter().map(|s| if is_amount(s.service) { s.service } else { f64::NAN }).sum()
     }
 
     /// The index of the stage with the lowest rate (the first of equals); `None` without stages or
@@ -101,20 +86,14 @@ impl Pipeline {
     /// bottleneck. `NaN` for a stage without workers, and throughout when nothing takes time.
     pub fn utilisation(&self) -> Vec<f64> {
         let throughput = self.throughput();
-        self.stages
-            .iter()
-            .map(|s| throughput * s.service / s.width as f64)
-            .collect()
+        self.stages.iter().map(|s| throughput * s.service / s.width as f64).collect()
     }
 
     /// The share of each stage's workers that is busy over a run of `n` items, fill and drain
     /// included: `n·s / (w·makespan)`, what a measurement of a whole run should show.
     pub fn utilisation_over(&self, n: usize) -> Vec<f64> {
         let makespan = self.makespan(n);
-        self.stages
-            .iter()
-            .map(|s| n as f64 * s.service / (s.width as f64 * makespan))
-            .collect()
+        self.stages.iter().map(|s| n as f64 * s.service / (s.width as f64 * makespan)).collect()
     }
 
     /// Seconds for `n` items with all stages at work at once: exact for constant service times.
@@ -147,11 +126,7 @@ impl Pipeline {
                 }
             });
         }
-        let skipped_s = if skipped == 0 {
-            0.0
-        } else {
-            skipped as f64 * bottleneck.service
-        };
+        let skipped_s = if skipped == 0 { 0.0 } else { skipped as f64 * bottleneck.service };
         self.fill() + most[rest] + skipped_s
     }
 
@@ -173,10 +148,7 @@ impl Pipeline {
     /// `Σ ⌈n/w⌉·s`.
     pub fn phased(&self, n: usize) -> f64 {
         self.trivial(n).unwrap_or_else(|| {
-            self.stages
-                .iter()
-                .map(|s| n.div_ceil(s.width) as f64 * s.service)
-                .sum()
+            self.stages.iter().map(|s| n.div_ceil(s.width) as f64 * s.service).sum()
         })
     }
 
@@ -223,10 +195,7 @@ mod tests {
         assert!((wide.phased(30) - (0.3 + 0.8 + 0.3)).abs() < 1e-12);
         assert!((wide.batched(30, 10) - 3.0 * (0.1 + 0.3 + 0.1)).abs() < 1e-12);
         // The longest service is not the bottleneck when it has workers enough.
-        assert_eq!(
-            Pipeline::new(&[(0.1, 10), (0.5, 4), (0.2, 1)]).bottleneck(),
-            Some(2)
-        );
+        assert_eq!(Pipeline::new(&[(0.1, 10), (0.5, 4), (0.2, 1)]).bottleneck(), Some(2));
         let busy = wide.utilisation();
         assert!((busy[1] - 1.0).abs() < 1e-12 && (busy[0] - 0.4).abs() < 1e-12);
     }
@@ -240,15 +209,9 @@ mod tests {
     #[test]
     fn odd_input() {
         let empty = Pipeline::new(&[]);
-        assert_eq!(
-            (empty.makespan(9), empty.bottleneck(), empty.fill()),
-            (0.0, None, 0.0)
-        );
+        assert_eq!((empty.makespan(9), empty.bottleneck(), empty.fill()), (0.0, None, 0.0));
         let blocked = Pipeline::new(&[(0.1, 1), (0.1, 0)]);
-        assert_eq!(
-            (blocked.makespan(1), blocked.phased(1)),
-            (f64::INFINITY, f64::INFINITY)
-        );
+        assert_eq!((blocked.makespan(1), blocked.phased(1)), (f64::INFINITY, f64::INFINITY));
         assert_eq!((blocked.makespan(0), blocked.throughput()), (0.0, 0.0));
         for bad in [-1.0, f64::NAN] {
             let p = Pipeline::new(&[(0.1, 1), (bad, 1)]);
@@ -256,10 +219,7 @@ mod tests {
             assert!(p.throughput().is_nan() && p.bottleneck().is_none());
         }
         let instant = Pipeline::new(&[(0.0, 1), (0.0, 3)]);
-        assert_eq!(
-            (instant.makespan(5), instant.estimate(1), instant.phased(5)),
-            (0.0, 0.0, 0.0)
-        );
+        assert_eq!((instant.makespan(5), instant.estimate(1), instant.phased(5)), (0.0, 0.0, 0.0));
         let huge = Pipeline::new(&[(1.0, usize::MAX), (f64::INFINITY, 2)]);
         assert_eq!(huge.makespan(usize::MAX), f64::INFINITY);
         assert_eq!(huge.batched(1, usize::MAX), f64::INFINITY);
@@ -281,11 +241,7 @@ mod tests {
         let mut ready = vec![0.0f64; n];
         for stage in &p.stages {
             for i in 0..n {
-                let free = if i >= stage.width {
-                    ready[i - stage.width]
-                } else {
-                    0.0
-                };
+                let free = if i >= stage.width { ready[i - stage.width] } else { 0.0 };
                 ready[i] = ready[i].max(free) + stage.service;
             }
         }

@@ -30,11 +30,7 @@ impl Repairman {
     /// Zero without workers; `NaN` when a time is negative or not finite, when both are zero, or
     /// with more than [`MAX_WORKERS`].
     pub fn throughput(&self, width: impl Fn(usize) -> f64) -> f64 {
-        let Repairman {
-            workers,
-            wait,
-            compute,
-        } = *self;
+        let Repairman { workers, wait, compute } = *self;
         let finite = |t: f64| is_amount(t) && t.is_finite();
         if !finite(wait) || !finite(compute) || wait + compute == 0.0 || workers > MAX_WORKERS {
             return f64::NAN;
@@ -87,11 +83,7 @@ mod tests {
     }
 
     fn workers(workers: usize, wait: f64, compute: f64) -> Repairman {
-        Repairman {
-            workers,
-            wait,
-            compute,
-        }
+        Repairman { workers, wait, compute }
     }
 
     #[test]

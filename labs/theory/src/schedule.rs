@@ -76,10 +76,7 @@ pub fn list_schedule(
 /// When the last job ends; 0 without jobs, `NaN` as [`list_schedule`].
 pub fn makespan(jobs: &[Job], workers: usize, width: impl Fn(usize) -> f64) -> f64 {
     let ends = list_schedule(jobs, workers, width).into_iter();
-    ends.map(|(_, end)| end).fold(
-        0.0,
-        |last, end| if end.is_nan() { end } else { last.max(end) },
-    )
+    ends.map(|(_, end)| end).fold(0.0, |last, end| if end.is_nan() { end } else { last.max(end) })
 }
 
 /// The critical path, the longest `release + cost`: the end on a machine with a processor for each

@@ -60,10 +60,7 @@ impl Service {
                 .map_or(Shape::Constant(*mean), Shape::LogNormal),
             Self::Trace(times) => Shape::Trace(times.clone(), 0),
         };
-        Sampler {
-            shape,
-            rng: Pcg64::seed_from_u64(seed),
-        }
+        Sampler { shape, rng: Pcg64::seed_from_u64(seed) }
     }
 
     /// Checks that the times can be served.
@@ -87,9 +84,9 @@ impl Service {
             )));
         }
         match self {
-            Self::Exponential { mean } | Self::LogNormal { mean, .. } if mean.is_zero() => Err(
-                ParseError::new("a random service time needs a mean above zero"),
-            ),
+            Self::Exponential { mean } | Self::LogNormal { mean, .. } if mean.is_zero() => {
+                Err(ParseError::new("a random service time needs a mean above zero"))
+            }
             Self::LogNormal { cv, .. } if !(0.0..=100.0).contains(cv) => Err(ParseError::new(
                 format!("a coefficient of variation of {cv} is not allowed: 0 to 100 is"),
             )),
@@ -132,19 +129,14 @@ impl FromStr for Service {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let service = match text.split_once(':') {
             None => Self::Constant(duration(text)?),
-            Some(("exp", mean)) => Self::Exponential {
-                mean: duration(mean)?,
-            },
+            Some(("exp", mean)) => Self::Exponential { mean: duration(mean)? },
             Some(("lognormal", rest)) => {
                 let (mean, cv) = rest.split_once(':').ok_or_else(|| {
                     ParseError::new(
                         "lognormal needs a mean and a coefficient of variation, as in lognormal:100ms:0.5",
                     )
                 })?;
-                Self::LogNormal {
-                    mean: duration(mean)?,
-                    cv: number(cv)?,
-                }
+                Self::LogNormal { mean: duration(mean)?, cv: number(cv)? }
             }
             Some(("trace", times)) => {
                 Self::Trace(times.split(',').map(duration).collect::<Result<_, _>>()?)
@@ -245,14 +237,9 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for text in [
-            "100ms",
-            "0s",
-            "1s500ms",
-            "exp:100ms",
-            "lognormal:100ms:0.5",
-            "trace:10ms,20ms",
-        ] {
+        for text in
+            ["100ms", "0s", "1s500ms", "exp:100ms", "lognormal:100ms:0.5", "trace:10ms,20ms"]
+        {
             let service: Service = text.parse().unwrap();
             assert_eq!(service.to_string(), text);
         }
@@ -304,23 +291,15 @@ mod tests {
         const N: usize = 200_000;
         for (service, cv) in [("exp:100ms", 1.0), ("lognormal:100ms:0.5", 0.5)] {
             let mut sampler = service.parse::<Service>().unwrap().sampler(7);
-            let times: Vec<f64> = (0..N)
-                .map(|_| sampler.next_time().as_secs_f64() / 0.1)
-                .collect();
+            let times: Vec<f64> = (0..N).map(|_| sampler.next_time().as_secs_f64() / 0.1).collect();
             let n = N as f64;
             let mean = times.iter().sum::<f64>() / n;
             let squares: Vec<f64> = times.iter().map(|t| (t - mean).powi(2)).collect();
             let variance = squares.iter().sum::<f64>() / n;
             let error_of_variance =
                 (squares.iter().map(|s| (s - variance).powi(2)).sum::<f64>() / n / n).sqrt();
-            assert!(
-                (mean - 1.0).abs() < 4.0 * cv / n.sqrt(),
-                "{service}: {mean}"
-            );
-            assert!(
-                (variance - cv * cv).abs() < 4.0 * error_of_variance,
-                "{service}: {variance}"
-            );
+            assert!((mean - 1.0).abs() < 4.0 * cv / n.sqrt(), "{service}: {mean}");
+            assert!((variance - cv * cv).abs() < 4.0 * error_of_variance, "{service}: {variance}");
         }
     }
 }

@@ -32,19 +32,12 @@ pub struct Station {
 impl Station {
     /// A stage behind an unbounded queue.
     pub fn new(width: usize, service: Service) -> Self {
-        Self {
-            width,
-            queue: None,
-            service,
-        }
+        Self { width, queue: None, service }
     }
 
     /// The same stage behind a queue of so many places.
     pub fn behind(self, places: usize) -> Self {
-        Self {
-            queue: Some(places),
-            ..self
-        }
+        Self { queue: Some(places), ..self }
     }
 }
 
@@ -116,11 +109,7 @@ pub fn simulate(stations: &[Station], items: usize, seed: u64) -> Option<Run> {
         blocked_for: 0,
         max_queue: 0,
     });
-    let mut line = Line {
-        stages: state.collect(),
-        unsent: 0..count,
-        now: 0,
-    };
+    let mut line = Line { stages: state.collect(), unsent: 0..count, now: 0 };
     let (mut first_out, mut out) = (None, 0);
     line.feed(0);
     while let Some(j) = line.next() {
@@ -361,10 +350,7 @@ mod tests {
 
     #[test]
     fn a_short_queue_holds_the_fast_stage_back() {
-        let stations = [
-            Station::new(1, constant(0.01)),
-            Station::new(1, constant(0.1)).behind(2),
-        ];
+        let stations = [Station::new(1, constant(0.01)), Station::new(1, constant(0.1)).behind(2)];
         let run = simulate(&stations, 10, 1).unwrap();
         assert_eq!((run.makespan, run.stations[1].max_queue), (1.01, 2));
         // Item 3 is the first that finds both places taken, at 40 ms; from then on one goes in
@@ -382,17 +368,10 @@ mod tests {
             Station::new(3, "exp:24ms".parse().unwrap()),
         ];
         let run = simulate(&stations, 1_000_000, 7).unwrap();
-        let queue = MMc {
-            lambda: 100.0,
-            service: 0.024,
-            servers: 3,
-        };
+        let queue = MMc { lambda: 100.0, service: 0.024, servers: 3 };
         let theory = queue.mean_queue();
         let measured = run.stations[1].mean_queue;
-        assert!(
-            (measured / theory - 1.0).abs() < 0.05,
-            "{measured} {theory}"
-        );
+        assert!((measured / theory - 1.0).abs() < 0.05, "{measured} {theory}");
         assert!((run.stations[1].utilisation - 0.8).abs() < 0.01);
     }
 

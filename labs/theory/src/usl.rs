@@ -69,11 +69,8 @@ impl Usl {
     /// than three different loads, or when the numbers are too extreme to solve.
     pub fn fit(points: &[(f64, f64)]) -> Option<Fit> {
         let positive = |v: f64| v > 0.0 && v.is_finite();
-        let points: Vec<_> = points
-            .iter()
-            .copied()
-            .filter(|&(n, x)| positive(n) && positive(x))
-            .collect();
+        let points: Vec<_> =
+            points.iter().copied().filter(|&(n, x)| positive(n) && positive(x)).collect();
         let mut loads: Vec<_> = points.iter().map(|p| p.0).collect();
         loads.sort_by(f64::total_cmp);
         loads.dedup();
@@ -84,16 +81,9 @@ impl Usl {
         // In units of the largest throughput, so that no square overflows.
         let unit = points.iter().map(|p| p.1).fold(0.0, f64::max);
         let column = |term: fn(f64) -> f64| -> Vec<f64> {
-            points
-                .iter()
-                .map(|&(n, x)| x / unit / n * term(n))
-                .collect()
+            points.iter().map(|&(n, x)| x / unit / n * term(n)).collect()
         };
-        let columns = [
-            column(|_| 1.0),
-            column(|n| n - 1.0),
-            column(|n| n * (n - 1.0)),
-        ];
+        let columns = [column(|_| 1.0), column(|n| n - 1.0), column(|n| n * (n - 1.0))];
 
         let mut best: Option<(f64, Usl)> = None;
         for kept in [&[0, 1, 2][..], &[0, 1], &[0, 2], &[0]] {
@@ -106,19 +96,12 @@ impl Usl {
                 terms[j] = value;
             }
             let [a, b, c] = terms;
-            let usl = Usl {
-                lambda: unit / a,
-                sigma: b / a,
-                kappa: c / a,
-            };
+            let usl = Usl { lambda: unit / a, sigma: b / a, kappa: c / a };
             let usable = positive(usl.lambda) && usl.sigma.is_finite() && usl.kappa.is_finite();
             if !usable || b < 0.0 || c < 0.0 {
                 continue;
             }
-            let error: f64 = points
-                .iter()
-                .map(|&(n, x)| (x / usl.at(n) - 1.0).powi(2))
-                .sum();
+            let error: f64 = points.iter().map(|&(n, x)| (x / usl.at(n) - 1.0).powi(2)).sum();
             if error.is_finite() && best.is_none_or(|(least, _)| error < least) {
                 best = Some((error, usl));
             }
@@ -127,22 +110,11 @@ impl Usl {
 
         let mean = points.iter().map(|p| p.1 / unit).sum::<f64>() / points.len() as f64;
         let square = |v: f64| v * v;
-        let unexplained: f64 = points
-            .iter()
-            .map(|&(n, x)| square((x - usl.at(n)) / unit))
-            .sum();
+        let unexplained: f64 = points.iter().map(|&(n, x)| square((x - usl.at(n)) / unit)).sum();
         let total: f64 = points.iter().map(|&(_, x)| square(x / unit - mean)).sum();
         let flat = points.iter().all(|p| p.1 == points[0].1);
-        let r_squared = if flat {
-            f64::NAN
-        } else {
-            1.0 - unexplained / total
-        };
-        Some(Fit {
-            usl,
-            r_squared,
-            points: points.len(),
-        })
+        let r_squared = if flat { f64::NAN } else { 1.0 - unexplained / total };
+        Some(Fit { usl, r_squared, points: points.len() })
     }
 }
 
@@ -162,9 +134,7 @@ fn least_squares(columns: &[&[f64]]) -> Option<Vec<f64>> {
         let mut r = Vec::new();
         for direction in &basis {
             let part = dot(direction, &q);
-            q.iter_mut()
-                .zip(direction)
-                .for_each(|(x, d)| *x -= part * d);
+            q.iter_mut().zip(direction).for_each(|(x, d)| *x -= part * d);
             r.push(part);
         }
         let length = dot(&q, &q).sqrt();
@@ -173,9 +143,7 @@ fn least_squares(columns: &[&[f64]]) -> Option<Vec<f64>> {
         }
         q.iter_mut().for_each(|x| *x /= length);
         let projection = dot(&q, &rest);
-        rest.iter_mut()
-            .zip(&q)
-            .for_each(|(x, d)| *x -= projection * d);
+        rest.iter_mut().zip(&q).for_each(|(x, d)| *x -= projection * d);
         r.push(length);
         projections.push(projection);
         basis.push(q);
@@ -183,9 +151,7 @@ fn least_squares(columns: &[&[f64]]) -> Option<Vec<f64>> {
     }
     let mut solution = vec![0.0; columns.len()];
     for i in (0..columns.len()).rev() {
-        let known: f64 = (i + 1..columns.len())
-            .map(|j| upper[j][i] * solution[j])
-            .sum();
+        let known: f64 = (i + 1..columns.len()).map(|j| upper[j][i] * solution[j]).sum();
         solution[i] = (projections[i] - known) / upper[i][i];
     }
     Some(solution)
@@ -201,11 +167,7 @@ mod tests {
 
     #[test]
     fn amdahl_is_the_special_case_without_coherency() {
-        let usl = Usl {
-            lambda: 1.0,
-            sigma: 0.1,
-            kappa: 0.0,
-        };
+        let usl = Usl { lambda: 1.0, sigma: 0.1, kappa: 0.0 };
         for n in [1.0, 4.0, 1e6] {
             assert!((usl.at(n) / crate::amdahl::amdahl(0.9, n) - 1.0).abs() < 1e-12);
         }
@@ -215,11 +177,7 @@ mod tests {
 
     #[test]
     fn the_peak_is_the_highest_point() {
-        let usl = Usl {
-            lambda: 95.0,
-            sigma: 0.02,
-            kappa: 1e-4,
-        };
+        let usl = Usl { lambda: 95.0, sigma: 0.02, kappa: 1e-4 };
         let n = usl.peak().unwrap();
         assert!((n - 9800f64.sqrt()).abs() < 1e-9);
         assert!(usl.at(n) > usl.at(n * 0.99) && usl.at(n) > usl.at(n * 1.01));
@@ -236,13 +194,7 @@ mod tests {
 
     #[test]
     fn a_bad_fit_has_a_low_r_squared() {
-        let zigzag = [
-            (1.0, 10.0),
-            (2.0, 90.0),
-            (3.0, 10.0),
-            (4.0, 90.0),
-            (5.0, 10.0),
-        ];
+        let zigzag = [(1.0, 10.0), (2.0, 90.0), (3.0, 10.0), (4.0, 90.0), (5.0, 10.0)];
         assert!(Usl::fit(&zigzag).unwrap().r_squared < 0.5);
         let flat = LOADS.map(|n| (n, 7.0));
         assert!(Usl::fit(&flat).unwrap().r_squared.is_nan());
@@ -252,25 +204,10 @@ mod tests {
     fn odd_input() {
         assert_eq!(Usl::fit(&[]), None);
         assert_eq!(Usl::fit(&[(1.0, 1.0), (2.0, 2.0), (2.0, 2.1)]), None);
-        let collapsed = [
-            (1.0, 1.0),
-            (2.0, 1.9),
-            (4.0, 3.0),
-            (8.0, 0.0),
-            (f64::NAN, 1.0),
-        ];
+        let collapsed = [(1.0, 1.0), (2.0, 1.9), (4.0, 3.0), (8.0, 0.0), (f64::NAN, 1.0)];
         assert_eq!(Usl::fit(&collapsed).unwrap().points, 3);
-        let _ = Usl::fit(&[
-            (1e-300, 1e300),
-            (1.0, 1e-300),
-            (1e300, 1e300),
-            (f64::INFINITY, 1.0),
-        ]);
-        let usl = Usl {
-            lambda: 1.0,
-            sigma: 1.5,
-            kappa: 0.0,
-        };
+        let _ = Usl::fit(&[(1e-300, 1e300), (1.0, 1e-300), (1e300, 1e300), (f64::INFINITY, 1.0)]);
+        let usl = Usl { lambda: 1.0, sigma: 1.5, kappa: 0.0 };
         assert_eq!((usl.peak(), usl.capacity_limit()), (None, 1.0));
         assert_eq!(usl.at(0.0), 0.0);
     }

@@ -43,11 +43,7 @@ impl Server {
 
     /// Runs a command that is the program in the end.
     pub fn run(mut command: Command) -> Result<Self, Ended> {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut errors = child.stderr.take().unwrap();
         let said = std::thread::spawn(move || {
@@ -58,12 +54,8 @@ impl Server {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://");
-        let mut server = Self {
-            address: address.unwrap_or_default().to_owned(),
-            child,
-            out,
-            said: Some(said),
-        };
+        let mut server =
+            Self { address: address.unwrap_or_default().to_owned(), child, out, said: Some(said) };
         match address {
             Some(_) => Ok(server),
             None => Err(server.ended()),
@@ -76,11 +68,7 @@ impl Server {
 
     pub fn get(&self, path: &str) -> String {
         let mut stream = self.connect();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -48,11 +48,8 @@ const RECORD: &str = "generator.json";
 /// Arrivals a second of the stall test.
 const STALL_RATE: u32 = 200;
 /// How long its server answers before it freezes, how long it freezes, how long the load goes on.
-const STALL: (Duration, Duration, Duration) = (
-    Duration::from_secs(2),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-);
+const STALL: (Duration, Duration, Duration) =
+    (Duration::from_secs(2), Duration::from_secs(1), Duration::from_secs(5));
 
 /// Holds the load generator against others, on the same servers in the same run
 ///
@@ -115,10 +112,8 @@ fn turn_length(text: &str) -> Result<Time, String> {
 fn run(args: Args) -> Result<(), Failed> {
     if args.serve {
         let freeze = args.freeze_after.zip(args.freeze_for);
-        let freeze = freeze.map(|(after, length)| Freeze {
-            after: after.duration(),
-            length: length.duration(),
-        });
+        let freeze = freeze
+            .map(|(after, length)| Freeze { after: after.duration(), length: length.duration() });
         return Ok(servers::serve(freeze)?);
     }
     let folder = args.out.join("instrument");
@@ -156,10 +151,7 @@ fn run(args: Args) -> Result<(), Failed> {
 fn kept(folder: &Path) -> Result<Comparison> {
     let path = folder.join(RECORD);
     let text = std::fs::read(&path).with_context(|| {
-        format!(
-            "cannot read {}: `labs bench-generator` measures one",
-            path.display()
-        )
+        format!("cannot read {}: `labs bench-generator` measures one", path.display())
     })?;
     let comparison: Comparison = serde_json::from_slice(&text)
         .with_context(|| format!("{} is not a record of bench-generator", path.display()))?;
@@ -250,12 +242,7 @@ impl<'a> Bench<'a> {
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpu: os::cpu_model(),
             cores: host::cores(),
-            build: if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            }
-            .into(),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
             pinned,
             connections: args.connections,
             duration_s: args.duration.s(),
@@ -265,13 +252,7 @@ impl<'a> Bench<'a> {
             rows: Vec::new(),
             tables: Vec::new(),
         };
-        Ok(Bench {
-            args,
-            stop,
-            toolbox,
-            servers,
-            record,
-        })
+        Ok(Bench { args, stop, toolbox, servers, record })
     }
 
     /// Every part that was asked for. What is complete is in the record, whatever happens.
@@ -382,46 +363,21 @@ impl<'a> Bench<'a> {
         let (after, length, whole) = STALL;
         let at_rate = Pace::Rate(STALL_RATE);
         let entries = [
-            (
-                Tool::Wire,
-                "open loop, 200/s",
-                at_rate,
-                self.args.connections,
-            ),
-            (
-                Tool::Oha,
-                "open loop, 200/s",
-                at_rate,
-                self.args.connections,
-            ),
-            (
-                Tool::Hey,
-                "200/s, one connection waits its turn",
-                at_rate,
-                1,
-            ),
+            (Tool::Wire, "open loop, 200/s", at_rate, self.args.connections),
+            (Tool::Oha, "open loop, 200/s", at_rate, self.args.connections),
+            (Tool::Hey, "200/s, one connection waits its turn", at_rate, 1),
             (
                 Tool::Wrk,
                 "closed loop; corrects its latencies afterwards",
                 Pace::Closed,
                 self.args.connections,
             ),
-            (
-                Tool::Wire,
-                "closed loop",
-                Pace::Closed,
-                self.args.connections,
-            ),
+            (Tool::Wire, "closed loop", Pace::Closed, self.args.connections),
         ];
         let entries: Vec<Entry> = entries
             .into_iter()
             .filter(|(tool, ..)| self.toolbox.has(*tool))
-            .map(|(tool, note, pace, connections)| Entry {
-                tool,
-                note,
-                pace,
-                connections,
-            })
+            .map(|(tool, note, pace, connections)| Entry { tool, note, pace, connections })
             .collect();
         for entry in entries {
             say(format!(

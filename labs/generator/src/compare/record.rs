@@ -182,9 +182,7 @@ impl Comparison {
 
     /// Requests/s of ours over that of a row, round by round.
     fn ratio(&self, row: &Row) -> Option<Middle> {
-        let ours = self
-            .of(row.part)
-            .find(|r| r.server == row.server && r.tool == OURS)?;
+        let ours = self.of(row.part).find(|r| r.server == row.server && r.tool == OURS)?;
         let pairs = ours.turns.iter().zip(&row.turns);
         let ratios: Vec<f64> = pairs.map(|(o, t)| o.per_s / t.per_s).collect();
         Middle::of(&ratios)
@@ -203,25 +201,15 @@ impl Comparison {
             }
             None => "nothing pinned to a processor".into(),
         };
-        let debug = if self.build == "debug" {
-            "; a debug build"
-        } else {
-            ""
-        };
-        let cut = if self.interrupted {
-            "; interrupted"
-        } else {
-            ""
-        };
+        let debug = if self.build == "debug" { "; a debug build" } else { "" };
+        let cut = if self.interrupted { "; interrupted" } else { "" };
         format!("{}, {seats}{debug}{cut}", self.system)
     }
 
     fn throughput(&self) -> Option<Table> {
         let rounds = self.of(Kind::Throughput).map(|r| r.turns.len()).max()?;
-        let title = format!(
-            "As fast as answers come: one thread, {} connections",
-            self.connections
-        );
+        let title =
+            format!("As fast as answers come: one thread, {} connections", self.connections);
         let columns = [
             "server",
             "generator",
@@ -395,11 +383,7 @@ mod tests {
             note: String::new(),
             turns: per_s
                 .into_iter()
-                .map(|per_s| Turn {
-                    per_s,
-                    p50_ms: Some(0.5),
-                    ..Turn::default()
-                })
+                .map(|per_s| Turn { per_s, p50_ms: Some(0.5), ..Turn::default() })
                 .collect(),
         }
     }
@@ -438,9 +422,7 @@ mod tests {
         assert_eq!(table.rows[0][3], "1");
         assert_eq!(table.rows[1][2..4], ["100", "2.00"]);
         assert!(table.note.contains("75 of 100"), "{}", table.note);
-        let Body::Bars(bars) = c.figure().unwrap().body else {
-            panic!("not bars")
-        };
+        let Body::Bars(bars) = c.figure().unwrap().body else { panic!("not bars") };
         assert_eq!(bars.groups[0].bars[1].value, 0.5);
         assert_eq!(bars.groups[0].bars[1].interval, Some((0.5, 0.5)));
     }
@@ -481,13 +463,7 @@ mod tests {
         // Counted out, for the same arrivals one by one.
         let mut waits: Vec<f64> = (0..1000)
             .map(|i| i as f64 / 200.0)
-            .map(|at| {
-                if (2.0..3.0).contains(&at) {
-                    3.0 - at
-                } else {
-                    0.0
-                }
-            })
+            .map(|at| if (2.0..3.0).contains(&at) { 3.0 - at } else { 0.0 })
             .collect();
         waits.sort_by(f64::total_cmp);
         let theory = stalled_quantile(1.0, 5.0, 0.99).unwrap();

@@ -85,21 +85,12 @@ fn hyper_server(freeze: Option<Freeze>) -> Result<Server> {
         command.args(["--freeze-after", &ms(freeze.after)]);
         command.args(["--freeze-for", &ms(freeze.length)]);
     }
-    let mut process = Ended(
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?,
-    );
+    let mut process = Ended(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
     let stdout = process.0.stdout.take().context("it has no output")?;
     let mut address = String::new();
     BufReader::new(stdout).read_line(&mut address)?;
     let address: SocketAddr = address.trim().parse().context("it gave no address")?;
-    Ok(Server {
-        process,
-        url: format!("http://{address}/"),
-        _folder: None,
-    })
+    Ok(Server { process, url: format!("http://{address}/"), _folder: None })
 }
 
 /// The bare server, in this process, until standard input ends: when its parent goes, however it goes,
@@ -110,9 +101,7 @@ pub(super) fn serve(freeze: Option<Freeze>) -> Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         drop(parent_gone);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -135,9 +124,7 @@ pub(super) fn serve(freeze: Option<Freeze>) -> Result<()> {
                     Ok::<_, Infallible>(Response::new(body))
                 });
                 // A client that leaves in the middle of a request ends its own connection only.
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), answer)
-                    .await;
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
             });
         }
     })
@@ -156,22 +143,14 @@ fn freeze_once(freeze: Freeze) {
 
 /// Where nginx is: system folders for administrators are often not in a user's path.
 pub(super) fn nginx() -> Option<PathBuf> {
-    let others = [
-        "/usr/sbin",
-        "/usr/local/sbin",
-        "/usr/local/bin",
-        "/opt/homebrew/bin",
-    ];
+    let others = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
     super::tools::installed("nginx", &others)
 }
 
 fn nginx_server(kind: ServerKind, stop: &Stop) -> Result<Server> {
     let program = nginx().context("it is not installed")?;
     let folder = lab_kit::scratch::folder()?;
-    let prefix = folder
-        .path()
-        .to_str()
-        .context("the temporary folder's name is not text")?;
+    let prefix = folder.path().to_str().context("the temporary folder's name is not text")?;
     ensure!(
         !prefix.contains(['"', '$', ';', '\n']),
         "the temporary folder's name, {prefix}, does not fit its configuration"
@@ -180,10 +159,7 @@ fn nginx_server(kind: ServerKind, stop: &Stop) -> Result<Server> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     fs::write(folder.path().join("page"), BODY)?;
     let file = folder.path().join("nginx.conf");
-    fs::write(
-        &file,
-        nginx_configuration(kind, &prefix.replace('\\', "/"), address),
-    )?;
+    fs::write(&file, nginx_configuration(kind, &prefix.replace('\\', "/"), address))?;
     let errors = folder.path().join("stderr");
     let process = Command::new(program)
         .arg("-p")
@@ -208,11 +184,7 @@ fn nginx_server(kind: ServerKind, stop: &Stop) -> Result<Server> {
         ensure!(start.elapsed() < START, "it does not listen:\n{}", why());
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(Server {
-        process,
-        url: format!("http://{address}/page"),
-        _folder: Some(folder),
-    })
+    Ok(Server { process, url: format!("http://{address}/page"), _folder: Some(folder) })
 }
 
 /// One process, one thread, nothing outside its folder, no rights of an administrator.

@@ -159,9 +159,7 @@ impl Toolbox {
                 let reading = reading.with_context(|| format!("its output:\n{text}"))?;
                 Reading {
                     // Python's start and its imports are not what a request costs; it tells itself.
-                    cpu_s: reading
-                        .cpu_s
-                        .or(used.map(|(after, b)| after.cpu_s - b.cpu_s)),
+                    cpu_s: reading.cpu_s.or(used.map(|(after, b)| after.cpu_s - b.cpu_s)),
                     ..reading
                 }
             }
@@ -200,9 +198,7 @@ impl Toolbox {
             }
             Tool::Hey => {
                 let ms = job.length.as_millis();
-                command
-                    .args(["-cpus", "1", "-c", &n.to_string()])
-                    .args(["-z", &format!("{ms}ms")]);
+                command.args(["-cpus", "1", "-c", &n.to_string()]).args(["-z", &format!("{ms}ms")]);
                 if let Pace::Rate(rate) = job.pace {
                     // Its rate is that of each connection.
                     let each = f64::from(rate) / f64::from(n);
@@ -238,19 +234,11 @@ pub(super) fn installed(program: &str, others: &[&str]) -> Option<PathBuf> {
 /// Runs a program to its end and returns what it printed; ends it when it hangs or the run is stopped.
 fn run(command: &mut Command, job: &Job) -> Result<String> {
     // Into files: nobody has to read while it runs.
-    let (out, err) = (
-        tempfile::NamedTempFile::new()?,
-        tempfile::NamedTempFile::new()?,
-    );
+    let (out, err) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
     let start = Instant::now();
     let limit = job.length + Duration::from_secs(30);
-    let mut child = Ended(
-        command
-            .stdin(Stdio::null())
-            .stdout(out.reopen()?)
-            .stderr(err.reopen()?)
-            .spawn()?,
-    );
+    let mut child =
+        Ended(command.stdin(Stdio::null()).stdout(out.reopen()?).stderr(err.reopen()?).spawn()?);
     let status = loop {
         if let Some(status) = child.0.try_wait()? {
             break status;
@@ -271,10 +259,7 @@ fn in_this_process(work: impl FnOnce() -> Result<Reading>) -> Result<Reading> {
     let before = os::usage();
     let reading = work()?;
     let used = os::usage().zip(before);
-    Ok(Reading {
-        cpu_s: used.map(|(after, before)| after.cpu_s - before.cpu_s),
-        ..reading
-    })
+    Ok(Reading { cpu_s: used.map(|(after, before)| after.cpu_s - before.cpu_s), ..reading })
 }
 
 fn closed(job: &Job) -> Closed {
@@ -287,12 +272,7 @@ fn closed(job: &Job) -> Closed {
 }
 
 fn open(job: &Job, rate: u32) -> Open {
-    Open {
-        rate: f64::from(rate),
-        poisson: false,
-        window: job.length,
-        seed: 1,
-    }
+    Open { rate: f64::from(rate), poisson: false, window: job.length, seed: 1 }
 }
 
 fn wire(job: &Job) -> Result<Reading> {
@@ -313,9 +293,7 @@ fn wire(job: &Job) -> Result<Reading> {
 
 /// The same loads as the labs send them: reqwest, on one thread like each of the others.
 fn reqwest(job: &Job) -> Result<Reading> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (client, load) = (http::client(), Load::new(job.stop.clone()));
     let url: reqwest::Url = job.url.parse()?;
     let send = move |_| fetch(client.clone(), url.clone());
@@ -339,11 +317,7 @@ fn reading(tally: Tally) -> Result<Reading> {
     let kinds = trial.failures.iter().map(|(kind, n)| format!("{kind} {n}"));
     let kinds = kinds.collect::<Vec<_>>().join(", ");
     Ok(Reading {
-        failures: if kinds.is_empty() {
-            kinds
-        } else {
-            format!(" ({kinds})")
-        },
+        failures: if kinds.is_empty() { kinds } else { format!(" ({kinds})") },
         per_s: tally.goodput_per_s,
         requests: tally.sent,
         failed: trial.offered - trial.ok - trial.aborted,

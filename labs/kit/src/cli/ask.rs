@@ -48,15 +48,10 @@ fn key_of(lab: &dyn Experiment, key: &str) -> Option<String> {
 
 /// The keys of a lab, for its help.
 pub(super) fn keys(card: &Card, sketches: &[Sketch]) -> String {
-    let questions = card.predict.iter().map(|q| {
-        format!(
-            "\n  {}: {} ({}, {})",
-            q.key,
-            q.asked(&Value::Null),
-            q.unit,
-            q.hint
-        )
-    });
+    let questions = card
+        .predict
+        .iter()
+        .map(|q| format!("\n  {}: {} ({}, {})", q.key, q.asked(&Value::Null), q.unit, q.hint));
     let curves = sketches.iter().map(|s| {
         format!(
             "\n  {}@X: {}, at X {} ({}, {}); once for each point",
@@ -73,9 +68,8 @@ pub(super) fn predictions(
     params: &Value,
 ) -> Result<Predictions> {
     let given = common.predict.iter();
-    let mut known: Predictions = given
-        .filter_map(|(key, value)| Some((key_of(lab, key)?, *value)))
-        .collect();
+    let mut known: Predictions =
+        given.filter_map(|(key, value)| Some((key_of(lab, key)?, *value))).collect();
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     let silent = common.no_predict || common.json;
     if !silent && stdin.is_terminal() && stderr.is_terminal() {
@@ -215,11 +209,7 @@ mod tests {
             next: &[],
             sources: &[],
             answers: "",
-            sizes: Sizes {
-                smoke: &[],
-                full: &[],
-                trials: (1, 1),
-            },
+            sizes: Sizes { smoke: &[], full: &[], trials: (1, 1) },
         };
         const SKETCHES: &'static [Sketch] = &[Sketch {
             key: "goodput",
@@ -248,25 +238,14 @@ mod tests {
         let params = serde_json::json!({"levels": [1, 10, 100]});
         let mut told = Vec::new();
         let lab = entry::<Trap>();
-        by_question(
-            lab,
-            &params,
-            &mut predictions,
-            &mut typed.as_bytes(),
-            &mut told,
-        )
-        .unwrap();
+        by_question(lab, &params, &mut predictions, &mut typed.as_bytes(), &mut told).unwrap();
         (predictions, String::from_utf8(told).unwrap())
     }
 
     #[test]
     fn numbers_and_points_are_asked_for_with_unit_and_range() {
         let (said, told) = dialogue(&[], "12 %\n20\n\n 300/s\n");
-        let expected = [
-            ("goodput@1", 20.0),
-            ("goodput@100", 300.0),
-            ("success", 12.0),
-        ];
+        let expected = [("goodput@1", 20.0), ("goodput@100", 300.0), ("success", 12.0)];
         assert_eq!(said, expected.map(|(k, v)| (k.to_string(), v)).into());
         for part in ["[%; 0 to 100]", "[requests/s; 0 to 2000]", "at 10 clients"] {
             assert!(told.contains(part), "{told}");

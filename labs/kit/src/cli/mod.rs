@@ -186,9 +186,8 @@ pub(crate) struct Common {
 }
 
 fn prediction(text: &str) -> Result<(String, f64), String> {
-    let parsed = text
-        .split_once('=')
-        .and_then(|(k, v)| Some((k.trim(), v.trim().parse::<f64>().ok()?)));
+    let parsed =
+        text.split_once('=').and_then(|(k, v)| Some((k.trim(), v.trim().parse::<f64>().ok()?)));
     match parsed {
         Some((key, value)) if !key.is_empty() && value.is_finite() => Ok((key.into(), value)),
         _ => Err("expected KEY=NUMBER, such as goodput=800".into()),
@@ -326,9 +325,7 @@ fn exit(outcome: Outcome) -> ExitCode {
             1
         }
         Err(Failed::Usage(text)) => {
-            say(format!(
-                "error: {text}\n\nFor more information, try '--help'."
-            ));
+            say(format!("error: {text}\n\nFor more information, try '--help'."));
             2
         }
         Err(Failed::Refuted) => 3,
@@ -341,9 +338,7 @@ fn exit(outcome: Outcome) -> ExitCode {
 /// # Errors
 /// As [`print()`].
 pub fn pretty(value: &impl serde::Serialize) -> Result<(), Failed> {
-    Ok(print(
-        clean::json(&serde_json::to_string_pretty(value)?) + "\n",
-    )?)
+    Ok(print(clean::json(&serde_json::to_string_pretty(value)?) + "\n")?)
 }
 
 fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn Experiment> {
@@ -356,13 +351,8 @@ fn find(syllabus: &[&'static dyn Experiment], name: &str) -> Result<&'static dyn
             || card.name == wanted
             || format!("{}_{}", card.id(), card.name) == wanted
     };
-    let known = || {
-        syllabus
-            .iter()
-            .map(|l| l.card().number.to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let known =
+        || syllabus.iter().map(|l| l.card().number.to_string()).collect::<Vec<_>>().join(", ");
     syllabus
         .iter()
         .find(matches)

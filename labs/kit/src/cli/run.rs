@@ -136,10 +136,7 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     }
     bench.print_json()?;
     if !failed.is_empty() {
-        let list: Vec<String> = failed
-            .iter()
-            .map(|(id, why)| format!("{id}: {why}"))
-            .collect();
+        let list: Vec<String> = failed.iter().map(|(id, why)| format!("{id}: {why}")).collect();
         return Err(anyhow!(
             "{} of {} labs failed:\n  {}",
             failed.len(),
@@ -148,11 +145,7 @@ fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
         )
         .into());
     }
-    if refuted {
-        Err(Failed::Refuted)
-    } else {
-        Ok(())
-    }
+    if refuted { Err(Failed::Refuted) } else { Ok(()) }
 }
 
 /// Looks how long each lab takes, so that none is refused after others have taken minutes.
@@ -177,9 +170,7 @@ fn in_time(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
 }
 
 fn with_name(name: &str, options: &[OsString]) -> Vec<OsString> {
-    std::iter::once(name.into())
-        .chain(options.iter().cloned())
-        .collect()
+    std::iter::once(name.into()).chain(options.iter().cloned()).collect()
 }
 
 fn common_of(matches: &ArgMatches) -> Result<Common, Failed> {
@@ -222,9 +213,7 @@ fn parse(
         .about(about)
         .after_help(after)
         .args_override_self(true);
-    let matches = command
-        .clone()
-        .try_get_matches_from(with_name(name, options))?;
+    let matches = command.clone().try_get_matches_from(with_name(name, options))?;
     let scale = Common::from_arg_matches(&matches)?.scale;
     // The scale's own flags, without those the user gives: a list would else be added to.
     let given = |flag: &str| {
@@ -234,11 +223,7 @@ fn parse(
     };
     let (mut words, mut skip) = (Vec::new(), false);
     for word in card.preset(scale) {
-        skip = if word.starts_with("--") {
-            given(word)
-        } else {
-            skip
-        };
+        skip = if word.starts_with("--") { given(word) } else { skip };
         if !skip {
             words.push(OsString::from(word));
         }
@@ -252,11 +237,7 @@ impl Common {
     fn flags(&self) -> Vec<OsString> {
         let mut words = vec!["--scale".to_string(), self.scale.to_string()];
         words.extend(["--seed".to_string(), self.seed.to_string()]);
-        words.extend(
-            self.trials
-                .into_iter()
-                .flat_map(|t| ["--trials".to_string(), t.to_string()]),
-        );
+        words.extend(self.trials.into_iter().flat_map(|t| ["--trials".to_string(), t.to_string()]));
         if self.more != MORE {
             words.extend(["--more".to_string(), self.more.to_string()]);
         }
@@ -367,12 +348,7 @@ impl Bench {
                 ..LONG_S => String::new(),
                 seconds => format!("\nAbout {}.", needs::words(seconds)),
             };
-            print(format!(
-                "\n{}: {}\n{}{length}\n",
-                card.id(),
-                card.title,
-                card.question
-            ))?;
+            print(format!("\n{}: {}\n{}{length}\n", card.id(), card.title, card.question))?;
         }
         let predictions = ask::predictions(&common, lab, &prepared.params)?;
         let record = self.measure(lab, prepared, predictions, options)?;
@@ -380,11 +356,7 @@ impl Bench {
         // The fresh run goes through the file like any other.
         let record = store::load(&path)?;
         let findings = lab.explain(&record)?;
-        let entry = Entry {
-            card,
-            record,
-            findings,
-        };
+        let entry = Entry { card, record, findings };
         let charts = show::write_charts(&common.out, std::slice::from_ref(&entry)).with_context(|| {
             format!(
                 "the record is in {}, but its charts are not drawn; `labs charts {}` draws them once they can be",
@@ -411,11 +383,7 @@ impl Bench {
 
     /// With `--json`, all verdicts as one array.
     fn print_json(&self) -> Outcome {
-        if self.common.json {
-            pretty(&self.rows)
-        } else {
-            Ok(())
-        }
+        if self.common.json { pretty(&self.rows) } else { Ok(()) }
     }
 
     fn measure(
@@ -428,11 +396,7 @@ impl Bench {
         let (card, common) = (lab.card(), self.common.clone());
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let host = calibrated(common.scale)?;
-        let progress = if common.json {
-            Progress::hidden()
-        } else {
-            Progress::shown(&card.id())
-        };
+        let progress = if common.json { Progress::hidden() } else { Progress::shown(&card.id()) };
         let mut session = Session::new(
             common.scale,
             common.seed,
@@ -446,9 +410,7 @@ impl Bench {
         session.target = target.map(|url| url.reveal().to_string());
         session.with_python = common.python;
         session.one_at_a_time |= common.one_at_a_time || target.is_some();
-        let Prepared {
-            params, measure, ..
-        } = prepared;
+        let Prepared { params, measure, .. } = prepared;
         let blank = Record {
             schema: SCHEMA,
             lab: card.id(),
@@ -490,12 +452,7 @@ impl Bench {
             }
             return Err(anyhow!("nothing could be measured: {}", notes.join("; ")).into());
         }
-        Ok(Record {
-            interrupted,
-            notes,
-            points,
-            ..blank
-        })
+        Ok(Record { interrupted, notes, points, ..blank })
     }
 
     /// Measures as planned, and on while it is uncertain.
@@ -510,10 +467,7 @@ impl Bench {
         measure(session)?;
         let explain = |session: &Session| {
             let points = session.so_far().lock().clone();
-            lab.explain(&Record {
-                points,
-                ..blank.clone()
-            })
+            lab.explain(&Record { points, ..blank.clone() })
         };
         // What labs before this one did not need of their share is there for this one.
         self.as_planned += start.elapsed();
@@ -532,22 +486,14 @@ impl Bench {
 /// since an upstream may be told to.
 fn answers(url: &ServerUrl) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Each time on a connection of its own: one that the server closed after its answer says nothing of the next.
-    let client = http::builder()
-        .timeout(PATIENCE)
-        .pool_max_idle_per_host(0)
-        .build()?;
+    let client = http::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build()?;
     let mut last = String::new();
     for _ in 0..3 {
         last = match runtime.block_on(http::get(&client, url.reveal())) {
             Ok(body) if body == mock_server::BODY => return Ok(()),
-            Ok(body) => format!(
-                "its answer of {} bytes is not that of mock_server",
-                body.len()
-            ),
+            Ok(body) => format!("its answer of {} bytes is not that of mock_server", body.len()),
             Err(http::Error::Http(error)) if error.is_timeout() => {
                 format!("no answer within {} s", PATIENCE.as_secs())
             }
@@ -572,11 +518,7 @@ fn rescue(out: &Path, blank: Record, points: Vec<Point>) {
         format!("{}: no trial was complete", blank.lab)
     } else {
         let lab = blank.lab.clone();
-        let record = Record {
-            interrupted: true,
-            points,
-            ..blank
-        };
+        let record = Record { interrupted: true, points, ..blank };
         match save(out, &record) {
             Ok(path) => format!(
                 "{lab}: ended in the middle of a trial; the others are in {}",
@@ -652,14 +594,10 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     let predictions = report::prediction_lines(entry.card, &entry.record, &entry.findings);
     if !predictions.is_empty() {
         text += "\nYour predictions\n";
-        predictions
-            .iter()
-            .for_each(|line| text += &format!("  {line}\n"));
+        predictions.iter().for_each(|line| text += &format!("  {line}\n"));
     }
     text += &format!("\nRecord  {}\n", path.display());
-    let svg = charts
-        .iter()
-        .filter(|c| c.extension().is_some_and(|e| e == "svg"));
+    let svg = charts.iter().filter(|c| c.extension().is_some_and(|e| e == "svg"));
     svg.for_each(|chart| text += &format!("Chart   {}\n", chart.display()));
     for (command, shows) in entry.card.next.iter().take(1) {
         text += &format!("Next    {command}\n        {shows}\n");

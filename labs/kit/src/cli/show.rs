@@ -92,19 +92,12 @@ pub fn entries(syllabus: &[&'static dyn Experiment], dir: &Path) -> Result<(Vec<
     let mut entries = Vec::new();
     for record in results.records {
         let Some(lab) = syllabus.iter().find(|l| l.card().id() == record.lab) else {
-            say(format!(
-                "left out: {} is no lab of this version",
-                record.lab
-            ));
+            say(format!("left out: {} is no lab of this version", record.lab));
             sound = false;
             continue;
         };
         match gate::explained(*lab, record) {
-            Ok((record, findings)) => entries.push(Entry {
-                card: lab.card(),
-                record,
-                findings,
-            }),
+            Ok((record, findings)) => entries.push(Entry { card: lab.card(), record, findings }),
             Err(error) => {
                 say(format!("left out: {error:#}"));
                 sound = false;
@@ -230,18 +223,13 @@ pub(super) fn verdicts(
                 e.card.id(),
                 report::score(claims),
                 e.record.scale,
-                unfit
-                    .iter()
-                    .map(|why| format!("  {why}\n"))
-                    .collect::<String>(),
+                unfit.iter().map(|why| format!("  {why}\n")).collect::<String>(),
                 report::verdict_lines(claims)
             ))?;
         }
     }
-    let refuted = entries
-        .iter()
-        .flat_map(|e| &e.findings.claims)
-        .any(|c| c.verdict() == Verdict::Refuted);
+    let refuted =
+        entries.iter().flat_map(|e| &e.findings.claims).any(|c| c.verdict() == Verdict::Refuted);
     if check && refuted {
         return Err(Failed::Refuted);
     }
@@ -276,11 +264,7 @@ pub(super) fn prove(
         let found = prove::all(&labs);
         if !json {
             let table = prove::table(&found);
-            print(format!(
-                "{}\n{}\n",
-                dir.display(),
-                report::text_table(&table)
-            ))?;
+            print(format!("{}\n{}\n", dir.display(), report::text_table(&table)))?;
         }
         proofs.extend(found);
     }
@@ -312,9 +296,7 @@ pub(super) fn doctor(json: bool) -> Outcome {
         text += "\nThis machine is fit to measure.\n";
     } else {
         text += "\nMeasure again when these are gone, or expect inconclusive verdicts:\n";
-        complaints
-            .iter()
-            .for_each(|c| text += &format!("  - {c}\n"));
+        complaints.iter().for_each(|c| text += &format!("  - {c}\n"));
     }
     Ok(print(text)?)
 }
@@ -345,10 +327,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
         // Drawn by us, and gone from the lab; drawn by us, and still there; another lab's.
         for name in ["lab03-old_one", "lab03-trap"] {
-            write(
-                &format!("{name}.svg"),
-                &drawing(name.strip_prefix("lab03-").unwrap()),
-            );
+            write(&format!("{name}.svg"), &drawing(name.strip_prefix("lab03-").unwrap()));
             write(&format!("{name}.png"), "png");
         }
         write("lab04-sweep.svg", &drawing("sweep"));
@@ -368,10 +347,7 @@ mod tests {
         let written = [at("lab03-trap.svg"), at("lab03-trap.png")];
         remove_stale(dir.path(), "lab03", &written).unwrap();
         assert!(!at("lab03-old_one.svg").exists() && !at("lab03-old_one.png").exists());
-        for name in own
-            .iter()
-            .chain(&["lab03-trap.svg", "lab03-trap.png", "lab04-sweep.svg"])
-        {
+        for name in own.iter().chain(&["lab03-trap.svg", "lab03-trap.png", "lab04-sweep.svg"]) {
             assert!(at(name).exists(), "{name} is gone");
         }
         #[cfg(unix)]

@@ -94,9 +94,7 @@ fn content(
         let number = rest.first().map_or(Ok(0), |n| n.parse::<usize>())?;
         return instrument(dir, name, number);
     }
-    let (Some(kind), Some(id)) = (words.first(), words.get(1)) else {
-        bail!("unknown: {what}")
-    };
+    let (Some(kind), Some(id)) = (words.first(), words.get(1)) else { bail!("unknown: {what}") };
     let entry = entries
         .iter()
         .find(|e| e.card.id() == *id)
@@ -174,10 +172,7 @@ mod tests {
     fn only_marked_places_change_and_twice_is_once() {
         let text = "a\n<!-- labs:begin x y -->\nold\n<!-- labs:end -->\nb\n";
         let new = splice(text, |what| Ok(format!("[{what}]"))).unwrap();
-        assert_eq!(
-            new,
-            "a\n<!-- labs:begin x y -->\n[x y]\n<!-- labs:end -->\nb\n"
-        );
+        assert_eq!(new, "a\n<!-- labs:begin x y -->\n[x y]\n<!-- labs:end -->\nb\n");
         assert_eq!(splice(&new, |what| Ok(format!("[{what}]"))).unwrap(), new);
         assert!(splice("<!-- labs:begin x -->\n", |_| Ok(String::new())).is_err());
     }

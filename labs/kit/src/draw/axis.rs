@@ -32,9 +32,7 @@ pub(super) struct Tick {
 /// The next of 1, 2, 5 times a power of ten.
 fn round_up(v: f64) -> f64 {
     let power = 10f64.powi(v.log10().floor() as i32);
-    let digit = [1.0, 2.0, 5.0]
-        .into_iter()
-        .find(|d| d * power >= v * (1.0 - 1e-9));
+    let digit = [1.0, 2.0, 5.0].into_iter().find(|d| d * power >= v * (1.0 - 1e-9));
     digit.unwrap_or(10.0) * power
 }
 
@@ -50,11 +48,7 @@ impl Span {
     pub fn new(axis: &Axis, data: impl Iterator<Item = f64>, way: Way, room: f64) -> Span {
         let scale = axis.scale;
         if let Some((a, b)) = axis.range {
-            let span = Span {
-                low: a.min(b),
-                high: a.max(b),
-                scale,
-            };
+            let span = Span { low: a.min(b), high: a.max(b), scale };
             if Self::usable(scale, a) && Self::usable(scale, b) && span.is_wide() {
                 return span;
             }
@@ -66,49 +60,25 @@ impl Span {
             Some((low, high)) => Some((v.min(low), v.max(high))),
         });
         match (scale, range) {
-            (Scale::Linear, None) => Span {
-                low: 0.0,
-                high: 1.0,
-                scale,
-            },
-            (Scale::Log, None) => Span {
-                low: 1.0,
-                high: 10.0,
-                scale,
-            },
+            (Scale::Linear, None) => Span { low: 0.0, high: 1.0, scale },
+            (Scale::Log, None) => Span { low: 1.0, high: 10.0, scale },
             (Scale::Linear, Some((low, high))) => {
                 Self::linear(axis, low.min(0.0), high.max(0.0), way, room)
             }
             (Scale::Log, Some((low, high))) => {
                 let wide = Span { low, high, scale }.is_wide();
-                let (low, high) = if wide {
-                    (low, high)
-                } else {
-                    (low / 2.0, high * 2.0)
-                };
+                let (low, high) = if wide { (low, high) } else { (low / 2.0, high * 2.0) };
                 let margin = (high / low).powf(if way == Way::Up { 0.04 } else { 0.015 });
-                Span {
-                    low: low / margin,
-                    high: high * margin,
-                    scale,
-                }
+                Span { low: low / margin, high: high * margin, scale }
             }
         }
     }
 
     /// A linear range that includes zero, with a little room beyond the data.
     fn linear(axis: &Axis, low: f64, high: f64, way: Way, room: f64) -> Span {
-        let exact = Span {
-            low,
-            high,
-            scale: Scale::Linear,
-        };
+        let exact = Span { low, high, scale: Scale::Linear };
         if high - low < 1.0 / LARGEST {
-            return Span {
-                high: 1.0,
-                low: 0.0,
-                ..exact
-            };
+            return Span { high: 1.0, low: 0.0, ..exact };
         }
         let explicit = |v: f64| axis.ticks.contains(&v);
         let step = exact.step(way, room);
@@ -122,11 +92,7 @@ impl Span {
             }
             v + v.signum() * (high - low) * if way == Way::Up { 0.05 } else { 0.015 }
         };
-        Span {
-            low: beyond(low),
-            high: beyond(high),
-            ..exact
-        }
+        Span { low: beyond(low), high: beyond(high), ..exact }
     }
 
     fn is_wide(&self) -> bool {
@@ -149,8 +115,7 @@ impl Span {
     }
 
     fn holds(&self, v: f64) -> bool {
-        self.share(v)
-            .is_some_and(|s| (-1e-9..=1.0 + 1e-9).contains(&s))
+        self.share(v).is_some_and(|s| (-1e-9..=1.0 + 1e-9).contains(&s))
     }
 
     fn step(&self, way: Way, room: f64) -> f64 {
@@ -159,16 +124,11 @@ impl Span {
     }
 
     fn linear_ticks(&self, step: f64) -> Vec<f64> {
-        let (first, last) = (
-            (self.low / step - 1e-9).ceil(),
-            (self.high / step + 1e-9).floor(),
-        );
+        let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
         if !(first..=first + MAX_TICKS).contains(&last) {
             return vec![self.low, self.high];
         }
-        (0..=(last - first) as usize)
-            .map(|i| (first + i as f64) * step)
-            .collect()
+        (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect()
     }
 
     fn log_ticks(&self, way: Way, room: f64) -> (Vec<f64>, Option<f64>) {
@@ -181,17 +141,10 @@ impl Span {
         let decades = (low.floor() as i32..=high.ceil() as i32).filter(|d| d % every == 0);
         // Dividing by a power of ten is exact where multiplying by 0.001 is not.
         let times = |digit: f64, d: i32| {
-            if d < 0 {
-                digit / 10f64.powi(-d)
-            } else {
-                digit * 10f64.powi(d)
-            }
+            if d < 0 { digit / 10f64.powi(-d) } else { digit * 10f64.powi(d) }
         };
         let all = decades.flat_map(|d| digits.iter().map(move |digit| times(*digit, d)));
-        let ticks: Vec<f64> = all
-            .filter(|v| self.holds(*v))
-            .take(MAX_TICKS as usize)
-            .collect();
+        let ticks: Vec<f64> = all.filter(|v| self.holds(*v)).take(MAX_TICKS as usize).collect();
         if ticks.len() >= 2 {
             return (ticks, None);
         }
@@ -210,12 +163,8 @@ impl Span {
                 Scale::Log => self.log_ticks(way, room),
             }
         } else {
-            let mut given: Vec<f64> = axis
-                .ticks
-                .iter()
-                .copied()
-                .filter(|v| self.holds(*v))
-                .collect();
+            let mut given: Vec<f64> =
+                axis.ticks.iter().copied().filter(|v| self.holds(*v)).collect();
             given.sort_by(f64::total_cmp);
             given.dedup();
             given.truncate(MAX_TICKS as usize);
@@ -223,11 +172,7 @@ impl Span {
             (given, even)
         };
         let labels = number::ticks(&values, step, axis.unit);
-        values
-            .into_iter()
-            .zip(labels)
-            .map(|(at, label)| Tick { at, label })
-            .collect()
+        values.into_iter().zip(labels).map(|(at, label)| Tick { at, label }).collect()
     }
 }
 
@@ -244,10 +189,7 @@ mod tests {
 
     fn at(axis: &Axis, data: &[f64], room: f64) -> Vec<f64> {
         let span = Span::new(axis, data.iter().copied(), Way::Up, room);
-        span.ticks(axis, Way::Up, room)
-            .into_iter()
-            .map(|t| t.at)
-            .collect()
+        span.ticks(axis, Way::Up, room).into_iter().map(|t| t.at).collect()
     }
 
     #[test]
@@ -265,10 +207,7 @@ mod tests {
         let axis = Axis::log("", Unit::Number);
         assert_eq!(at(&axis, &[0.005, 5.0], 170.0), [0.01, 0.1, 1.0]);
         assert_eq!(at(&axis, &[1.0, 9.0], 170.0), [1.0, 2.0, 5.0]);
-        assert_eq!(
-            at(&axis, &[-5.0, f64::NAN, 3.0, 4.0], 170.0),
-            [3.0, 3.5, 4.0]
-        );
+        assert_eq!(at(&axis, &[-5.0, f64::NAN, 3.0, 4.0], 170.0), [3.0, 3.5, 4.0]);
     }
 
     #[test]

@@ -38,12 +38,8 @@ pub(super) fn draw(bars: &Bars, header: &Header<'_>, canvas: &mut Canvas) -> f64
     let right = WIDTH - EDGE - (texts.fold(0.0, f64::max) + GAP + 6.0).clamp(30.0, 260.0);
 
     let values = shown().flat_map(|bar| {
-        let interval = bar
-            .interval
-            .map_or([f64::NAN; 2], |(low, high)| [low, high]);
-        [bar.value, bar.theory.unwrap_or(f64::NAN)]
-            .into_iter()
-            .chain(interval)
+        let interval = bar.interval.map_or([f64::NAN; 2], |(low, high)| [low, high]);
+        [bar.value, bar.theory.unwrap_or(f64::NAN)].into_iter().chain(interval)
     });
     let x = Span::new(&bars.x, values, Way::Across, right - left);
     let ticks = x.ticks(&bars.x, Way::Across, right - left);
@@ -54,22 +50,11 @@ pub(super) fn draw(bars: &Bars, header: &Header<'_>, canvas: &mut Canvas) -> f64
         let top = bottom + if titled(group) { 52.0 } else { 26.0 };
         let drawn = &group.bars[..group.bars.len().min(share)];
         bottom = top + pitch * drawn.len().max(1) as f64;
-        let rect = Rect {
-            left,
-            top,
-            right,
-            bottom,
-        };
+        let rect = Rect { left, top, right, bottom };
         let plot = Plot { rect, x, y: x };
         grid(canvas, &plot, &ticks);
         if titled(group) {
-            heading(
-                canvas,
-                (left, top - 18.0),
-                WIDTH - EDGE,
-                &group.label,
-                &group.note,
-            );
+            heading(canvas, (left, top - 18.0), WIDTH - EDGE, &group.label, &group.note);
         }
         for (j, bar) in drawn.iter().enumerate() {
             let y = top + pitch * (j as f64 + 0.5);
@@ -85,54 +70,25 @@ pub(super) fn draw(bars: &Bars, header: &Header<'_>, canvas: &mut Canvas) -> f64
                 bottom += 22.0;
             }
         }
-        bottom = left_out(
-            canvas,
-            (left, bottom),
-            group.bars.len() - drawn.len(),
-            "bar",
-        );
+        bottom = left_out(canvas, (left, bottom), group.bars.len() - drawn.len(), "bar");
     }
-    left_out(
-        canvas,
-        (left, bottom),
-        bars.groups.len() - groups.len(),
-        "group",
-    ) + 20.0
+    left_out(canvas, (left, bottom), bars.groups.len() - groups.len(), "group") + 20.0
 }
 
 /// The rules behind a group's bars, and the axis below them.
 fn grid(canvas: &mut Canvas, plot: &Plot, ticks: &[Tick]) {
-    let Rect {
-        left,
-        top,
-        right,
-        bottom,
-    } = plot.rect;
+    let Rect { left, top, right, bottom } = plot.rect;
     for at in ticks.iter().filter_map(|tick| plot.across(tick.at)) {
         canvas.line([(at, top), (at, bottom)], Stroke::solid(Paint::Grid, 1.0));
-        canvas.line(
-            [(at, bottom), (at, bottom + 4.0)],
-            Stroke::solid(Paint::Muted, 1.0),
-        );
+        canvas.line([(at, bottom), (at, bottom + 4.0)], Stroke::solid(Paint::Muted, 1.0));
     }
-    canvas.line(
-        [(left, bottom), (right, bottom)],
-        Stroke::solid(Paint::Muted, 1.0),
-    );
+    canvas.line([(left, bottom), (right, bottom)], Stroke::solid(Paint::Muted, 1.0));
 }
 
 /// The most bars per group with which all groups together stay within [`MAX_BARS`].
 fn fair_share(groups: &[BarGroup]) -> usize {
-    let total = |share: usize| {
-        groups
-            .iter()
-            .map(|g| g.bars.len().min(share))
-            .sum::<usize>()
-    };
-    (1..=MAX_BARS)
-        .rev()
-        .find(|share| total(*share) <= MAX_BARS)
-        .unwrap_or(1)
+    let total = |share: usize| groups.iter().map(|g| g.bars.len().min(share)).sum::<usize>();
+    (1..=MAX_BARS).rev().find(|share| total(*share) <= MAX_BARS).unwrap_or(1)
 }
 
 /// A piece of what is written at a bar's end.
@@ -163,11 +119,7 @@ fn texts(bar: &ValueBar, bars: &Bars) -> Vec<Text> {
         beside.push(format!("theory {}", number::value(theory, bars.x.unit)));
     }
     if !beside.is_empty() {
-        texts.push(Text {
-            text: beside.join(", "),
-            font: Font::TICK,
-            paint: Paint::Muted,
-        });
+        texts.push(Text { text: beside.join(", "), font: Font::TICK, paint: Paint::Muted });
     }
     texts
 }
@@ -181,13 +133,7 @@ fn draw_bar(
 ) {
     let Rect { left, right, .. } = plot.rect;
     let name = Font::LABEL.fit(&bar.label, left - 12.0 - LEFT);
-    canvas.text(
-        (left - 12.0, y),
-        &name,
-        Font::LABEL,
-        bar.colour.into(),
-        Align::Right,
-    );
+    canvas.text((left - 12.0, y), &name, Font::LABEL, bar.colour.into(), Align::Right);
     let paint = Paint::from(bar.colour);
     let inside = |v: f64| Some(plot.across(v)?.clamp(left, right));
     let zero = inside(0.0).unwrap_or(left);
@@ -222,10 +168,9 @@ fn draw_bar(
         && let (Some(low), Some(high)) = (inside(low), inside(high))
     {
         // Paper round the ink keeps the whisker visible on its bar and beyond.
-        for stroke in [
-            Stroke::solid(Paint::Paper, 3.5).faint(0.75),
-            Stroke::solid(Paint::Ink, 1.25),
-        ] {
+        for stroke in
+            [Stroke::solid(Paint::Paper, 3.5).faint(0.75), Stroke::solid(Paint::Ink, 1.25)]
+        {
             canvas.line([(low, y), (high, y)], stroke);
             for cap in [low, high] {
                 canvas.line([(cap, y - 4.0), (cap, y + 4.0)], stroke);

@@ -21,9 +21,7 @@ const DENSE: f64 = 2.5;
 pub(super) fn draw(beats: &Beats, header: &Header<'_>, canvas: &mut Canvas) -> f64 {
     let lanes = &beats.lanes[..beats.lanes.len().min(MAX_LANES)];
     let pitch = if lanes.len() <= 8 { 50.0 } else { 42.0 };
-    let names = lanes
-        .iter()
-        .map(|l| Font::LABEL.width(&l.title).max(Font::TICK.width(&l.note)));
+    let names = lanes.iter().map(|l| Font::LABEL.width(&l.title).max(Font::TICK.width(&l.note)));
     let left = (LEFT + names.fold(0.0, f64::max) + 14.0).clamp(80.0, 270.0);
     let right = WIDTH - RIGHT;
 
@@ -32,30 +30,15 @@ pub(super) fn draw(beats: &Beats, header: &Header<'_>, canvas: &mut Canvas) -> f
     let axis = Axis::linear("", Unit::Seconds).with_range(0.0, beats.until);
     let last = lanes.iter().flat_map(|l| &l.beats).copied();
     let x = Span::new(&axis, last, Way::Across, right - left);
-    let plot = Plot {
-        rect: Rect {
-            left,
-            top,
-            right,
-            bottom,
-        },
-        x,
-        y: x,
-    };
+    let plot = Plot { rect: Rect { left, top, right, bottom }, x, y: x };
     let ticks = x.ticks(&axis, Way::Across, right - left);
     for tick in &ticks {
         if let Some(at) = plot.across(tick.at) {
             canvas.line([(at, top), (at, bottom)], Stroke::solid(Paint::Grid, 1.0));
-            canvas.line(
-                [(at, bottom), (at, bottom + 4.0)],
-                Stroke::solid(Paint::Muted, 1.0),
-            );
+            canvas.line([(at, bottom), (at, bottom + 4.0)], Stroke::solid(Paint::Muted, 1.0));
         }
     }
-    canvas.line(
-        [(left, bottom), (right, bottom)],
-        Stroke::solid(Paint::Muted, 1.0),
-    );
+    canvas.line([(left, bottom), (right, bottom)], Stroke::solid(Paint::Muted, 1.0));
     x_labels(canvas, &plot, &ticks, |_| false);
     let column = right + 18.0;
     if !lanes.is_empty() {
@@ -74,12 +57,7 @@ pub(super) fn draw(beats: &Beats, header: &Header<'_>, canvas: &mut Canvas) -> f
         let text = Font::HEADING.fit(&text, WIDTH - EDGE - column);
         canvas.text((column, y), &text, Font::HEADING, paint, Align::Left);
     }
-    left_out(
-        canvas,
-        (left, bottom + 26.0),
-        beats.lanes.len() - lanes.len(),
-        "lane",
-    ) + 18.0
+    left_out(canvas, (left, bottom + 26.0), beats.lanes.len() - lanes.len(), "lane") + 18.0
 }
 
 fn draw_lane(canvas: &mut Canvas, lane: &BeatLane, plot: &Plot, y: f64, threshold: f64) {
@@ -87,20 +65,8 @@ fn draw_lane(canvas: &mut Canvas, lane: &BeatLane, plot: &Plot, y: f64, threshol
     let title = Font::LABEL.fit(&lane.title, names - EDGE);
     let note = Font::TICK.fit(&lane.note, names - EDGE);
     let off = if note.is_empty() { 0.0 } else { 8.0 };
-    canvas.text(
-        (names, y - off),
-        &title,
-        Font::LABEL,
-        Paint::Ink,
-        Align::Right,
-    );
-    canvas.text(
-        (names, y + off),
-        &note,
-        Font::TICK,
-        Paint::Muted,
-        Align::Right,
-    );
+    canvas.text((names, y - off), &title, Font::LABEL, Paint::Ink, Align::Right);
+    canvas.text((names, y + off), &note, Font::TICK, Paint::Muted, Align::Right);
 
     let Rect { left, right, .. } = plot.rect;
     let mut ticks: Vec<f64> = Vec::new();
@@ -111,25 +77,14 @@ fn draw_lane(canvas: &mut Canvas, lane: &BeatLane, plot: &Plot, y: f64, threshol
         };
         let (a, b) = (a.clamp(left, right), b.clamp(left, right));
         if gap > threshold && b > a {
-            let rect = Rect {
-                left: a,
-                top: y - 13.0,
-                right: b.max(a + 1.0),
-                bottom: y + 13.0,
-            };
+            let rect = Rect { left: a, top: y - 13.0, right: b.max(a + 1.0), bottom: y + 13.0 };
             canvas.fill(rect, Paint::Vermilion, 1.0);
             let full = number::gap(gap);
             let text = [full.as_str(), full.trim_end_matches(" ms")]
                 .into_iter()
                 .find(|t| Font::IN_BAR.width(t) + 6.0 <= rect.width());
             if let Some(text) = text {
-                canvas.text(
-                    rect.middle(),
-                    text,
-                    Font::IN_BAR,
-                    Paint::Paper,
-                    Align::Centre,
-                );
+                canvas.text(rect.middle(), text, Font::IN_BAR, Paint::Paper, Align::Centre);
             }
         }
     }
@@ -141,19 +96,11 @@ fn draw_lane(canvas: &mut Canvas, lane: &BeatLane, plot: &Plot, y: f64, threshol
         };
         if run.len() < 3 {
             for x in run {
-                canvas.line(
-                    [(*x, y - 9.0), (*x, y + 9.0)],
-                    Stroke::solid(Paint::Blue, 1.5),
-                );
+                canvas.line([(*x, y - 9.0), (*x, y + 9.0)], Stroke::solid(Paint::Blue, 1.5));
             }
         } else {
             let (a, b) = (first.min(*last) - 0.75, first.max(*last) + 0.75);
-            let rect = Rect {
-                left: a,
-                top: y - 9.0,
-                right: b,
-                bottom: y + 9.0,
-            };
+            let rect = Rect { left: a, top: y - 9.0, right: b, bottom: y + 9.0 };
             canvas.fill(rect, Paint::Blue, 0.75);
         }
     }

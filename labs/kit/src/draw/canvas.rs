@@ -62,33 +62,19 @@ pub(super) struct Stroke {
 
 impl Stroke {
     pub fn solid(paint: Paint, width: f64) -> Stroke {
-        Stroke {
-            paint,
-            width,
-            pattern: Pattern::Solid,
-            opacity: 1.0,
-        }
+        Stroke { paint, width, pattern: Pattern::Solid, opacity: 1.0 }
     }
 
     pub fn dashed(paint: Paint, width: f64) -> Stroke {
-        Stroke {
-            pattern: Pattern::Dashed,
-            ..Stroke::solid(paint, width)
-        }
+        Stroke { pattern: Pattern::Dashed, ..Stroke::solid(paint, width) }
     }
 
     pub fn dotted(paint: Paint, width: f64) -> Stroke {
-        Stroke {
-            pattern: Pattern::Dotted,
-            ..Stroke::solid(paint, width)
-        }
+        Stroke { pattern: Pattern::Dotted, ..Stroke::solid(paint, width) }
     }
 
     pub fn drawn(paint: Paint, width: f64) -> Stroke {
-        Stroke {
-            pattern: Pattern::Drawn,
-            ..Stroke::solid(paint, width)
-        }
+        Stroke { pattern: Pattern::Drawn, ..Stroke::solid(paint, width) }
     }
 
     pub fn faint(self, opacity: f64) -> Stroke {
@@ -101,33 +87,11 @@ pub(super) type Point = (f64, f64);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Op {
-    Line {
-        points: Vec<Point>,
-        stroke: Stroke,
-    },
-    Area {
-        points: Vec<Point>,
-        paint: Paint,
-        opacity: f64,
-    },
-    Box {
-        rect: Rect,
-        paint: Paint,
-        opacity: f64,
-    },
-    Dot {
-        at: Point,
-        radius: f64,
-        paint: Paint,
-    },
-    Text {
-        at: Point,
-        text: String,
-        font: Font,
-        paint: Paint,
-        align: Align,
-        rect: Rect,
-    },
+    Line { points: Vec<Point>, stroke: Stroke },
+    Area { points: Vec<Point>, paint: Paint, opacity: f64 },
+    Box { rect: Rect, paint: Paint, opacity: f64 },
+    Dot { at: Point, radius: f64, paint: Paint },
+    Text { at: Point, text: String, font: Font, paint: Paint, align: Align, rect: Rect },
 }
 
 #[derive(Debug, Default)]
@@ -145,20 +109,12 @@ impl Canvas {
 
     pub fn area(&mut self, points: Vec<Point>, paint: Paint, opacity: f64) {
         if points.len() > 2 {
-            self.ops.push(Op::Area {
-                points,
-                paint,
-                opacity,
-            });
+            self.ops.push(Op::Area { points, paint, opacity });
         }
     }
 
     pub fn fill(&mut self, rect: Rect, paint: Paint, opacity: f64) {
-        self.ops.push(Op::Box {
-            rect,
-            paint,
-            opacity,
-        });
+        self.ops.push(Op::Box { rect, paint, opacity });
     }
 
     pub fn dot(&mut self, at: Point, radius: f64, paint: Paint) {
@@ -186,14 +142,7 @@ impl Canvas {
         let rect = Rect::round((inside + width / 2.0, y), width, 1.2 * font.size);
         if !text.is_empty() {
             let at = (x + inside - left, y + HALF_CAP * font.size);
-            self.ops.push(Op::Text {
-                at,
-                text,
-                font,
-                paint,
-                align,
-                rect,
-            });
+            self.ops.push(Op::Text { at, text, font, paint, align, rect });
         }
         rect
     }
@@ -210,28 +159,14 @@ impl Canvas {
         let mut out = String::new();
         {
             let root = SVGBackend::with_string(&mut out, size).into_drawing_area();
-            let whole = Rect {
-                left: 0.0,
-                top: 0.0,
-                right: WIDTH,
-                bottom: height,
-            };
-            paint_op(
-                &root,
-                &Op::Box {
-                    rect: whole,
-                    paint: background,
-                    opacity: 1.0,
-                },
-            )?;
+            let whole = Rect { left: 0.0, top: 0.0, right: WIDTH, bottom: height };
+            paint_op(&root, &Op::Box { rect: whole, paint: background, opacity: 1.0 })?;
             for op in &self.ops {
                 paint_op(&root, op)?;
             }
             root.present().context("finishing the SVG")?;
         }
-        let (_, content) = out
-            .split_once(">\n")
-            .context("plotters wrote no svg element")?;
+        let (_, content) = out.split_once(">\n").context("plotters wrote no svg element")?;
         Ok(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
              viewBox=\"0 0 {} {}\" stroke-linejoin=\"round\" {attributes}>\n{head}{content}",
@@ -269,38 +204,19 @@ fn paint_op(area: &Area<'_>, op: &Op) -> anyhow::Result<()> {
             };
             area.draw(&PathElement::new(points, style))
         }
-        Op::Area {
-            points,
-            paint,
-            opacity,
-        } => {
+        Op::Area { points, paint, opacity } => {
             let points: Vec<_> = points.iter().map(|p| grid_point(*p)).collect();
             area.draw(&Polygon::new(points, filled(*paint, *opacity)))
         }
-        Op::Box {
-            rect,
-            paint,
-            opacity,
-        } => {
-            let corners = [
-                grid_point((rect.left, rect.top)),
-                grid_point((rect.right, rect.bottom)),
-            ];
+        Op::Box { rect, paint, opacity } => {
+            let corners =
+                [grid_point((rect.left, rect.top)), grid_point((rect.right, rect.bottom))];
             area.draw(&Rectangle::new(corners, filled(*paint, *opacity)))
         }
-        Op::Dot { at, radius, paint } => area.draw(&Circle::new(
-            grid_point(*at),
-            grid(*radius),
-            filled(*paint, 1.0),
-        )),
-        Op::Text {
-            at,
-            text,
-            font,
-            paint,
-            align,
-            ..
-        } => {
+        Op::Dot { at, radius, paint } => {
+            area.draw(&Circle::new(grid_point(*at), grid(*radius), filled(*paint, 1.0)))
+        }
+        Op::Text { at, text, font, paint, align, .. } => {
             let mut style = TextStyle::from(font.desc(GRID));
             style.color =
                 plotters::style::Color::to_backend_color(&sentinel(*paint, Pattern::Solid));

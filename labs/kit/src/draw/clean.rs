@@ -35,10 +35,7 @@ pub(super) fn figure(figure: &Figure) -> Figure {
     match &mut clean.body {
         Body::Panels(panels) => {
             wash(&mut panels.x.label);
-            panels
-                .marks
-                .iter_mut()
-                .for_each(|mark| wash(&mut mark.label));
+            panels.marks.iter_mut().for_each(|mark| wash(&mut mark.label));
             for panel in &mut panels.panels {
                 wash(&mut panel.title);
                 wash(&mut panel.note);

@@ -30,8 +30,7 @@ impl Plot {
 
     /// A horizontal position if it lies inside.
     pub fn across_inside(&self, x: f64) -> Option<f64> {
-        self.across(x)
-            .filter(|x| (self.rect.left - 0.5..=self.rect.right + 0.5).contains(x))
+        self.across(x).filter(|x| (self.rect.left - 0.5..=self.rect.right + 0.5).contains(x))
     }
 }
 
@@ -72,18 +71,13 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
     let solid = matches!(line.style, Style::Measured | Style::Trace);
     let (mut pieces, mut dots, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
     let room = plot.rect.grown(1.0);
-    let runs: Vec<Vec<Point>> = runs(line.points.iter().map(|p| plot.at(*p)))
-        .into_iter()
-        .map(thin)
-        .collect();
+    let runs: Vec<Vec<Point>> =
+        runs(line.points.iter().map(|p| plot.at(*p))).into_iter().map(thin).collect();
     let drawn = line.style == Style::Sketch;
     for run in &runs {
         // Traces cross and touch all the time; with gaps nobody could follow them.
-        let stretches = if line.style == Style::Measured {
-            coincident(run, earlier)
-        } else {
-            Vec::new()
-        };
+        let stretches =
+            if line.style == Style::Measured { coincident(run, earlier) } else { Vec::new() };
         if drawn {
             dots.extend(run.iter().filter(|p| room.contains(**p)));
             continue;
@@ -97,40 +91,21 @@ fn curve<'a>(line: &'a Line, plot: &Plot, earlier: &[Vec<Point>]) -> (Curve<'a>,
         pieces.push(&run[from..]);
         if matches!(line.style, Style::Measured | Style::Dots | Style::Simulated) {
             let covered = |i: usize| stretches.iter().any(|&(a, b)| (a..=b).contains(&i));
-            let shown = run
-                .iter()
-                .enumerate()
-                .filter(|(i, p)| !covered(*i) && room.contains(**p));
+            let shown = run.iter().enumerate().filter(|(i, p)| !covered(*i) && room.contains(**p));
             dots.extend(shown.map(|(_, p)| *p));
         }
     }
     let pieces: Vec<Vec<Point>> = match line.style {
         Style::Dots => Vec::new(),
-        Style::Sketch => runs
-            .iter()
-            .flat_map(|run| clip(&hand::line(run), &room))
-            .collect(),
-        _ => pieces
-            .into_iter()
-            .flat_map(|piece| clip(piece, &room))
-            .collect(),
+        Style::Sketch => runs.iter().flat_map(|run| clip(&hand::line(run), &room)).collect(),
+        _ => pieces.into_iter().flat_map(|piece| clip(piece, &room)).collect(),
     };
     let last_visible = || runs.iter().rev().flat_map(|r| clip(r, &room).pop()).next();
-    let end = last_visible()
-        .and_then(|run| run.last().copied())
-        .map(|(x, y)| {
-            (
-                x.clamp(plot.rect.left, plot.rect.right),
-                y.clamp(plot.rect.top, plot.rect.bottom),
-            )
-        });
-    let curve = Curve {
-        line,
-        pieces,
-        dots: spaced(dots),
-        bands: bands(&line.band, plot, &hidden),
-        end,
-    };
+    let end = last_visible().and_then(|run| run.last().copied()).map(|(x, y)| {
+        (x.clamp(plot.rect.left, plot.rect.right), y.clamp(plot.rect.top, plot.rect.bottom))
+    });
+    let curve =
+        Curve { line, pieces, dots: spaced(dots), bands: bands(&line.band, plot, &hidden), end };
     (curve, if solid { runs } else { Vec::new() })
 }
 
@@ -182,11 +157,7 @@ fn spaced(dots: Vec<Point>) -> Vec<Point> {
 /// The parts inside the rectangle.
 fn clip(run: &[Point], rect: &Rect) -> Vec<Vec<Point>> {
     if let [only] = run {
-        return if rect.contains(*only) {
-            vec![vec![*only]]
-        } else {
-            Vec::new()
-        };
+        return if rect.contains(*only) { vec![vec![*only]] } else { Vec::new() };
     }
     let mut parts: Vec<Vec<Point>> = Vec::new();
     for pair in run.windows(2) {
@@ -238,11 +209,7 @@ fn lies_on((x, y): Point, run: &[Point]) -> bool {
     if x < x0 - 0.5 || i == 0 && x < x1 - 0.5 {
         return false;
     }
-    let on_line = if x1 > x0 {
-        y0 + (x - x0) / (x1 - x0) * (y1 - y0)
-    } else {
-        y1
-    };
+    let on_line = if x1 > x0 { y0 + (x - x0) / (x1 - x0) * (y1 - y0) } else { y1 };
     (y - on_line).abs() <= SAME
 }
 
@@ -272,12 +239,7 @@ fn coincident(run: &[Point], earlier: &[Vec<Point>]) -> Vec<(usize, usize)> {
 
 /// Outlines of the interval, without the stretches where the line itself is hidden.
 fn bands(band: &[(f64, f64, f64)], plot: &Plot, hidden: &[(f64, f64)]) -> Vec<Vec<Point>> {
-    let Rect {
-        left,
-        top,
-        right,
-        bottom,
-    } = plot.rect;
+    let Rect { left, top, right, bottom } = plot.rect;
     let point = |&(x, low, high): &(f64, f64, f64)| {
         let x = plot.across(x)?;
         if hidden.iter().any(|&(a, b)| a - 0.5 <= x && x < b - 0.5) || low.is_nan() {
@@ -285,11 +247,7 @@ fn bands(band: &[(f64, f64, f64)], plot: &Plot, hidden: &[(f64, f64)]) -> Vec<Ve
         }
         // A low end that a logarithmic axis cannot show lies below it.
         let low = plot.up(low).unwrap_or(bottom);
-        Some((
-            x.clamp(left, right),
-            low.clamp(top, bottom),
-            plot.up(high)?.clamp(top, bottom),
-        ))
+        Some((x.clamp(left, right), low.clamp(top, bottom), plot.up(high)?.clamp(top, bottom)))
     };
     let points: Vec<_> = band.iter().map(point).collect();
     points
@@ -307,48 +265,25 @@ fn bands(band: &[(f64, f64, f64)], plot: &Plot, hidden: &[(f64, f64)]) -> Vec<Ve
 mod tests {
     use super::*;
 
-    const RECT: Rect = Rect {
-        left: 0.0,
-        top: 0.0,
-        right: 100.0,
-        bottom: 100.0,
-    };
+    const RECT: Rect = Rect { left: 0.0, top: 0.0, right: 100.0, bottom: 100.0 };
 
     #[test]
     fn only_the_part_that_departs_is_drawn() {
         let first: Vec<Point> = (0..5).map(|i| (20.0 * f64::from(i), 50.0)).collect();
-        let second = [
-            (0.0, 50.0),
-            (20.0, 50.5),
-            (40.0, 49.8),
-            (60.0, 80.0),
-            (80.0, 90.0),
-        ];
+        let second = [(0.0, 50.0), (20.0, 50.5), (40.0, 49.8), (60.0, 80.0), (80.0, 90.0)];
         assert_eq!(coincident(&second, &[first]), [(0, 2)]);
     }
 
     #[test]
     fn a_crossing_hides_nothing() {
         let falling = [(0.0, 0.0), (100.0, 100.0)];
-        let rising = [
-            (0.0, 100.0),
-            (49.0, 51.0),
-            (50.0, 50.0),
-            (51.0, 49.0),
-            (100.0, 0.0),
-        ];
+        let rising = [(0.0, 100.0), (49.0, 51.0), (50.0, 50.0), (51.0, 49.0), (100.0, 0.0)];
         assert_eq!(coincident(&rising, &[falling.to_vec()]), []);
     }
 
     #[test]
     fn clipping_cuts_at_the_border_and_splits() {
-        let run = [
-            (-10.0, 50.0),
-            (50.0, 50.0),
-            (50.0, 200.0),
-            (60.0, 200.0),
-            (60.0, 50.0),
-        ];
+        let run = [(-10.0, 50.0), (50.0, 50.0), (50.0, 200.0), (60.0, 200.0), (60.0, 50.0)];
         let parts = clip(&run, &RECT);
         assert_eq!(parts[0], [(0.0, 50.0), (50.0, 50.0), (50.0, 100.0)]);
         assert_eq!(parts[1], [(60.0, 100.0), (60.0, 50.0)]);
@@ -357,12 +292,7 @@ mod tests {
     #[test]
     fn thinning_keeps_the_extremes() {
         let run: Vec<Point> = (0..100_000)
-            .map(|i| {
-                (
-                    f64::from(i) / 1000.0,
-                    if i == 5_500 { -90.0 } else { f64::from(i % 7) },
-                )
-            })
+            .map(|i| (f64::from(i) / 1000.0, if i == 5_500 { -90.0 } else { f64::from(i % 7) }))
             .collect();
         let thinned = thin(run);
         assert!(thinned.len() <= 400);

@@ -25,41 +25,16 @@ pub(super) struct Font {
 }
 
 impl Font {
-    pub const TITLE: Font = Font {
-        size: 18.0,
-        bold: true,
-    };
-    pub const SUBTITLE: Font = Font {
-        size: 12.5,
-        bold: false,
-    };
-    pub const HEADING: Font = Font {
-        size: 13.0,
-        bold: true,
-    };
-    pub const NOTE: Font = Font {
-        size: 12.0,
-        bold: false,
-    };
-    pub const LABEL: Font = Font {
-        size: 12.0,
-        bold: true,
-    };
-    pub const TICK: Font = Font {
-        size: 11.5,
-        bold: false,
-    };
-    pub const IN_BAR: Font = Font {
-        size: 11.5,
-        bold: true,
-    };
+    pub const TITLE: Font = Font { size: 18.0, bold: true };
+    pub const SUBTITLE: Font = Font { size: 12.5, bold: false };
+    pub const HEADING: Font = Font { size: 13.0, bold: true };
+    pub const NOTE: Font = Font { size: 12.0, bold: false };
+    pub const LABEL: Font = Font { size: 12.0, bold: true };
+    pub const TICK: Font = Font { size: 11.5, bold: false };
+    pub const IN_BAR: Font = Font { size: 11.5, bold: true };
 
     fn style(self) -> FontStyle {
-        if self.bold {
-            FontStyle::Bold
-        } else {
-            FontStyle::Normal
-        }
+        if self.bold { FontStyle::Bold } else { FontStyle::Normal }
     }
 
     /// What a measured width is multiplied with. plotters takes Inter's line height for 1.24 em; it is
@@ -81,10 +56,7 @@ impl Font {
         // Characters the faces lack come from a fallback; reserve room for the widest.
         let foreign = text.chars().filter(|c| *c >= '\u{2E80}').count() as f64;
         let own: String = text.chars().filter(|c| *c < '\u{2E80}').collect();
-        let measured = self
-            .desc(16.0)
-            .layout_box(&own)
-            .map(|(_, (right, _))| f64::from(right));
+        let measured = self.desc(16.0).layout_box(&own).map(|(_, (right, _))| f64::from(right));
         let guess = own.chars().count() as f64 * self.size * 0.6;
         measured.map_or(guess, |w| w * self.reserve() / 16.0) + foreign * self.size * 1.3
     }
@@ -98,10 +70,7 @@ impl Font {
         }
         let cut = |n: usize| {
             let part: String = head.iter().take(n).collect();
-            format!(
-                "{}…",
-                part.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}')
-            )
+            format!("{}…", part.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}'))
         };
         let (mut fits, mut too_long) = (0, head.len() + 1);
         while too_long - fits > 1 {
@@ -121,11 +90,7 @@ impl Font {
         let mut line = String::new();
         let mut words = text.split_whitespace();
         while let Some(word) = words.next() {
-            let longer = if line.is_empty() {
-                word.to_owned()
-            } else {
-                format!("{line} {word}")
-            };
+            let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
             if self.width(&longer) <= width || line.is_empty() && done.len() + 1 < lines {
                 line = longer;
             } else if done.len() + 1 < lines {

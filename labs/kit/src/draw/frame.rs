@@ -18,16 +18,10 @@ pub(super) fn heading(
 ) -> Rect {
     let title = Font::HEADING.fit(title, right - left);
     let mut used = canvas.text((left, y), &title, Font::HEADING, Paint::Ink, Align::Left);
-    let start = if title.is_empty() {
-        left
-    } else {
-        used.right + 10.0
-    };
+    let start = if title.is_empty() { left } else { used.right + 10.0 };
     if !note.is_empty() && right - start > 40.0 {
         let note = Font::NOTE.fit(note, right - start);
-        used.right = canvas
-            .text((start, y), &note, Font::NOTE, Paint::Muted, Align::Left)
-            .right;
+        used.right = canvas.text((start, y), &note, Font::NOTE, Paint::Muted, Align::Left).right;
     }
     used
 }
@@ -40,12 +34,7 @@ pub(super) fn draw_axes(
     x_ticks: &[Tick],
     beneath: Option<&Panels>,
 ) {
-    let Rect {
-        left,
-        top,
-        right,
-        bottom,
-    } = plot.rect;
+    let Rect { left, top, right, bottom } = plot.rect;
     let mut free_below = bottom + 20.0;
     for tick in y_ticks {
         let Some(y) = plot.up(tick.at) else { continue };
@@ -53,26 +42,14 @@ pub(super) fn draw_axes(
         canvas.line([(left, y), (right, y)], Stroke::solid(Paint::Grid, 1.0));
         if y < free_below {
             let text = Font::TICK.fit(&tick.label, left - 8.0 - EDGE);
-            canvas.text(
-                (left - 8.0, y),
-                &text,
-                Font::TICK,
-                Paint::Muted,
-                Align::Right,
-            );
+            canvas.text((left - 8.0, y), &text, Font::TICK, Paint::Muted, Align::Right);
             free_below = y - 13.0;
         }
     }
-    canvas.line(
-        [(left, bottom), (right, bottom)],
-        Stroke::solid(Paint::Muted, 1.0),
-    );
+    canvas.line([(left, bottom), (right, bottom)], Stroke::solid(Paint::Muted, 1.0));
     for tick in x_ticks {
         if let Some(x) = plot.across(tick.at) {
-            canvas.line(
-                [(x, bottom), (x, bottom + 4.0)],
-                Stroke::solid(Paint::Muted, 1.0),
-            );
+            canvas.line([(x, bottom), (x, bottom + 4.0)], Stroke::solid(Paint::Muted, 1.0));
         }
     }
     if let Some(panels) = beneath {

@@ -35,19 +35,14 @@ pub(super) fn draw(gantt: &Gantt, header: &Header<'_>, canvas: &mut Canvas) -> f
         21.0
     };
     let names = groups.iter().flat_map(|g| g.lanes.iter().take(share));
-    let widest = names
-        .map(|l| Font::LABEL.width(&l.label))
-        .fold(0.0, f64::max);
+    let widest = names.map(|l| Font::LABEL.width(&l.label)).fold(0.0, f64::max);
     // Half a pixel more than it takes, or rounding shortens the widest name.
     let left = (LEFT + widest + 12.5).clamp(60.0, 240.0);
     let right = WIDTH - RIGHT;
 
     let axis = Axis::linear("", Unit::Seconds);
     let bars = groups.iter().flat_map(|g| &g.lanes).flat_map(|l| &l.bars);
-    let ends = groups
-        .iter()
-        .flat_map(|g| [g.end, g.predicted_end])
-        .flatten();
+    let ends = groups.iter().flat_map(|g| [g.end, g.predicted_end]).flatten();
     let times = bars.map(|b| b.end).chain(ends).filter(|t| *t > 0.0);
     let x = Span::new(&axis, times, Way::Across, right - left);
     let ticks = x.ticks(&axis, Way::Across, right - left);
@@ -57,29 +52,14 @@ pub(super) fn draw(gantt: &Gantt, header: &Header<'_>, canvas: &mut Canvas) -> f
     for (i, group) in groups.iter().enumerate() {
         let shown = &group.lanes[..group.lanes.len().min(share)];
         bottom = top + pitch * shown.len().max(1) as f64;
-        let plot = Plot {
-            rect: Rect {
-                left,
-                top,
-                right,
-                bottom,
-            },
-            x,
-            y: x,
-        };
+        let plot = Plot { rect: Rect { left, top, right, bottom }, x, y: x };
         for tick in &ticks {
             if let Some(at) = plot.across(tick.at) {
                 canvas.line([(at, top), (at, bottom)], Stroke::solid(Paint::Grid, 1.0));
-                canvas.line(
-                    [(at, bottom), (at, bottom + 4.0)],
-                    Stroke::solid(Paint::Muted, 1.0),
-                );
+                canvas.line([(at, bottom), (at, bottom + 4.0)], Stroke::solid(Paint::Muted, 1.0));
             }
         }
-        canvas.line(
-            [(left, bottom), (right, bottom)],
-            Stroke::solid(Paint::Muted, 1.0),
-        );
+        canvas.line([(left, bottom), (right, bottom)], Stroke::solid(Paint::Muted, 1.0));
         let mut clutter = Clutter::default();
         let at = (left, top - 18.0);
         clutter.add_box(heading(canvas, at, WIDTH - EDGE, &group.title, &group.note));
@@ -92,35 +72,17 @@ pub(super) fn draw(gantt: &Gantt, header: &Header<'_>, canvas: &mut Canvas) -> f
             x_labels(canvas, &plot, &ticks, |_| false);
             bottom += 20.0;
         }
-        bottom = left_out(
-            canvas,
-            (left, bottom),
-            group.lanes.len() - shown.len(),
-            "lane",
-        );
+        bottom = left_out(canvas, (left, bottom), group.lanes.len() - shown.len(), "lane");
         top = bottom + 48.0;
     }
-    bottom = left_out(
-        canvas,
-        (left, bottom),
-        gantt.groups.len() - groups.len(),
-        "group",
-    );
+    bottom = left_out(canvas, (left, bottom), gantt.groups.len() - groups.len(), "group");
     bottom + 20.0
 }
 
 /// The most lanes per group with which all groups together stay within [`MAX_LANES`].
 fn fair_share(groups: &[Group]) -> usize {
-    let total = |share: usize| {
-        groups
-            .iter()
-            .map(|g| g.lanes.len().min(share))
-            .sum::<usize>()
-    };
-    (1..=MAX_LANES)
-        .rev()
-        .find(|share| total(*share) <= MAX_LANES)
-        .unwrap_or(1)
+    let total = |share: usize| groups.iter().map(|g| g.lanes.len().min(share)).sum::<usize>();
+    (1..=MAX_LANES).rev().find(|share| total(*share) <= MAX_LANES).unwrap_or(1)
 }
 
 /// A bar in pixels and its row within the lane.
@@ -153,13 +115,7 @@ fn stack<'a>(lane: &'a Lane, plot: &Plot) -> Vec<Placed<'a>> {
             last.right = last.right.max(right);
             last.merged = true;
         } else {
-            placed.push(Placed {
-                bar,
-                left,
-                right,
-                row,
-                merged: false,
-            });
+            placed.push(Placed { bar, left, right, row, merged: false });
         }
         rows[row] = rows[row].max(right);
     }
@@ -174,34 +130,16 @@ fn draw_lane(
     clutter: &mut Clutter,
 ) {
     let name = Font::LABEL.fit(&lane.label, plot.rect.left - 12.0 - LEFT);
-    canvas.text(
-        (plot.rect.left - 12.0, y),
-        &name,
-        Font::LABEL,
-        lane.colour.into(),
-        Align::Right,
-    );
+    canvas.text((plot.rect.left - 12.0, y), &name, Font::LABEL, lane.colour.into(), Align::Right);
     let placed = stack(lane, plot);
     let rows = placed.iter().map(|p| p.row + 1).max().unwrap_or(1) as f64;
-    for Placed {
-        bar,
-        left,
-        right,
-        row,
-        merged,
-    } in placed
-    {
+    for Placed { bar, left, right, row, merged } in placed {
         let top = y - height / 2.0 + height * row as f64 / rows;
         // A hair of paper between neighbours, but never nothing.
         let inset = if right - left > 3.0 { 0.5 } else { 0.0 };
         let right = (right - inset).max(left + 1.0);
         let gap = if rows > 1.0 { 1.0 } else { 0.0 };
-        let rect = Rect {
-            left: left + inset,
-            top,
-            right,
-            bottom: top + height / rows - gap,
-        };
+        let rect = Rect { left: left + inset, top, right, bottom: top + height / rows - gap };
         clutter.add_box(rect);
         let paint = Paint::from(bar.colour);
         let on = if bar.waiting {
@@ -231,10 +169,7 @@ fn hatch(canvas: &mut Canvas, rect: &Rect, paint: Paint) {
     while x < rect.right {
         let (from, to) = (x.max(rect.left), (x + height).min(rect.right));
         if to - from > 0.5 {
-            let ends = [
-                (from, rect.bottom - (from - x)),
-                (to, rect.bottom - (to - x)),
-            ];
+            let ends = [(from, rect.bottom - (from - x)), (to, rect.bottom - (to - x))];
             canvas.line(ends, Stroke::solid(paint, 1.25));
         }
         x += 5.0;
@@ -243,36 +178,23 @@ fn hatch(canvas: &mut Canvas, rect: &Rect, paint: Paint) {
 
 /// The lines at the measured and the predicted end, with their times.
 fn draw_ends(canvas: &mut Canvas, group: &Group, plot: &Plot, pitch: f64, mut clutter: Clutter) {
-    let Rect {
-        left, top, bottom, ..
-    } = plot.rect;
+    let Rect { left, top, bottom, .. } = plot.rect;
     let at = |t: Option<f64>| t.and_then(|t| Some((t, plot.across_inside(t)?)));
     let (end, predicted) = (at(group.end), at(group.predicted_end));
-    for (x, stroke) in [
-        (predicted, Stroke::dashed(Paint::Muted, 1.25)),
-        (end, Stroke::solid(Paint::Ink, 1.5)),
-    ] {
+    for (x, stroke) in
+        [(predicted, Stroke::dashed(Paint::Muted, 1.25)), (end, Stroke::solid(Paint::Ink, 1.5))]
+    {
         if let Some((_, x)) = x {
-            let ends = [
-                (
-                    x,
-                    top - if stroke.pattern == Pattern::Dashed {
-                        5.0
-                    } else {
-                        0.0
-                    },
-                ),
-                (x, bottom),
-            ];
+            let ends =
+                [(x, top - if stroke.pattern == Pattern::Dashed { 5.0 } else { 0.0 }), (x, bottom)];
             // Keeps the line visible across bars.
             canvas.line(ends, Stroke::solid(Paint::Paper, 3.0).faint(0.6));
             canvas.line(ends, stroke);
             clutter.add_line(&ends);
         }
     }
-    let rows: Vec<f64> = (0..((bottom - top) / ROW) as usize)
-        .map(|i| top + 9.0 + ROW * i as f64)
-        .collect();
+    let rows: Vec<f64> =
+        (0..((bottom - top) / ROW) as usize).map(|i| top + 9.0 + ROW * i as f64).collect();
     let mut write = |x: f64, text: &str, font: Font, paint: Paint, above: bool| {
         let width = font.width(text);
         let place = |left: f64, y: f64| Rect::round((left + width / 2.0, y), width, 12.5);
@@ -280,10 +202,7 @@ fn draw_ends(canvas: &mut Canvas, group: &Group, plot: &Plot, pitch: f64, mut cl
         if above {
             places.push(place(x - width / 2.0, top - 14.0));
         }
-        let beyond = [end, predicted]
-            .into_iter()
-            .flatten()
-            .fold(x, |m, (_, x)| m.max(x));
+        let beyond = [end, predicted].into_iter().flatten().fold(x, |m, (_, x)| m.max(x));
         places.extend(rows.iter().map(|y| place(beyond + 7.0, *y)));
         places.extend(rows.iter().map(|y| place(x - 7.0 - width, *y)));
         places.push(place(beyond + 7.0, top - 14.0));

@@ -55,14 +55,8 @@ fn shake(x: f64) -> f64 {
 /// A cross of two strokes.
 pub(super) fn cross(canvas: &mut Canvas, (x, y): Point, paint: Paint) {
     let stroke = Stroke::solid(paint, 2.2);
-    canvas.line(
-        [(x - CROSS, y - CROSS), (x + CROSS, y + CROSS + 0.75)],
-        stroke,
-    );
-    canvas.line(
-        [(x - CROSS + 0.5, y + CROSS), (x + CROSS, y - CROSS - 0.5)],
-        stroke,
-    );
+    canvas.line([(x - CROSS, y - CROSS), (x + CROSS, y + CROSS + 0.75)], stroke);
+    canvas.line([(x - CROSS + 0.5, y + CROSS), (x + CROSS, y - CROSS - 0.5)], stroke);
 }
 
 #[cfg(test)]

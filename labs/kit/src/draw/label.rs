@@ -18,8 +18,7 @@ const ROW: f64 = 16.0;
 /// Height of a rule inside the plot.
 pub(super) fn rule_height(plot: &Plot, y: f64) -> Option<f64> {
     let Rect { top, bottom, .. } = plot.rect;
-    plot.up(y)
-        .filter(|y| (top - 0.5..=bottom + 0.5).contains(y))
+    plot.up(y).filter(|y| (top - 0.5..=bottom + 0.5).contains(y))
 }
 
 /// Draws all labels of a panel, each where it covers least.
@@ -30,18 +29,10 @@ pub(super) fn labels(
     curves: &[Curve<'_>],
     marks: &[Mark],
 ) {
-    let Rect {
-        left,
-        top,
-        right,
-        bottom,
-    } = plot.rect;
+    let Rect { left, top, right, bottom } = plot.rect;
     let mut clutter = Clutter::default();
     for curve in curves {
-        curve
-            .pieces
-            .iter()
-            .for_each(|piece| clutter.add_line(piece));
+        curve.pieces.iter().for_each(|piece| clutter.add_line(piece));
         curve.dots.iter().for_each(|dot| clutter.add_line(&[*dot]));
     }
     for mark in marks {
@@ -56,11 +47,7 @@ pub(super) fn labels(
             clutter.add_line(&[(left, y), (right, y)]);
         }
     }
-    let mut placer = Placer {
-        canvas,
-        clutter,
-        plot,
-    };
+    let mut placer = Placer { canvas, clutter, plot };
     // Rules first: their labels have one best place, at the left end.
     for layer in &panel.layers {
         if let Layer::Rule { y, label } = layer {
@@ -90,19 +77,14 @@ pub(super) fn labels(
 
 /// Labels in the right margin: sorted, pushed apart, with leaders.
 fn end_labels(canvas: &mut Canvas, plot: &Plot, mut labels: Vec<(Point, &str, Paint)>) {
-    let Rect {
-        top, right, bottom, ..
-    } = plot.rect;
+    let Rect { top, right, bottom, .. } = plot.rect;
     labels.sort_by(|a, b| a.0.1.total_cmp(&b.0.1));
     labels.truncate(MAX);
     let wanted: Vec<f64> = labels.iter().map(|l| l.0.1).collect();
     let heights = spread(&wanted, ROW, (top + 2.0, bottom - 4.0));
     for (((x, y), text, paint), at) in labels.into_iter().zip(heights) {
         let elbow = right + LEADER - 4.0;
-        canvas.line(
-            [(x + 6.0, y), (elbow, at)],
-            Stroke::solid(paint, 1.0).faint(0.8),
-        );
+        canvas.line([(x + 6.0, y), (elbow, at)], Stroke::solid(paint, 1.0).faint(0.8));
         let text = Font::LABEL.fit(text, WIDTH - EDGE - right - LEADER);
         canvas.text((right + LEADER, at), &text, Font::LABEL, paint, Align::Left);
     }
@@ -123,18 +105,10 @@ impl Placer<'_> {
             return None;
         }
         let (width, height) = (font.width(&text), 1.2 * font.size);
-        let Rect {
-            left,
-            top,
-            right,
-            bottom,
-        } = self.plot.rect;
+        let Rect { left, top, right, bottom } = self.plot.rect;
         let inside = places.iter().map(|&(x, y)| {
             let x = x.clamp(left + 4.0, (right - 4.0 - width).max(left + 4.0));
-            let y = y.clamp(
-                top + height / 2.0,
-                (bottom - height / 2.0).max(top + height / 2.0),
-            );
+            let y = y.clamp(top + height / 2.0, (bottom - height / 2.0).max(top + height / 2.0));
             Rect::round((x + width / 2.0, y), width, height)
         });
         let (rect, cost) = self.clutter.best(inside)?;
@@ -142,13 +116,7 @@ impl Placer<'_> {
             self.canvas.fill(rect.grown(1.0), Paint::Paper, 0.8);
         }
         self.clutter.add_box(rect);
-        self.canvas.text(
-            (rect.left, rect.middle().1),
-            &text,
-            font,
-            paint,
-            Align::Left,
-        );
+        self.canvas.text((rect.left, rect.middle().1), &text, font, paint, Align::Left);
         Some(rect)
     }
 
@@ -156,9 +124,7 @@ impl Placer<'_> {
         let Some(y) = rule_height(self.plot, y) else {
             return;
         };
-        let Rect {
-            left, top, right, ..
-        } = self.plot.rect;
+        let Rect { left, top, right, .. } = self.plot.rect;
         let (above, below) = (y - 10.5, y + 11.0);
         let width = Font::TICK.width(label).min(WIDEST);
         let steps = || (0..8).map(|i| left + 6.0 + f64::from(i) / 7.0 * (right - left - width));
@@ -177,15 +143,9 @@ impl Placer<'_> {
         };
         let Rect { top, bottom, .. } = self.plot.rect;
         let width = Font::TICK.width(label).min(WIDEST);
-        let x = if width + 8.0 <= b - a {
-            f64::midpoint(a, b) - width / 2.0
-        } else {
-            a + 4.0
-        };
+        let x = if width + 8.0 <= b - a { f64::midpoint(a, b) - width / 2.0 } else { a + 4.0 };
         let rows = ((bottom - top) / ROW) as usize;
-        let places: Vec<Point> = (0..rows)
-            .map(|i| (x, top + 10.0 + i as f64 * ROW))
-            .collect();
+        let places: Vec<Point> = (0..rows).map(|i| (x, top + 10.0 + i as f64 * ROW)).collect();
         self.write(label, Font::TICK, Paint::Ink, &places);
     }
 
@@ -194,22 +154,13 @@ impl Placer<'_> {
         let width = Font::LABEL.width(label).min(WIDEST);
         let beside = [(x + 9.0, y), (x + 6.0, y - 12.0), (x + 6.0, y + 12.0)];
         let around = [(x - width / 2.0, y - 14.0), (x - width / 2.0, y + 14.0)];
-        let before = [
-            (x - width, y - 14.0),
-            (x - width, y + 14.0),
-            (x - width, y - 26.0),
-        ];
+        let before = [(x - width, y - 14.0), (x - width, y + 14.0), (x - width, y - 26.0)];
         // Where many lines end together their labels pile up, with leaders.
         let rows = (self.plot.rect.height() / ROW) as usize;
-        let pile = (1..=rows)
-            .map(|i| i as f64 * ROW)
-            .flat_map(|d| [(x + 20.0, y - d), (x + 20.0, y + d)]);
-        let places: Vec<Point> = beside
-            .into_iter()
-            .chain(around)
-            .chain(before)
-            .chain(pile)
-            .collect();
+        let pile =
+            (1..=rows).map(|i| i as f64 * ROW).flat_map(|d| [(x + 20.0, y - d), (x + 20.0, y + d)]);
+        let places: Vec<Point> =
+            beside.into_iter().chain(around).chain(before).chain(pile).collect();
         let Some(rect) = self.write(label, Font::LABEL, paint, &places) else {
             return;
         };
@@ -223,12 +174,7 @@ impl Placer<'_> {
         let Some(x) = self.plot.across_inside(mark.x) else {
             return;
         };
-        let Rect {
-            left,
-            top,
-            right,
-            bottom,
-        } = self.plot.rect;
+        let Rect { left, top, right, bottom } = self.plot.rect;
         let (mut before, mut after) = (x - 8.0, x + 8.0);
         // Beside a narrow interval, over a wide one.
         if let Some((a, b)) = mark.interval.and_then(|i| visible(self.plot, i))

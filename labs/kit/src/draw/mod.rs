@@ -68,10 +68,7 @@ pub fn draw(figure: &Figure, lab_prefix: &str) -> anyhow::Result<Drawing> {
         escaped(&figure.desc)
     );
     let plain = canvas.svg(height, &attributes, &head, Paint::Paper)?;
-    Ok(Drawing {
-        svg: theme::themed(&plain),
-        plain,
-    })
+    Ok(Drawing { svg: theme::themed(&plain), plain })
 }
 
 fn id(name: &str) -> String {
@@ -93,10 +90,7 @@ pub fn drew(svg: &str, name: &str) -> bool {
 /// The display list and the height of the chart.
 fn lay_out(figure: &Figure) -> (Canvas, f64) {
     let figure = clean::figure(figure);
-    let header = Header {
-        title: &figure.title,
-        subtitle: &figure.subtitle,
-    };
+    let header = Header { title: &figure.title, subtitle: &figure.subtitle };
     let mut canvas = Canvas::default();
     let height = match &figure.body {
         Body::Panels(panels) => panel::draw(panels, &header, &mut canvas),
@@ -137,12 +131,6 @@ fn left_out(canvas: &mut Canvas, (left, y): (f64, f64), count: usize, what: &str
     }
     let plural = if count == 1 { "" } else { "s" };
     let text = format!("… and {count} more {what}{plural}, not shown");
-    canvas.text(
-        (left, y + 14.0),
-        &text,
-        Font::TICK,
-        Paint::Muted,
-        Align::Left,
-    );
+    canvas.text((left, y + 14.0), &text, Font::TICK, Paint::Muted, Align::Left);
     y + 24.0
 }

@@ -15,11 +15,7 @@ fn decimals(step: f64, most: usize) -> usize {
 /// Zero has neither sign nor decimals.
 fn fixed(v: f64, decimals: usize) -> String {
     let text = format!("{v:.decimals$}");
-    if text.chars().all(|c| matches!(c, '-' | '0' | '.')) {
-        "0".to_owned()
-    } else {
-        text
-    }
+    if text.chars().all(|c| matches!(c, '-' | '0' | '.')) { "0".to_owned() } else { text }
 }
 
 fn scientific(v: f64) -> String {
@@ -183,39 +179,18 @@ mod tests {
             all(&[0.0, 500.0, 1000.0, 1500.0], Some(500.0), Unit::Number),
             "0 | 500 | 1k | 1.5k"
         );
-        assert_eq!(
-            all(&[-1000.0, 1250.0], Some(250.0), Unit::Number),
-            "-1000 | 1250"
-        );
-        assert_eq!(
-            all(&[512.0, 1024.0, 20_000.0], None, Unit::Number),
-            "512 | 1024 | 20k"
-        );
-        assert_eq!(
-            all(&[0.0, 0.25, 0.5], Some(0.25), Unit::Number),
-            "0 | 0.25 | 0.50"
-        );
+        assert_eq!(all(&[-1000.0, 1250.0], Some(250.0), Unit::Number), "-1000 | 1250");
+        assert_eq!(all(&[512.0, 1024.0, 20_000.0], None, Unit::Number), "512 | 1024 | 20k");
+        assert_eq!(all(&[0.0, 0.25, 0.5], Some(0.25), Unit::Number), "0 | 0.25 | 0.50");
         assert_eq!(all(&[-1e18, 2e-9], None, Unit::Number), "-1e18 | 2e-9");
     }
 
     #[test]
     fn units_are_written() {
-        assert_eq!(
-            all(&[5e-4, 0.01, 1.0], None, Unit::Seconds),
-            "500 µs | 10 ms | 1 s"
-        );
-        assert_eq!(
-            all(&[0.0, 0.2, 1.2], Some(0.2), Unit::Seconds),
-            "0 ms | 200 ms | 1200 ms"
-        );
-        assert_eq!(
-            all(&[0.0, 0.5, 2.0], Some(0.5), Unit::Seconds),
-            "0 s | 0.5 s | 2.0 s"
-        );
-        assert_eq!(
-            all(&[0.0, 0.5, 1.0], Some(0.5), Unit::Share),
-            "0% | 50% | 100%"
-        );
+        assert_eq!(all(&[5e-4, 0.01, 1.0], None, Unit::Seconds), "500 µs | 10 ms | 1 s");
+        assert_eq!(all(&[0.0, 0.2, 1.2], Some(0.2), Unit::Seconds), "0 ms | 200 ms | 1200 ms");
+        assert_eq!(all(&[0.0, 0.5, 2.0], Some(0.5), Unit::Seconds), "0 s | 0.5 s | 2.0 s");
+        assert_eq!(all(&[0.0, 0.5, 1.0], Some(0.5), Unit::Share), "0% | 50% | 100%");
         assert_eq!(all(&[0.5, 2.0], None, Unit::Factor), "0.5× | 2×");
     }
 

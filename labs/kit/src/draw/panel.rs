@@ -60,10 +60,7 @@ fn y_span(panel: &Panel, height: f64) -> Span {
     let span = span_of(panel, &rest, height, &[]);
     // What somebody said may be off by any factor; the measured curve has to stay readable.
     let (low, high) = match span.scale {
-        Scale::Linear => (
-            span.low - (span.high - span.low),
-            2.0 * span.high - span.low,
-        ),
+        Scale::Linear => (span.low - (span.high - span.low), 2.0 * span.high - span.low),
         Scale::Log => (span.low / 10.0, span.high * 10.0),
     };
     let near: Vec<f64> = sketches
@@ -82,23 +79,21 @@ fn y_span(panel: &Panel, height: f64) -> Span {
 }
 
 fn span_of(panel: &Panel, layers: &[&Layer], height: f64, more: &[f64]) -> Span {
-    let data = layers
-        .iter()
-        .flat_map(|layer| -> Box<dyn Iterator<Item = f64>> {
-            match layer {
-                Layer::Line(line) => {
-                    let band = line.band.iter().flat_map(|b| [b.1, b.2]);
-                    Box::new(line.points.iter().map(|p| p.1).chain(band))
-                }
-                Layer::Rule { y, label } => {
-                    // Room for the label, unless that would show shares above 100%.
-                    let room = !label.is_empty() && panel.y.unit != Unit::Share && *y > 0.0;
-                    let top = if room { y * (1.0 + 18.0 / height) } else { *y };
-                    Box::new(std::iter::once(top))
-                }
-                Layer::Region { .. } => Box::new(std::iter::empty()),
+    let data = layers.iter().flat_map(|layer| -> Box<dyn Iterator<Item = f64>> {
+        match layer {
+            Layer::Line(line) => {
+                let band = line.band.iter().flat_map(|b| [b.1, b.2]);
+                Box::new(line.points.iter().map(|p| p.1).chain(band))
             }
-        });
+            Layer::Rule { y, label } => {
+                // Room for the label, unless that would show shares above 100%.
+                let room = !label.is_empty() && panel.y.unit != Unit::Share && *y > 0.0;
+                let top = if room { y * (1.0 + 18.0 / height) } else { *y };
+                Box::new(std::iter::once(top))
+            }
+            Layer::Region { .. } => Box::new(std::iter::empty()),
+        }
+    });
     let data = data.chain(more.iter().copied());
     Span::new(&panel.y, data, Way::Up, height)
 }
@@ -106,24 +101,15 @@ fn span_of(panel: &Panel, layers: &[&Layer], height: f64, more: &[f64]) -> Span 
 /// Whether a line's label belongs into the right margin.
 fn ends_late(line: &Line, x: &Span) -> bool {
     let seen = |p: &&(f64, f64)| {
-        p.1.is_finite()
-            && x.share(p.0)
-                .is_some_and(|s| (0.0..=1.0 + 1e-9).contains(&s))
+        p.1.is_finite() && x.share(p.0).is_some_and(|s| (0.0..=1.0 + 1e-9).contains(&s))
     };
     let last = line.points.iter().rev().find(seen);
-    last.and_then(|p| x.share(p.0))
-        .is_none_or(|share| share >= EARLY)
+    last.and_then(|p| x.share(p.0)).is_none_or(|share| share >= EARLY)
 }
 
 fn height(panel: &Panel, x: &Span) -> f64 {
-    let relative = if panel.height.is_finite() {
-        panel.height.clamp(0.4, 4.0)
-    } else {
-        1.0
-    };
-    let labels = lines(panel)
-        .filter(|l| !l.label.is_empty() && ends_late(l, x))
-        .count();
+    let relative = if panel.height.is_finite() { panel.height.clamp(0.4, 4.0) } else { 1.0 };
+    let labels = lines(panel).filter(|l| !l.label.is_empty() && ends_late(l, x)).count();
     (HEIGHT * relative).max((labels.min(label::MAX) as f64) * LABEL_GAP)
 }
 
@@ -140,20 +126,11 @@ pub(super) fn draw(panels: &Panels, header: &Header<'_>, canvas: &mut Canvas) ->
         })
         .collect();
 
-    let ticks = rows
-        .iter()
-        .flat_map(|row| &row.3)
-        .map(|t| Font::TICK.width(&t.label));
+    let ticks = rows.iter().flat_map(|row| &row.3).map(|t| Font::TICK.width(&t.label));
     let left = (ticks.fold(0.0, f64::max) + 8.0 + EDGE).clamp(52.0, 160.0);
     let labels = shown.iter().flat_map(lines).filter(|l| ends_late(l, &x));
-    let widest = labels
-        .map(|l| Font::LABEL.width(&l.label))
-        .fold(0.0, f64::max);
-    let margin = if widest > 0.0 {
-        widest + LEADER + EDGE + 4.0
-    } else {
-        0.0
-    };
+    let widest = labels.map(|l| Font::LABEL.width(&l.label)).fold(0.0, f64::max);
+    let margin = if widest > 0.0 { widest + LEADER + EDGE + 4.0 } else { 0.0 };
     let right = WIDTH - margin.clamp(30.0, 260.0);
 
     let mut top = header.draw(canvas, left) + 44.0;
@@ -161,47 +138,19 @@ pub(super) fn draw(panels: &Panels, header: &Header<'_>, canvas: &mut Canvas) ->
     let x_ticks = x.ticks(&panels.x, Way::Across, right - left);
     for (i, (panel, height, y, y_ticks)) in rows.iter().enumerate() {
         bottom = top + height;
-        let plot = Plot {
-            rect: Rect {
-                left,
-                top,
-                right,
-                bottom,
-            },
-            x,
-            y: *y,
-        };
-        let beneath = if i + 1 == rows.len() {
-            Some(panels)
-        } else {
-            None
-        };
+        let plot = Plot { rect: Rect { left, top, right, bottom }, x, y: *y };
+        let beneath = if i + 1 == rows.len() { Some(panels) } else { None };
         draw_panel(canvas, panel, &plot, panels, i == 0);
         draw_axes(canvas, &plot, y_ticks, &x_ticks, beneath);
         draw_marks(canvas, &plot, panels, i == 0);
         let curves = curves(lines(panel), &plot);
         draw_rules(canvas, panel, &plot);
         draw_curves(canvas, &curves);
-        label::labels(
-            canvas,
-            panel,
-            &plot,
-            &curves,
-            if i == 0 { &panels.marks } else { &[] },
-        );
+        label::labels(canvas, panel, &plot, &curves, if i == 0 { &panels.marks } else { &[] });
         top = bottom + BETWEEN;
     }
-    bottom += if panels.x.label.is_empty() {
-        34.0
-    } else {
-        54.0
-    };
-    left_out(
-        canvas,
-        (left, bottom),
-        panels.panels.len() - shown.len(),
-        "panel",
-    ) + 4.0
+    bottom += if panels.x.label.is_empty() { 34.0 } else { 54.0 };
+    left_out(canvas, (left, bottom), panels.panels.len() - shown.len(), "panel") + 4.0
 }
 
 /// How far up the marks reach: a little out of the first panel.
@@ -220,46 +169,25 @@ fn draw_marks(canvas: &mut Canvas, plot: &Plot, panels: &Panels, first: bool) {
 
 /// Heading and tints: what lies below the axes.
 fn draw_panel(canvas: &mut Canvas, panel: &Panel, plot: &Plot, panels: &Panels, first: bool) {
-    let Rect {
-        left,
-        top,
-        right,
-        bottom,
-    } = plot.rect;
+    let Rect { left, top, right, bottom } = plot.rect;
     for layer in &panel.layers {
         if let Layer::Region { x, colour, .. } = layer
             && let Some((a, b)) = visible(plot, *x)
         {
-            let tint = Rect {
-                left: a,
-                top,
-                right: b,
-                bottom,
-            };
+            let tint = Rect { left: a, top, right: b, bottom };
             canvas.fill(tint, Paint::from(*colour), 0.12);
         }
     }
     for mark in &panels.marks {
         if let Some((a, b)) = mark.interval.and_then(|interval| visible(plot, interval)) {
-            let tint = Rect {
-                left: a,
-                top: mark_top(plot, first),
-                right: b,
-                bottom,
-            };
+            let tint = Rect { left: a, top: mark_top(plot, first), right: b, bottom };
             canvas.fill(tint, Paint::from(mark.colour), 0.2);
         }
     }
     let notes = [panel.note.trim(), panel.y.label.trim()];
     let mut notes: Vec<&str> = notes.into_iter().filter(|n| !n.is_empty()).collect();
     notes.dedup();
-    heading(
-        canvas,
-        (left, top - 22.0),
-        right.max(760.0),
-        &panel.title,
-        &notes.join(" · "),
-    );
+    heading(canvas, (left, top - 22.0), right.max(760.0), &panel.title, &notes.join(" · "));
 }
 
 /// The part of an interval inside the plot.
@@ -321,10 +249,7 @@ fn draw_curves(canvas: &mut Canvas, curves: &[Curve<'_>]) {
                 continue;
             }
             let paint = curve.line.colour.into();
-            curve
-                .dots
-                .iter()
-                .for_each(|dot| hand::cross(canvas, *dot, paint));
+            curve.dots.iter().for_each(|dot| hand::cross(canvas, *dot, paint));
             continue;
         }
         let radius = radius(curve);

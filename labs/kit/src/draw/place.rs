@@ -13,12 +13,7 @@ pub(super) struct Rect {
 impl Rect {
     pub fn round((x, y): Point, width: f64, height: f64) -> Rect {
         let (w, h) = (width / 2.0, height / 2.0);
-        Rect {
-            left: x - w,
-            top: y - h,
-            right: x + w,
-            bottom: y + h,
-        }
+        Rect { left: x - w, top: y - h, right: x + w, bottom: y + h }
     }
 
     pub fn width(&self) -> f64 {
@@ -30,10 +25,7 @@ impl Rect {
     }
 
     pub fn middle(&self) -> Point {
-        (
-            f64::midpoint(self.left, self.right),
-            f64::midpoint(self.top, self.bottom),
-        )
+        (f64::midpoint(self.left, self.right), f64::midpoint(self.top, self.bottom))
     }
 
     pub fn grown(&self, by: f64) -> Rect {
@@ -137,11 +129,6 @@ pub(super) fn spread(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f
         pools.push(pool);
     }
     let top = (high - gap * wanted.len().saturating_sub(1) as f64).max(low);
-    let starts = pools
-        .iter()
-        .flat_map(|&(sum, n)| std::iter::repeat_n(sum / n as f64, n));
-    starts
-        .enumerate()
-        .map(|(i, start)| start.clamp(low, top) + i as f64 * gap)
-        .collect()
+    let starts = pools.iter().flat_map(|&(sum, n)| std::iter::repeat_n(sum / n as f64, n));
+    starts.enumerate().map(|(i, start)| start.clamp(low, top) + i as f64 * gap).collect()
 }

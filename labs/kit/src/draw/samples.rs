@@ -16,13 +16,7 @@ pub(super) fn figure(body: Body) -> Figure {
 }
 
 pub(super) fn panel(y: Axis, layers: Vec<Layer>) -> Panel {
-    Panel {
-        title: "Title".into(),
-        note: "note".into(),
-        y,
-        layers,
-        height: 1.0,
-    }
+    Panel { title: "Title".into(), note: "note".into(), y, layers, height: 1.0 }
 }
 
 /// Panels with everything a panel may hold; all texts are `text`.
@@ -36,32 +30,20 @@ pub(super) fn panels(text: &str, points: &[(f64, f64)]) -> Figure {
         band: vec![],
     };
     let layers = vec![
-        Layer::Region {
-            x: (2.0, 5.0),
-            label: text.into(),
-            colour: Colour::Sky,
-        },
+        Layer::Region { x: (2.0, 5.0), label: text.into(), colour: Colour::Sky },
         Layer::Line(Line::measured(text, Colour::Green, points.to_vec()).with_band(band)),
         Layer::Line(line(Style::Theory)),
         Layer::Line(line(Style::Trace)),
         Layer::Line(line(Style::Dots)),
         Layer::Line(line(Style::Simulated)),
         Layer::Line(line(Style::Sketch)),
-        Layer::Rule {
-            y: 3.0,
-            label: text.into(),
-        },
+        Layer::Rule { y: 3.0, label: text.into() },
     ];
     let mut first = panel(Axis::linear(text, Unit::Seconds), layers.clone());
     first.title = text.into();
     first.note = text.into();
     let interval = Some((2.5, 3.5));
-    let mark = Mark {
-        x: 3.0,
-        interval,
-        label: text.into(),
-        colour: Colour::Purple,
-    };
+    let mark = Mark { x: 3.0, interval, label: text.into(), colour: Colour::Purple };
     let mut all = figure(Body::Panels(Panels {
         x: Axis::log(text, Unit::Number),
         panels: vec![first, panel(Axis::log(text, Unit::Number), layers)],
@@ -85,11 +67,7 @@ pub(super) fn gantt(text: &str, times: &[f64], lanes: usize) -> Figure {
             waiting: i % 2 == 1,
         })
         .collect();
-    let lane = Lane {
-        label: text.into(),
-        colour: Colour::Blue,
-        bars,
-    };
+    let lane = Lane { label: text.into(), colour: Colour::Blue, bars };
     let group = Group {
         title: text.into(),
         note: text.into(),
@@ -97,9 +75,7 @@ pub(super) fn gantt(text: &str, times: &[f64], lanes: usize) -> Figure {
         end: times.last().copied(),
         predicted_end: times.first().copied(),
     };
-    figure(Body::Gantt(Gantt {
-        groups: vec![group; 2],
-    }))
+    figure(Body::Gantt(Gantt { groups: vec![group; 2] }))
 }
 
 pub(super) fn beats(text: &str, times: &[f64], lanes: usize) -> Figure {
@@ -110,11 +86,7 @@ pub(super) fn beats(text: &str, times: &[f64], lanes: usize) -> Figure {
         longest_gap: times.iter().copied().fold(0.0, f64::max),
     };
     let threshold = 0.03;
-    figure(Body::Beats(Beats {
-        until: 1.0,
-        threshold,
-        lanes: vec![lane; lanes],
-    }))
+    figure(Body::Beats(Beats { until: 1.0, threshold, lanes: vec![lane; lanes] }))
 }
 
 /// Two groups with a bar for each value, every other one simulated.
@@ -132,15 +104,8 @@ pub(super) fn bars(text: &str, values: &[f64], axis: Axis) -> Figure {
         note: text.into(),
         bars: values.iter().enumerate().map(bar).collect(),
     };
-    let bare = BarGroup {
-        label: String::new(),
-        note: String::new(),
-        ..group.clone()
-    };
-    figure(Body::Bars(Bars {
-        x: axis,
-        groups: vec![group, bare],
-    }))
+    let bare = BarGroup { label: String::new(), note: String::new(), ..group.clone() };
+    figure(Body::Bars(Bars { x: axis, groups: vec![group, bare] }))
 }
 
 pub(super) const POINTS: [(f64, f64); 5] =

@@ -22,12 +22,7 @@ fn check(figure: &Figure) -> Drawing {
     }
     let (canvas, height) = lay_out(figure);
     assert!((0.0..6000.0).contains(&height), "height {height}");
-    let whole = Rect {
-        left: EDGE - 0.1,
-        top: 0.0,
-        right: WIDTH - EDGE + 0.1,
-        bottom: height,
-    };
+    let whole = Rect { left: EDGE - 0.1, top: 0.0, right: WIDTH - EDGE + 0.1, bottom: height };
     for op in &canvas.ops {
         if let Op::Text { text, rect, .. } = op {
             assert!(whole.holds(rect), "{text:?} leaves the canvas: {rect:?}");
@@ -43,9 +38,7 @@ fn overlaps(figure: &Figure) -> Vec<(String, String)> {
         .ops
         .iter()
         .filter_map(|op| match op {
-            Op::Text {
-                text, rect, font, ..
-            } => {
+            Op::Text { text, rect, font, .. } => {
                 // Ink, not line height.
                 let height = 0.8 * font.size;
                 Some((text, Rect::round(rect.middle(), rect.width(), height)))
@@ -143,19 +136,12 @@ fn degenerate_data_can_be_drawn() {
         &[(2.0, 0.0), (3.0, 0.0)],
         &[(nan, nan), (inf, -inf), (1.0, nan)],
         &[(-2.0, -3.0), (0.0, 0.0), (4.0, -1.0)],
-        &[
-            (1.0, f64::MAX),
-            (2.0, f64::MIN),
-            (3.0, f64::MIN_POSITIVE),
-            (4.0, 5e-324),
-        ],
+        &[(1.0, f64::MAX), (2.0, f64::MIN), (3.0, f64::MIN_POSITIVE), (4.0, 5e-324)],
         &[(1e16, 1e16), (1e16 + 2.0, 1e16 + 2.0)],
         &[(9.0, 1.0), (1.0, 9.0), (1.0, 2.0)],
     ];
     for points in sets {
-        check(&panels("label", points))
-            .png(Theme::Light, 0.5)
-            .expect("a picture");
+        check(&panels("label", points)).png(Theme::Light, 0.5).expect("a picture");
         let times: Vec<f64> = points.iter().map(|p| p.1).collect();
         check(&gantt("label", &times, 2));
         check(&beats("label", &times, 2));
@@ -164,11 +150,7 @@ fn degenerate_data_can_be_drawn() {
     }
     check(&gantt("label", &TIMES, 0));
     check(&beats("label", &TIMES, 0));
-    let empty = Panels {
-        x: Axis::linear("x", Unit::Number),
-        panels: vec![],
-        marks: vec![],
-    };
+    let empty = Panels { x: Axis::linear("x", Unit::Number), panels: vec![], marks: vec![] };
     check(&figure(Body::Panels(empty)));
     check(&figure(Body::Gantt(Gantt { groups: vec![] })));
     check(&bars("label", &[], Axis::linear("", Unit::Number)));
@@ -176,12 +158,7 @@ fn degenerate_data_can_be_drawn() {
 
 #[test]
 fn many_points_are_thinned() {
-    let wave = |i: u32| {
-        (
-            f64::from(i) + 1.0,
-            2.0 + f64::from(i * 7919 % 1000) / 1000.0,
-        )
-    };
+    let wave = |i: u32| (f64::from(i) + 1.0, 2.0 + f64::from(i * 7919 % 1000) / 1000.0);
     let points: Vec<_> = (0..100_000).map(wave).collect();
     let svg = check(&panels("label", &points)).svg;
     assert!(svg.len() < 2_000_000, "{} bytes", svg.len());
@@ -192,16 +169,8 @@ fn many_points_are_thinned() {
 
 #[test]
 fn lanes_left_out_are_counted() {
-    assert!(
-        check(&gantt("label", &TIMES, 300))
-            .svg
-            .contains("… and 276 more lanes, not shown")
-    );
-    assert!(
-        check(&beats("label", &TIMES, 300))
-            .svg
-            .contains("… and 270 more lanes, not shown")
-    );
+    assert!(check(&gantt("label", &TIMES, 300)).svg.contains("… and 276 more lanes, not shown"));
+    assert!(check(&beats("label", &TIMES, 300)).svg.contains("… and 270 more lanes, not shown"));
     assert!(
         check(&bars("label", &[1.0; 300], Axis::linear("", Unit::Factor)))
             .svg
@@ -226,22 +195,14 @@ fn labels_do_not_overlap() {
         x: Axis::log("x", Unit::Number).with_ticks((1..10).map(f64::from).collect::<Vec<_>>()),
         panels: vec![
             panel(Axis::linear("", Unit::Number), lines(&[2.0; 12])),
-            panel(
-                Axis::log("", Unit::Seconds),
-                lines(&[1.0, 1.1, 1.2, 9.0, 9.1]),
-            ),
+            panel(Axis::log("", Unit::Seconds), lines(&[1.0, 1.1, 1.2, 9.0, 9.1])),
         ],
         marks: vec![mark(2.0), mark(2.1), mark(2.3)],
     };
-    let early = Panels {
-        x: Axis::linear("x", Unit::Number).with_range(0.0, 20.0),
-        ..crowded.clone()
-    };
+    let early =
+        Panels { x: Axis::linear("x", Unit::Number).with_range(0.0, 20.0), ..crowded.clone() };
     let ticks = (1..200).map(|i| f64::from(i) / 20.0).collect::<Vec<_>>();
-    let ticks = Panels {
-        x: crowded.x.clone().with_ticks(ticks),
-        ..crowded.clone()
-    };
+    let ticks = Panels { x: crowded.x.clone().with_ticks(ticks), ..crowded.clone() };
     let mut all: Vec<Figure> = [crowded, early, ticks].map(Body::Panels).map(figure).into();
     all.extend([gantt("job", &TIMES, 1), gantt("job", &[0.9, 0.1, 0.95], 4)]);
     all.extend([beats("beat", &TIMES, 8), panels("label", &POINTS)]);
@@ -257,13 +218,7 @@ fn a_bar_starts_at_zero_and_says_its_value_and_theory() {
     let axis = Axis::linear("", Unit::Factor);
     let chart = bars("arm", &[2.0, -1.0, f64::NAN], axis);
     let svg = check(&chart).svg;
-    for part in [
-        "2×",
-        "theory 2.10×",
-        "-1×",
-        "simulated, theory -0.900×",
-        "–",
-    ] {
+    for part in ["2×", "theory 2.10×", "-1×", "simulated, theory -0.900×", "–"] {
         assert!(svg.contains(part), "{part} is missing");
     }
     let (canvas, _) = lay_out(&chart);
@@ -271,18 +226,12 @@ fn a_bar_starts_at_zero_and_says_its_value_and_theory() {
         .ops
         .iter()
         .filter_map(|op| match op {
-            Op::Box {
-                rect,
-                paint: Paint::Blue,
-                ..
-            } => Some(*rect),
+            Op::Box { rect, paint: Paint::Blue, .. } => Some(*rect),
             _ => None,
         })
         .collect();
     // Two bars a group; what is not a number has none.
-    let [up, down, ..] = filled[..] else {
-        panic!("{} bars", filled.len())
-    };
+    let [up, down, ..] = filled[..] else { panic!("{} bars", filled.len()) };
     assert_eq!(filled.len(), 4);
     assert!((up.left - down.right).abs() < 1e-9);
     assert!((up.width() / down.width() - 2.0).abs() < 1e-9);
@@ -291,24 +240,12 @@ fn a_bar_starts_at_zero_and_says_its_value_and_theory() {
 #[test]
 fn simulated_points_are_hollow_on_a_dotted_line() {
     let mut figure = panels("label", &POINTS);
-    let Body::Panels(panels) = &mut figure.body else {
-        unreachable!()
-    };
+    let Body::Panels(panels) = &mut figure.body else { unreachable!() };
     panels.marks.clear();
     panels.panels.truncate(1);
     let dots = |figure: &Figure| {
         let ops = lay_out(figure).0.ops;
-        ops.iter()
-            .filter(|op| {
-                matches!(
-                    op,
-                    Op::Dot {
-                        paint: Paint::Paper,
-                        ..
-                    }
-                )
-            })
-            .count()
+        ops.iter().filter(|op| matches!(op, Op::Dot { paint: Paint::Paper, .. })).count()
     };
     let line = Line::simulated("simulated", Colour::Blue, POINTS.to_vec());
     panels.panels[0].layers = vec![Layer::Line(line)];
@@ -319,21 +256,14 @@ fn simulated_points_are_hollow_on_a_dotted_line() {
 #[test]
 fn a_line_on_top_of_another_is_drawn_only_where_it_departs() {
     let first: Vec<_> = (1..10).map(|i| (f64::from(i), 5.0)).collect();
-    let second = first
-        .iter()
-        .map(|&(x, y)| (x, if x > 6.0 { y - 2.0 } else { y }))
-        .collect();
+    let second = first.iter().map(|&(x, y)| (x, if x > 6.0 { y - 2.0 } else { y })).collect();
     let layers = vec![
         Layer::Line(Line::measured("first", Colour::Blue, first)),
         Layer::Line(Line::measured("second", Colour::Vermilion, second)),
     ];
     let panels = vec![panel(Axis::linear("", Unit::Number), layers)];
     let x = Axis::linear("", Unit::Number);
-    let (canvas, _) = lay_out(&figure(Body::Panels(Panels {
-        x,
-        panels,
-        marks: vec![],
-    })));
+    let (canvas, _) = lay_out(&figure(Body::Panels(Panels { x, panels, marks: vec![] })));
     let lines = canvas.ops.iter().filter_map(|op| match op {
         Op::Line { points, stroke } if stroke.paint == Paint::Vermilion => Some(points.len()),
         _ => None,
@@ -348,11 +278,7 @@ fn ids_hold_nothing_that_ends_an_attribute() {
     figure.id = "a\" onload=\"x <".into();
     let svg = check(&figure).svg;
     assert!(svg.contains("aria-labelledby=\"lab00-a--onload--x---title"));
-    let ids: HashSet<_> = svg
-        .split(" id=\"")
-        .skip(1)
-        .map(|s| s.split('"').next())
-        .collect();
+    let ids: HashSet<_> = svg.split(" id=\"").skip(1).map(|s| s.split('"').next()).collect();
     assert_eq!(ids.len(), 2);
 }
 

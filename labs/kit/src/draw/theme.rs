@@ -59,11 +59,7 @@ struct Swatch {
 }
 
 const fn swatch(variable: &'static str, light: &'static str, dark: &'static str) -> Swatch {
-    Swatch {
-        variable,
-        light,
-        dark,
-    }
+    Swatch { variable, light, dark }
 }
 
 /// In the order of [`Paint`]. Okabe-Ito, darkened until text in it is readable on white, and
@@ -85,11 +81,8 @@ const SWATCHES: [Swatch; 10] = [
 /// plotters knows no `stroke-dasharray`.
 const SENTINEL: (u8, u8) = (0xF1, 0x7A);
 /// Set in the blue byte of a broken line's sentinel.
-const PATTERNS: [(u8, Pattern); 3] = [
-    (0x80, Pattern::Dashed),
-    (0x40, Pattern::Dotted),
-    (0xC0, Pattern::Drawn),
-];
+const PATTERNS: [(u8, Pattern); 3] =
+    [(0x80, Pattern::Dashed), (0x40, Pattern::Dotted), (0xC0, Pattern::Drawn)];
 /// What is left of the blue byte for the paint.
 const PAINTS: u8 = 0x3F;
 
@@ -105,9 +98,7 @@ fn replace_sentinels(plain: &str, colour: impl Fn(&Swatch) -> String) -> String 
     let mut out = String::with_capacity(plain.len() * 5 / 4);
     out.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        let known = part
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let known = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let swatch = known.and_then(|code| SWATCHES.get(usize::from(code & PAINTS)));
         let (Some(code), Some(swatch), Some(rest)) = (known, swatch, part.get(3..)) else {
             out.push_str(&mark);
@@ -128,10 +119,7 @@ fn replace_sentinels(plain: &str, colour: impl Fn(&Swatch) -> String) -> String 
 pub(super) fn themed(plain: &str) -> String {
     let svg = replace_sentinels(plain, |s| format!("var({},{})", s.variable, s.light));
     let list = |pick: fn(&Swatch) -> &'static str| -> String {
-        SWATCHES
-            .iter()
-            .map(|s| format!("{}:{};", s.variable, pick(s)))
-            .collect()
+        SWATCHES.iter().map(|s| format!("{}:{};", s.variable, pick(s))).collect()
     };
     let style = format!(
         "<style>svg{{color-scheme:light dark;{}}}\
@@ -184,10 +172,6 @@ pub(super) fn render(flat: &str, scale: f32) -> anyhow::Result<Vec<u8>> {
     );
     let mut pixels = tiny_skia::Pixmap::new(width.round() as u32, height.round() as u32)
         .context("allocating the picture")?;
-    resvg::render(
-        &tree,
-        tiny_skia::Transform::from_scale(scale, scale),
-        &mut pixels.as_mut(),
-    );
+    resvg::render(&tree, tiny_skia::Transform::from_scale(scale, scale), &mut pixels.as_mut());
     pixels.encode_png().context("encoding the PNG")
 }

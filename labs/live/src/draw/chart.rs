@@ -85,9 +85,7 @@ impl Chart {
             "<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" height=\"100%\">",
         );
         let ticks = scale.ticks();
-        let grid: String = ticks
-            .map(|v| format!("M0 {:.0}H1000", scale.up(v)))
-            .collect();
+        let grid: String = ticks.map(|v| format!("M0 {:.0}H1000", scale.up(v))).collect();
         shape(svg, "grid", &grid);
         if !self.stems.is_empty() {
             let stem = |(age, v): &(f64, f64)| {
@@ -192,9 +190,7 @@ impl Scale {
 
     /// Values from 0 to the end of the axis.
     fn ticks(&self) -> impl Iterator<Item = f64> {
-        (0..)
-            .map(|i| f64::from(i) * self.step)
-            .take_while(|v| *v <= self.highest * 1.001)
+        (0..).map(|i| f64::from(i) * self.step).take_while(|v| *v <= self.highest * 1.001)
     }
 }
 
@@ -245,9 +241,7 @@ fn path(line: &Line, across: impl Fn(f64) -> f64, up: impl Fn(f64) -> f64) -> St
 fn step(max: f64) -> f64 {
     let raw = (max / 4.0).max(1e-9);
     let power = 10f64.powf(raw.log10().floor());
-    let times = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|t| t * power >= raw * 0.999);
+    let times = [1.0, 2.0, 5.0, 10.0].into_iter().find(|t| t * power >= raw * 0.999);
     times.unwrap_or(10.0) * power
 }
 
@@ -276,10 +270,7 @@ mod tests {
     #[test]
     fn numbers() {
         let shown = [0.0, 0.02, 0.26, 4.0, 9.96, 99.7, 1234.4, -3.0].map(number);
-        assert_eq!(
-            shown,
-            ["0", "0", "0.3", "4", "10", "100", "1,234", "0"].map(String::from)
-        );
+        assert_eq!(shown, ["0", "0", "0.3", "4", "10", "100", "1,234", "0"].map(String::from));
         assert_eq!(number(f64::NAN), "–");
     }
 

@@ -30,11 +30,8 @@ pub(super) fn figures(view: &View) -> Vec<Figure> {
 }
 
 pub(super) fn pictures(view: &View) -> String {
-    let place = if view.on_loop() {
-        "computing on the loop"
-    } else {
-        "computing on another thread"
-    };
+    let place =
+        if view.on_loop() { "computing on the loop" } else { "computing on another thread" };
     Chart {
         id: "heartbeat",
         title: "How late each beat came, over the last 8 seconds".into(),

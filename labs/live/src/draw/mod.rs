@@ -22,16 +22,10 @@ pub struct Frame {
 pub fn frame(view: &View) -> Frame {
     let (finding, figures, pictures) = match view {
         View::Trap(view) => (view.finding(), trap::figures(view), trap::pictures(view)),
-        View::Heartbeat(view) => (
-            view.finding(),
-            heartbeat::figures(view),
-            heartbeat::pictures(view),
-        ),
-        View::Pipeline(view) => (
-            view.finding(),
-            pipeline::figures(view),
-            pipeline::pictures(view),
-        ),
+        View::Heartbeat(view) => {
+            (view.finding(), heartbeat::figures(view), heartbeat::pictures(view))
+        }
+        View::Pipeline(view) => (view.finding(), pipeline::figures(view), pipeline::pictures(view)),
     };
     let figures: String = figures.iter().map(Figure::html).collect();
     Frame {
@@ -53,9 +47,10 @@ struct Figure {
 
 impl Figure {
     fn html(&self) -> String {
-        let theory = self.theory.as_ref().map_or(String::new(), |theory| {
-            format!("<dd class=\"expected\">theory {theory}</dd>")
-        });
+        let theory = self
+            .theory
+            .as_ref()
+            .map_or(String::new(), |theory| format!("<dd class=\"expected\">theory {theory}</dd>"));
         format!(
             "<div class=\"{}\"><dt>{}</dt><dd class=\"value\">{}<small>{}</small></dd>{theory}</div>",
             self.class, self.name, self.value, self.unit
@@ -85,11 +80,7 @@ mod tests {
             for tag in ["svg", "text", "dl", "div", "p", "title", "desc"] {
                 let opened = html.matches(&format!("<{tag}")).count();
                 // A prefix of another name counts twice: <p of <path.
-                let others = if tag == "p" {
-                    html.matches("<path").count()
-                } else {
-                    0
-                };
+                let others = if tag == "p" { html.matches("<path").count() } else { 0 };
                 let closed = html.matches(&format!("</{tag}>")).count();
                 assert_eq!(opened - others, closed, "{tag} in {html}");
             }

@@ -36,12 +36,7 @@ pub(super) fn figures(view: &View) -> Vec<Figure> {
 }
 
 pub(super) fn pictures(view: &View) -> String {
-    let line = |class, steps, label, points| Line {
-        class,
-        points,
-        steps,
-        label,
-    };
+    let line = |class, steps, label, points| Line { class, points, steps, label };
     let chart = Chart {
         id: "throughput",
         title: "Items finished a second, over the last 30 seconds".into(),
@@ -87,9 +82,8 @@ fn stages(view: &View) -> String {
             )
         })
         .collect();
-    let slowest = view.bottleneck().map_or(String::new(), |i| {
-        format!(" The bottleneck is {}.", STAGES[i].0)
-    });
+    let slowest =
+        view.bottleneck().map_or(String::new(), |i| format!(" The bottleneck is {}.", STAGES[i].0));
     let mut svg = format!(
         "<svg class=\"line\" role=\"img\" aria-labelledby=\"line-t line-d\">\
          <title id=\"line-t\">Three stages with queues between them</title>\
@@ -98,13 +92,7 @@ fn stages(view: &View) -> String {
     );
     for (i, stage) in view.stages.iter().enumerate() {
         let left = i as f64 * (STAGE + QUEUE);
-        draw_stage(
-            &mut svg,
-            left,
-            STAGES[i].0,
-            stage,
-            view.bottleneck() == Some(i),
-        );
+        draw_stage(&mut svg, left, STAGES[i].0, stage, view.bottleneck() == Some(i));
         if let Some(queue) = view.queues.get(i) {
             draw_queue(&mut svg, left + STAGE, *queue);
         }
@@ -147,10 +135,7 @@ fn draw_stage(svg: &mut String, left: f64, name: &str, stage: &StageView, slowes
     } else {
         String::new()
     };
-    let _ = write!(
-        svg,
-        "<text class=\"note{hot}\" x=\"{middle:.1}%\" y=\"95%\">{below}</text>"
-    );
+    let _ = write!(svg, "<text class=\"note{hot}\" x=\"{middle:.1}%\" y=\"95%\">{below}</text>");
 }
 
 fn draw_queue(svg: &mut String, left: f64, (filled, places): (usize, usize)) {

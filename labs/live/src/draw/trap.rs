@@ -67,25 +67,10 @@ pub(super) fn pictures(view: &View) -> String {
         unit: " a second",
         least: 20.0,
         lines: vec![
-            line(
-                "capacity",
-                true,
-                format!("capacity {}", number(now.capacity)),
-                |s| s.capacity,
-            ),
+            line("capacity", true, format!("capacity {}", number(now.capacity)), |s| s.capacity),
             line("theory", true, String::new(), |s| s.theory),
-            line(
-                "attempts",
-                false,
-                format!("attempts {}", number(now.attempts)),
-                |s| s.attempts,
-            ),
-            line(
-                "good",
-                false,
-                format!("goodput {}", number(now.good)),
-                |s| s.good,
-            ),
+            line("attempts", false, format!("attempts {}", number(now.attempts)), |s| s.attempts),
+            line("good", false, format!("goodput {}", number(now.good)), |s| s.good),
         ],
         stems: Vec::new(),
         lanes: Vec::new(),

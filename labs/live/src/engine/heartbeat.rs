@@ -59,10 +59,7 @@ impl View {
     /// late as it is by now.
     fn lateness(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let waiting = self.pending.map(|due| (due, self.at - due));
-        let beats = self
-            .beats
-            .iter()
-            .chain(waiting.filter(|(_, late)| *late > LATE));
+        let beats = self.beats.iter().chain(waiting.filter(|(_, late)| *late > LATE));
         beats.filter(|(due, _)| self.at - due <= SPAN)
     }
 
@@ -97,17 +94,12 @@ impl View {
 
     /// Age in seconds and the worst that theory allows, in ms.
     pub fn theory_ms(&self) -> Vec<(f64, f64)> {
-        self.theory
-            .iter()
-            .map(|(t, v)| (self.at - t, 1e3 * v))
-            .collect()
+        self.theory.iter().map(|(t, v)| (self.at - t, 1e3 * v)).collect()
     }
 
     /// Age of the instant at which a beat was due, and how late it came, in ms.
     pub fn stems_ms(&self) -> Vec<(f64, f64)> {
-        self.lateness()
-            .map(|(due, late)| (self.at - due, 1e3 * late))
-            .collect()
+        self.lateness().map(|(due, late)| (self.at - due, 1e3 * late)).collect()
     }
 
     /// Ages of the beats as they came.
@@ -131,10 +123,7 @@ impl View {
     /// How many beats came while the latest whole computation ran; `None` before there was one.
     #[cfg(test)]
     pub fn beats_during_computing(&self) -> Option<usize> {
-        let mut spans = self
-            .computing
-            .iter()
-            .filter_map(|(from, to)| Some((from, to?)));
+        let mut spans = self.computing.iter().filter_map(|(from, to)| Some((from, to?)));
         let (from, to) = spans.next_back()?;
         let came = self.beats.iter().map(|(due, late)| due + late);
         Some(came.filter(|at| from < *at && *at < to).count())
@@ -199,10 +188,8 @@ pub(super) struct Heartbeat {
 impl Engine for Heartbeat {
     async fn start(settings: Settings) -> Result<Heartbeat> {
         let kernel = Kernel::calibrate();
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .context("starting the loop")?;
+        let runtime =
+            Builder::new_current_thread().enable_time().build().context("starting the loop")?;
         let shared = Arc::new(Shared {
             began: Instant::now(),
             book: Mutex::new(Book {
@@ -227,12 +214,7 @@ impl Engine for Heartbeat {
                 });
             })
             .context("starting the loop's thread")?;
-        Ok(Heartbeat {
-            shared,
-            stop,
-            thread: Some(thread),
-            theory: History::of(SPAN),
-        })
+        Ok(Heartbeat { shared, stop, thread: Some(thread), theory: History::of(SPAN) })
     }
 
     async fn set(&mut self, settings: Settings) -> Result<()> {
@@ -243,11 +225,7 @@ impl Engine for Heartbeat {
     fn look(&mut self) -> super::View {
         let at = self.shared.now();
         let book = self.shared.book();
-        let worst = if on_loop(&book.settings) {
-            book.settings.seconds("busy")
-        } else {
-            TIMER
-        };
+        let worst = if on_loop(&book.settings) { book.settings.seconds("busy") } else { TIMER };
         self.theory.push(at, worst);
         super::View::Heartbeat(View {
             settings: book.settings,
@@ -340,10 +318,7 @@ pub(super) fn samples() -> [View; 2] {
         view.pending = Some(view.at - 0.3);
         view
     };
-    [
-        view(quick, 0.9),
-        view(quick.with("place", "1").unwrap(), 0.0),
-    ]
+    [view(quick, 0.9), view(quick.with("place", "1").unwrap(), 0.0)]
 }
 
 #[cfg(test)]

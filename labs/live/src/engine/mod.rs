@@ -121,10 +121,7 @@ mod tests {
 
     /// Runs until `enough` says so of what was shown, changing settings once on the way.
     fn until(demo: Demo, change: (&str, &str), enough: impl Fn(&View, bool) -> bool) -> usize {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (sender, receiver) = watch::channel(Settings::new(demo));
         let stop = Stop::default();
         let (shown, changed) = (Mutex::new(0), Mutex::new(false));
@@ -151,10 +148,7 @@ mod tests {
         let shown = until(Demo::Trap, ("slots", "20"), |view, changed| {
             let View::Trap(view) = view else { panic!() };
             let tally = view.tally;
-            assert_eq!(
-                tally.attempts(),
-                tally.ok + tally.refused + tally.late + tally.failed
-            );
+            assert_eq!(tally.attempts(), tally.ok + tally.refused + tally.late + tally.failed);
             assert_eq!(tally.failed, 0);
             tally.ok > 30 && view.settings.get("slots") == if changed { 20 } else { 10 }
         });
@@ -164,9 +158,7 @@ mod tests {
     #[test]
     fn the_heartbeat_beats_during_a_computation_only_when_it_runs_elsewhere() {
         until(Demo::Heartbeat, ("place", "1"), |view, changed| {
-            let View::Heartbeat(view) = view else {
-                panic!()
-            };
+            let View::Heartbeat(view) = view else { panic!() };
             let held_up = view.beats_during_computing();
             if changed {
                 !view.on_loop() && held_up.is_some_and(|beats| beats > 0)

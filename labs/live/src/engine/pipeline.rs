@@ -74,10 +74,7 @@ impl View {
         View {
             settings: *settings,
             at: 0.0,
-            stages: widths(settings).map(|width| StageView {
-                width,
-                ..StageView::default()
-            }),
+            stages: widths(settings).map(|width| StageView { width, ..StageView::default() }),
             queues: [(0, depth); COUNT - 1],
             entered: 0,
             done: 0,
@@ -149,9 +146,7 @@ fn widths(settings: &Settings) -> [usize; COUNT] {
 
 fn line(settings: &Settings) -> theory::Pipeline {
     let mut stages = [(0.0, 0); COUNT];
-    for (stage, (width, (_, ms))) in stages
-        .iter_mut()
-        .zip(widths(settings).into_iter().zip(STAGES))
+    for (stage, (width, (_, ms))) in stages.iter_mut().zip(widths(settings).into_iter().zip(STAGES))
     {
         *stage = (ms as f64 / 1e3, width);
     }
@@ -204,9 +199,7 @@ impl Queue {
 
     async fn take(&self) -> Option<Item> {
         let item = self.receiver.recv().await.ok()?;
-        let paid = self
-            .owed
-            .fetch_update(Relaxed, Relaxed, |owed| owed.checked_sub(1));
+        let paid = self.owed.fetch_update(Relaxed, Relaxed, |owed| owed.checked_sub(1));
         if paid.is_err() {
             self.free.add_permits(1);
         }
@@ -354,9 +347,7 @@ impl Engine for Pipeline {
         let (entered, done) = (shared.entered.load(Relaxed), shared.done.load(Relaxed));
         let busy = meters.map(|(busy, _)| busy.total(at));
         let through = shared.through_us.load(Relaxed) as f64 / 1e6;
-        let rates = self
-            .rates
-            .at(at, [busy[0], busy[1], busy[2], done as f64, through]);
+        let rates = self.rates.at(at, [busy[0], busy[1], busy[2], done as f64, through]);
         let [.., rate, through] = rates;
         let widths = widths(&self.settings);
         let stages = std::array::from_fn(|i| StageView {
@@ -394,10 +385,7 @@ impl Pipeline {
         while self.tasks.try_join_next().is_some() {}
         for (i, workers) in self.workers.iter_mut().enumerate() {
             for number in 0..widths(&self.settings)[i] {
-                if workers
-                    .get(number)
-                    .is_some_and(|worker| !worker.is_finished())
-                {
+                if workers.get(number).is_some_and(|worker| !worker.is_finished()) {
                     continue;
                 }
                 let handle = self.tasks.spawn(worker(self.shared.clone(), i, number));
@@ -440,10 +428,7 @@ pub(super) fn samples() -> [View; 2] {
         view
     };
     let wide = settings.with("embed", "12").unwrap();
-    [
-        view(settings, 8.1, [0.66, 0.99, 0.33]),
-        view(wide, 12.0, [0.99, 0.2, 0.97]),
-    ]
+    [view(settings, 8.1, [0.66, 0.99, 0.33]), view(wide, 12.0, [0.99, 0.2, 0.97])]
 }
 
 #[cfg(test)]

@@ -118,12 +118,7 @@ impl View {
                 plural(c, "slot", "slots")
             );
         }
-        if now.good
-            < 0.6
-                * now
-                    .capacity
-                    .min(f64::from(n) / self.settings.seconds("service"))
-        {
+        if now.good < 0.6 * now.capacity.min(f64::from(n) / self.settings.seconds("service")) {
             return format!(
                 "Collapse: the slots could answer {shown} a second, and {} are answered in time",
                 number(now.good)
@@ -196,9 +191,7 @@ pub(super) struct Trap {
 
 impl Engine for Trap {
     async fn start(settings: Settings) -> Result<Trap> {
-        let upstream = Upstream::start(spec(&settings))
-            .await
-            .context("starting the service")?;
+        let upstream = Upstream::start(spec(&settings)).await.context("starting the service")?;
         let shared = Shared {
             address: upstream.address(),
             timeout_ms: AtomicU64::new(settings.get("timeout").into()),
@@ -238,12 +231,7 @@ impl Engine for Trap {
         let at = self.began.elapsed().as_secs_f64();
         let [ok, refused, late, failed] =
             std::array::from_fn(|i| self.shared.ended[i].load(Relaxed));
-        let tally = Tally {
-            ok,
-            refused,
-            late,
-            failed,
-        };
+        let tally = Tally { ok, refused, late, failed };
         let counts = [ok, tally.attempts(), late, refused].map(|n| n as f64);
         let [good, attempts, late, refused] = self.rates.at(at, counts);
         self.history.push(
@@ -277,9 +265,8 @@ impl Trap {
     /// leave at once, and what they had in flight is not counted.
     fn fit_clients(&mut self) {
         let wanted = self.settings.get("clients") as usize;
-        while let Some(leaving) = (self.handles.len() > wanted)
-            .then(|| self.handles.pop())
-            .flatten()
+        while let Some(leaving) =
+            (self.handles.len() > wanted).then(|| self.handles.pop()).flatten()
         {
             leaving.abort();
         }
@@ -349,10 +336,7 @@ impl Wire {
             // An error shows in the request, too.
             let _ = connection.await;
         });
-        Ok(Wire {
-            sender,
-            driver: driver.abort_handle(),
-        })
+        Ok(Wire { sender, driver: driver.abort_handle() })
     }
 }
 
@@ -364,10 +348,7 @@ async fn attempt(kept: &mut Option<Wire>, address: SocketAddr) -> Result<StatusC
     };
     wire.sender.ready().await?;
     let request = Request::get("/").header(HOST, address.to_string());
-    let answer = wire
-        .sender
-        .send_request(request.body(Empty::new())?)
-        .await?;
+    let answer = wire.sender.send_request(request.body(Empty::new())?).await?;
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
     ensure!(status != StatusCode::OK || body == BODY, "half an answer");
@@ -405,9 +386,7 @@ mod tests {
     use crate::control::Demo;
 
     fn set(values: &[(&str, &str)]) -> Settings {
-        values
-            .iter()
-            .fold(Settings::new(Demo::Trap), |s, (k, v)| s.with(k, v).unwrap())
+        values.iter().fold(Settings::new(Demo::Trap), |s, (k, v)| s.with(k, v).unwrap())
     }
 
     #[test]
@@ -426,11 +405,7 @@ mod tests {
     #[test]
     fn the_finding_says_what_is_measured() {
         let [full, collapsed] = samples();
-        assert!(
-            full.finding().starts_with("A slot for every client"),
-            "{}",
-            full.finding()
-        );
+        assert!(full.finding().starts_with("A slot for every client"), "{}", full.finding());
         assert!(collapsed.finding().starts_with("Collapse"));
         assert_eq!(
             View::idle(&set(&[("clients", "1")])).finding(),

@@ -54,19 +54,14 @@ impl Doors {
 
     /// One more port.
     pub(super) fn add(&self, port: u16, server: JoinHandle<()>) {
-        self.all().push(Door {
-            port,
-            seats: HashMap::new(),
-            server,
-        });
+        self.all().push(Door { port, seats: HashMap::new(), server });
     }
 
     /// Finds a seat, here if there is one.
     pub(super) fn place(&self, port: u16, now: Instant) -> Place {
         let mut all = self.all();
         for door in all.iter_mut() {
-            door.seats
-                .retain(|_, sent| sent.is_none_or(|at| now < at + RESERVED));
+            door.seats.retain(|_, sent| sent.is_none_or(|at| now < at + RESERVED));
         }
         let has_room = |door: &&mut Door| door.seats.len() < SEATS;
         let (count, mut doors) = (all.len(), all.iter_mut());
@@ -119,9 +114,7 @@ mod tests {
         assert_eq!(doors.place(1, now), Place::There(2));
         assert!(matches!(doors.place(2, now), Place::Here(_)));
         // One listens; the others never did, and their seats are free after a while.
-        let Place::Here(first) = pages[0] else {
-            panic!()
-        };
+        let Place::Here(first) = pages[0] else { panic!() };
         doors.listens(1, first, true);
         let later = now + RESERVED;
         for _ in 1..SEATS {

@@ -35,12 +35,7 @@ pub(super) async fn events(State(door): State<Door>, Path(name): Path<String>, u
         heard: Heard::new(demo, page),
         calm: asked(&uri, "calm") == Some(1),
         next: Instant::now(),
-        _place: Listening {
-            app: door.app,
-            port: door.port,
-            page,
-            _seat: seat,
-        },
+        _place: Listening { app: door.app, port: door.port, page, _seat: seat },
     };
     let batches = stream::unfold(Some(listener), |listener| async {
         let mut listener = listener?;
@@ -48,9 +43,7 @@ pub(super) async fn events(State(door): State<Door>, Path(name): Path<String>, u
         Some((stream::iter(events), (!last).then_some(listener)))
     });
     let events = batches.flatten().map(Ok::<_, Infallible>);
-    Ok(Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(ALIVE))
-        .into_response())
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
 }
 
 /// A page that listens; dropped when it leaves.
@@ -118,13 +111,7 @@ struct Heard {
 
 impl Heard {
     fn new(demo: Demo, page: u64) -> Heard {
-        Heard {
-            demo,
-            page,
-            frame: None,
-            status: String::new(),
-            settings: None,
-        }
+        Heard { demo, page, frame: None, status: String::new(), settings: None }
     }
 
     /// What is new: names of events and HTML.
@@ -146,10 +133,7 @@ impl Heard {
             self.settings = Some(news.settings[i]);
         }
         let frame = &news.frames[i];
-        let fresh = self
-            .frame
-            .as_ref()
-            .is_none_or(|old| !Arc::ptr_eq(old, frame));
+        let fresh = self.frame.as_ref().is_none_or(|old| !Arc::ptr_eq(old, frame));
         if frame_due && fresh {
             pieces.push(("frame", frame.html.clone()));
             self.frame = Some(frame.clone());
@@ -197,9 +181,6 @@ mod tests {
         let mut news = Hall::new().news().borrow().clone();
         news.ended[0] = Ended::Failed("no <port>\r\nleft & more".into());
         let pieces = Heard::new(Demo::Trap, 1).pieces(&news, true);
-        assert_eq!(
-            pieces[0].1,
-            "Stopped by an error: no &lt;port&gt;  left &amp; more."
-        );
+        assert_eq!(pieces[0].1, "Stopped by an error: no &lt;port&gt;  left &amp; more.");
     }
 }

@@ -29,14 +29,8 @@ pub(super) async fn guard(State(port): State<u16>, request: Request, next: Next)
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("same-origin"),
-    );
-    headers.insert(
-        "cross-origin-opener-policy",
-        HeaderValue::from_static("same-origin"),
-    );
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     answer
 }
 
@@ -79,9 +73,7 @@ fn promises_too_much(request: &Request) -> bool {
 /// say so; other clients say nothing.
 fn is_part_of_another_page(headers: &HeaderMap) -> bool {
     let says = |name, what| headers.get_all(name).iter().any(|value| value == what);
-    let foreign = ["cross-site", "same-site"]
-        .iter()
-        .any(|site| says("sec-fetch-site", *site));
+    let foreign = ["cross-site", "same-site"].iter().any(|site| says("sec-fetch-site", *site));
     foreign && !says("sec-fetch-mode", "navigate")
 }
 
@@ -105,12 +97,7 @@ mod tests {
 
     #[test]
     fn only_loopback_names_with_the_right_port() {
-        for host in [
-            "127.0.0.1:8000",
-            "localhost:8000",
-            "LocalHost:8000",
-            "[::1]:8000",
-        ] {
+        for host in ["127.0.0.1:8000", "localhost:8000", "LocalHost:8000", "[::1]:8000"] {
             assert!(is_ours(host, 8000), "{host}");
             assert!(!is_ours(host, 8001), "{host}");
         }

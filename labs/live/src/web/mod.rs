@@ -82,20 +82,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 impl App {
     fn new(stop: Stop) -> Arc<App> {
-        Arc::new(App {
-            hall: Hall::new(),
-            doors: Doors::default(),
-            stop,
-        })
+        Arc::new(App { hall: Hall::new(), doors: Doors::default(), stop })
     }
 
     /// Serves at one more port, and returns it.
     fn open(self: &Arc<Self>, listener: TcpListener) -> Result<u16> {
         let port = listener.local_addr()?.port();
-        let router = router(Door {
-            app: self.clone(),
-            port,
-        });
+        let router = router(Door { app: self.clone(), port });
         let stop = self.stop.clone();
         let ended = async move { stop.wait().await };
         let server = tokio::spawn(async move {
@@ -184,9 +177,7 @@ async fn demonstration(
         Place::Nowhere => return Err(Problem::TooMany),
         Place::NewDoor => {
             let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await;
-            let port = listener
-                .map_err(anyhow::Error::from)
-                .and_then(|l| door.app.open(l));
+            let port = listener.map_err(anyhow::Error::from).and_then(|l| door.app.open(l));
             let port = port.map_err(|e| Problem::Broken(format!("No further port: {e:#}.")))?;
             return Ok(elsewhere(&headers, port, &uri));
         }
@@ -206,9 +197,7 @@ async fn demonstration(
 /// The same page at another port.
 fn elsewhere(headers: &HeaderMap, port: u16, uri: &Uri) -> Response {
     // The guard has seen that the name is one of ours.
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let name = host.unwrap_or("127.0.0.1");
     let name = match name.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() => name,
@@ -251,9 +240,7 @@ async fn set(State(door): State<Door>, Path(name): Path<String>, body: Bytes) ->
     let (mut control, mut page) = (None, 0);
     for (key, value) in form_urlencoded::parse(&body) {
         if key == "page" {
-            page = value
-                .parse()
-                .map_err(|_| Problem::Form("page must be a number"))?;
+            page = value.parse().map_err(|_| Problem::Form("page must be a number"))?;
         } else if control.replace((key, value)).is_some() {
             return Err(Problem::Form("one control at a time"));
         }

@@ -81,11 +81,7 @@ impl Connection {
         tried: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match tried {
-            Poll::Pending => self
-                .end
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(ErrorKind::TimedOut.into())),
+            Poll::Pending => self.end.as_mut().poll(cx).map(|()| Err(ErrorKind::TimedOut.into())),
             ready => ready,
         }
     }
@@ -147,12 +143,8 @@ mod tests {
     async fn patient(places: usize, first: Duration, patience: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let patient = Patient {
-            listener,
-            first,
-            patience,
-            places: Arc::new(Semaphore::new(places)),
-        };
+        let patient =
+            Patient { listener, first, patience, places: Arc::new(Semaphore::new(places)) };
         let word = |i: u32| async move {
             sleep(SHORT / 4).await;
             (i < 12).then(|| (Ok::<_, Infallible>(Bytes::from_static(b"word")), i + 1))
@@ -160,14 +152,8 @@ mod tests {
         let no_end =
             || stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[0; 65536])));
         let router = Router::new()
-            .route(
-                "/form",
-                post(async |body: Bytes| format!("{} bytes", body.len())),
-            )
-            .route(
-                "/words",
-                get(async move || Body::from_stream(stream::unfold(0, word))),
-            )
+            .route("/form", post(async |body: Bytes| format!("{} bytes", body.len())))
+            .route("/words", get(async move || Body::from_stream(stream::unfold(0, word))))
             .route("/no-end", get(async move || Body::from_stream(no_end())));
         tokio::spawn(async move { axum::serve(patient, router).await });
         address
@@ -215,10 +201,7 @@ mod tests {
     async fn who_drips_is_left() {
         let address = server(MOST).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(b"GET /words HTTP/1.1\r\na: ")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /words HTTP/1.1\r\na: ").await.unwrap();
         for _ in 0..1000 {
             if stream.write_all(b"x").await.is_err() {
                 return;
@@ -232,9 +215,7 @@ mod tests {
     async fn who_never_reads_is_left() {
         let address = server(1).await;
         let mut deaf = TcpStream::connect(address).await.unwrap();
-        deaf.write_all(b"GET /no-end HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
+        deaf.write_all(b"GET /no-end HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         // The next one gets its only place.
         let mut next = TcpStream::connect(address).await.unwrap();
         next.write_all(WORDS).await.unwrap();
@@ -247,10 +228,6 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(WORDS).await.unwrap();
         let answer = heard(&mut stream).await;
-        assert_eq!(
-            answer.matches("word").count(),
-            12,
-            "three times as long: {answer}"
-        );
+        assert_eq!(answer.matches("word").count(), 12, "three times as long: {answer}");
     }
 }

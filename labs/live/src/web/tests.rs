@@ -22,14 +22,8 @@ impl Site {
     fn new() -> Site {
         let app = App::new(Stop::default());
         app.doors.add(PORT, tokio::spawn(async {}));
-        let door = Door {
-            app: app.clone(),
-            port: PORT,
-        };
-        Site {
-            app,
-            router: router(door),
-        }
+        let door = Door { app: app.clone(), port: PORT };
+        Site { app, router: router(door) }
     }
 
     /// Everything that a request can change, as text.
@@ -89,9 +83,7 @@ async fn pages_and_their_files_are_there_with_the_policy() {
     ] {
         let answer = site.get(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
-        let policy = answer.headers()["content-security-policy"]
-            .to_str()
-            .unwrap();
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'self';"));
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
         assert!(!bytes(answer).await.is_empty(), "{path}");
@@ -104,16 +96,9 @@ async fn pages_and_their_files_are_there_with_the_policy() {
         "/assets/..%2fCargo.toml",
         "/a/b/c",
     ] {
-        assert_eq!(
-            site.get(path).await.status(),
-            StatusCode::NOT_FOUND,
-            "{path}"
-        );
+        assert_eq!(site.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(
-        site.post("/nothing/start", "").await.status(),
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(site.post("/nothing/start", "").await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -131,9 +116,7 @@ async fn foreign_hosts_are_refused() {
             assert!(answer.headers().contains_key("content-security-policy"));
         }
     }
-    let numeric = site
-        .ask("GET", "/", &[("host", "127.0.0.1:7000")], "")
-        .await;
+    let numeric = site.ask("GET", "/", &[("host", "127.0.0.1:7000")], "").await;
     assert_eq!(numeric.status(), StatusCode::OK);
 }
 
@@ -153,11 +136,9 @@ async fn foreign_origins_are_refused_and_change_nothing() {
     ] {
         let mut headers = vec![("host", HOST)];
         headers.extend(origin.map(|origin| ("origin", origin)));
-        for (path, body) in [
-            ("/trap/start", ""),
-            ("/trap/stop", ""),
-            ("/trap/set", "clients=99&page=1"),
-        ] {
+        for (path, body) in
+            [("/trap/start", ""), ("/trap/stop", ""), ("/trap/set", "clients=99&page=1")]
+        {
             let answer = site.ask("POST", path, &headers, body).await;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{origin:?} {path}");
         }
@@ -184,18 +165,11 @@ async fn nothing_but_post_changes_anything() {
         ] {
             let answer = site.ask(method, path, &headers, "clients=99").await;
             let is_page = !path[1..].contains('/') && matches!(method, "GET" | "HEAD");
-            assert_eq!(
-                answer.status() == StatusCode::OK,
-                is_page,
-                "{method} {path}"
-            );
+            assert_eq!(answer.status() == StatusCode::OK, is_page, "{method} {path}");
         }
     }
     assert_eq!(site.state(), before);
-    assert_eq!(
-        site.get("/trap/start").await.status(),
-        StatusCode::METHOD_NOT_ALLOWED
-    );
+    assert_eq!(site.get("/trap/start").await.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -228,39 +202,24 @@ async fn values_are_checked_here() {
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(text(answer).await, "120 ms");
     assert_ne!(site.state(), before);
-    assert!(
-        text(site.get("/trap").await)
-            .await
-            .contains("value=\"120\"")
-    );
+    assert!(text(site.get("/trap").await).await.contains("value=\"120\""));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_starts_stops_and_is_shared() {
     let site = Site::new();
-    assert_eq!(
-        site.post("/pipeline/start", "").await.status(),
-        StatusCode::NO_CONTENT
-    );
+    assert_eq!(site.post("/pipeline/start", "").await.status(), StatusCode::NO_CONTENT);
     for _ in 0..2 {
         let page = text(site.get("/pipeline").await).await;
         assert!(page.contains(">Running.<"));
     }
-    assert!(
-        text(site.get("/trap").await)
-            .await
-            .contains("The pipeline is running")
-    );
+    assert!(text(site.get("/trap").await).await.contains("The pipeline is running"));
     // Without htmx a form leads back to its page.
     let plain = [("host", HOST), ("origin", OWN)];
     let answer = site.ask("POST", "/pipeline/stop", &plain, "").await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     assert_eq!(answer.headers()["location"], "/pipeline");
-    assert!(
-        text(site.get("/pipeline").await)
-            .await
-            .contains(">Stopped.<")
-    );
+    assert!(text(site.get("/pipeline").await).await.contains(">Stopped.<"));
     site.app.hall.close();
 }
 
@@ -296,13 +255,7 @@ async fn a_fifth_page_is_sent_to_another_port_and_all_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let app = App::new(stop.clone());
     let port = app.open(listener).unwrap();
-    let site = Site {
-        router: router(Door {
-            app: app.clone(),
-            port,
-        }),
-        app: app.clone(),
-    };
+    let site = Site { router: router(Door { app: app.clone(), port }), app: app.clone() };
     let host = format!("127.0.0.1:{port}");
     let headers = [("host", host.as_str())];
     let ask = || site.ask("GET", "/trap?calm=1", &headers, "");

@@ -68,10 +68,7 @@ pub(in super::super) fn hey(text: &str) -> Result<Reading> {
     if let Some((_, errors)) = text.split_once("Error distribution:") {
         // "  [3]	Get ...: connection refused"
         for line in errors.lines() {
-            let number = line
-                .trim()
-                .strip_prefix('[')
-                .and_then(|l| l.split_once(']'));
+            let number = line.trim().strip_prefix('[').and_then(|l| l.split_once(']'));
             let n: u64 = number.and_then(|(n, _)| n.parse().ok()).unwrap_or(0);
             requests += n;
             failed += n;
@@ -97,9 +94,7 @@ pub(in super::super) fn oha(text: &str) -> Result<Reading> {
     let counts = |key: &str| {
         let map = json.get(key).and_then(Value::as_object);
         let pairs = map.into_iter().flatten();
-        pairs
-            .map(|(name, n)| (name.clone(), n.as_u64().unwrap_or(0)))
-            .collect::<Vec<_>>()
+        pairs.map(|(name, n)| (name.clone(), n.as_u64().unwrap_or(0))).collect::<Vec<_>>()
     };
     let (mut answered, mut failed) = (0, 0);
     for (code, n) in counts("statusCodeDistribution") {
@@ -107,16 +102,8 @@ pub(in super::super) fn oha(text: &str) -> Result<Reading> {
         failed += if code.starts_with('2') { 0 } else { n };
     }
     let errors = counts("errorDistribution");
-    let lost: u64 = errors
-        .iter()
-        .filter(|(e, _)| e != CUT)
-        .map(|(_, n)| n)
-        .sum();
-    let cut: u64 = errors
-        .iter()
-        .filter(|(e, _)| e == CUT)
-        .map(|(_, n)| n)
-        .sum();
+    let lost: u64 = errors.iter().filter(|(e, _)| e != CUT).map(|(_, n)| n).sum();
+    let cut: u64 = errors.iter().filter(|(e, _)| e == CUT).map(|(_, n)| n).sum();
     let number = |path: &str| json.pointer(path).and_then(Value::as_f64);
     let total = number("/summary/total").filter(|s| *s > 0.0);
     Ok(Reading {
@@ -224,10 +211,7 @@ mod tests {
             "statusCodeDistribution":{"200":10,"500":4},"errorDistribution":{"aborted due to deadline":3,"connection refused":2}}"#;
         let r = oha(made).unwrap();
         assert_eq!((r.per_s, r.requests, r.failed), (5.0, 19, 6));
-        assert_eq!(
-            (r.p50_s, r.p99_s, r.max_s),
-            (Some(0.1), Some(0.4), Some(0.5))
-        );
+        assert_eq!((r.p50_s, r.p99_s, r.max_s), (Some(0.1), Some(0.4), Some(0.5)));
         assert!(oha("{}").is_err() && oha("text").is_err());
     }
 
