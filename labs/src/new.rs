@@ -6,18 +6,16 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use lab_kit::cli::{Extra, Failed, print};
-
-use crate::SYLLABUS;
 
 /// `labs new`.
 pub const NEW: Extra = Extra {
     command: New::command,
     run: |matches| {
         let new = New::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
-        Ok(new.run()?)
+        new.run()
     },
 };
 
@@ -51,30 +49,62 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 impl New {
-    fn run(self) -> anyhow::Result<()> {
+    fn run(self) -> Result<(), Failed> {
         let root = clone()?;
-        let last = SYLLABUS.iter().map(|lab| lab.card().number).max();
+        let there = labs_in(&root)?;
+        let last = there.iter().map(|(number, _)| *number).max();
         let number = self.number.unwrap_or(last.unwrap_or(0) + 1);
-        let lab = Named::new(number, &self.name, self.title, self.question)?;
-        let folder = root.join("labs").join(format!("{}_{}", lab.id, lab.name));
-        ensure!(!folder.exists(), "{} is there already", folder.display());
-        let mut cards = SYLLABUS.iter().map(|lab| lab.card());
-        if let Some(card) = cards.find(|card| card.number == number || card.name == lab.name) {
-            bail!("{} {} is there already", card.id(), card.name);
+        let lab = Named::new(number, &self.name, self.title, self.question)
+            .map_err(|why| Failed::Usage(format!("error: {why}")))?;
+        if let Some((taken, name)) =
+            there.iter().find(|(taken, name)| *taken == number || *name == lab.name)
+        {
+            return Err(Failed::Usage(format!("error: lab{taken:02} {name} is there already")));
         }
-        // All is looked at before anything is written.
+        let folder = root.join("labs").join(format!("{}_{}", lab.id, lab.name));
         let lists = lab.lists(&root)?;
+        let files = FILES.map(|(name, text)| (folder.join(name), lab.fill(text)));
+        written(&folder, files.into_iter().chain(lists).collect())?;
+        // Long names break lines, and the lock file lists the labs. Without these tools all is as sound, and
+        // the next build does the second.
+        for words in [&["fmt", "-p", lab.id.as_str()][..], &["update", "--workspace", "--offline"]]
+        {
+            drop(Command::new("cargo").args(words).current_dir(&root).output());
+        }
+        Ok(print(lab.next(&folder))?)
+    }
+}
+
+/// Number and name of every lab of a clone, by its folders: this program may be older than they are.
+fn labs_in(root: &Path) -> anyhow::Result<Vec<(u8, String)>> {
+    let folder = root.join("labs");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let lab = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (number, name) = name.strip_prefix("lab")?.split_once('_')?;
+        Some((number.parse().ok()?, name.to_string()))
+    };
+    Ok(entries.filter_map(Result::ok).filter_map(lab).collect())
+}
+
+/// Writes all of it, or leaves everything as it was.
+fn written(folder: &Path, files: Vec<(PathBuf, String)>) -> anyhow::Result<()> {
+    let before: Vec<_> = files.iter().map(|(path, _)| fs::read(path).ok()).collect();
+    let write = || {
         fs::create_dir_all(folder.join("src"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        let files = FILES.map(|(name, text)| (folder.join(name), lab.fill(text)));
-        for (path, text) in files.into_iter().chain(lists) {
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        files.iter().try_for_each(|(path, text)| {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        })
+    };
+    write().inspect_err(|_| {
+        for ((path, _), before) in files.iter().zip(&before) {
+            let Some(before) = before else { continue };
+            let _ = fs::write(path, before);
         }
-        // Long names break lines. Without rustfmt the files are as sound, and less tidy.
-        let tidy = Command::new("cargo").args(["fmt", "-p", &lab.id]).current_dir(&root).output();
-        drop(tidy);
-        print(lab.next(&folder))
-    }
+        let _ = fs::remove_dir_all(folder);
+    })
 }
 
 /// The folder of the clone that the command is run in.
@@ -110,16 +140,18 @@ impl Named {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         ensure!(
             name.len() <= 40 && name.chars().all(plain) && name.split('_').all(word),
-            "\"{name}\" is no name of a lab: small letters, with underscores between words"
+            "\"{name}\" is no name of a lab: up to 40 small letters, with underscores between words"
         );
         let capital = |w: &str| w[..1].to_uppercase() + &w[1..];
         let words = capital(&name.replace('_', " "));
         let title = title.unwrap_or(words);
         for text in [&title, &question] {
-            let plain = |c: char| !c.is_control() && !"\"\\{}@".contains(c);
+            let plain = |c: char| {
+                c.is_ascii_graphic() && !"\"\\{}@".contains(c) || c == ' ' || c.is_alphabetic()
+            };
             ensure!(
-                !text.trim().is_empty() && text.chars().all(plain),
-                "\"{text}\" cannot be a title or a question: no quotes, braces or backslashes"
+                !text.trim().is_empty() && text.len() <= 200 && text.chars().all(plain),
+                "\"{text}\" cannot be a title or a question: up to 200 letters and signs, none of them a quote, a brace or a backslash"
             );
         }
         Ok(Named {
@@ -128,7 +160,8 @@ impl Named {
             name: name.into(),
             title,
             question,
-            type_name: name.split('_').map(capital).collect(),
+            // With a word of its own at the end it is no name that the kit has already.
+            type_name: name.split('_').map(capital).collect::<String>() + "Lab",
         })
     }
 
@@ -176,8 +209,11 @@ impl Named {
              src/plan.rs      its flags, which conditions there are, how long they take\n\
              src/findings.rs  what theory says: a claim, a chart, a table, an answer to the question\n\
              answers.md       the answers to \"Check yourself\"\n\
-             cargo test -p lab_book tells what the book misses; the README's list of labs is updated by\n\
-             cargo run --release -- splice README.md results/reference\n",
+             (src/gauges.rs and src/premise.rs, once it needs them: README.md, \"Adding a lab\")\n\n\
+             Before it is committed, with Cargo.lock:\n\
+             cargo test -p lab_book\n\
+             cargo run --release -- splice README.md results/reference\n\
+             cargo run --release -- book results/reference --out results/reference/book\n",
             folder.display()
         )
     }
@@ -213,11 +249,11 @@ mod tests {
     fn what_cannot_be_a_name_or_a_title_is_refused() {
         let named =
             |name: &str, title: &str| Named::new(20, name, Some(title.into()), "Why?".into());
-        assert_eq!(named("two_ways", "Two ways").unwrap().type_name, "TwoWays");
+        assert_eq!(named("two_ways", "Two ways").unwrap().type_name, "TwoWaysLab");
         for name in ["", "Two", "two-ways", "two__ways", "_two", "2ways", "../x", "zwei_wäge"] {
             assert!(named(name, "A title").is_err(), "{name}");
         }
-        for title in ["", "a \"quote\"", "a {flag}", "a\nline", "back\\slash"] {
+        for title in ["", "a \"quote\"", "a {flag}", "a\nline", "back\\slash", "a\u{202e}b"] {
             assert!(named("two", title).is_err(), "{title}");
         }
     }

@@ -26,7 +26,7 @@ use crate::{
 /// A lab: a question, an experiment that answers it and the theory it is held against.
 pub trait Lab: 'static {
     /// Every constant of the experiment, as flags. They are stored in the record, and theory
-    /// follows them.
+    /// follows them. A flag that comes later has `#[serde(default)]`: older records do not have it.
     type Params: Args + Serialize + DeserializeOwned;
 
     /// What the lab is about.

@@ -17,7 +17,7 @@ use crate::{
 /// How far measurement and theory may lie apart.
 #[derive(Clone, Copy, Debug)]
 pub enum Within {
-    /// So much, in the quantity's own unit.
+    /// So much, in the unit of the claim.
     Absolute(f64),
     /// A share of what theory says there.
     Share(f64),
@@ -118,17 +118,18 @@ impl<'q> Quantity<'q> {
         self.predicted(k).map_or("–".into(), |g| (self.write)(g.value))
     }
 
-    /// The condition as a case of a claim; none where theory says nothing.
-    pub fn case(&self, name: impl Into<String>, k: &Condition) -> Option<Case> {
-        let predicted = self.predicted(k)? * self.scale;
+    /// The condition as a case of a claim. Where theory says nothing, nothing confirms it: who does not mean the
+    /// condition leaves it out.
+    pub fn case(&self, name: impl Into<String>, k: &Condition) -> Case {
+        let predicted = self.predicted(k).unwrap_or(f64::NAN.into()) * self.scale;
         let measured = self.measured(k).map(|m| match self.scale {
             1.0 => m,
             scale => m.scaled(scale),
         });
-        Some(match self.within {
+        match self.within {
             Within::Absolute(apart) => Case::new(name, predicted, measured, apart),
             Within::Share(share) => Case::share(name, predicted, measured, share),
-        })
+        }
     }
 
     /// The words of a claim about it.
@@ -143,7 +144,7 @@ impl<'q> Quantity<'q> {
         name: impl Fn(&Condition) -> String,
         conditions: impl IntoIterator<Item = &'k Condition<'r>>,
     ) -> Claim {
-        let cases = conditions.into_iter().filter_map(|k| self.case(name(k), k));
+        let cases = conditions.into_iter().map(|k| self.case(name(k), k));
         self.law(text).near(cases)
     }
 

@@ -141,7 +141,7 @@ fn work_in_turn(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Re
 }
 
 // wrong(2): Computations, begun together on one thread
-/// The wrong way: it reads as if it were parallel, and takes as long as the loop above.
+/// The wrong way: it reads as if it were parallel, and takes as long as one after another.
 fn work_together(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
     timed(r, || {

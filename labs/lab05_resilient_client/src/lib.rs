@@ -141,7 +141,7 @@ async fn timed(r: &Recorder, client: &Client, service: &Service, calls: impl Fut
     Ok(())
 }
 
-/// The arms: name in the record, and as people say it. Each is the one before and something more.
+/// The arms: name in the record, and as people say it. Each adds one part to the one before, but for two.
 const ARMS: [(&str, &str); 8] = [
     ("none", "no retry"),
     ("immediate", "at once"),

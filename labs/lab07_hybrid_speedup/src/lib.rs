@@ -18,7 +18,7 @@
 //! `p/f` {ratios}, and for pools from one thread up to one for each processor. The time of one
 //! after another is measured as well, in the same run, with fewer items since it is exactly linear.
 //! A fifth arm is the hybrid once more, on a pool of {sleepers} threads, with work that sleeps. The
-//! hybrid is `bridge.rs`, written to be copied.
+//! hybrid is `labs/parts/src/bridge.rs`, written to be copied.
 //!
 //! ## What the figures show
 //!
@@ -70,7 +70,7 @@
 //! Measure `f` and `p` of your items first. Take the simplest strategy whose time is near the
 //! bound: often that is not the hybrid. Where it is, size both sides from the bound: `P` threads
 //! for as many processors as you may use, and `C = P·f/p` fetches (Little's law) and a few more;
-//! more of either moves nothing but memory. Bound everything between the two, as `bridge.rs` does,
+//! more of either moves nothing but memory. Bound everything between the two, as the bridge does,
 //! or a slow pool fills the memory with what a fast network brings. Then look at efficiency, bound
 //! over measured: below 0.9 something serial is left, and it is worth finding.
 //!

@@ -115,18 +115,6 @@ async fn fetch_all_then_infer_all(scene: &Scene) -> Vec<Part> {
     join_all(inferences).await
 }
 
-// right(1): Each inference as its text arrives
-// so(1): In two phases the first text lies idle until the last one has come. Where each source is
-//     one future, its inference follows its own fetch.
-// right(2): Each part has a result of its own
-// so(2): `try_join_all` throws two good parts away. `join_all` with a `Result` for each answers
-//     with what there is.
-/// The right way: fetch and inference of one source are one future, and those run side by side.
-/// When a source fails, its part is missing and the others are as they were.
-async fn infer_each_as_it_arrives(scene: &Scene) -> Vec<Part> {
-    join_all(scene.sources.iter().map(|s| scene.part(s))).await
-}
-
 // wrong(2): The first error ends everything
 /// Wrong when a part less would do: the first error ends it all.
 async fn all_or_nothing(scene: &Scene) -> Vec<Part> {
@@ -138,6 +126,18 @@ async fn all_or_nothing(scene: &Scene) -> Vec<Part> {
             vec![Err(first), Err(lost), Err(lost)]
         }
     }
+}
+
+// right(1): Each inference as its text arrives
+// so(1): In two phases the first text lies idle until the last one has come. Where each source is
+//     one future, its inference follows its own fetch.
+// right(2): Each part has a result of its own
+// so(2): `try_join_all` throws two good parts away. `join_all` with a `Result` for each answers
+//     with what there is.
+/// The right way: fetch and inference of one source are one future, and those run side by side.
+/// When a source fails, its part is missing and the others are as they were.
+async fn infer_each_as_it_arrives(scene: &Scene) -> Vec<Part> {
+    join_all(scene.sources.iter().map(|s| scene.part(s))).await
 }
 
 /// One part of the answer, or why it is missing.

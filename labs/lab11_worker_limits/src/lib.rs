@@ -134,7 +134,8 @@ fn mixed(
 // right: A limit for each
 // so: In one pool somebody has to guess how much of the time a worker waits. With two limits
 //     each is sized by what it limits.
-/// Two limits: fetches under way on the event loop, and workers that never wait for a fetch.
+/// The right way: a limit for fetches under way, on the event loop, and one for workers, which get what is
+/// fetched already.
 fn two_limits(
     r: &Recorder,
     p: &Params,

@@ -198,11 +198,9 @@ impl Line<'_> {
         let fell_back = match answer {
             Ok(stored) => !stored?,
             // wrong(2): Takes a late answer for a failure
-            // The wrong way: to take a late answer for a write that did not happen.
             Err(_) if !self.careful => true,
             // right(2): Withdraws the write, or asks whether it was done
             // so(2): A timeout says that no answer has come, not that nothing was done.
-            // The right way: see to it that it does not happen any more, or ask whether it has.
             Err(_) => claim.abandon() || !self.store.has(item).await?,
         };
         if fell_back {

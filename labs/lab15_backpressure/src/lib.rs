@@ -125,21 +125,21 @@ pub use plan::{Backpressure, Params};
 use service::{Arm, Rules, Service};
 
 // wrong(1): Everybody is let in
-/// The wrong way: there is always room, so everybody is let in.
+/// The wrong way: the line has no bound ([`line`]), so there is always room, and everybody is let in.
 fn accept(queue: &Sender<Job>, job: Job) -> Door {
     let _ = queue.try_send(job);
     Door::In(Instant::now())
 }
 
 // wrong(2): The producer waits at the door
-/// Backpressure: who brings the request waits until there is a place.
+/// Backpressure, which is the wrong way at a door: who brings the request waits until there is a place.
 async fn hold_back(queue: &Sender<Job>, job: Job) -> Door {
     let _ = queue.send(job).await;
     Door::In(Instant::now())
 }
 
 // right(1): No place, no promise
-// so(1): The channel's bound is the same line of code away. What differs is what the next user is
+// so(1): With a bound, `try_send` says that there is no place. What differs is what the next user is
 //     told, and when.
 // right(2): Refused at once
 // so(2): Who waits at the door waits as long as in the queue, only where no dashboard looks.
@@ -151,7 +151,7 @@ fn shed(queue: &Sender<Job>, job: Job, retry_after: Duration) -> Door {
     }
 }
 
-/// The line in front of the workers.
+/// The line in front of the workers: with a bound, or without one.
 fn line(arm: Arm, places: usize) -> (Sender<Job>, Receiver<Job>) {
     match arm {
         Arm::Waits | Arm::Shed => async_channel::bounded(places),

@@ -135,3 +135,22 @@ mod killed {
         }
     }
 }
+
+#[test]
+fn a_child_is_told_apart_by_a_sign_and_not_by_the_name_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("my-experiment");
+    std::fs::copy(env!("CARGO_BIN_EXE_lab16"), &copy).unwrap();
+    let mut command = Command::new(&copy);
+    command.args(["--scale", "smoke", "--no-predict", "--out"]).arg(folder.path().join("out"));
+    ends(&mut command, 0);
+}
+
+#[test]
+fn a_numbered_program_tells_its_flags_and_its_version() {
+    let lab16 = |flag: &str| ends(Command::new(env!("CARGO_BIN_EXE_lab16")).arg(flag), 0).0;
+    for flag in ["--sizes", "--ways", "--predict", "--scale", "--out"] {
+        assert!(lab16("--help").contains(flag), "{flag}");
+    }
+    assert!(lab16("--version").starts_with("lab"));
+}

@@ -22,7 +22,7 @@
 //!   is held against that.
 //! - **Real work and a lock**: items of computation that end in a shared sum, with the lock held for
 //!   all of it, for a part, or for the addition only.
-//! - **Programs that hang** (`programs.rs`): a lock held across an `.await`, two locks taken in two orders, and the
+//! - **Programs that hang** (here and in `counters.rs`): a lock held across an `.await`, two locks taken in two orders, and the
 //!   right ways beside them. Each runs as a process of its own, for a thread that hangs cannot be
 //!   ended, and says what it has and what it waits for. After a silence the watchdog ends it.
 //! - **A model checker** (in the tests) runs the same `counters.rs` through every order in which its

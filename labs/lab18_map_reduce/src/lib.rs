@@ -30,7 +30,7 @@
 //! and connections are there and have done one job; from the order until the counts are complete.
 //! What it takes to start and connect processes is measured as well, and shown apart. Every arm's
 //! counts are compared with those of one thread: another count would be an error, not a result.
-//! Every worker has a processor of its own, where the system takes such wishes (`seats.rs`): left
+//! Every worker has a processor of its own, where the system takes such wishes (`labs/kit/src/seats.rs`): left
 //! alone, it may put two processes that get their orders one after the other on the same one, for a
 //! part of the job.
 //!
@@ -162,7 +162,7 @@ fn counted_first<'scope>(scope: Scope<'scope, u64>, share: &Shared) -> Parcels<'
 }
 
 impl Share {
-    /// The map side without one: a pair for every word.
+    /// The map side without a combiner: a pair for every word.
     fn raw(&mut self, text: &str) -> Vec<Parcel> {
         self.packed(|packer| text.split_ascii_whitespace().for_each(|w| packer.put(w, 1)))
     }

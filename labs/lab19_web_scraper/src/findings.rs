@@ -319,7 +319,7 @@ impl View<'_> {
         });
         let flow =
             self.crawls.iter().map(|k| Case::new(name(k), 1.0, k.every(|t| flow(p, t)), 0.05));
-        let throughput = self.limits.iter().filter_map(|k| self.throughput.case(name(k), k));
+        let throughput = self.limits.iter().map(|k| self.throughput.case(name(k), k));
         // What the host lets through by the client's clock, beside what its limit and its own time allow.
         let by_host = self.limits.iter().map(|k| {
             let answer_s = |host: &Host| p.fetch.s() + host.request_overhead_ms / 1e3;

@@ -19,8 +19,8 @@
 //! stored exactly once" can be counted.
 //!
 //! - **Crawls** of shops of several sizes: the *frontier* (the addresses seen, and which of them
-//!   are still to be fetched) and the pages in SQLite, lab05's client, HTML read and products
-//!   classified on rayon threads behind lab07's bridge, pages stored together.
+//!   are still to be fetched) and the pages in SQLite, the client of lab05 (`labs/parts`), HTML read and products
+//!   classified on rayon threads behind the bridge of lab07, pages stored together.
 //! - **The limit for the host**, from few to many, with pages that take a thread a while to compute:
 //!   which stage holds the crawl back?
 //! - **Killed**: the crawl as a process of its own, ended with SIGKILL, started again.
@@ -118,7 +118,7 @@ mod ways;
 pub use plan::{Params, WebScraper};
 
 // wrong(1): A call that blocks until there is room
-/// The wrong way: a call that waits for room, on the thread that would have to make it.
+/// The wrong way: a call that waits for room, and the thread of the event loop with it.
 async fn put_blocking(
     p: &Params,
     client: &Client,
@@ -135,8 +135,8 @@ async fn put_blocking(
 }
 
 // right(1): Room is awaited
-// so(1): Both queues are bounded. On an event loop the blocking call stops the very thread
-//     that would have made room.
+// so(1): Both queues are bounded. On an event loop the blocking call stops the thread on which
+//     all fetches live, until the reader takes a page.
 /// The right way: whoever finds no room waits, and the event loop goes on.
 async fn put_awaited(
     p: &Params,

@@ -248,16 +248,6 @@ mod unix {
         }
     }
 
-    #[test]
-    fn a_child_is_told_apart_by_a_sign_and_not_by_the_name_of_the_program() {
-        let dir = temporary();
-        let copy = dir.path().join("my-experiment");
-        fs::copy(env!("CARGO_BIN_EXE_labs"), &copy).unwrap();
-        let mut command = Command::new(&copy);
-        command.args(["run", "16", "--scale", "smoke", "--out"]);
-        run(command.arg(dir.path().join("out"))).expect(0);
-    }
-
     /// A run that would take minutes, against a server of the test's own, which tells when it is under way.
     fn long(tiny: &Tiny, out: &Path, shell: &str) -> Command {
         let mut command = limited(shell, env!("CARGO_BIN_EXE_labs"));
