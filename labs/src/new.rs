@@ -55,11 +55,11 @@ impl New {
         let last = there.iter().map(|(number, _)| *number).max();
         let number = self.number.unwrap_or(last.unwrap_or(0) + 1);
         let lab = Named::new(number, &self.name, self.title, self.question)
-            .map_err(|why| Failed::Usage(format!("error: {why}")))?;
+            .map_err(|why| Failed::Usage(format!("{why}")))?;
         if let Some((taken, name)) =
             there.iter().find(|(taken, name)| *taken == number || *name == lab.name)
         {
-            return Err(Failed::Usage(format!("error: lab{taken:02} {name} is there already")));
+            return Err(Failed::Usage(format!("lab{taken:02} {name} is there already")));
         }
         let folder = root.join("labs").join(format!("{}_{}", lab.id, lab.name));
         let lists = lab.lists(&root)?;
