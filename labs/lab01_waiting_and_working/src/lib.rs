@@ -86,7 +86,7 @@ pub use plan::{Params, WaitingAndWorking};
 /// Each `.await` lets the event loop turn to something else. Nothing else has been begun.
 fn wait_in_turn(r: &Recorder, waits: &[Duration]) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    timed(r, || {
+    r.timed(|| {
         runtime.block_on(async {
             for (name, wait) in named(waits) {
                 r.wait(&name, tokio::time::sleep(wait)).await;
@@ -105,7 +105,7 @@ fn wait_together(r: &Recorder, waits: &[Duration]) -> Result<()> {
         let r = r.clone();
         async move { r.wait(&name, tokio::time::sleep(wait)).await }
     };
-    timed(r, || {
+    r.timed(|| {
         runtime.block_on(async {
             let begun: JoinSet<()> = named(waits).map(wait).collect();
             begun.join_all().await;
@@ -116,7 +116,7 @@ fn wait_together(r: &Recorder, waits: &[Duration]) -> Result<()> {
 /// A thread for each wait: as quick, and each thread has a stack.
 fn wait_on_threads(r: &Recorder, pool: &ThreadPool, waits: &[Duration]) -> Result<()> {
     let each: Vec<_> = named(waits).collect();
-    timed(r, || {
+    r.timed(|| {
         pool.install(|| {
             let one_by_one = each.par_iter().with_max_len(1);
             one_by_one.for_each(|(name, wait)| r.work(name, || std::thread::sleep(*wait)));
@@ -131,7 +131,7 @@ async fn compute(r: Recorder, job: usize, kernel: Kernel, cost: Duration) {
 
 fn work_in_turn(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
-    timed(r, || {
+    r.timed(|| {
         runtime.block_on(async {
             for job in 1..=jobs {
                 compute(r.clone(), job, kernel, cost).await;
@@ -144,7 +144,7 @@ fn work_in_turn(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Re
 /// The wrong way: it reads as if it were parallel, and takes as long as one after another.
 fn work_together(r: &Recorder, jobs: usize, kernel: Kernel, cost: Duration) -> Result<()> {
     let runtime = Builder::new_current_thread().build()?;
-    timed(r, || {
+    r.timed(|| {
         runtime.block_on(async {
             let begun = (1..=jobs).map(|job| compute(r.clone(), job, kernel, cost));
             begun.collect::<JoinSet<()>>().join_all().await;
@@ -163,20 +163,12 @@ fn work_on_threads(
     jobs: usize,
     work: impl Fn() + Sync,
 ) -> Result<()> {
-    timed(r, || {
+    r.timed(|| {
         pool.install(|| {
             let one_by_one = (0..jobs).into_par_iter().with_max_len(1);
             one_by_one.for_each(|i| r.work(&(i + 1).to_string(), &work));
         })
     })
-}
-
-/// Runtimes and pools are ready before the clock starts.
-fn timed(r: &Recorder, run: impl FnOnce()) -> Result<()> {
-    let start = Instant::now();
-    run();
-    r.wall(start.elapsed());
-    Ok(())
 }
 
 fn named(waits: &[Duration]) -> impl Iterator<Item = (String, Duration)> {

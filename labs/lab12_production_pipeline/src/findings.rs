@@ -813,11 +813,9 @@ fn lane(k: &Condition, title: &str, note: &str) -> Option<BeatLane> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Args, Command, FromArgMatches};
 
     pub(crate) fn params(flags: &[&str]) -> Params {
-        let command = Params::augment_args(Command::new("lab12")).no_binary_name(true);
-        Params::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+        lab_kit::lab::params::<crate::ProductionPipeline>(flags)
     }
 
     #[test]

@@ -930,9 +930,7 @@ mod tests {
     }
 
     fn params() -> Params {
-        use clap::FromArgMatches;
-        let command = <Params as clap::Args>::augment_args(clap::Command::new("lab13"));
-        Params::from_arg_matches(&command.get_matches_from(["lab13"])).unwrap()
+        lab_kit::lab::params::<crate::FiftyThousandChatters>(&[])
     }
 
     #[test]

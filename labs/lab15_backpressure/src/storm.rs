@@ -347,13 +347,10 @@ fn books(storm: &Storm, systems: &[(usize, Vec<Done>)]) -> Trial {
 mod tests {
     use super::*;
     use crate::Backpressure;
-    use clap::{Args, Command, FromArgMatches};
 
     fn storm() -> Storm {
-        let command = Params::augment_args(Command::new("lab15"));
-        let flags = ["lab15"].iter().chain(Backpressure::CARD.sizes.smoke);
-        let matches = command.get_matches_from(flags);
-        Storm::of(&Params::from_arg_matches(&matches).unwrap(), 1)
+        let smoke = Backpressure::CARD.sizes.smoke;
+        Storm::of(&lab_kit::lab::params::<Backpressure>(smoke), 1)
     }
 
     #[test]

@@ -564,13 +564,10 @@ impl Meter {
 mod tests {
     use super::*;
     use crate::Backpressure;
-    use clap::{Args, Command, FromArgMatches};
 
     /// The flags of a smoke run.
     fn params() -> Params {
-        let command = Params::augment_args(Command::new("lab15"));
-        let flags = ["lab15"].iter().chain(Backpressure::CARD.sizes.smoke);
-        Params::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+        lab_kit::lab::params::<Backpressure>(Backpressure::CARD.sizes.smoke)
     }
 
     #[test]

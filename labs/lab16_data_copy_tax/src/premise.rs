@@ -93,7 +93,6 @@ fn machine(p: &Params, bytes: f64, t: &Trial) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args, Command, FromArgMatches};
 
     use super::*;
 
@@ -118,9 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_said_twice_says_the_same() {
-        let command = Params::augment_args(Command::new("lab16")).no_binary_name(true);
-        let matches = command.get_matches_from([""; 0]);
-        let p = Params::from_arg_matches(&matches).unwrap();
+        let p = lab_kit::lab::params::<crate::DataCopyTax>(&[]);
         hand_overs(&p, &sound()).unwrap();
         let mut few = sound();
         few.offered = 1;

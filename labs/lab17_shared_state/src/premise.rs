@@ -109,7 +109,6 @@ fn ran(p: &Params, program: Program, t: &Trial) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args, Command, FromArgMatches};
     use lab_kit::record::Span;
 
     use super::*;
@@ -137,9 +136,7 @@ mod tests {
 
     #[test]
     fn who_hangs_is_silent_and_waits_for_a_lock() {
-        let command = Params::augment_args(Command::new("lab17")).no_binary_name(true);
-        let matches = command.get_matches_from([""; 0]);
-        let p = Params::from_arg_matches(&matches).unwrap();
+        let p = lab_kit::lab::params::<crate::SharedState>(&[]);
         let ran = |trial: &Trial| ran(&p, Program::TwoOrders, trial);
         ran(&hung()).unwrap();
         let alterations: [fn(&mut Trial); 5] = [

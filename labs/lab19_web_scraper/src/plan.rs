@@ -405,14 +405,11 @@ impl Lab for WebScraper {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use clap::{Command, FromArgMatches};
-
     use super::*;
 
     /// The usual ones but for these flags.
     pub(crate) fn params(flags: &[&str]) -> Params {
-        let command = Params::augment_args(Command::new("lab19")).no_binary_name(true);
-        Params::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+        lab_kit::lab::params::<WebScraper>(flags)
     }
 
     #[test]
