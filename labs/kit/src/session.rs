@@ -673,6 +673,21 @@ impl Recorder {
         Ok(Service { kind, before: Mutex::default() })
     }
 
+    /// An upstream, and a client with so many connections to it.
+    ///
+    /// # Errors
+    /// As [`Recorder::upstream`] and [`Recorder::connect`].
+    pub async fn connected(
+        &self,
+        spec: Spec,
+        connections: usize,
+    ) -> anyhow::Result<(Service, reqwest::Client)> {
+        let service = self.upstream(spec).await?;
+        let client = http::client();
+        self.connect(&client, &service, connections).await?;
+        Ok((service, client))
+    }
+
     /// Opens this many connections, by as many requests at the same time that are all held for a
     /// moment; they touch neither the slots nor the books. An upstream that runs elsewhere has no
     /// such door: there the connections are opened by the load.

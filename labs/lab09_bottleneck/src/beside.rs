@@ -11,18 +11,6 @@ use super::{
     workers::{Job, ask},
 };
 
-/// An upstream, and a client with so many connections to it.
-pub(super) async fn connected(
-    r: &Recorder,
-    spec: Spec,
-    connections: usize,
-) -> Result<(Service, reqwest::Client)> {
-    let service = r.upstream(spec).await?;
-    let client = http::client();
-    r.connect(&client, &service, connections).await?;
-    Ok((service, client))
-}
-
 /// A route with slots for everybody: the width is the pipeline's to choose.
 pub(super) fn route(path: &str, service: &ServiceTime) -> Route {
     Route {
@@ -34,7 +22,7 @@ pub(super) fn route(path: &str, service: &ServiceTime) -> Route {
 /// Requests one after another, with nothing else going on: what does one cost besides its service?
 pub(super) async fn one_by_one(r: &Recorder, requests: usize) -> Result<()> {
     let spec = Spec::new(MAX_SLOTS, ServiceTime::Constant(REQUEST));
-    let (service, client) = connected(r, spec, 1).await?;
+    let (service, client) = r.connected(spec, 1).await?;
     for _ in 0..requests {
         let start = Instant::now();
         let _ = ask(&client.get(service.url())).await;

@@ -98,7 +98,7 @@ mod workers;
 
 pub use plan::{Bottleneck, Params};
 
-use beside::{connected, route};
+use beside::route;
 use stages::Stages;
 use watch::Watch;
 use workers::{FETCH, Item, Job, PROCESS, STORE, Stage, ask, on_a_thread};
@@ -178,7 +178,7 @@ async fn pipeline(r: &Recorder, stages: &Stages, n: usize, queue: usize, job: Jo
     };
     let mut spec = Spec::new(MAX_SLOTS, fetch.service.clone());
     spec.routes = vec![route("/fetch", &fetch.service), route("/store", &store.service)];
-    let (service, client) = connected(r, spec, fetch.width + store.width).await?;
+    let (service, client) = r.connected(spec, fetch.width + store.width).await?;
     let url = |path: &str| format!("{}{path}", service.url());
 
     let (source, wanted) = unbounded();

@@ -24,7 +24,7 @@ pub(super) fn answer(
     arm: impl AsyncFnOnce(&Scene) -> Vec<Part>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (service, client) = runtime.block_on(connected(r, p.services(), sources.len()))?;
+    let (service, client) = runtime.block_on(r.connected(p.services(), sources.len()))?;
     let scene =
         Scene { r: r.clone(), client, url: service.url(), workers: workers.clone(), sources };
     let idle = Arc::strong_count(&workers.pool);
@@ -46,18 +46,6 @@ pub(super) fn answer(
         }
     });
     r.tally(tally, &service)
-}
-
-/// An upstream, and a client with so many connections to it.
-pub(super) async fn connected(
-    r: &Recorder,
-    spec: Spec,
-    connections: usize,
-) -> Result<(Service, reqwest::Client)> {
-    let service = r.upstream(spec).await?;
-    let client = http::client();
-    r.connect(&client, &service, connections).await?;
-    Ok((service, client))
 }
 
 /// No request of this lab gives up early: a server that lets one wait that long has stopped answering.

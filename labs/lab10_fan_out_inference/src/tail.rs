@@ -10,10 +10,7 @@ use futures_util::future::join_all;
 use lab_kit::prelude::*;
 use mock_server::{Faults, MAX_SLOTS, Tail};
 
-use super::{
-    answer::{connected, no_answer},
-    fetch, gauges, hedged,
-};
+use super::{answer::no_answer, fetch, gauges, hedged};
 
 /// Clients that ask for answers of three fetches, one answer after another.
 #[derive(Clone, Copy)]
@@ -31,7 +28,7 @@ pub(super) async fn ask(r: Recorder, asked: Asked, hedge_after: Option<Duration>
         faults: Faults { tail: Some(asked.tail), ..Faults::default() },
         ..Spec::new(MAX_SLOTS, ServiceTime::Constant(asked.usual))
     };
-    let (service, client) = connected(&r, spec, 3 * asked.clients).await?;
+    let (service, client) = r.connected(spec, 3 * asked.clients).await?;
     let url = service.url();
     let (books, load, silent) = (r.clone(), r.load(), Arc::new(AtomicBool::new(false)));
     let heard_nothing = silent.clone();
