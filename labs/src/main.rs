@@ -26,8 +26,11 @@ const CLASS: &[Extra] = &[
     },
 ];
 
+/// Exercises.
+const MAKE: &[Extra] = &[Extra { command: lab_make::command::command, run: lab_make::command::run }];
+
 fn main() -> std::process::ExitCode {
     let own = [lab_generator::COMMAND, lab_live::SERVE, labs::new::NEW];
-    let extras = [&own, BOOK, CLASS, lab_crawl::COMMANDS].concat();
+    let extras = [&own, BOOK, CLASS, MAKE, lab_crawl::COMMANDS].concat();
     lab_kit::cli::main(labs::SYLLABUS, &extras)
 }

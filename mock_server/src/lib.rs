@@ -26,6 +26,7 @@
 #![warn(missing_docs)]
 
 mod fault;
+mod ledger;
 mod limits;
 pub mod site;
 mod spec;
@@ -36,6 +37,7 @@ mod upstream;
 pub use lab_theory::{MAX_TIME, ParseError, Sampler, Service, queue};
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
+pub use ledger::{Entry, MAX_LEDGER};
 pub use limits::{room, threads_start};
 pub use site::Site;
 pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Faults, Service, Site};
+use crate::{Faults, MAX_LEDGER, Service, Site};
 use lab_theory::service::{MAX_TIME, ParseError, number};
 
 /// The body of every answer unless a [`Spec`] or [`Route`] says otherwise: 256 bytes, so that a client can tell a
@@ -58,6 +58,9 @@ pub struct Spec {
     pub routes: Vec<Route>,
     /// Pages in place of the body, on no route.
     pub site: Option<Site>,
+    /// How many requests are written down one by one, for [`Upstream::ledger`](crate::Upstream::ledger): none
+    /// unless said otherwise, at most [`MAX_LEDGER`].
+    pub ledger: usize,
 }
 
 impl Spec {
@@ -74,6 +77,7 @@ impl Spec {
             body: Body::default(),
             routes: Vec::new(),
             site: None,
+            ledger: 0,
         }
     }
 
@@ -97,6 +101,12 @@ impl Spec {
         }
         for route in &self.routes {
             route.check()?;
+        }
+        if self.ledger > MAX_LEDGER {
+            return Err(ParseError::new(format!(
+                "a ledger of {} requests is too long: allowed are up to {MAX_LEDGER}",
+                self.ledger
+            )));
         }
         self.site.map_or(Ok(()), |site| site.check())
     }

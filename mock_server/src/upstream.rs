@@ -16,6 +16,7 @@ use wiremock::http::HeaderValue;
 use wiremock::matchers::any;
 use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
 
+use crate::ledger::{Entry, Ledger, Pending};
 use crate::queue::{Admission, Queue};
 use crate::spec::{Asked, Body, Slots};
 use crate::{ParseError, Sampler, Spec, limits};
@@ -183,6 +184,14 @@ impl Upstream {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// The requests since its start or latest reset, one by one in order of arrival: the first
+    /// [`Spec::ledger`] of them.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<Entry> {
+        let ledger = Arc::clone(&self.shared.epoch().ledger);
+        ledger.entries()
     }
 
     /// How late the timers of the server's thread fire at present, smoothed, 0 to 5 ms. Sleeps are shortened by it.
@@ -418,8 +427,9 @@ pub(crate) struct Epoch {
     /// Arrivals at the first queue.
     first: Option<u64>,
     latest: u64,
+    ledger: Arc<Ledger>,
     /// What [`Gate`] has decided and [`Answer`] is about to carry out.
-    decided: Option<Verdict>,
+    decided: Option<(Verdict, Option<Pending>)>,
 }
 
 #[derive(Default)]
@@ -471,6 +481,7 @@ impl Epoch {
             tally: Arc::default(),
             first: None,
             latest: 0,
+            ledger: Arc::new(Ledger::new(spec.ledger)),
             decided: None,
             spec,
         }
@@ -541,6 +552,20 @@ impl Epoch {
             tally: Arc::clone(&self.tally),
         }
     }
+
+    fn write_down(&self, request: &Request, verdict: &Verdict) -> Option<Pending> {
+        let (status, is_due) = match verdict {
+            Verdict::Cut => (0, false),
+            Verdict::Refuse { status, .. } => (*status, false),
+            Verdict::Serve { status, .. } => (*status, true),
+        };
+        let mut path = request.url.path().to_owned();
+        if let Some(query) = request.url.query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        self.ledger.arrival(path, status, is_due)
+    }
 }
 
 /// The two mocks: one that ends the connection, if its matcher says so, and one for everything else.
@@ -573,7 +598,8 @@ impl Match for Gate {
         let mut epoch = self.0.epoch();
         let verdict = epoch.decide(self.0.now(), request.url.path());
         let cut = matches!(verdict, Verdict::Cut);
-        epoch.decided = Some(verdict);
+        let pending = epoch.write_down(request, &verdict);
+        epoch.decided = Some((verdict, pending));
         cut
     }
 }
@@ -593,15 +619,10 @@ impl Respond for Answer {
         // wiremock matches and answers under one lock, so this is the verdict on this very request.
         let verdict = shared.epoch().decided.take();
         match verdict {
-            Some(Verdict::Serve {
-                number,
-                finish,
-                status,
-                retry_after,
-                truncated,
-                body,
-                tally,
-            }) => {
+            Some((
+                Verdict::Serve { number, finish, status, retry_after, truncated, body, tally },
+                pending,
+            )) => {
                 let asked = Asked {
                     path: request.url.path(),
                     query: request.url.query(),
@@ -630,6 +651,7 @@ impl Respond for Answer {
                     text: number.to_string(),
                     due: (!wait.is_zero()).then(|| now.checked_add(wait)).flatten(),
                     tally,
+                    pending,
                     lateness: Arc::clone(&shared.lateness),
                 };
                 if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_owner(ticket)) {
@@ -638,14 +660,14 @@ impl Respond for Answer {
                 // Even a sleep of nothing would last until the next tick.
                 if wait.is_zero() { answer } else { answer.set_delay(wait) }
             }
-            Some(Verdict::Refuse { status, retry_after }) => {
+            Some((Verdict::Refuse { status, retry_after }, _)) => {
                 let answer = ResponseTemplate::new(status);
                 match retry_after {
                     Some(seconds) => answer.insert_header("retry-after", seconds.to_string()),
                     None => answer,
                 }
             }
-            Some(Verdict::Cut) | None => ResponseTemplate::new(500),
+            Some((Verdict::Cut, _)) | None => ResponseTemplate::new(500),
         }
     }
 }
@@ -657,6 +679,7 @@ struct Ticket {
     /// When the sleep was to end; none when there was no sleep.
     due: Option<Instant>,
     tally: Arc<Tally>,
+    pending: Option<Pending>,
     lateness: Arc<Lateness>,
 }
 
@@ -669,8 +692,11 @@ impl AsRef<[u8]> for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let late = self.due.map(|due| Instant::now().checked_duration_since(due));
-        match late {
+        if let Some(pending) = &self.pending {
             // A sleep never ends early.
+            pending.done(late == Some(None));
+        }
+        match late {
             Some(None) => self.tally.abandoned.fetch_add(1, Relaxed),
             Some(Some(late)) => {
                 self.lateness.observe(late);

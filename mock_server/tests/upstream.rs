@@ -299,3 +299,25 @@ async fn a_site_has_pages_and_manners() {
     assert_eq!(get("/weather").await.bytes().await.unwrap(), BODY);
     assert_eq!(upstream.counters().faulted, busy);
 }
+
+#[tokio::test]
+async fn the_ledger_has_each_request_with_its_way_and_end() {
+    let every = |text: &str| text.parse().unwrap();
+    let spec = Spec {
+        ledger: 3,
+        queue: Some(0),
+        faults: Faults { every: vec![every("2:500")], ..Faults::default() },
+        ..spec(1, Duration::ZERO)
+    };
+    let upstream = Upstream::start(spec).await.unwrap();
+    let client = reqwest::Client::new();
+    for path in ["/a/1?x=2", "/b", "/c", "/beyond"] {
+        let answer = client.get(upstream.url() + path).send().await.unwrap();
+        answer.bytes().await.unwrap();
+    }
+    let ledger = upstream.ledger();
+    let seen: Vec<_> = ledger.iter().map(|e| (e.path.as_str(), e.status)).collect();
+    assert_eq!(seen, [("/a/1?x=2", 200), ("/b", 500), ("/c", 200)]);
+    assert!(ledger.windows(2).all(|two| two[0].left.unwrap() <= two[1].arrived));
+    assert!(ledger.iter().all(|e| !e.abandoned && e.arrived <= e.left.unwrap()));
+}

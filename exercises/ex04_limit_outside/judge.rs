@@ -1,0 +1,118 @@
+//! The service's books say how many requests it had at a time.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use mock_server::{Body, Service, Spec};
+
+use crate::{
+    bench::Bench,
+    books,
+    exercise::{Card, Judge, Misconception, Question},
+    line::{End, Run},
+    verdict::Verdict,
+};
+
+/// Limit the fetches, outside of the fetch.
+pub struct LimitOutside;
+
+const SERVICE: Duration = Duration::from_millis(20);
+const ITEMS: u64 = 40;
+
+impl Judge for LimitOutside {
+    fn card(&self) -> Card {
+        Card {
+            folder: "ex04_limit_outside",
+            title: "Limit the fetches, outside of the fetch",
+            lab: 4,
+            question: Question {
+                text: "The file as it is asks for 40 items. How many requests will the service have at the same time, at most?",
+                gauge: "most_in_flight",
+                unit: "requests",
+            },
+            misconceptions: &[
+                Misconception {
+                    name: "limit-inside",
+                    belief: "a limit that nobody shares, or none at all",
+                    ask: "How many semaphores does your program make, and who shares each of them?",
+                },
+                Misconception {
+                    name: "one-more",
+                    belief: "a limit that is looked at after it was passed",
+                    ask: "With `limit` requests under way, does your program begin another one?",
+                },
+                Misconception {
+                    name: "one-at-a-time",
+                    belief: "a limit that nobody comes near",
+                    ask: "What does the loop wait for before it begins the next item?",
+                },
+                Misconception {
+                    name: "batches",
+                    belief: "a batch for a limit",
+                    ask: "What do the others of a batch wait for when one of them is slow?",
+                },
+                Misconception {
+                    name: "as-they-come",
+                    belief: "answers in the order of arrival",
+                    ask: "In which order do tasks end, and in which order are the bodies wanted?",
+                },
+            ],
+            orders: false,
+            pace: None,
+        }
+    }
+
+    fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
+        let mut verdict = Verdict::new();
+        let limit = bench.draw(4..9) as usize;
+        let first = bench.draw(1000..1_000_000);
+        let secret = bench.draw(1..u64::MAX);
+        let items: Vec<u64> = (first..first + ITEMS).collect();
+        let spec = Spec {
+            // Uneven, so that answers do not come in the order of the questions.
+            body: Body::made("text/plain", move |asked| {
+                books::stamp(secret, asked.path).to_string().into_bytes()
+            }),
+            ..Spec::new(1000, Service::Exponential { mean: SERVICE })
+        };
+        let upstream = bench.upstream(spec)?;
+        let run = Run::new().service(&upstream).list("items", &items).give("limit", limit);
+        let seen = bench.run_through(&mut verdict, run)?;
+        let ledger = upstream.ledger();
+        let most = books::most_in_flight(&ledger);
+        verdict.measured("most_in_flight", most as f64);
+        books::each_once(&mut verdict, &ledger, items.iter().map(|item| format!("/item/{item}")));
+        verdict.check(
+            most == limit,
+            format!("the service had at most {most} requests at the same time; the limit is {limit}"),
+        );
+        for line in books::in_flight_chart(&ledger, limit) {
+            verdict.show(line);
+        }
+        let wanted: Vec<String> =
+            items.iter().map(|item| books::stamp(secret, &format!("/item/{item}")).to_string()).collect();
+        let got: Vec<&str> = seen.replies.iter().map(|reply| reply.text.as_str()).collect();
+        let in_order = got == wanted;
+        let order = if in_order { "in" } else { "not in" };
+        let said = format!("{} bodies came back, {order} the order of the items", got.len());
+        verdict.check(in_order, said);
+        // A sliding window never runs dry; a batch does, each time.
+        let dry = books::found_empty(&ledger);
+        let batches = items.len().div_ceil(limit) - 1;
+        verdict.check(
+            2 * dry < batches || most == 1,
+            format!("after the first, {dry} requests found the service with nothing to do"),
+        );
+        let mistake = match most {
+            1 => "one-at-a-time",
+            most if most == limit + 1 => "one-more",
+            most if most > limit => "limit-inside",
+            _ if 2 * dry >= batches => "batches",
+            _ => "as-they-come",
+        };
+        if !verdict.holds() && seen.end == End::Finished {
+            verdict.looks_like(mistake);
+        }
+        Ok(verdict)
+    }
+}

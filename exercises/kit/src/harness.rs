@@ -1,0 +1,291 @@
+//! How an exercise's `main.rs` talks to its judge.
+//!
+//! The judge starts the program with an address. The program connects, reads what is given, closes itself off and
+//! only then runs the code of the exercise. What it says over that connection is all that the judge believes of it,
+//! and the connection is out of that code's reach. What the code prints is shown, and counts for nothing.
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    future::Future,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    str::FromStr,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{Service, seal};
+
+/// The end of the connection that is written to.
+static JUDGE: OnceLock<Mutex<TcpStream>> = OnceLock::new();
+
+thread_local! {
+    static IS_LOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+tokio::task_local! {
+    static JOB: u64;
+}
+
+/// What the judge gave, and where results go.
+#[derive(Debug)]
+pub struct Line {
+    given: HashMap<String, String>,
+    from: BufReader<TcpStream>,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number.
+    pub id: u64,
+    /// What it is about.
+    pub text: String,
+}
+
+/// What the kit saw the code do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Did {
+    Digest,
+}
+
+/// Connects to the judge, closes the process off, and returns what was given. Works once.
+///
+/// # Panics
+/// A second time. Without a judge it ends the process with a hint.
+#[must_use]
+pub fn open() -> Line {
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("An exercise is run by its judge: labs make check");
+        std::process::exit(2);
+    };
+    end_with_the_judge();
+    let stream = TcpStream::connect(address).expect("the judge can be reached");
+    stream.set_nodelay(true).expect("a socket takes options");
+    let own = stream.try_clone().expect("a socket can be shared");
+    assert!(JUDGE.set(Mutex::new(own)).is_ok(), "the judge is asked once");
+    let mut from = BufReader::new(stream);
+    let mut given = HashMap::new();
+    loop {
+        let mut line = String::new();
+        let read = from.read_line(&mut line).expect("the judge says what is given");
+        let line = line.trim_end_matches('\n');
+        if read == 0 || line == "go" {
+            break;
+        }
+        if let Some((key, value)) = line.split_once(' ') {
+            given.insert(key.to_owned(), plain(value));
+        }
+    }
+    say(if seal::seal() { "sealed" } else { "open" });
+    Line { given, from }
+}
+
+/// Ends this process when the judge has gone, whatever its threads do: the judge holds the other end of stdin.
+fn end_with_the_judge() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(3);
+    });
+}
+
+impl Line {
+    /// A value that the judge gave.
+    ///
+    /// # Panics
+    /// When it was not given, or is of another type: judge and harness do not belong together.
+    #[must_use]
+    pub fn given<T: FromStr>(&self, key: &str) -> T {
+        let value = self.given.get(key).and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("the judge gave no `{key}`"))
+    }
+
+    /// Values that the judge gave, with commas between them.
+    ///
+    /// # Panics
+    /// As [`Line::given`].
+    #[must_use]
+    pub fn list<T: FromStr>(&self, key: &str) -> Vec<T> {
+        let text: String = self.given(key);
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        let values = parts.map(|part| part.parse().ok());
+        values.collect::<Option<_>>().unwrap_or_else(|| panic!("`{key}` is no list"))
+    }
+
+    /// The service that the judge started.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(&self.given::<String>("service"))
+    }
+
+    /// Another service that the judge started, by its name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn service_named(&self, name: &str) -> Service {
+        Service::new(&self.given::<String>(name))
+    }
+
+    /// Hands over a result.
+    pub fn reply(&self, id: u64, text: impl Display) {
+        reply(id, text);
+    }
+
+    /// Everything is done.
+    pub fn end(self) {
+        say("end");
+    }
+
+    /// Jobs as they arrive, until the judge says that there are no more. Call it in a runtime.
+    #[must_use]
+    pub fn jobs(self) -> Jobs {
+        let (into, jobs) = mpsc::unbounded_channel();
+        // A thread of its own: a blocked event loop must not hide when jobs came.
+        std::thread::spawn(move || {
+            for line in self.from.lines().map_while(Result::ok) {
+                let mut parts = line.splitn(3, ' ');
+                let (Some("job"), Some(id)) = (parts.next(), parts.next()) else { break };
+                let text = plain(parts.next().unwrap_or_default());
+                let job = Job { id: id.parse().unwrap_or(u64::MAX), text };
+                if into.send(job).is_err() {
+                    break;
+                }
+            }
+        });
+        Jobs { jobs }
+    }
+}
+
+/// Jobs as they arrive.
+#[derive(Debug)]
+pub struct Jobs {
+    jobs: mpsc::UnboundedReceiver<Job>,
+}
+
+impl Jobs {
+    /// The next one; none when there will be no more.
+    pub async fn next(&mut self) -> Option<Job> {
+        self.jobs.recv().await
+    }
+
+    /// Starts a task for each job as it arrives, and hands over what it returns; ends when all are done.
+    pub async fn serve<F, R>(mut self, handle: impl Fn(Job) -> F)
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Display,
+    {
+        let mut tasks = JoinSet::new();
+        while let Some(job) = self.next().await {
+            let id = job.id;
+            let handled = handle(job);
+            tasks.spawn(JOB.scope(id, async move { reply(id, handled.await) }));
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+        self.end();
+    }
+
+    /// Everything is done.
+    pub fn end(self) {
+        say("end");
+    }
+}
+
+/// A runtime with one thread: this one, the event loop.
+///
+/// # Panics
+/// When the system gives none.
+pub fn event_loop<T>(work: impl Future<Output = T>) -> T {
+    IS_LOOP.set(true);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// A runtime with so many worker threads.
+///
+/// # Panics
+/// When the system gives none.
+pub fn workers<T>(count: usize, work: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(count).enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// Hands over a result of a job.
+pub(crate) fn reply(id: u64, text: impl Display) {
+    say(&format!("reply {id} {}", one_line(&text.to_string())));
+}
+
+/// Tells the judge what the code did, and where.
+pub(crate) fn witness(did: Did) {
+    let Did::Digest = did;
+    let job = JOB.try_with(|id| *id).ok();
+    let place = match (IS_LOOP.get(), job) {
+        (true, Some(_)) => "handler",
+        (true, None) => "loop",
+        (false, _) => "thread",
+    };
+    say(&format!("did digest {place}"));
+}
+
+/// Explores every order of the threads of `check`, which panics where an order breaks what must hold, and tells
+/// the judge. Only when the judge asks for orders; then it is true, and nothing else need be done.
+pub fn orders(line: &Line, check: impl Fn() + Send + Sync + 'static) -> bool {
+    #[cfg(feature = "orders")]
+    {
+        crate::orders::explore(line, check, say);
+        true
+    }
+    #[cfg(not(feature = "orders"))]
+    {
+        let _ = (line, check);
+        false
+    }
+}
+
+/// Nobody listens any more when this fails: the judge has seen enough, and ends this process.
+fn say(text: &str) {
+    if let Some(judge) = JUDGE.get() {
+        let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = judge.write_all(format!("{text}\n").as_bytes());
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some('r') => out.push('\r'),
+                Some(other) => out.push(other),
+                None => {}
+            },
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lines_come_back_as_they_were() {
+        for text in ["", "plain", "two\nlines", "a \\ b", "\\n", "\r\n\\"] {
+            let line = super::one_line(text);
+            assert!(!line.contains('\n') && !line.contains('\r'));
+            assert_eq!(super::plain(&line), text);
+        }
+    }
+}

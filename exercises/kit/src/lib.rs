@@ -1,0 +1,35 @@
+//! What an exercise needs.
+//!
+//! - [`Service`]: a service to ask; it keeps books of what it is asked.
+//! - [`work`]: computation that takes time.
+//! - [`sync`] and [`thread`]: locks, atomics and threads. Plain ones, or those of a model checker that tries every
+//!   order of the threads' steps: the same code is compiled with both.
+//! - [`harness`]: how `main.rs` talks to the judge. A solution has no use for it.
+
+#![warn(missing_docs)]
+
+pub mod harness;
+#[cfg(feature = "orders")]
+mod orders;
+#[cfg(feature = "orders")]
+#[path = "model.rs"]
+pub mod sync;
+#[cfg(not(feature = "orders"))]
+pub mod sync {
+    //! Locks and atomics: the standard library's.
+    pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
+}
+mod seal;
+mod service;
+mod stir;
+pub mod work;
+
+pub mod thread {
+    //! Threads.
+    #[cfg(feature = "orders")]
+    pub use shuttle::thread::{JoinHandle, spawn, yield_now};
+    #[cfg(not(feature = "orders"))]
+    pub use std::thread::{JoinHandle, spawn, yield_now};
+}
+
+pub use service::{Answer, Failure, Service};

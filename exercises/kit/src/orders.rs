@@ -1,0 +1,310 @@
+//! Every order of the threads' steps, fewest forced switches first.
+//!
+//! A program of a few steps is explored whole: all orders without a forced switch (a switch away from a thread that
+//! could have gone on), then all with one, with two, and so on (iterative context bounding: Musuvathi and Qadeer,
+//! 2007). The first order that breaks something has therefore as few forced switches as any that does. Beyond a
+//! bound on their number, orders are drawn by PCT (Burckhardt et al., 2010), from a fixed seed.
+
+use std::{
+    fmt::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use shuttle::{
+    Config, FailurePersistence, MaxSteps, Runner,
+    scheduler::{PctScheduler, Schedule, Scheduler, Task, TaskId},
+};
+
+use crate::harness::Line;
+
+/// Most orders that are tried one by one.
+const WHOLE: u64 = 20_000;
+/// Most time for them.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Orders that are drawn beyond.
+const DRAWN: usize = 2_000;
+/// How many priority changes a drawn order has at most.
+const DEPTH: usize = 3;
+/// The seed of those drawn.
+const SEED: u64 = 0x0dd5;
+/// Steps after which one order is left: a thread that waits in a circle takes any number.
+const STEPS: usize = 4_000;
+
+/// What a thread did in the order that is being tried.
+static EVENTS: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
+/// How many locks and atomics there are in it, for their names.
+static NAMED: Mutex<usize> = Mutex::new(0);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes down what the current thread does.
+pub(crate) fn event(what: impl Into<String>) {
+    if let Some(task) = shuttle::current::try_get_current_task() {
+        lock(&EVENTS).push((usize::from(task), what.into()));
+    }
+}
+
+/// A, B, C: the next name of a lock or atomic, in the order of making.
+pub(crate) fn name() -> String {
+    let mut named = lock(&NAMED);
+    let letter = char::from(b'A' + u8::try_from(*named % 26).unwrap_or(0));
+    *named += 1;
+    if *named > 26 { format!("{letter}{}", (*named - 1) / 26) } else { letter.to_string() }
+}
+
+/// What is left of an order when it has been tried.
+#[derive(Clone, Debug, Default)]
+struct Tried {
+    /// Which thread took each step.
+    steps: Vec<usize>,
+    orders: u64,
+    /// A choice was left out because of the bound.
+    bounded: bool,
+    /// The orders ran out before their number did.
+    finished: bool,
+}
+
+type Shared = Arc<Mutex<Tried>>;
+
+/// All orders with at most `bound` forced switches, depth first.
+struct Bounded {
+    bound: usize,
+    path: Vec<Choice>,
+    depth: usize,
+    forced: usize,
+    until: Instant,
+    tried: Shared,
+}
+
+struct Choice {
+    options: Vec<TaskId>,
+    at: usize,
+    /// Whether all but the first are forced switches.
+    costs: bool,
+}
+
+impl Bounded {
+    /// Moves on to the next order; false when there is none.
+    fn advance(&mut self) -> bool {
+        while let Some(last) = self.path.last_mut() {
+            if last.at + 1 < last.options.len() {
+                last.at += 1;
+                return true;
+            }
+            self.path.pop();
+        }
+        false
+    }
+}
+
+impl Scheduler for Bounded {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let is_first = lock(&self.tried).orders == 0;
+        let there_is_more = is_first || self.advance();
+        let mut tried = lock(&self.tried);
+        if !there_is_more {
+            tried.finished = true;
+            return None;
+        }
+        if tried.orders >= WHOLE || Instant::now() >= self.until {
+            return None;
+        }
+        tried.orders += 1;
+        tried.steps.clear();
+        (self.depth, self.forced) = (0, 0);
+        begin();
+        Some(Schedule::new(0))
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        is_yielding: bool,
+    ) -> Option<TaskId> {
+        if self.depth == self.path.len() {
+            let mut options: Vec<TaskId> = runnable.iter().map(|task| task.id()).collect();
+            let own = current.and_then(|own| options.iter().position(|id| *id == own));
+            let mut costs = false;
+            match own {
+                // Who yields lets the others go first.
+                Some(at) if is_yielding && options.len() > 1 => {
+                    options.remove(at);
+                }
+                Some(at) => {
+                    options[..=at].rotate_right(1);
+                    costs = true;
+                    if self.forced >= self.bound && options.len() > 1 {
+                        options.truncate(1);
+                        lock(&self.tried).bounded = true;
+                    }
+                }
+                None => {}
+            }
+            self.path.push(Choice { options, at: 0, costs });
+        }
+        let choice = &self.path[self.depth];
+        self.depth += 1;
+        self.forced += usize::from(choice.costs && choice.at > 0);
+        let task = choice.options[choice.at];
+        lock(&self.tried).steps.push(usize::from(task));
+        Some(task)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+}
+
+/// Another scheduler's orders, written down.
+struct Written<S> {
+    scheduler: S,
+    tried: Shared,
+}
+
+impl<S: Scheduler> Scheduler for Written<S> {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let next = self.scheduler.new_execution()?;
+        let mut tried = lock(&self.tried);
+        tried.orders += 1;
+        tried.steps.clear();
+        begin();
+        Some(next)
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        is_yielding: bool,
+    ) -> Option<TaskId> {
+        let task = self.scheduler.next_task(runnable, current, is_yielding)?;
+        lock(&self.tried).steps.push(usize::from(task));
+        Some(task)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.scheduler.next_u64()
+    }
+}
+
+/// One order, as it was written down; where it cannot be followed, whoever can go on does.
+struct Replayed {
+    steps: Vec<usize>,
+    at: usize,
+    done: bool,
+}
+
+impl Scheduler for Replayed {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let first = !std::mem::replace(&mut self.done, true);
+        first.then(|| Schedule::new(0))
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        _is_yielding: bool,
+    ) -> Option<TaskId> {
+        let wanted = self.steps.get(self.at);
+        self.at += 1;
+        let ids = || runnable.iter().map(|task| task.id());
+        ids()
+            .find(|id| wanted == Some(&usize::from(*id)))
+            .or_else(|| ids().find(|id| current == Some(*id)))
+            .or_else(|| ids().next())
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+}
+
+fn begin() {
+    lock(&EVENTS).clear();
+    *lock(&NAMED) = 0;
+}
+
+/// Runs one scheduler to its end, or to the first order that breaks something: why.
+fn run<S: Scheduler + 'static>(
+    scheduler: S,
+    check: &Arc<dyn Fn() + Send + Sync>,
+) -> Option<String> {
+    let mut config = Config::new();
+    config.stack_size = 0x20_000;
+    config.failure_persistence = FailurePersistence::None;
+    config.max_steps = MaxSteps::ContinueAfter(STEPS);
+    config.silence_warnings = true;
+    let check = Arc::clone(check);
+    let runner = Runner::new(scheduler, config);
+    let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(move || check())));
+    let cause = outcome.err()?;
+    let text = cause.downcast_ref::<String>().cloned();
+    text.or_else(|| cause.downcast_ref::<&str>().map(ToString::to_string))
+        .or_else(|| Some("a thread panicked".to_owned()))
+}
+
+/// Tries the orders and tells the judge through `say`.
+pub(crate) fn explore(line: &Line, check: impl Fn() + Send + Sync + 'static, say: fn(&str)) {
+    // What panics in here is what is looked for, and is told below.
+    std::panic::set_hook(Box::new(|_| {}));
+    let check: Arc<dyn Fn() + Send + Sync> = Arc::new(check);
+    let tried = Shared::default();
+    let steps: Vec<usize> = line.list("replay");
+    if !steps.is_empty() {
+        begin();
+        let why = run(Replayed { steps: steps.clone(), at: 0, done: false }, &check);
+        lock(&tried).steps = steps;
+        return tell(say, &tried, why, "replayed");
+    }
+    let until = Instant::now() + PATIENCE;
+    for bound in 0.. {
+        *lock(&tried) = Tried::default();
+        let scheduler = Bounded {
+            bound,
+            path: Vec::new(),
+            depth: 0,
+            forced: 0,
+            until,
+            tried: Arc::clone(&tried),
+        };
+        let why = run(scheduler, &check);
+        let Tried { bounded, finished, .. } = *lock(&tried);
+        if why.is_some() || (finished && !bounded) {
+            return tell(say, &tried, why, "all");
+        }
+        if !finished {
+            break;
+        }
+    }
+    let whole = lock(&tried).orders;
+    *lock(&tried) = Tried::default();
+    let scheduler = PctScheduler::new_from_seed(SEED, DEPTH, DRAWN);
+    let why = run(Written { scheduler, tried: Arc::clone(&tried) }, &check);
+    lock(&tried).orders += whole;
+    tell(say, &tried, why, "some");
+}
+
+fn tell(say: fn(&str), tried: &Shared, why: Option<String>, which: &str) {
+    let tried = lock(tried).clone();
+    let Some(why) = why else {
+        say(&format!("orders held {which} {}", tried.orders));
+        return say("end");
+    };
+    let why = why.lines().next().unwrap_or_default().to_owned();
+    for (task, what) in lock(&EVENTS).iter() {
+        say(&format!("event {task} {what}"));
+    }
+    let mut steps = String::new();
+    for (i, step) in tried.steps.iter().enumerate() {
+        let _ = write!(steps, "{}{step}", if i > 0 { "," } else { "" });
+    }
+    say(&format!("schedule {steps}"));
+    say(&format!("orders broken {which} {} {why}", tried.orders));
+    say("end");
+}

@@ -1,0 +1,21 @@
+//! Computation that takes time, and whose result says whether it was done.
+
+/// Stirs `seed` so many times; 300,000 rounds are about a millisecond. Two digests after each other are one of as
+/// many rounds as both: `digest(digest(seed, 3), 4) == digest(seed, 7)`.
+#[must_use]
+pub fn digest(seed: u64, rounds: u64) -> u64 {
+    crate::harness::witness(crate::harness::Did::Digest);
+    crate::stir::stir(seed, rounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    #[test]
+    fn each_round_counts_and_parts_make_the_whole() {
+        let all: std::collections::HashSet<u64> = (0..100).map(|n| digest(7, n)).collect();
+        assert_eq!(all.len(), 100);
+        assert_eq!(digest(digest(7, 3), 4), digest(7, 7));
+    }
+}

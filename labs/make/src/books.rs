@@ -1,0 +1,180 @@
+//! Reading a service's books.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use mock_server::Entry;
+
+use crate::verdict::Verdict;
+
+/// Widest chart, in characters.
+const WIDTH: usize = 60;
+
+/// What the service answers on a path: known to it and to the judge, and not to be guessed.
+#[must_use]
+pub fn stamp(secret: u64, path: &str) -> u64 {
+    // FNV-1a (Fowler, Noll and Vo, 1991), then SplitMix64's finish.
+    let mut state = 0xcbf2_9ce4_8422_2325 ^ secret;
+    for byte in path.bytes() {
+        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state ^ (state >> 27)
+}
+
+/// Arrivals and departures in order; who leaves at the moment of an arrival has left before.
+fn changes(ledger: &[Entry]) -> Vec<(Duration, isize)> {
+    let arrivals = ledger.iter().map(|entry| (entry.arrived, 1));
+    let departures = ledger.iter().filter_map(|entry| Some((entry.left?, -1)));
+    let mut changes: Vec<_> = arrivals.chain(departures).collect();
+    changes.sort_unstable();
+    changes
+}
+
+/// How many requests the service had at the same time, at most.
+#[must_use]
+pub fn most_in_flight(ledger: &[Entry]) -> usize {
+    let counts = changes(ledger).into_iter().scan(0, |now, (_, change)| {
+        *now += change;
+        Some(*now)
+    });
+    counts.max().unwrap_or(0).cast_unsigned()
+}
+
+/// How many requests, after the first, found the service with nothing to do.
+#[must_use]
+pub fn found_empty(ledger: &[Entry]) -> usize {
+    let (mut now, mut empty) = (0, 0);
+    for (_, change) in changes(ledger) {
+        empty += usize::from(change > 0 && now == 0);
+        now += change;
+    }
+    empty.saturating_sub(1)
+}
+
+/// How often each path was asked for.
+#[must_use]
+pub fn attempts(ledger: &[Entry]) -> BTreeMap<&str, usize> {
+    let mut attempts = BTreeMap::new();
+    for entry in ledger {
+        *attempts.entry(entry.path.as_str()).or_default() += 1;
+    }
+    attempts
+}
+
+/// Looks whether each of these paths was asked for once, and nothing else was.
+pub fn each_once(
+    verdict: &mut Verdict,
+    ledger: &[Entry],
+    paths: impl Iterator<Item = String>,
+) -> bool {
+    let mut attempts = attempts(ledger);
+    let (mut wanted, mut never, mut again) = (0, 0, 0);
+    for path in paths {
+        wanted += 1;
+        match attempts.remove(path.as_str()) {
+            None => never += 1,
+            Some(1) => {}
+            Some(_) => again += 1,
+        }
+    }
+    let other = attempts.len();
+    let mut said = format!("of {wanted} paths, {} were asked for once", wanted - never - again);
+    for (count, what) in
+        [(never, "never"), (again, "more than once"), (other, "without being wanted")]
+    {
+        if count > 0 {
+            said.push_str(&format!(", {count} {what}"));
+        }
+    }
+    verdict.check(never + again + other == 0, said)
+}
+
+/// How many requests the service had over time: a row a number, the highest first, the limit marked.
+#[must_use]
+pub fn in_flight_chart(ledger: &[Entry], limit: usize) -> Vec<String> {
+    let changes = changes(ledger);
+    let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
+        return Vec::new();
+    };
+    let (first, whole) = (first.0, (last.0 - first.0).max(Duration::from_nanos(1)));
+    let mut most_in = [0_isize; WIDTH];
+    let mut now = 0_isize;
+    let mut column = 0;
+    for (at, change) in changes {
+        let share = (at - first).as_secs_f64() / whole.as_secs_f64();
+        let here = ((share * WIDTH as f64) as usize).min(WIDTH - 1);
+        for between in &mut most_in[column..=here] {
+            *between = (*between).max(now);
+        }
+        now += change;
+        column = here;
+        most_in[here] = most_in[here].max(now);
+    }
+    let top = most_in.iter().copied().max().unwrap_or(0);
+    let step = (top.cast_unsigned().max(limit)).div_ceil(12).max(1);
+    let rows = top.cast_unsigned().max(limit).div_ceil(step);
+    let mut lines = vec!["requests in flight, as the service counts them:".to_owned()];
+    for row in (1..=rows).rev() {
+        let level = row * step;
+        let bars: String = most_in
+            .iter()
+            .map(|&n| if n.cast_unsigned() + step > level { '█' } else { ' ' })
+            .collect();
+        let limit = if (level - step + 1..=level).contains(&limit) { " ← limit" } else { "" };
+        lines.push(format!("{level:>5} │{bars}│{limit}"));
+    }
+    lines.push(format!("      0 {:>width$.0} ms", whole.as_secs_f64() * 1e3, width = WIDTH - 3));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(arrived: u64, left: u64) -> Entry {
+        Entry {
+            path: format!("/{arrived}"),
+            arrived: Duration::from_millis(arrived),
+            left: Some(Duration::from_millis(left)),
+            status: 200,
+            abandoned: false,
+        }
+    }
+
+    #[test]
+    fn in_flight_is_counted_between_arrival_and_answer() {
+        let ledger = [entry(0, 10), entry(5, 15), entry(10, 20), entry(30, 40)];
+        assert_eq!(most_in_flight(&ledger), 2);
+        assert_eq!(found_empty(&ledger), 1);
+        assert_eq!(most_in_flight(&[]), 0);
+        assert_eq!(found_empty(&[]), 0);
+    }
+
+    #[test]
+    fn once_is_neither_never_nor_twice() {
+        let ledger = [entry(0, 1), entry(1, 2), entry(1, 3), entry(9, 10)];
+        let mut verdict = Verdict::new();
+        let paths = ["/0", "/1", "/2"].map(str::to_owned);
+        assert!(!each_once(&mut verdict, &ledger, paths.into_iter()));
+        let said = &verdict.checks[0].said;
+        assert_eq!(
+            said,
+            "of 3 paths, 1 were asked for once, 1 never, 1 more than once, 1 without being wanted"
+        );
+    }
+
+    #[test]
+    fn the_chart_reaches_the_limit_and_the_most() {
+        let ledger: Vec<_> = (0..30).map(|n| entry(n, n + 30)).collect();
+        let lines = in_flight_chart(&ledger, 5);
+        assert!(lines.len() <= 14, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.ends_with("← limit")));
+    }
+
+    #[test]
+    fn a_stamp_belongs_to_its_secret_and_path() {
+        assert_eq!(stamp(1, "/a"), stamp(1, "/a"));
+        assert_ne!(stamp(1, "/a"), stamp(2, "/a"));
+        assert_ne!(stamp(1, "/a"), stamp(1, "/b"));
+    }
+}

@@ -1,0 +1,49 @@
+//! Exercises: something to make, judged by what it does.
+//!
+//! # Layout
+//!
+//! An exercise is a folder of `exercises/`: the task, the file to change, hints, a solution, wrong ways, the harness
+//! `main.rs` and the judge `judge.rs`, which is a module of this crate. `build.rs` puts the rest into the program.
+//!
+//! - [`exercise`]: what an exercise is. [`EXERCISES`]: all of them.
+//! - `workshop`: builds a learner's file with the authors' harness, and looks at what the compiler read.
+//! - [`line`]: runs a program from outside. [`books`]: reads the service's books. [`pace`]: speed, in rounds.
+//!   `orders`: what a model checker found. [`bench`]: all that a judge works with.
+//! - [`verdict`]: what a judge says. `check`: from a source to a verdict.
+//! - `place`, `progress`: the learner's folder. [`command`]: `labs make`. [`grade`]: `labs grade`.
+
+#![warn(missing_docs)]
+
+pub mod bench;
+pub mod books;
+mod check;
+pub mod command;
+pub mod exercise;
+mod export;
+pub mod grade;
+pub mod line;
+mod orders;
+pub mod pace;
+mod place;
+mod progress;
+mod say;
+mod shelf;
+#[path = "../../../exercises/kit/src/stir.rs"]
+mod stir;
+pub mod verdict;
+mod workshop;
+
+macro_rules! exercises {
+    ($($folder:literal $module:ident $Judge:ident;)*) => {
+        $(#[path = $folder] mod $module;)*
+
+        /// All exercises, in the order of their labs.
+        pub const EXERCISES: &[&dyn exercise::Judge] = &[$(&$module::$Judge),*];
+    };
+}
+
+exercises! {
+    "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
+    "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
+    "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
+}

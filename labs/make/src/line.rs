@@ -1,0 +1,434 @@
+//! Running a program of an exercise, from outside.
+//!
+//! What the program says over its connection was said by the harness; what it prints is for the reader only. It runs
+//! in a group of its own and is ended, whatever it does, when its time is over.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+/// Most bytes of what is printed that are kept.
+const PRINTED: u64 = 16 << 10;
+/// Most bytes that the program may say to its judge.
+const SAID: u64 = 16 << 20;
+/// A program that does not connect by then has not started.
+const START: Duration = Duration::from_secs(10);
+/// How often a condition to stop is looked at.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// One run to be made.
+#[derive(Default)]
+pub struct Run<'a> {
+    given: Vec<(String, String)>,
+    jobs: Vec<Timed>,
+    limit: Option<Duration>,
+    stop: Option<Box<dyn FnMut() -> bool + 'a>>,
+}
+
+/// Something to be done, and when it is handed over.
+#[derive(Clone, Debug)]
+struct Timed {
+    at: Duration,
+    id: u64,
+    text: String,
+}
+
+/// What the program said in return.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The number of the job or result.
+    pub id: u64,
+    /// What was said.
+    pub text: String,
+    /// When, since the program was told to go.
+    pub at: Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The harness said that everything was done.
+    Finished,
+    /// The program ended before.
+    Early(Option<ExitStatus>),
+    /// Its time was over.
+    TooLong(Duration),
+    /// The judge ended it.
+    Stopped,
+}
+
+/// What was seen of one run.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What was replied, in order.
+    pub replies: Vec<Reply>,
+    /// When each job was handed over.
+    pub sent: HashMap<u64, Duration>,
+    /// What the kit saw the code do: `digest handler`.
+    pub did: Vec<String>,
+    /// What each thread did in the order that broke something.
+    pub events: Vec<(usize, String)>,
+    /// That order.
+    pub schedule: Option<Vec<usize>>,
+    /// `held all 12`, `broken all 12 why`: of the orders.
+    pub orders: Option<String>,
+    /// Whether the program was closed off.
+    pub sealed: bool,
+    /// How it ended.
+    pub end: End,
+    /// What it printed.
+    pub printed: String,
+    /// From go to the end.
+    pub wall: Duration,
+}
+
+impl Seen {
+    /// The reply to a job.
+    #[must_use]
+    pub fn reply(&self, id: u64) -> Option<&Reply> {
+        self.replies.iter().find(|reply| reply.id == id)
+    }
+
+    /// From a job's handing over to its reply.
+    #[must_use]
+    pub fn took(&self, id: u64) -> Option<Duration> {
+        Some(self.reply(id)?.at.saturating_sub(*self.sent.get(&id)?))
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Nothing given yet.
+    #[must_use]
+    pub fn new() -> Run<'a> {
+        Run::default()
+    }
+
+    /// Gives a value, for `Line::given`.
+    #[must_use]
+    pub fn give(mut self, key: &str, value: impl ToString) -> Run<'a> {
+        self.given.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Gives values, for `Line::list`.
+    #[must_use]
+    pub fn list(self, key: &str, values: &[impl ToString]) -> Run<'a> {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        self.give(key, values.join(","))
+    }
+
+    /// Gives the service to be asked.
+    #[must_use]
+    pub fn service(self, upstream: &mock_server::Upstream) -> Run<'a> {
+        let url = upstream.url();
+        self.give("service", url)
+    }
+
+    /// Hands a job over at this time after the start.
+    #[must_use]
+    pub fn job(mut self, at: Duration, id: u64, text: impl ToString) -> Run<'a> {
+        self.jobs.push(Timed { at, id, text: text.to_string() });
+        self
+    }
+
+    /// The longest it may take: 20 s unless said otherwise.
+    #[must_use]
+    pub fn at_most(mut self, limit: Duration) -> Run<'a> {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Ends the program, as a crash would, as soon as this is true.
+    #[must_use]
+    pub fn stop_when(mut self, stop: impl FnMut() -> bool + 'a) -> Run<'a> {
+        self.stop = Some(Box::new(stop));
+        self
+    }
+
+    /// Runs a program.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn of(self, program: &Path) -> Result<Seen> {
+        let limit = self.limit.unwrap_or(Duration::from_secs(20));
+        let listener = TcpListener::bind("127.0.0.1:0").context("no port for the judge")?;
+        let mut process = Process::start(program, &listener)?;
+        let Some(mut stream) = process.connected(&listener)? else {
+            let status = process.end();
+            return Ok(unconnected(End::Early(status), process.printed()));
+        };
+        drop(listener);
+        stream.set_nodelay(true)?;
+        // A program that does not read must not stop the judge.
+        stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+        let heard = Arc::<Heard>::default();
+        let ear = {
+            let (from, heard) = (stream.try_clone()?, Arc::clone(&heard));
+            thread::spawn(move || heard.listen(from))
+        };
+        let mut text = String::new();
+        for (key, value) in &self.given {
+            text.push_str(&format!("{key} {}\n", one_line(value)));
+        }
+        text.push_str("go\n");
+        // What fails here ends early, and is told so below.
+        let _ = stream.write_all(text.as_bytes());
+        let began = heard.start();
+        let (sent, end) = self.watch(&mut stream, &heard, began, limit);
+        let wall = began.elapsed();
+        let status = process.end();
+        drop(stream);
+        let _ = ear.join();
+        let end = match end {
+            End::Early(_) => End::Early(status),
+            other => other,
+        };
+        let said = std::mem::take(&mut heard.lock().said);
+        Ok(Seen { sent, wall, end, printed: process.printed(), ..digested(said) })
+    }
+
+    fn watch(
+        mut self,
+        stream: &mut TcpStream,
+        heard: &Heard,
+        began: Instant,
+        limit: Duration,
+    ) -> (HashMap<u64, Duration>, End) {
+        self.jobs.sort_by_key(|job| job.at);
+        let mut jobs = self.jobs.into_iter().peekable();
+        let mut sent = HashMap::new();
+        let mut open = true;
+        let mut stop = self.stop;
+        loop {
+            while let Some(job) = jobs.next_if(|job| began.elapsed() >= job.at) {
+                sent.insert(job.id, began.elapsed());
+                let line = format!("job {} {}\n", job.id, one_line(&job.text));
+                let _ = stream.write_all(line.as_bytes());
+            }
+            if jobs.peek().is_none() && std::mem::take(&mut open) {
+                let _ = stream.write_all(b"bye\n");
+            }
+            if stop.as_mut().is_some_and(|stop| stop()) {
+                return (sent, End::Stopped);
+            }
+            let now = began.elapsed();
+            if now >= limit {
+                return (sent, End::TooLong(limit));
+            }
+            let until = jobs.peek().map_or(limit, |job| job.at.min(limit));
+            let wait = until.saturating_sub(now);
+            let wait = if stop.is_some() { wait.min(LOOK) } else { wait };
+            match heard.wait(wait) {
+                Some(true) => return (sent, End::Finished),
+                Some(false) => return (sent, End::Early(None)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// A run whose program never connected.
+fn unconnected(end: End, printed: String) -> Seen {
+    Seen { end, printed, ..digested(Vec::new()) }
+}
+
+/// Sorts what was said.
+fn digested(said: Vec<(Duration, String)>) -> Seen {
+    let mut seen = Seen {
+        replies: Vec::new(),
+        sent: HashMap::new(),
+        did: Vec::new(),
+        events: Vec::new(),
+        schedule: None,
+        orders: None,
+        sealed: false,
+        end: End::Stopped,
+        printed: String::new(),
+        wall: Duration::ZERO,
+    };
+    for (at, line) in said {
+        let (what, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        match what {
+            "reply" => {
+                let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
+                if let Ok(id) = id.parse() {
+                    seen.replies.push(Reply { id, text: plain(text), at });
+                }
+            }
+            "did" => seen.did.push(rest.to_owned()),
+            "event" => {
+                if let Some((thread, text)) = rest.split_once(' ') {
+                    seen.events.push((thread.parse().unwrap_or(0), text.to_owned()));
+                }
+            }
+            "schedule" => seen.schedule = rest.split(',').map(|s| s.parse().ok()).collect(),
+            "orders" => seen.orders = Some(rest.to_owned()),
+            "sealed" => seen.sealed = true,
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// What the program has said so far.
+#[derive(Default)]
+struct Heard {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    began: Option<Instant>,
+    said: Vec<(Duration, String)>,
+    finished: bool,
+    closed: bool,
+}
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self) -> Instant {
+        *self.lock().began.insert(Instant::now())
+    }
+
+    fn listen(&self, from: TcpStream) {
+        let mut from = BufReader::new(from.take(SAID));
+        let mut line = Vec::new();
+        while let Ok(1..) = from.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+            line.clear();
+            let mut state = self.lock();
+            let at = state.began.map_or(Duration::ZERO, |began| began.elapsed());
+            state.finished |= text == "end";
+            let finished = state.finished;
+            state.said.push((at, text));
+            drop(state);
+            if finished {
+                break;
+            }
+        }
+        self.lock().closed = true;
+        self.news.notify_all();
+    }
+
+    /// Waits so long at most: whether the program has finished, or has gone without.
+    fn wait(&self, most: Duration) -> Option<bool> {
+        let state = self.lock();
+        let waiting = |state: &mut State| !state.closed;
+        let waited = self.news.wait_timeout_while(state, most, waiting);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.closed.then_some(state.finished)
+    }
+}
+
+/// A program under way; it ends with this value.
+struct Process {
+    child: Child,
+    printed: Vec<thread::JoinHandle<String>>,
+}
+
+impl Process {
+    fn start(program: &Path, listener: &TcpListener) -> Result<Process> {
+        let mut command = Command::new(program);
+        command
+            .arg(listener.local_addr()?.to_string())
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LOG")
+            // Held open as long as the judge lives: the program ends with it.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))?;
+        let printed = [
+            child.stdout.take().map(|out| thread::spawn(move || kept(out))),
+            child.stderr.take().map(|out| thread::spawn(move || kept(out))),
+        ];
+        Ok(Process { child, printed: printed.into_iter().flatten().collect() })
+    }
+
+    /// The first connection, which the harness makes before anything else; none when the program ends first.
+    fn connected(&mut self, listener: &TcpListener) -> Result<Option<TcpStream>> {
+        listener.set_nonblocking(true)?;
+        let until = Instant::now() + START;
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false)?;
+                    return Ok(Some(stream));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("the judge cannot listen"),
+            }
+            if self.child.try_wait()?.is_some() || Instant::now() >= until {
+                return Ok(None);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn end(&mut self) -> Option<ExitStatus> {
+        // Who has ended by itself has told why; the connection closes a moment before.
+        for _ in 0..20 {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(LOOK);
+        }
+        let _ = self.child.kill();
+        self.child.wait().ok();
+        None
+    }
+
+    fn printed(&mut self) -> String {
+        let parts = self.printed.drain(..).map(|part| part.join().unwrap_or_default());
+        parts.collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads to the end and keeps the beginning: a program that prints without end must not wait for a reader.
+fn kept(mut from: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = (&mut from).take(PRINTED).read_to_end(&mut bytes);
+    let _ = std::io::copy(&mut from, &mut std::io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some('n')) => out.push('\n'),
+            ('\\', Some('r')) => out.push('\r'),
+            ('\\', Some(other)) => out.push(other),
+            ('\\', None) => {}
+            _ => out.push(c),
+        }
+    }
+    out
+}
