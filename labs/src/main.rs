@@ -27,7 +27,10 @@ const CLASS: &[Extra] = &[
 ];
 
 /// Exercises.
-const MAKE: &[Extra] = &[Extra { command: lab_make::command::command, run: lab_make::command::run }];
+const MAKE: &[Extra] = &[
+    Extra { command: lab_make::command::command, run: lab_make::command::run },
+    Extra { command: lab_make::grade::command, run: lab_make::grade::run },
+];
 
 fn main() -> std::process::ExitCode {
     let own = [lab_generator::COMMAND, lab_live::SERVE, labs::new::NEW];

@@ -5,10 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lab_handin::{Found, Wanted};
 use lab_kit::{
     clean,
     lab::{Card, Experiment},
     prediction::{Point, Scored},
+    store,
     text::number,
 };
 use rayon::prelude::*;
@@ -17,10 +19,30 @@ use serde::Serialize;
 use crate::{
     alone, brief, counted,
     digest::{Claimed, Digest, digest},
-    end_of, factor,
-    handin::{self, Found},
-    reason,
+    end_of, factor, reason,
     spread::{Spread, outliers},
+};
+
+/// What is handed in: records, and what this program puts beside them.
+static RECORDS: Wanted = Wanted {
+    is: store::is_record_name,
+    // The largest lab at full scale writes four megabytes.
+    largest: store::LARGEST,
+    called: "records (labNN.json)",
+    why_not: |name| {
+        if name.to_ascii_lowercase().ends_with(".json") {
+            "it is not called labNN.json: rename it, if it is a record"
+        } else {
+            RECORDS.neither
+        }
+    },
+    neither: "it is neither a record (labNN.json) nor an archive of records",
+    is_ours: |folder, name| {
+        let is_picture = name.ends_with(".svg") || name.ends_with(".png");
+        name == "report.md" || (folder == "charts" && is_picture)
+    },
+    // Earlier runs belong to the journal.
+    is_aside: |name| name == "history",
 };
 
 /// Most outliers that are told.
@@ -186,7 +208,8 @@ type Of = (String, Digest);
 impl Class {
     /// Reads everything that these paths lead to.
     pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
-        let handin::Sources { sets: sources, left_out: others } = handin::expand(files);
+        let lab_handin::Sources { sets: sources, left_out: others } =
+            lab_handin::expand(&RECORDS, files);
         let folder = shared_folder(&sources);
         let parts: Vec<(Vec<Of>, Vec<LeftOut>)> =
             sources.par_iter().map(|source| read_source(syllabus, source, &folder)).collect();
@@ -390,7 +413,7 @@ fn read_source(
     let mut refuse = |what: String, why: &anyhow::Error| {
         bad.push(LeftOut { what, why: reason(why) });
     };
-    let end = handin::read(source, &mut |found: Found| {
+    let end = lab_handin::read(&RECORDS, source, &mut |found: Found| {
         let digested = found.text.and_then(|text| alone(|| digest(syllabus, &found.file, &text)));
         match digested {
             Ok(digest) => good.push((found.set, digest)),

@@ -1,7 +1,7 @@
 //! What readers said before they measured: over time (`labs journal`), and over a class
 //! (`labs class`).
 //!
-//! Files that anybody may have written are read in memory ([`handin`]), checked and reduced to a few
+//! Files that anybody may have written are read in memory ([`lab_handin`]), checked and reduced to a few
 //! figures each ([`digest`]); [`journal`] and [`class`] put these together, as text, JSON or a page.
 
 use std::path::Path;
@@ -19,7 +19,6 @@ pub mod class;
 pub mod class_page;
 pub mod command;
 pub mod digest;
-pub mod handin;
 pub mod journal;
 mod spread;
 

@@ -151,9 +151,12 @@ impl Bench {
         ));
         Ok(match pace::nearer(&rounds) {
             Nearer::Right => verdict.check(true, format!("{what} is clearly nearer the reference")),
-            Nearer::Wrong => verdict.check(false, format!("{what} is clearly nearer the wrong way")),
+            Nearer::Wrong => {
+                verdict.check(false, format!("{what} is clearly nearer the wrong way"))
+            }
             Nearer::Unclear => {
-                verdict.undecided = Some(format!("{what} lies between the two, after {} rounds", rounds.len()));
+                verdict.undecided =
+                    Some(format!("{what} lies between the two, after {} rounds", rounds.len()));
                 false
             }
             Nearer::Alike => {
@@ -173,7 +176,8 @@ pub(crate) fn note(verdict: &mut Verdict, seen: &Seen) {
         verdict.printed.clone_from(&seen.printed);
     }
     if !seen.sealed && !matches!(seen.end, End::Early(_)) {
-        let missing = "this system does not close a program off: it could write files and start programs";
+        let missing =
+            "this system does not close a program off: it could write files and start programs";
         verdict.open = Some(missing.to_owned());
     }
     match &seen.end {
@@ -181,11 +185,17 @@ pub(crate) fn note(verdict: &mut Verdict, seen: &Seen) {
         End::TooLong(limit) => {
             verdict.check(
                 false,
-                format!("after {} s the program had not come to its end, and was ended", limit.as_secs()),
+                format!(
+                    "after {} s the program had not come to its end, and was ended",
+                    limit.as_secs()
+                ),
             );
         }
         End::Early(status) => {
-            verdict.check(false, format!("the program ended before its work was done: {}", told(*status)));
+            verdict.check(
+                false,
+                format!("the program ended before its work was done: {}", told(*status)),
+            );
         }
     }
 }
@@ -194,7 +204,10 @@ fn told(status: Option<std::process::ExitStatus>) -> String {
     #[cfg(unix)]
     if let Some(signal) = status.and_then(|s| std::os::unix::process::ExitStatusExt::signal(&s)) {
         return match signal {
-            31 => "it did what no exercise may do, such as start a program, or open a file to write".into(),
+            31 => {
+                "it did what no exercise may do, such as start a program, or open a file to write"
+                    .into()
+            }
             6 => "it aborted (SIGABRT)".into(),
             9 => "it was killed (SIGKILL), perhaps for want of memory".into(),
             11 => "it overflowed its stack (SIGSEGV)".into(),

@@ -138,7 +138,8 @@ pub(crate) fn prove(names: &[String], times: u32) -> Result<(), Failed> {
             let start = ("start", files.start, Outcome::Rejected, None);
             let solution = ("solution", files.solution, Outcome::Passed, None);
             let wrong = files.wrong.iter();
-            let wrong = wrong.map(|(name, source)| (*name, *source, Outcome::Rejected, Some(*name)));
+            let wrong =
+                wrong.map(|(name, source)| (*name, *source, Outcome::Rejected, Some(*name)));
             for (hand, source, wanted, name) in [start, solution].into_iter().chain(wrong) {
                 let began = Instant::now();
                 let whose = if name.is_some() { format!("wrong-{hand}") } else { hand.to_owned() };
@@ -165,7 +166,10 @@ pub(crate) fn prove(names: &[String], times: u32) -> Result<(), Failed> {
             }
         }
         if times > 1 {
-            print(format!("round {} of {times}: {faults} of {tried} not as they should be\n", round + 1))?;
+            print(format!(
+                "round {} of {times}: {faults} of {tried} not as they should be\n",
+                round + 1
+            ))?;
         }
     }
     print(format!("{tried} sources judged, {faults} not as they should be\n"))?;

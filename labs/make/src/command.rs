@@ -187,7 +187,9 @@ fn list(json: bool) -> Result<(), Failed> {
     out += &format!("\n{passed} of {} have passed. ", EXERCISES.len());
     out += match passed == EXERCISES.len() {
         true => "There is nothing left to make here.\n",
-        false => "`labs make next` shows the next one; any other may be taken: `labs make next NAME`.\n",
+        false => {
+            "`labs make next` shows the next one; any other may be taken: `labs make next NAME`.\n"
+        }
     };
     Ok(print(out)?)
 }
@@ -215,7 +217,10 @@ fn hint(name: Option<&str>) -> Result<(), Failed> {
         out += &format!("Hint {} of {}: {hint}\n\n", n + 1, hints.len());
     }
     if read == hints.len() {
-        out += &format!("There are no more. `labs make solution {} --anyway` shows a solution.\n", card.name());
+        out += &format!(
+            "There are no more. `labs make solution {} --anyway` shows a solution.\n",
+            card.name()
+        );
     }
     Ok(print(out)?)
 }
@@ -242,7 +247,9 @@ fn reset(name: Option<&str>) -> Result<(), Failed> {
     let desk = Desk::at(Some(name))?;
     let kept = desk.place.reset(desk.judge)?;
     say(match kept {
-        Some(kept) => format!("{} is as it was at the beginning; yours is in {}", desk.name(), shown(&kept)),
+        Some(kept) => {
+            format!("{} is as it was at the beginning; yours is in {}", desk.name(), shown(&kept))
+        }
         None => format!("{} is as it was at the beginning", desk.name()),
     });
     Ok(())
@@ -323,8 +330,11 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
     if is_first {
         let said = match flags.predict {
             Some(said) => Some(said),
-            None if asks => ask(&format!("Predict first (Enter skips): {} [{}] ", card.question.text, card.question.unit))?
-                .and_then(|text| text.trim().parse().ok()),
+            None if asks => ask(&format!(
+                "Predict first (Enter skips): {} [{}] ",
+                card.question.text, card.question.unit
+            ))?
+            .and_then(|text| text.trim().parse().ok()),
             None => None,
         };
         desk.progress.of(card.folder).predicted = said;
@@ -342,7 +352,8 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
     if let Found::Judged(verdict) = &found {
         done.checks += 1;
         if is_first {
-            done.measured = verdict.measured.get(card.question.gauge).copied().filter(|v| v.is_finite());
+            done.measured =
+                verdict.measured.get(card.question.gauge).copied().filter(|v| v.is_finite());
         }
     }
     if flags.json {
@@ -350,7 +361,8 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
             Found::Judged(verdict) => serde_json::to_value(verdict)?,
             Found::Refused(refused) => serde_json::json!({ "refused": format!("{refused:?}") }),
         };
-        let all = serde_json::json!({ "exercise": card.name(), "outcome": outcome, "verdict": verdict });
+        let all =
+            serde_json::json!({ "exercise": card.name(), "outcome": outcome, "verdict": verdict });
         print(serde_json::to_string_pretty(&all)? + "\n")?;
     } else {
         print(say::found(&card, &shown(&file), &found))?;
@@ -389,7 +401,9 @@ fn reason(desk: &mut Desk, flags: &Checked, asks: bool) -> Result<()> {
     if let Some(why) = &flags.why {
         done.why = Some(why.clone());
     } else if asks && done.why.is_none() {
-        let why = ask("\nWhy does it work? Two sentences, for yourself and your instructor (Enter skips): ")?;
+        let why = ask(
+            "\nWhy does it work? Two sentences, for yourself and your instructor (Enter skips): ",
+        )?;
         done.why = why.filter(|why| !why.trim().is_empty());
     }
     Ok(())

@@ -1,1 +1,423 @@
-//! `labs grade`.
+//! `labs grade`: what was handed in, judged again on the grader's machine.
+//!
+//! Of a hand-in only the texts of `exercise.rs` are taken, and from `progress.json` the student's own words. Each text
+//! is built and judged as in the student's folder, with values of its own. What cannot be decided is judged again, and
+//! then said to be undecided: it is never nought.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use lab_handin::{Found as File, Wanted};
+use lab_kit::{
+    clean,
+    cli::{Failed, print, say},
+    store::write_whole,
+};
+use serde::Serialize;
+
+use crate::{
+    EXERCISES,
+    check::{Check, Found, seed_of},
+    exercise::Judge,
+    place::{self, FILE, Place},
+    progress::{self, Progress},
+    say,
+    verdict::Outcome,
+    workshop::Workshop,
+};
+
+/// How often what is undecided is judged.
+const TRIES: u64 = 3;
+/// Longest text of a student that is shown.
+const WORDS: usize = 1000;
+
+/// What is handed in.
+static FILES: Wanted = Wanted {
+    is: |name| name == FILE || name == progress::FILE,
+    largest: 128 << 10,
+    called: "exercises (exercise.rs)",
+    why_not: |_| FILES.neither,
+    neither: "it is neither an exercise nor an archive of exercises",
+    // Everything else of the students' copy, and whatever they have added.
+    is_ours: |_, name| ![".zip", ".tar.gz", ".tgz", ".tar"].iter().any(|end| name.ends_with(end)),
+    is_aside: |name| ["target", "kit", "schedules", "node_modules"].contains(&name),
+};
+
+/// Judges what students hand in, again, on this machine
+///
+/// A FILE is a student's folder of exercises, a .zip, .tar.gz or .tar archive of one or of many, or a folder that holds
+/// all of these. Only the texts of exercise.rs are taken, and the student's own words from progress.json; nothing
+/// that is handed in is believed. What cannot be decided on this machine is judged three times and then said to be
+/// undecided, never nought.
+#[derive(Parser, Debug)]
+#[command(name = "grade")]
+struct Flags {
+    /// Hand-ins: folders or archives
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Write it to a file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exercises that count [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// The student's id, where one is handed in: what the judges draw is the same as with `labs make check --student`
+    #[arg(long, value_name = "ID")]
+    student: Option<String>,
+}
+
+/// How grades are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For reading
+    Text,
+    /// Everything
+    Json,
+    /// results.json of one student for Gradescope's autograder
+    Gradescope,
+    /// A test suite a student, as CI systems read it
+    Junit,
+}
+
+/// One student's grades.
+#[derive(Debug, Serialize)]
+struct Graded {
+    student: String,
+    /// In the order of the exercises.
+    exercises: Vec<Grade>,
+    /// What of the hand-in could not be read, and why.
+    left_out: Vec<String>,
+}
+
+/// One grade.
+#[derive(Debug, Serialize)]
+struct Grade {
+    name: &'static str,
+    title: &'static str,
+    outcome: Option<Outcome>,
+    /// What the judge said, for the student.
+    said: String,
+    misconception: Option<&'static str>,
+    /// The student's own words.
+    why: Option<String>,
+    seconds: f64,
+}
+
+impl Graded {
+    fn count(&self, outcome: Outcome) -> usize {
+        self.exercises.iter().filter(|grade| grade.outcome == Some(outcome)).count()
+    }
+}
+
+/// The command, for [`lab_kit::cli::Extra`].
+#[must_use]
+pub fn command() -> clap::Command {
+    Flags::command()
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When nothing could be read, or grades could not be written.
+pub fn run(matches: &ArgMatches) -> Result<(), Failed> {
+    let flags = Flags::from_arg_matches(matches).map_err(|e| Failed::Usage(e.to_string()))?;
+    let chosen = flags.only.iter().map(|name| place::named(name)).collect::<Result<Vec<_>, _>>()?;
+    let chosen = if chosen.is_empty() { EXERCISES.to_vec() } else { chosen };
+    let (handed_in, left_out) = read(&flags.files);
+    for (path, why) in &left_out {
+        say(format!("left out: {}: {why}", clean::line(&path.display().to_string(), 200)));
+    }
+    if handed_in.is_empty() {
+        return Err(anyhow::anyhow!(
+            "nothing to grade: a FILE is a folder with exNN_name/{FILE} in it, or an archive of one"
+        )
+        .into());
+    }
+    let one = handed_in.len() == 1;
+    if !one && (flags.format == Format::Gradescope || flags.student.is_some()) {
+        let students = handed_in.len();
+        return Err(Failed::Usage(format!(
+            "{students} hand-ins were found, and --format gradescope and --student are for one"
+        )));
+    }
+    // Where this machine's own exercises are, what is built already need not be built again.
+    let scratch = tempfile::tempdir().context("no folder to build in")?;
+    let shop = match Place::find() {
+        Ok(place) => Workshop::open(&place.root, false)?,
+        Err(_) => Workshop::open(scratch.path(), false)?,
+    };
+    let mut all = Vec::new();
+    for (name, hand_in) in handed_in {
+        say(format!("grading {name}"));
+        let id = flags.student.clone().unwrap_or_else(|| name.clone());
+        all.push(grade(&shop, &chosen, name, &id, hand_in)?);
+    }
+    let text = written(&all, flags.format)?;
+    match &flags.out {
+        Some(out) => write_whole(out, text.as_bytes())?,
+        None => print(text)?,
+    }
+    Ok(())
+}
+
+/// What one student handed in.
+#[derive(Default)]
+struct HandIn {
+    /// By folder of the exercise.
+    sources: BTreeMap<String, Result<String>>,
+    progress: Option<String>,
+    left_out: Vec<String>,
+}
+
+type HandIns = BTreeMap<String, HandIn>;
+
+/// Reads everything, by student: the folder round the exercises.
+fn read(files: &[PathBuf]) -> (HandIns, Vec<(PathBuf, String)>) {
+    let sources = lab_handin::expand(&FILES, files);
+    let mut left_out = sources.left_out;
+    let mut all = HandIns::new();
+    for path in sources.sets {
+        let mut take = |found: File| {
+            let inside = path.join(&found.set);
+            // A folder, an archive, or a file by itself: what is round it says whose it is.
+            let folder = if path.is_file() && found.set.is_empty() {
+                path.parent().unwrap_or(&path).to_owned()
+            } else {
+                inside
+            };
+            let last = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if found.file == FILE && EXERCISES.iter().any(|j| j.card().folder == last) {
+                let whose = student(folder.parent().unwrap_or(&folder));
+                all.entry(whose).or_default().sources.insert(last, found.text);
+            } else if found.file == progress::FILE {
+                all.entry(student(&folder)).or_default().progress = found.text.ok();
+            } else if let Err(why) = found.text {
+                let what = format!("{}: {why:#}", folder.join(&found.file).display());
+                all.entry(student(&folder)).or_default().left_out.push(what);
+            } else {
+                left_out
+                    .push((folder, format!("{FILE} is in no folder of an exercise (exNN_name)")));
+            }
+        };
+        if let Err(why) = lab_handin::read(&FILES, &path, &mut take) {
+            left_out.push((path, format!("{why:#}")));
+        }
+    }
+    all.retain(|_, hand_in| !hand_in.sources.is_empty() || !hand_in.left_out.is_empty());
+    (all, left_out)
+}
+
+/// Whose a folder is: its name, or that of the one round it where it is only called `exercises`.
+fn student(folder: &Path) -> String {
+    let parts = folder.components().rev();
+    let names = parts.map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let mut names = names.filter(|name| name != "exercises" && name != "." && name != "/");
+    clean::line(&names.next().unwrap_or_else(|| "hand-in".to_owned()), 100)
+}
+
+fn grade(
+    shop: &Workshop,
+    chosen: &[&'static dyn Judge],
+    student: String,
+    id: &str,
+    mut hand_in: HandIn,
+) -> Result<Graded> {
+    let words: Progress = hand_in
+        .progress
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let mut exercises = Vec::new();
+    for judge in chosen {
+        let card = judge.card();
+        let began = Instant::now();
+        let why = words.exercises.get(card.folder).and_then(|done| done.why.as_deref());
+        let mut grade = Grade {
+            name: card.name(),
+            title: card.title,
+            outcome: None,
+            said: "nothing was handed in\n".to_owned(),
+            misconception: None,
+            why: why.map(|why| clean::line(why, WORDS)),
+            seconds: 0.0,
+        };
+        match hand_in.sources.remove(card.folder) {
+            None => {}
+            Some(Err(why)) => {
+                grade.outcome = Some(Outcome::Rejected);
+                grade.said = format!("it cannot be read: {why:#}\n");
+            }
+            Some(Ok(source)) => {
+                let found = judged(shop, *judge, &source, id)?;
+                grade.outcome = Some(found.outcome());
+                grade.said = say::found(&card, FILE, &found);
+                if let Found::Judged(verdict) = &found {
+                    grade.misconception = verdict.misconception;
+                }
+            }
+        }
+        grade.seconds = began.elapsed().as_secs_f64();
+        exercises.push(grade);
+    }
+    Ok(Graded { student, exercises, left_out: hand_in.left_out })
+}
+
+/// Judges until it is decided, three times at most.
+fn judged(shop: &Workshop, judge: &dyn Judge, source: &str, id: &str) -> Result<Found> {
+    let seed = seed_of(id, judge.card().folder);
+    let once = |attempt| {
+        let check =
+            Check { hand: "handed-in", source, seed: seed.wrapping_add(attempt), replay: None };
+        check.run(shop, judge)
+    };
+    let mut found = once(0)?;
+    for attempt in 1..TRIES {
+        if found.outcome() != Outcome::Undecided {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        found = once(attempt)?;
+    }
+    Ok(found)
+}
+
+fn written(all: &[Graded], format: Format) -> Result<String> {
+    Ok(match format {
+        Format::Text => all.iter().map(text).collect(),
+        Format::Json => serde_json::to_string_pretty(all)? + "\n",
+        Format::Gradescope => serde_json::to_string_pretty(&gradescope(&all[0]))? + "\n",
+        Format::Junit => junit(all),
+    })
+}
+
+fn text(graded: &Graded) -> String {
+    let mut out = format!(
+        "{}: {} passed, {} not, {} not decided, of {}\n",
+        graded.student,
+        graded.count(Outcome::Passed),
+        graded.count(Outcome::Rejected),
+        graded.count(Outcome::Undecided),
+        graded.exercises.len()
+    );
+    for grade in &graded.exercises {
+        let mark = match grade.outcome {
+            None => "–",
+            Some(Outcome::Passed) => "✓",
+            Some(Outcome::Rejected) => "✗",
+            Some(Outcome::Undecided) => "?",
+        };
+        let _ = write!(out, "  {mark} {}", grade.name);
+        if let Some(misconception) = grade.misconception {
+            let _ = write!(out, ": {misconception}");
+        }
+        out.push('\n');
+        if let Some(why) = &grade.why {
+            let _ = writeln!(out, "      “{why}”");
+        }
+    }
+    for left in &graded.left_out {
+        let _ = writeln!(out, "  left out: {left}");
+    }
+    out
+}
+
+/// As Gradescope's autograder reads it (results.json): a test an exercise, one point each. What is undecided has no
+/// score, so that it is graded by hand.
+fn gradescope(graded: &Graded) -> serde_json::Value {
+    let tests: Vec<_> = graded
+        .exercises
+        .iter()
+        .map(|grade| {
+            let mut test = serde_json::json!({
+                "name": grade.title,
+                "max_score": 1,
+                "output": grade.said,
+                "visibility": "visible",
+            });
+            match grade.outcome {
+                Some(Outcome::Passed) => test["score"] = 1.into(),
+                Some(Outcome::Rejected) | None => test["score"] = 0.into(),
+                Some(Outcome::Undecided) => {
+                    test["status"] = "not decided".into();
+                    test["output"] = format!(
+                        "not decided on this machine: run the grader again\n{}",
+                        grade.said
+                    )
+                    .into();
+                }
+            }
+            test
+        })
+        .collect();
+    let seconds: f64 = graded.exercises.iter().map(|grade| grade.seconds).sum();
+    serde_json::json!({ "execution_time": seconds.ceil() as u64, "tests": tests })
+}
+
+/// As CI systems read it: a failure is one, and what is undecided or not handed in was skipped.
+fn junit(all: &[Graded]) -> String {
+    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    for graded in all {
+        let skipped = graded.exercises.len()
+            - graded.count(Outcome::Passed)
+            - graded.count(Outcome::Rejected);
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{skipped}\">",
+            xml(&graded.student),
+            graded.exercises.len(),
+            graded.count(Outcome::Rejected),
+        );
+        for grade in &graded.exercises {
+            let _ = write!(
+                out,
+                "    <testcase name=\"{}\" classname=\"exercises\" time=\"{:.3}\">",
+                xml(grade.name),
+                grade.seconds
+            );
+            match grade.outcome {
+                Some(Outcome::Passed) => {}
+                Some(Outcome::Rejected) => {
+                    let kind = grade.misconception.unwrap_or("rejected");
+                    let _ = write!(
+                        out,
+                        "<failure type=\"{}\">{}</failure>",
+                        xml(kind),
+                        xml(&grade.said)
+                    );
+                }
+                Some(Outcome::Undecided) => out.push_str("<skipped message=\"not decided\"/>"),
+                None => out.push_str("<skipped message=\"not handed in\"/>"),
+            }
+            out.push_str("</testcase>\n");
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+/// Text for XML: what may not be in it at all is left out.
+fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}

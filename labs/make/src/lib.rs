@@ -14,6 +14,8 @@
 
 #![warn(missing_docs)]
 
+#[cfg(test)]
+mod attacks;
 pub mod bench;
 pub mod books;
 mod check;

@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// The longest it may take: 20 s unless said otherwise.
+    /// The longest it may take: 10 s unless said otherwise.
     #[must_use]
     pub fn at_most(mut self, limit: Duration) -> Run<'a> {
         self.limit = Some(limit);
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn of(self, program: &Path) -> Result<Seen> {
-        let limit = self.limit.unwrap_or(Duration::from_secs(20));
+        let limit = self.limit.unwrap_or(Duration::from_secs(10));
         let listener = TcpListener::bind("127.0.0.1:0").context("no port for the judge")?;
         let mut process = Process::start(program, &listener)?;
         let Some(mut stream) = process.connected(&listener)? else {
@@ -350,9 +350,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
+        let mut child =
+            command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let printed = [
             child.stdout.take().map(|out| thread::spawn(move || kept(out))),
             child.stderr.take().map(|out| thread::spawn(move || kept(out))),

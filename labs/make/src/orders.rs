@@ -24,7 +24,9 @@ pub(crate) fn read(verdict: &mut Verdict, seen: &Seen) -> bool {
         let said = match which {
             "all" => format!("it holds in every order of the threads' steps: {tried} tried"),
             "replayed" => "it holds in the order of the file".to_owned(),
-            _ => format!("it holds in {tried} orders of the threads' steps; there are more than can be tried"),
+            _ => format!(
+                "it holds in {tried} orders of the threads' steps; there are more than can be tried"
+            ),
         };
         return verdict.check(true, said);
     }

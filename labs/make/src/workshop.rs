@@ -90,7 +90,10 @@ impl Workshop {
         let place = self.root.join("hands").join(&package);
         fs::create_dir_all(&place)?;
         let own = format!("name = \"{}\"", files.folder);
-        keep(&place.join("Cargo.toml"), &files.manifest.replace(&own, &format!("name = \"{package}\"")))?;
+        keep(
+            &place.join("Cargo.toml"),
+            &files.manifest.replace(&own, &format!("name = \"{package}\"")),
+        )?;
         keep(&place.join("main.rs"), files.main)?;
         keep(&place.join("exercise.rs"), source)?;
         // What is here already is enough, nearly always; else crates are fetched once.
@@ -108,12 +111,7 @@ impl Workshop {
         })
     }
 
-    fn cargo(
-        &self,
-        package: &str,
-        orders: bool,
-        offline: bool,
-    ) -> Result<Option<Said>> {
+    fn cargo(&self, package: &str, orders: bool, offline: bool) -> Result<Option<Said>> {
         let format = if self.colour { "json-diagnostic-rendered-ansi" } else { "json" };
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
@@ -128,7 +126,9 @@ impl Workshop {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"] {
+        for name in
+            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"]
+        {
             command.env_remove(name);
         }
         let mut child = command.spawn().context(
@@ -207,7 +207,9 @@ impl Said {
         let text: String = chosen.iter().map(|(_, text)| text.as_str()).collect();
         // Paths of the workshop mean nothing to the reader.
         let folder = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = text.replace(&format!("hands/{folder}/"), "").replace(&format!("hands\\{folder}\\"), "");
+        let text = text
+            .replace(&format!("hands/{folder}/"), "")
+            .replace(&format!("hands\\{folder}\\"), "");
         let text = shortened(&text);
         Ok(if of_file { Refused::DoesNotCompile(text) } else { Refused::DoesNotFit(text) })
     }

@@ -1,10 +1,10 @@
-//! What students hand in: folders, `.zip`, `.tar.gz` and `.tar` archives, single records.
+//! What students hand in: folders, `.zip`, `.tar.gz` and `.tar` archives, single files.
 //!
 //! Everything is read in memory and nothing is ever written, so that no path of an archive can lead
-//! anywhere. Only files called `labNN.json` are read, each with a limit; how much an archive may unpack
+//! anywhere. Only files of a [`Wanted`] name are read, each with a limit; how much an archive may unpack
 //! to is limited as well, whatever it says about itself. Folders are searched like archives: as deep as
 //! people nest them, without following links. Whatever else is there is named, with the reason why it was
-//! not read; only what the program itself puts beside records is passed over.
+//! not read; only what the program itself puts beside them is passed over.
 
 use std::{
     collections::HashSet,
@@ -14,10 +14,26 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use lab_kit::store::{self, is_record_name};
 
-/// Largest record that is read, in bytes: the largest lab at full scale writes four megabytes.
-const RECORD: u64 = store::LARGEST;
+/// Which files are read, and what is said of the others.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Whether a file of this name is read.
+    pub is: fn(&str) -> bool,
+    /// Largest such file, in bytes.
+    pub largest: u64,
+    /// What they are called: "records (labNN.json)".
+    pub called: &'static str,
+    /// Why a file of another name is not read: [`Wanted::neither`], unless there is more to say.
+    pub why_not: fn(&str) -> &'static str,
+    /// Said of what is nothing of ours.
+    pub neither: &'static str,
+    /// Whether this file of this folder (its last part) is passed over without a word.
+    pub is_ours: fn(&str, &str) -> bool,
+    /// Whether nothing in a folder of this name is looked at.
+    pub is_aside: fn(&str) -> bool,
+}
+
 /// Largest archive inside an archive, in bytes.
 const INNER: u64 = 64 << 20;
 /// Most bytes that an archive may unpack to.
@@ -32,7 +48,8 @@ const NAMED: usize = 100;
 /// Longest path in a tar archive, in bytes.
 const PATH: u64 = 4096;
 
-/// A file called `labNN.json`, or what stands for one.
+/// A file that is wanted, or what stands for one.
+#[derive(Debug)]
 pub struct Found {
     /// The folder inside the archive; empty at its top and outside of archives.
     pub set: String,
@@ -51,12 +68,13 @@ pub struct Sources {
     pub left_out: Vec<(PathBuf, String)>,
 }
 
-/// The result sets that these paths lead to: a file is one, and a folder stands for every folder of records
-/// and every archive in it, however deep.
-pub fn expand(paths: &[PathBuf]) -> Sources {
+/// The sets that these paths lead to: a file is one, and a folder stands for every folder of wanted files and every
+/// archive in it, however deep.
+pub fn expand(wanted: &'static Wanted, paths: &[PathBuf]) -> Sources {
     let mut all = Sources::default();
     for path in paths {
-        let mut search = Search::default();
+        let mut search =
+            Search { wanted, found: Sources::default(), entries: 0, named: Named::default() };
         if path.is_dir() {
             search.folder(path, 0);
         }
@@ -74,8 +92,8 @@ pub fn expand(paths: &[PathBuf]) -> Sources {
 }
 
 /// A folder that is searched.
-#[derive(Default)]
 struct Search {
+    wanted: &'static Wanted,
     found: Sources,
     entries: usize,
     named: Named,
@@ -90,8 +108,8 @@ struct Named {
 
 impl Named {
     /// True when one more, which is not read for this reason, is to be named.
-    fn one(&mut self, why: &str) -> bool {
-        let most = if why == NEITHER { NAMED } else { 10 * NAMED };
+    fn one(&mut self, wanted: &Wanted, why: &str) -> bool {
+        let most = if why == wanted.neither { NAMED } else { 10 * NAMED };
         let named = self.so_far < most;
         *if named { &mut self.so_far } else { &mut self.unnamed } += 1;
         named
@@ -105,7 +123,7 @@ impl Named {
 impl Search {
     fn leave_out(&mut self, path: &Path, why: impl Into<String>) {
         let why = why.into();
-        if self.named.one(&why) {
+        if self.named.one(self.wanted, &why) {
             self.found.left_out.push((path.to_path_buf(), why));
         }
     }
@@ -132,7 +150,7 @@ impl Search {
         let mut any = false;
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if is_record_name(&name) {
+            if (self.wanted.is)(&name) {
                 // Read with its folder, which also says what is wrong with it.
                 any = true;
             } else {
@@ -146,7 +164,8 @@ impl Search {
 
     fn entry(&mut self, path: &Path, name: &str, depth: usize) {
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
-        if is_aside(name) || is_ours(&folder.to_string_lossy(), name) {
+        let folder = folder.to_string_lossy();
+        if self.wanted.is_aside(name) || (self.wanted.is_ours)(&folder, name) {
             return;
         }
         match fs::symlink_metadata(path).map(|about| about.file_type()) {
@@ -158,7 +177,7 @@ impl Search {
             }
             Ok(kind) if !kind.is_file() => self.leave_out(path, NO_FILE),
             Ok(_) if is_archive_name(name) => self.found.sets.push(path.to_path_buf()),
-            Ok(_) => self.leave_out(path, no_record(name)),
+            Ok(_) => self.leave_out(path, self.wanted.why_not(name)),
         }
     }
 }
@@ -166,35 +185,26 @@ impl Search {
 const LINK: &str = "it is a link, and none is followed";
 const NO_FILE: &str = "it is no plain file";
 const NO_NAME: &str = "the name of a file in it cannot be read";
-const NEITHER: &str = "it is neither a record (labNN.json) nor an archive of records";
 
-/// Why a file of this name is nothing that is read.
-fn no_record(name: &str) -> &'static str {
-    const PACKED: [&str; 14] = [
-        "7z", "rar", "xz", "bz2", "gz", "zst", "lz", "lz4", "lzma", "txz", "tbz", "tbz2", "tzst",
-        "z",
-    ];
-    let name = name.to_ascii_lowercase();
-    match name.rsplit_once('.').map(|(_, end)| end) {
-        Some(end) if PACKED.contains(&end) => {
-            "what is packed like this is not read: pack it as .zip or .tar.gz"
+impl Wanted {
+    fn why_not(&self, name: &str) -> &'static str {
+        const PACKED: [&str; 14] = [
+            "7z", "rar", "xz", "bz2", "gz", "zst", "lz", "lz4", "lzma", "txz", "tbz", "tbz2",
+            "tzst", "z",
+        ];
+        match name.to_ascii_lowercase().rsplit_once('.') {
+            Some((_, end)) if PACKED.contains(&end) => {
+                "what is packed like this is not read: pack it as .zip or .tar.gz"
+            }
+            _ => (self.why_not)(name),
         }
-        Some("json") => "it is not called labNN.json: rename it, if it is a record",
-        _ => NEITHER,
     }
-}
 
-/// A folder or file with nothing that is handed in: earlier runs belong to the journal, and systems add
-/// things of their own.
-fn is_aside(name: &str) -> bool {
-    let of_systems = ["__MACOSX", "Thumbs.db", "desktop.ini"];
-    name == "history" || name.starts_with('.') || of_systems.contains(&name)
-}
-
-/// What this program puts beside records.
-fn is_ours(folder: &str, name: &str) -> bool {
-    let is_picture = name.ends_with(".svg") || name.ends_with(".png");
-    name == "report.md" || (folder == "charts" && is_picture)
+    /// A folder or file with nothing that is handed in: systems add things of their own.
+    fn is_aside(&self, name: &str) -> bool {
+        let of_systems = ["__MACOSX", "Thumbs.db", "desktop.ini"];
+        name.starts_with('.') || of_systems.contains(&name) || (self.is_aside)(name)
+    }
 }
 
 /// What is in a folder, in the order of the names, up to what is too much.
@@ -214,10 +224,10 @@ fn is_archive_name(name: &str) -> bool {
 ///
 /// # Errors
 /// When the source is no result set at all, or breaks off: what was handed on before is good.
-pub fn read(path: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
+pub fn read(wanted: &'static Wanted, path: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
     let about = fs::metadata(path).context("it cannot be read")?;
     if about.is_dir() {
-        return folder(path, each);
+        return folder(wanted, path, each);
     }
     // A pipe would wait for ever.
     ensure!(about.is_file(), "it is neither a file nor a folder");
@@ -226,16 +236,24 @@ pub fn read(path: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
     let length = fill(&mut file, &mut head)?;
     file.seek(SeekFrom::Start(0))?;
     let head = &head[..length];
-    if head.trim_ascii_start().starts_with(b"{") {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        each(Found { set: String::new(), file: name.into_owned(), text: text(file) });
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if (wanted.is)(&name) || head.trim_ascii_start().starts_with(b"{") {
+        let text = text(wanted, file);
+        each(Found { set: String::new(), file: name.into_owned(), text });
         return Ok(());
     }
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        wanted,
+        any: false,
+        files: HashSet::new(),
+        entries: 0,
+        unpacked: 0,
+        named: Named::default(),
+    };
     let end = archive(file, head, "", true, &mut seen, each);
     seen.rest(each);
     end?;
-    ensure!(seen.any, "it holds no labNN.json");
+    ensure!(seen.any, "it holds no {}", wanted.called);
     Ok(())
 }
 
@@ -250,27 +268,27 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-fn folder(dir: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
+fn folder(wanted: &'static Wanted, dir: &Path, each: &mut dyn FnMut(Found)) -> Result<()> {
     let mut any = false;
     for path in listed(dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !is_record_name(&name) {
+        if !(wanted.is)(&name) {
             continue;
         }
         any = true;
         let open = || {
             ensure!(fs::symlink_metadata(&path)?.is_file(), "it is not a plain file");
-            text(File::open(&path)?)
+            text(wanted, File::open(&path)?)
         };
         each(Found { set: String::new(), file: name.into_owned(), text: open() });
     }
-    ensure!(any, "it holds neither records (labNN.json) nor archives of them");
+    ensure!(any, "it holds neither {} nor archives of them", wanted.called);
     Ok(())
 }
 
-/// A record's text, within the limit.
-fn text(from: impl Read) -> Result<String> {
-    let bytes = bounded(from, RECORD).context("it cannot be read as a record")?;
+/// A file's text, within the limit.
+fn text(wanted: &Wanted, from: impl Read) -> Result<String> {
+    let bytes = bounded(from, wanted.largest).context("it cannot be read")?;
     String::from_utf8(bytes).context("it cannot be read as text")
 }
 
@@ -282,8 +300,8 @@ fn bounded(from: impl Read, most: u64) -> Result<Vec<u8>> {
 }
 
 /// What has been met in an archive and the archives in it.
-#[derive(Default)]
 struct Seen {
+    wanted: &'static Wanted,
     any: bool,
     files: HashSet<String>,
     entries: usize,
@@ -294,7 +312,7 @@ struct Seen {
 impl Seen {
     /// Names something that is not read, unless too much of it is nothing of ours.
     fn other(&mut self, set: String, file: String, why: &str, each: &mut dyn FnMut(Found)) {
-        if self.named.one(why) {
+        if self.named.one(self.wanted, why) {
             let text = Err(anyhow::anyhow!("{why}"));
             each(Found { set, file, text });
         }
@@ -337,7 +355,7 @@ enum Kind {
     Aside,
 }
 
-fn kind(path: &str, inside: &str, deeper: bool) -> Kind {
+fn kind(wanted: &Wanted, path: &str, inside: &str, deeper: bool) -> Kind {
     let path = path.replace('\\', "/");
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
     let folder = folder.trim_start_matches("./").trim_matches('/');
@@ -346,12 +364,13 @@ fn kind(path: &str, inside: &str, deeper: bool) -> Kind {
         ("", one) | (one, "") => one.to_string(),
         (a, b) => format!("{a}/{b}"),
     };
-    let aside = |part: &str| is_aside(part) && part != "." && part != "..";
-    if parts().any(aside) || is_aside(name) || is_ours(parts().next_back().unwrap_or(""), name) {
+    let aside = |part: &str| wanted.is_aside(part) && part != "." && part != "..";
+    let last = parts().next_back().unwrap_or("");
+    if parts().any(aside) || wanted.is_aside(name) || (wanted.is_ours)(last, name) {
         return Kind::Aside;
     }
     let (set, file) = (join(inside, folder), name.to_string());
-    match (is_archive_name(name), is_record_name(name)) {
+    match (is_archive_name(name), (wanted.is)(name)) {
         (true, _) if deeper => Kind::Archive(join(&set, name)),
         (true, _) => {
             let why = "it is an archive in an archive in an archive: pack it less often";
@@ -363,7 +382,7 @@ fn kind(path: &str, inside: &str, deeper: bool) -> Kind {
         }
         (_, true) => Kind::Record { set, file },
         _ => {
-            let why = no_record(name);
+            let why = wanted.why_not(name);
             Kind::Other { set, file, why }
         }
     }
@@ -378,7 +397,7 @@ fn pass(
     seen: &mut Seen,
     each: &mut dyn FnMut(Found),
 ) {
-    let (set, file) = match kind(path, inside, deeper) {
+    let (set, file) = match kind(seen.wanted, path, inside, deeper) {
         Kind::Aside => return,
         Kind::Archive(name) => (name, String::new()),
         Kind::Record { set, file } | Kind::Refused { set, file, .. } => {
@@ -399,7 +418,7 @@ fn take(
     seen: &mut Seen,
     each: &mut dyn FnMut(Found),
 ) -> Result<()> {
-    match kind(path, inside, deeper) {
+    match kind(seen.wanted, path, inside, deeper) {
         Kind::Aside => {}
         Kind::Other { set, file, why } => seen.other(set, file, why, each),
         Kind::Refused { set, file, why } => {
@@ -409,11 +428,11 @@ fn take(
         Kind::Record { set, file } => {
             seen.any = true;
             let text = if seen.files.insert(format!("{set}/{file}")) {
-                text(content)
+                text(seen.wanted, content)
             } else {
                 Err(anyhow::anyhow!("it is in the archive twice"))
             };
-            seen.unpack(text.as_ref().map_or(RECORD, |t| t.len() as u64))?;
+            seen.unpack(text.as_ref().map_or(seen.wanted.largest, |t| t.len() as u64))?;
             each(Found { set, file, text });
         }
         Kind::Archive(name) => {
@@ -449,7 +468,7 @@ fn archive<R: Read + Seek>(
     if head.get(257..262) == Some(b"ustar") {
         return tarred(from, inside, deeper, seen, each);
     }
-    bail!("it is no folder of records, no .zip, .tar.gz or .tar archive and no record")
+    bail!("it is no folder of {}, and no .zip, .tar.gz or .tar archive", seen.wanted.called)
 }
 
 fn zipped<R: Read + Seek>(
@@ -557,6 +576,25 @@ mod tests {
     use std::io::Write;
     use zip::write::SimpleFileOptions;
 
+    const RECORD: u64 = 16 << 20;
+
+    static RECORDS: Wanted = Wanted {
+        is: |name| {
+            let number = name.strip_prefix("lab").and_then(|rest| rest.strip_suffix(".json"));
+            number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+        },
+        largest: RECORD,
+        called: "records (labNN.json)",
+        why_not: |name| {
+            if name.ends_with(".json") { "it is not called labNN.json" } else { RECORDS.neither }
+        },
+        neither: "it is neither a record nor an archive of records",
+        is_ours: |folder, name| {
+            name == "report.md" || (folder == "charts" && name.ends_with(".svg"))
+        },
+        is_aside: |name| name == "history",
+    };
+
     fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content) in entries {
@@ -584,7 +622,7 @@ mod tests {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         let mut all = Vec::new();
-        let end = read(&path, &mut |found| {
+        let end = read(&RECORDS, &path, &mut |found| {
             let text = found.text.unwrap_or_else(|why| format!("refused: {why:#}"));
             all.push((found.set, found.file, text));
         });
@@ -668,7 +706,7 @@ mod tests {
             ("dave/labs.tar.xz", b"xz"),
         ];
         let refused = |set: &str, file: &str| {
-            let why = format!("refused: {}", no_record(file));
+            let why = format!("refused: {}", RECORDS.why_not(file));
             three(set, file, &why)
         };
         let expected = [
@@ -721,7 +759,7 @@ mod tests {
         for bytes in [zipped(&[("lab03.json", &large)]), tarred(&[("lab03.json", &large)])] {
             assert!(bytes.len() < 200_000, "a bomb is small");
             let (all, _) = found("bomb", &bytes);
-            assert!(all[0].2.contains("more than 16 MB"), "{:?}", &all[0].2[..80]);
+            assert!(all[0].2.contains("more than 16 MB"), "{}", all[0].2);
         }
         let mut metered = Metered { from: io::repeat(0).take(100), left: 50 };
         assert!(metered.read_to_end(&mut Vec::new()).is_err());
@@ -752,7 +790,7 @@ mod tests {
             assert!(all.is_empty() && !end.is_empty(), "{all:?} {end}");
         }
         let (_, end) = found("x.zip", &zipped(&[("readme.txt", b"hello")]));
-        assert!(end.contains("no labNN.json"), "{end}");
+        assert!(end.contains("no records (labNN.json)"), "{end}");
         // A record by itself.
         assert_eq!(found("alice.json", b" {}").0, [three("", "alice.json", " {}")]);
     }
@@ -801,7 +839,7 @@ mod tests {
             write(file);
         }
         fs::create_dir(at("Frank_6_file")).unwrap();
-        let found = expand(&[dir.path().to_path_buf(), at("missing")]);
+        let found = expand(&RECORDS, &[dir.path().to_path_buf(), at("missing")]);
         let sets = [
             "Alice A_1_file",
             "Bob_2_file/work/results/local",
@@ -814,15 +852,15 @@ mod tests {
         assert_eq!(
             left,
             [
-                (at("Dave_4_file/labs.7z"), no_record("labs.7z")),
-                (at("Eve_5_file/lab03 (1).json"), no_record("x.json")),
+                (at("Dave_4_file/labs.7z"), RECORDS.why_not("labs.7z")),
+                (at("Eve_5_file/lab03 (1).json"), RECORDS.why_not("x.json")),
                 (at("Frank_6_file"), "it is empty"),
-                (at("readme.txt"), no_record("readme.txt")),
+                (at("readme.txt"), RECORDS.why_not("readme.txt")),
             ]
         );
-        assert!(read(&at("missing"), &mut |_| {}).is_err());
+        assert!(read(&RECORDS, &at("missing"), &mut |_| {}).is_err());
         // One that holds nothing at all says so when it is read.
-        assert_eq!(expand(&[at("Frank_6_file")]).sets, [at("Frank_6_file")]);
+        assert_eq!(expand(&RECORDS, &[at("Frank_6_file")]).sets, [at("Frank_6_file")]);
     }
 
     #[cfg(unix)]
@@ -839,14 +877,15 @@ mod tests {
         let deep = (0..=DEPTH).fold(at("deep"), |path, _| path.join("x"));
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("lab03.json"), "{}").unwrap();
-        let found = expand(&[dir.path().to_path_buf()]);
+        let found = expand(&RECORDS, &[dir.path().to_path_buf()]);
         assert_eq!(found.sets, [at("mallory")]);
         let named = |name: &str| found.left_out.iter().find(|(path, _)| *path == at(name));
         assert_eq!(named("elsewhere").unwrap().1, LINK);
         assert_eq!(named("round").unwrap().1, LINK);
         assert!(found.left_out.iter().any(|(_, why)| why.contains("16 folders")), "{found:?}");
         let mut told = Vec::new();
-        read(&at("mallory"), &mut |found| told.push(found.text.unwrap_err().to_string())).unwrap();
+        read(&RECORDS, &at("mallory"), &mut |found| told.push(found.text.unwrap_err().to_string()))
+            .unwrap();
         assert_eq!(told, ["it is not a plain file"]);
     }
 
@@ -857,7 +896,7 @@ mod tests {
             fs::write(dir.path().join(format!("{i}.txt")), "").unwrap();
         }
         fs::write(dir.path().join("zoe.rar"), "").unwrap();
-        let found = expand(&[dir.path().to_path_buf()]);
+        let found = expand(&RECORDS, &[dir.path().to_path_buf()]);
         assert_eq!(found.left_out.len(), NAMED + 2);
         // What may have been meant to be read is always named.
         assert!(found.left_out[NAMED].0.ends_with("zoe.rar"), "{found:?}");
