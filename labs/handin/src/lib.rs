@@ -165,10 +165,13 @@ impl Search {
     fn entry(&mut self, path: &Path, name: &str, depth: usize) {
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
         let folder = folder.to_string_lossy();
-        if self.wanted.is_aside(name) || (self.wanted.is_ours)(&folder, name) {
+        let kind = fs::symlink_metadata(path).map(|about| about.file_type());
+        let is_folder = kind.as_ref().is_ok_and(|kind| kind.is_dir());
+        let is_ours = !is_folder && (self.wanted.is_ours)(&folder, name);
+        if self.wanted.is_aside(name) || is_ours {
             return;
         }
-        match fs::symlink_metadata(path).map(|about| about.file_type()) {
+        match kind {
             Err(why) => self.leave_out(path, format!("it cannot be read: {why}")),
             Ok(kind) if kind.is_symlink() => self.leave_out(path, LINK),
             Ok(kind) if kind.is_dir() && depth < DEPTH => self.folder(path, depth + 1),
@@ -366,7 +369,8 @@ fn kind(wanted: &Wanted, path: &str, inside: &str, deeper: bool) -> Kind {
     };
     let aside = |part: &str| wanted.is_aside(part) && part != "." && part != "..";
     let last = parts().next_back().unwrap_or("");
-    if parts().any(aside) || wanted.is_aside(name) || (wanted.is_ours)(last, name) {
+    let is_ours = !(wanted.is)(name) && (wanted.is_ours)(last, name);
+    if parts().any(aside) || wanted.is_aside(name) || is_ours {
         return Kind::Aside;
     }
     let (set, file) = (join(inside, folder), name.to_string());

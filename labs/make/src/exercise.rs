@@ -74,3 +74,51 @@ pub trait Judge: Sync {
     /// When this machine does not let it be run at all.
     fn judge(&self, bench: &mut Bench) -> Result<Verdict>;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::{EXERCISES, shelf};
+
+    #[test]
+    fn every_folder_has_a_judge_and_every_wrong_way_a_misconception() {
+        let folders: BTreeSet<&str> = shelf::EXERCISES.iter().map(|files| files.folder).collect();
+        let judged: BTreeSet<&str> = EXERCISES.iter().map(|judge| judge.card().folder).collect();
+        assert_eq!(folders, judged);
+        for judge in EXERCISES {
+            let card = judge.card();
+            let files: BTreeSet<&str> = card.files().wrong.iter().map(|(name, _)| *name).collect();
+            let named: BTreeSet<&str> = card.misconceptions.iter().map(|m| m.name).collect();
+            assert_eq!(files, named, "{}", card.folder);
+            assert!(card.pace.is_none_or(|name| files.contains(name)), "{}", card.folder);
+            assert_eq!(card.orders, card.files().manifest.contains("orders ="), "{}", card.folder);
+            for m in card.misconceptions {
+                assert!(m.ask.ends_with('?') && !m.belief.ends_with('.'), "{}", m.name);
+            }
+            let numbers: Vec<u8> = EXERCISES.iter().map(|judge| judge.card().lab).collect();
+            assert!(numbers.is_sorted(), "in the order of the labs");
+        }
+    }
+
+    /// The exercises are a workspace of their own, and yet use what is downloaded already.
+    #[test]
+    fn versions_are_those_of_the_labs() {
+        let packages = |lock: &'static str| -> BTreeSet<(&str, &str)> {
+            let parts = lock.split("[[package]]").skip(1);
+            let value = |part: &'static str, key: &str| {
+                let line = part.lines().find_map(|line| line.strip_prefix(key));
+                line.unwrap_or_default()
+            };
+            parts.map(|part| (value(part, "name = "), value(part, "version = "))).collect()
+        };
+        let own: BTreeSet<_> = packages(shelf::LOCK)
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("\"ex"))
+            .collect();
+        let labs = packages(include_str!("../../../Cargo.lock"));
+        let others: Vec<_> =
+            own.iter().filter(|p| !labs.contains(*p) && labs.iter().any(|l| l.0 == p.0)).collect();
+        assert!(others.is_empty(), "other versions than the labs': {others:?}");
+    }
+}

@@ -159,7 +159,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failed> {
     for (name, hand_in) in handed_in {
         say(format!("grading {name}"));
         let id = flags.student.clone().unwrap_or_else(|| name.clone());
-        all.push(grade(&shop, &chosen, name, &id, hand_in)?);
+        all.push(grade(&shop, &chosen, name, &id, hand_in));
     }
     let text = written(&all, flags.format)?;
     match &flags.out {
@@ -230,7 +230,7 @@ fn grade(
     student: String,
     id: &str,
     mut hand_in: HandIn,
-) -> Result<Graded> {
+) -> Graded {
     let words: Progress = hand_in
         .progress
         .as_deref()
@@ -256,19 +256,25 @@ fn grade(
                 grade.outcome = Some(Outcome::Rejected);
                 grade.said = format!("it cannot be read: {why:#}\n");
             }
-            Some(Ok(source)) => {
-                let found = judged(shop, *judge, &source, id)?;
-                grade.outcome = Some(found.outcome());
-                grade.said = say::found(&card, FILE, &found);
-                if let Found::Judged(verdict) = &found {
-                    grade.misconception = verdict.misconception;
+            Some(Ok(source)) => match judged(shop, *judge, &source, id) {
+                Ok(found) => {
+                    grade.outcome = Some(found.outcome());
+                    grade.said = say::found(&card, FILE, &found);
+                    if let Found::Judged(verdict) = &found {
+                        grade.misconception = verdict.misconception;
+                    }
                 }
-            }
+                // This machine's fault: the others are graded all the same.
+                Err(why) => {
+                    grade.outcome = Some(Outcome::Undecided);
+                    grade.said = format!("it could not be judged on this machine: {why:#}\n");
+                }
+            },
         }
         grade.seconds = began.elapsed().as_secs_f64();
         exercises.push(grade);
     }
-    Ok(Graded { student, exercises, left_out: hand_in.left_out })
+    Graded { student, exercises, left_out: hand_in.left_out }
 }
 
 /// Judges until it is decided, three times at most.
@@ -420,4 +426,66 @@ fn xml(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn graded() -> Graded {
+        let grade = |name, outcome| Grade {
+            name,
+            title: "A <title>",
+            outcome,
+            said: "it said \u{1b}\"&\"".to_owned(),
+            misconception: None,
+            why: None,
+            seconds: 1.5,
+        };
+        Graded {
+            student: "O'Neill & Co".to_owned(),
+            exercises: vec![
+                grade("a", Some(Outcome::Passed)),
+                grade("b", Some(Outcome::Rejected)),
+                grade("c", Some(Outcome::Undecided)),
+                grade("d", None),
+            ],
+            left_out: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_undecided_is_never_nought() {
+        let value = gradescope(&graded());
+        let scores: Vec<_> =
+            value["tests"].as_array().unwrap().iter().map(|t| &t["score"]).collect();
+        assert_eq!(scores, [&serde_json::json!(1), &0.into(), &serde_json::Value::Null, &0.into()]);
+        let text = junit(&[graded()]);
+        assert!(text.contains("tests=\"4\" failures=\"1\" skipped=\"2\""), "{text}");
+        assert!(text.contains("O'Neill &amp; Co") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn hand_ins_are_told_by_the_folder_round_their_exercises() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("class/anna/exercises/ex04_limit_outside/exercise.rs", "a");
+        put("class/anna/exercises/ex04_limit_outside/main.rs", "not read");
+        put("class/anna/exercises/progress.json", "{}");
+        put("class/anna/exercises/target/ex04_limit_outside/exercise.rs", "not read");
+        put("class/bert/ex04_limit_outside/exercise.rs", "b");
+        put("class/bert/ex99_unknown/exercise.rs", "c");
+        let (all, left_out) = read(&[folder.path().join("class")]);
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["anna", "bert"]);
+        let source = |name: &str| all[name].sources["ex04_limit_outside"].as_ref().unwrap().clone();
+        assert_eq!((source("anna"), source("bert")), ("a".to_owned(), "b".to_owned()));
+        assert!(all["anna"].progress.is_some());
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+    }
 }
