@@ -308,3 +308,100 @@ fn tell(say: fn(&str), tried: &Shared, why: Option<String>, which: &str) {
     say(&format!("orders broken {which} {} {why}", tried.orders));
     say("end");
 }
+
+#[cfg(test)]
+mod tests {
+    use shuttle::{
+        scheduler::DfsScheduler,
+        sync::{Mutex, atomic::AtomicU64, atomic::Ordering::SeqCst},
+        thread,
+    };
+
+    use super::*;
+
+    /// All orders with at most so many forced switches: why one breaks, and what is left.
+    fn bounded(bound: usize, check: &Arc<dyn Fn() + Send + Sync>) -> (Option<String>, Tried) {
+        let tried = Shared::default();
+        let scheduler = Bounded {
+            bound,
+            path: Vec::new(),
+            depth: 0,
+            forced: 0,
+            until: Instant::now() + Duration::from_secs(60),
+            tried: Arc::clone(&tried),
+        };
+        let why = run(scheduler, check);
+        let tried = lock(&tried).clone();
+        (why, tried)
+    }
+
+    fn both(work: fn(&AtomicU64), holds: fn(u64) -> bool) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::new(move || {
+            let count = std::sync::Arc::new(AtomicU64::new(0));
+            let threads = [0, 1].map(|_| {
+                let count = std::sync::Arc::clone(&count);
+                thread::spawn(move || work(&count))
+            });
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert!(holds(count.load(SeqCst)), "it is {}", count.load(SeqCst));
+        })
+    }
+
+    fn twice(count: &AtomicU64) {
+        count.fetch_add(1, SeqCst);
+        count.fetch_add(1, SeqCst);
+    }
+
+    fn in_two_steps(count: &AtomicU64) {
+        let before = count.load(SeqCst);
+        count.store(before + 1, SeqCst);
+    }
+
+    /// With enough switches allowed there are as many orders as depth-first search has that knows no bound.
+    #[test]
+    fn no_order_is_left_out_and_none_is_tried_twice() {
+        let check = both(twice, |total| total == 4);
+        let all = Runner::new(DfsScheduler::new(None, false), Config::new()).run({
+            let check = Arc::clone(&check);
+            move || check()
+        });
+        let (why, tried) = bounded(usize::MAX, &check);
+        assert_eq!((why, tried.orders), (None, all as u64));
+        assert!(tried.finished && !tried.bounded && all > 10, "{all}");
+        let fewer: Vec<u64> = (0..4).map(|bound| bounded(bound, &check).1.orders).collect();
+        assert!(fewer.is_sorted() && fewer[0] < fewer[1] && fewer[3] < all as u64, "{fewer:?}");
+    }
+
+    #[test]
+    fn a_lost_update_takes_one_forced_switch_and_can_be_replayed() {
+        let check = both(in_two_steps, |total| total == 2);
+        assert_eq!(bounded(0, &check).0, None);
+        let (why, tried) = bounded(1, &check);
+        assert_eq!(why.as_deref(), Some("it is 1"));
+        for _ in 0..10 {
+            let replayed = Replayed { steps: tried.steps.clone(), at: 0, done: false };
+            assert_eq!(run(replayed, &check), why);
+        }
+    }
+
+    #[test]
+    fn a_deadlock_is_found() {
+        let check: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {
+            let locks = std::sync::Arc::new([Mutex::new(()), Mutex::new(())]);
+            let threads = [(0, 1), (1, 0)].map(|(first, second)| {
+                let locks = std::sync::Arc::clone(&locks);
+                thread::spawn(move || {
+                    let _first = locks[first].lock().unwrap();
+                    let _second = locks[second].lock().unwrap();
+                })
+            });
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+        assert_eq!(bounded(0, &check).0, None);
+        assert!(bounded(1, &check).0.unwrap().contains("deadlock"));
+    }
+}
