@@ -13,19 +13,25 @@ use lab_kit::{
     store,
     text::number,
 };
+use lab_make::progress::Progress;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{
     alone, brief, counted,
     digest::{Claimed, Digest, digest},
-    end_of, factor, reason,
+    end_of,
+    exercises::{self, Exercise},
+    factor, reason,
     spread::{Spread, outliers},
 };
 
+/// What has been done of the exercises.
+const PROGRESS: &str = lab_make::progress::FILE;
+
 /// What is handed in: records, and what this program puts beside them.
 static RECORDS: Wanted = Wanted {
-    is: store::is_record_name,
+    is: |name| store::is_record_name(name) || name == PROGRESS,
     // The largest lab at full scale writes four megabytes.
     largest: store::LARGEST,
     called: "records (labNN.json)",
@@ -39,10 +45,14 @@ static RECORDS: Wanted = Wanted {
     neither: "it is neither a record (labNN.json) nor an archive of records",
     is_ours: |folder, name| {
         let is_picture = name.ends_with(".svg") || name.ends_with(".png");
-        name == "report.md" || (folder == "charts" && is_picture)
+        let of_exercises = ["Cargo.toml", "Cargo.lock"].contains(&name);
+        name == "report.md" || (folder == "charts" && is_picture) || of_exercises
     },
-    // Earlier runs belong to the journal.
-    is_aside: |name| name == "history",
+    // Earlier runs belong to the journal, and exercises to `labs grade`.
+    is_aside: |name| {
+        let is_exercise = lab_make::EXERCISES.iter().any(|judge| judge.card().folder == name);
+        is_exercise || ["history", "kit", "target", "schedules"].contains(&name)
+    },
 };
 
 /// Most outliers that are told.
@@ -57,6 +67,8 @@ pub struct Class {
     pub sets: Vec<Member>,
     /// What was predicted, by lab and question.
     pub questions: Vec<Question>,
+    /// What was made, by exercise.
+    pub exercises: Vec<Exercise>,
     /// Verdicts, by lab and claim.
     pub claims: Vec<Claim>,
     /// Where it was measured.
@@ -205,23 +217,33 @@ pub struct LeftOut {
 /// A digest with the name of its set.
 type Of = (String, Digest);
 
+/// What one source holds.
+#[derive(Default)]
+struct Held {
+    digests: Vec<Of>,
+    progress: Vec<(String, Progress)>,
+    left_out: Vec<LeftOut>,
+}
+
 impl Class {
     /// Reads everything that these paths lead to.
     pub fn read(syllabus: &[&'static dyn Experiment], files: &[PathBuf]) -> Class {
         let lab_handin::Sources { sets: sources, left_out: others } =
             lab_handin::expand(&RECORDS, files);
         let folder = shared_folder(&sources);
-        let parts: Vec<(Vec<Of>, Vec<LeftOut>)> =
+        let parts: Vec<Held> =
             sources.par_iter().map(|source| read_source(syllabus, source, &folder)).collect();
         let other = |(path, why): (PathBuf, String)| LeftOut { what: end_of(&path), why };
         let mut left_out: Vec<LeftOut> = others.into_iter().map(other).collect();
-        let mut digests = Vec::new();
-        for (good, bad) in parts {
-            digests.extend(good);
-            left_out.extend(bad);
+        let (mut digests, mut progress) = (Vec::new(), Vec::new());
+        for held in parts {
+            digests.extend(held.digests);
+            progress.extend(held.progress);
+            left_out.extend(held.left_out);
         }
         digests.sort_by(|a, b| (&a.0, a.1.card.number).cmp(&(&b.0, b.1.card.number)));
-        Class::of(&digests, left_out)
+        let exercises = exercises::together(&progress);
+        Class { exercises, ..Class::of(&digests, left_out) }
     }
 
     fn of(digests: &[Of], left_out: Vec<LeftOut>) -> Class {
@@ -245,6 +267,7 @@ impl Class {
         [
             self.size_text(),
             self.predictions_text(),
+            exercises::text(&self.exercises),
             self.verdicts_text(),
             self.machines_text(),
             self.outliers_text(),
@@ -402,39 +425,41 @@ fn shared_folder(sources: &[PathBuf]) -> PathBuf {
 }
 
 /// A source's digests by set, whose name leaves this folder out, and what of it was left out.
-fn read_source(
-    syllabus: &[&'static dyn Experiment],
-    source: &Path,
-    folder: &Path,
-) -> (Vec<Of>, Vec<LeftOut>) {
+fn read_source(syllabus: &[&'static dyn Experiment], source: &Path, folder: &Path) -> Held {
     let name = end_of(source);
     let short = end_of(source.strip_prefix(folder).unwrap_or(source));
-    let (mut good, mut bad): (Vec<(String, Digest)>, Vec<LeftOut>) = (Vec::new(), Vec::new());
-    let mut refuse = |what: String, why: &anyhow::Error| {
-        bad.push(LeftOut { what, why: reason(why) });
-    };
+    let mut held = Held::default();
     let end = lab_handin::read(&RECORDS, source, &mut |found: Found| {
-        let digested = found.text.and_then(|text| alone(|| digest(syllabus, &found.file, &text)));
-        match digested {
-            Ok(digest) => good.push((found.set, digest)),
-            Err(why) => {
-                let (set, file) = (brief(&found.set), brief(&found.file));
-                let parts = [name.as_str(), &set, &file];
-                let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
-                refuse(parts.join(": "), &why);
+        let taken = found.text.and_then(|text| {
+            if found.file == PROGRESS {
+                let progress = exercises::read(&text)?;
+                held.progress.push((found.set.clone(), progress));
+            } else {
+                let digest = alone(|| digest(syllabus, &found.file, &text))?;
+                held.digests.push((found.set.clone(), digest));
             }
+            Ok(())
+        });
+        if let Err(why) = taken {
+            let (set, file) = (brief(&found.set), brief(&found.file));
+            let parts = [name.as_str(), &set, &file];
+            let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+            held.left_out.push(LeftOut { what: parts.join(": "), why: reason(&why) });
         }
     });
     if let Err(why) = end {
-        refuse(name.clone(), &why);
+        held.left_out.push(LeftOut { what: name.clone(), why: reason(&why) });
     }
     // A folder inside an archive tells sets apart, and nothing where there is only one.
-    let several = good.iter().any(|(set, _)| *set != good[0].0);
-    for (set, _) in &mut good {
+    let of_records = held.digests.iter_mut().map(|(set, _)| set);
+    let mut sets: Vec<&mut String> =
+        of_records.chain(held.progress.iter_mut().map(|(set, _)| set)).collect();
+    let several = sets.iter().any(|set| **set != *sets[0]);
+    for set in &mut sets {
         let inner = brief(set);
-        *set = if several { format!("{short}: {inner}") } else { short.clone() };
+        **set = if several { format!("{short}: {inner}") } else { short.clone() };
     }
-    (good, bad)
+    held
 }
 
 fn members(digests: &[Of]) -> Vec<Member> {

@@ -8,7 +8,7 @@ use lab_kit::{findings::Table, text::number};
 
 use crate::{
     class::{Claim, Class, Question, named},
-    counted, factor,
+    counted, exercises, factor,
     spread::{Spread, strip},
     write_page,
 };
@@ -40,6 +40,9 @@ fn body(class: &Class) -> Html {
         ("left out", class.left_out.len().to_string()),
     ]));
     section(&mut body, "What they predicted", &predictions(class));
+    if !class.exercises.is_empty() {
+        section(&mut body, "What they made", &made(class));
+    }
     section(&mut body, "Verdicts", &verdicts(class));
     section(&mut body, "Machines", &machines(class));
     section(&mut body, "Far from the others", &outliers(class));
@@ -89,6 +92,15 @@ fn predictions(class: &Class) -> Html {
             html.element("h3", &format!("{lab}: {}", question.title));
         }
         html.push(&one_question(question));
+    }
+    html
+}
+
+fn made(class: &Class) -> Html {
+    let (all, words) = exercises::tables(&class.exercises);
+    let mut html = page::rows(&all, ROWS);
+    if !words.rows.is_empty() {
+        html.push(&page::fold("Why it works, in their words", &page::rows(&words, ROWS)));
     }
     html
 }

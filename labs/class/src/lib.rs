@@ -19,6 +19,7 @@ pub mod class;
 pub mod class_page;
 pub mod command;
 pub mod digest;
+pub mod exercises;
 pub mod journal;
 mod spread;
 

@@ -27,7 +27,7 @@ pub mod line;
 mod orders;
 pub mod pace;
 mod place;
-mod progress;
+pub mod progress;
 mod say;
 mod shelf;
 #[path = "../../../exercises/kit/src/stir.rs"]

@@ -10,7 +10,7 @@ use lab_kit::store::{self, write_whole};
 use serde::{Deserialize, Serialize};
 
 /// The file, in the folder of the exercises.
-pub(crate) const FILE: &str = "progress.json";
+pub const FILE: &str = "progress.json";
 
 /// What has been done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
