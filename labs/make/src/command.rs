@@ -320,7 +320,11 @@ fn watch(flags: &Checked) -> Result<(), Failed> {
 /// One check of the learner's file, with what is asked before and after.
 fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
     let card = desk.judge.card();
+    let is_there = desk.place.root.join(card.folder).join(place::FILE).exists();
     let file = desk.place.file(desk.judge)?;
+    if !is_there {
+        say(format!("{} was not there: it is now, as at the beginning", shown(&file)));
+    }
     let source = check::source(&file)?;
     if let Some(student) = &flags.student {
         desk.progress.student = Some(student.clone());

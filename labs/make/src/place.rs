@@ -48,7 +48,7 @@ impl Place {
         let card = judge.card();
         let folder = self.root.join(card.folder);
         let file = folder.join(FILE);
-        if !file.exists() {
+        if fs::symlink_metadata(&file).is_err() {
             fs::create_dir_all(&folder)
                 .and_then(|()| fs::write(&file, card.files().start))
                 .with_context(|| format!("{} cannot be made", file.display()))?;
