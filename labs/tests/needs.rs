@@ -85,6 +85,19 @@ fn what_a_lab_tells_its_reader_to_try_may_be_run() {
     }
 }
 
+/// Who has run a lab is told what to make, and every exercise belongs to a lab that tells of it.
+#[test]
+fn labs_and_exercises_name_each_other() {
+    let named: Vec<(u8, &str)> = SYLLABUS
+        .iter()
+        .flat_map(|lab| lab.card().next.iter().map(|(line, _)| (lab.card().number, *line)))
+        .filter_map(|(number, line)| Some((number, line.split_once(" make next ")?.1)))
+        .collect();
+    let made: Vec<(u8, &str)> =
+        lab_make::EXERCISES.iter().map(|e| (e.card().lab, e.card().name())).collect();
+    assert_eq!(named, made);
+}
+
 /// A command line in words; only quotes are special.
 fn split(line: &str) -> Vec<String> {
     let parts = line.split('"').enumerate();

@@ -107,6 +107,10 @@ impl Lab for EventLoop {
                 "cargo run --release --bin lab02 -- --workers 8",
                 "more workers: what do they cure, and what not?",
             ),
+            (
+                "cargo run --release -- make next unblock_the_loop",
+                "make it: a loop that answers while it computes",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -87,6 +87,7 @@ impl Lab for ConcurrencyTrap {
                 "cargo run --release --bin lab03 -- --python",
                 "the same load from asyncio and aiohttp, whose pool holds 100 connections unless told otherwise",
             ),
+            ("cargo run --release -- make next bound_the_queue", "make it: a queue that says no"),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -81,6 +81,11 @@ impl Lab for SemaphoreLimits {
                 "cargo run --release --bin lab04 -- --python",
                 "the same limits in asyncio and aiohttp: a semaphore against a pool of connections",
             ),
+            ("cargo run --release -- make next limit_outside", "make it: a limit that limits"),
+            (
+                "cargo run --release -- make next adaptive_limit",
+                "make it: a limit that finds its own size",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -256,6 +256,10 @@ impl Lab for ResilientClient {
                 "cargo run --release --bin lab05 -- --budget 0.15",
                 "a budget of 15 % that is one of 16.7 %",
             ),
+            (
+                "cargo run --release -- make next retry_well",
+                "make it: a client that retries what can help, and no more",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -266,6 +266,10 @@ impl Lab for IngestionPipeline {
                 "cargo run --release --bin lab06 -- --python",
                 "the same requests from asyncio and aiohttp",
             ),
+            (
+                "cargo run --release -- make next stream_do_not_collect",
+                "make it: a stream in which little is held",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

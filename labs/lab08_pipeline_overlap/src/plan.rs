@@ -115,6 +115,10 @@ impl Lab for PipelineOverlap {
                 "cargo run --release --bin lab08 -- --cv 2 --items 60 --varying 15ms",
                 "times that vary more: what is a place in a queue worth?",
             ),
+            (
+                "cargo run --release -- make next overlap_the_stages",
+                "make it: stages that work at the same time",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

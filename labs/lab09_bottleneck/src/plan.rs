@@ -187,6 +187,10 @@ impl Lab for Bottleneck {
                 "cargo run --release --bin lab09 -- --work sleep --cpu \"fetch=40x50ms,process=16x100ms,store=4x10ms\"",
                 "sixteen workers on a few cores: what is the difference between computing and waiting?",
             ),
+            (
+                "cargo run --release -- make next move_the_workers",
+                "make it: the split of workers that gives the most",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -190,6 +190,10 @@ impl Lab for FanOutInference {
                 "cargo run --release --bin lab10 -- --hedge-after 5ms",
                 "a second request for everything: what does it gain, and what does it cost?",
             ),
+            (
+                "cargo run --release -- make next hedge_once",
+                "make it: a second request for the slow ones",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

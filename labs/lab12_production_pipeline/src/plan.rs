@@ -256,6 +256,10 @@ impl Lab for ProductionPipeline {
                 "cargo run --release --bin lab12 -- --python",
                 "batches and a window in asyncio, with a pool of processes",
             ),
+            (
+                "cargo run --release -- make next resume_exactly_once",
+                "make it: a run that goes on where it was killed",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

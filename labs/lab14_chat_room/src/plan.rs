@@ -175,6 +175,10 @@ impl Lab for ChatRoom {
                 "cargo run --release --bin lab14 -- --per-room 40",
                 "each message to four times as many: how long does the server work off what has waited?",
             ),
+            (
+                "cargo run --release -- make next offload_and_survive",
+                "make it: workers that outlive a panic",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

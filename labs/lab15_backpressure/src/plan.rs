@@ -127,6 +127,10 @@ impl Lab for Backpressure {
                 "cargo run --release --bin lab15 -- --margin 1ms --loads 0.9,1.1,1.5,2,3",
                 "the deadline without its margin: the more comes, the more is wasted. Why?",
             ),
+            (
+                "cargo run --release -- make next shed_by_deadline",
+                "make it: a server that leaves out what comes too late",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

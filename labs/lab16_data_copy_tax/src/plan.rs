@@ -193,6 +193,10 @@ impl Lab for DataCopyTax {
                 "cargo run --release --bin lab16 -- --unseated",
                 "the system chooses the processors: times vary with whether both sides share one",
             ),
+            (
+                "cargo run --release -- make next hand_over_without_a_copy",
+                "make it: one buffer for all",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

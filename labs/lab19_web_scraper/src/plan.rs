@@ -255,6 +255,10 @@ impl Lab for WebScraper {
                 "cargo run --release --bin lab19 -- --page 64KB",
                 "longer pages: what becomes of memory and throughput?",
             ),
+            (
+                "cargo run --release -- make next polite_and_complete",
+                "make it: a crawl that is polite and complete",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

@@ -88,8 +88,8 @@ pub(crate) fn write(path: &Path, name: &str, steps: &[usize]) -> Result<()> {
 /// # Errors
 /// When it is no such file.
 pub(crate) fn load(path: &Path) -> Result<(String, Vec<usize>)> {
-    let text = lab_kit::store::text(path)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let text =
+        lab_kit::store::text(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let what = || format!("{} is no order of threads", path.display());
     let (name, steps) = text.split_once('\n').with_context(what)?;
     let steps: Option<Vec<usize>> = steps.split_whitespace().map(|s| s.parse().ok()).collect();

@@ -599,7 +599,9 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     text += &format!("\nRecord  {}\n", path.display());
     let svg = charts.iter().filter(|c| c.extension().is_some_and(|e| e == "svg"));
     svg.for_each(|chart| text += &format!("Chart   {}\n", chart.display()));
-    for (command, shows) in entry.card.next.iter().take(1) {
+    let is_made = |next: &&(&str, &str)| next.0.contains(" make next ");
+    let (made, tried): (Vec<_>, Vec<_>) = entry.card.next.iter().partition(is_made);
+    for (command, shows) in tried.iter().take(1).chain(&made) {
         text += &format!("Next    {command}\n        {shows}\n");
     }
     text
