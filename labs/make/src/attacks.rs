@@ -155,6 +155,25 @@ fn other_files_are_not_taken_in() {
         let found = found("limit_outside", hand, &source);
         assert!(matches!(&found, Found::Refused(Refused::Reads(_))), "{hand}: {found:?}");
     }
+    // Not even an error shows what is in another file, or in the grader's environment.
+    for (hand, source) in [
+        ("shows", "compile_error!(concat!(include_str!(\"/etc/passwd\")));".to_owned()),
+        ("renames", "use std::include_bytes as x; const _: () = x!(\"/etc/passwd\");".to_owned()),
+        ("module", "#[path = \"/etc/passwd\"]\nmod other;".to_owned()),
+    ] {
+        let found = found("limit_outside", hand, &source);
+        assert!(matches!(&found, Found::Refused(Refused::Reads(_))), "{hand}: {found:?}");
+        assert!(!format!("{found:?}").contains("root:"), "{found:?}");
+    }
+    let environment = found(
+        "limit_outside",
+        "environment",
+        "compile_error!(env!(\"CARGO_PKG_NAME\"));\nconst _: &str = env!(\"SHELL\");",
+    );
+    let Found::Refused(Refused::DoesNotCompile(text)) = &environment else {
+        panic!("{environment:?}")
+    };
+    assert!(text.contains("`SHELL` not defined"), "{text}");
     let code = "unsafe { std::process::abort() }";
     let found = found("limit_outside", "unsafe", &instead(code));
     let Found::Refused(Refused::DoesNotCompile(text)) = &found else { panic!("{found:?}") };

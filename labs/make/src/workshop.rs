@@ -4,10 +4,11 @@
 //! file can be the learner's. Afterwards the compiler's own list says which files it read: no others may be in it.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -85,6 +86,9 @@ impl Workshop {
         source: &str,
         orders: bool,
     ) -> Result<Result<PathBuf, Refused>> {
+        if let Some(word) = taking_in(source) {
+            return Ok(Err(Refused::Reads(word.to_owned())));
+        }
         let with_orders = if orders { "-orders" } else { "" };
         let package = format!("{}-{hand}{with_orders}", files.folder);
         let place = self.root.join("hands").join(&package);
@@ -122,15 +126,15 @@ impl Workshop {
             .arg(&self.target)
             .args(orders.then_some("--features=orders"))
             .args(offline.then_some("--offline"))
-            .env("CARGO_TERM_COLOR", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in
-            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"]
-        {
-            command.env_remove(name);
-        }
+        // A source can print what is in the environment, by an error of its own.
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_needed(name)));
+        command.env("CARGO_TERM_COLOR", "never");
+        // The compiler is ended with cargo.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().context(
             "cargo cannot be started: exercises are compiled, so Rust must be installed (https://rustup.rs)",
         )?;
@@ -142,8 +146,7 @@ impl Workshop {
                 break status;
             }
             if Instant::now() >= until {
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 return Ok(None);
             }
             thread::sleep(Duration::from_millis(5));
@@ -154,9 +157,63 @@ impl Workshop {
     }
 }
 
+/// Ends cargo, and the compiler that it has started.
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    if let Ok(group) = i32::try_from(child.id()) {
+        let group = nix::unistd::Pid::from_raw(group);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Whether cargo and the compiler need this variable.
+fn is_needed(name: &OsStr) -> bool {
+    const NEEDED: [&str; 24] = [
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "RUSTUP_TOOLCHAIN",
+        // Where macOS and Windows have their linker and its libraries.
+        "SDKROOT",
+        "DEVELOPER_DIR",
+        "SYSTEMROOT",
+        "SYSTEMDRIVE",
+        "WINDIR",
+        "COMSPEC",
+        "PATHEXT",
+        "USERPROFILE",
+        "APPDATA",
+        "LOCALAPPDATA",
+        "PROGRAMDATA",
+        "PROGRAMFILES",
+        "PROGRAMFILES(X86)",
+        "LIB",
+        "LIBPATH",
+        "INCLUDE",
+    ];
+    let name = name.to_string_lossy().to_uppercase();
+    NEEDED.contains(&name.as_str()) || name.ends_with("_PROXY")
+}
+
+/// A word by which a source takes in other files. The compiler shows their lines in its errors, so that it must not
+/// even try; what it has read besides is looked at afterwards.
+fn taking_in(source: &str) -> Option<&'static str> {
+    let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let known = ["include", "include_str", "include_bytes"];
+    words.into_iter().find_map(|word| known.into_iter().find(|known| *known == word))
+}
+
 /// What cargo and the compiler said.
 struct Said {
     program: Option<PathBuf>,
+    /// A file that an error shows, which is none of the exercise's.
+    foreign: Option<String>,
     /// Errors, with the file that they are about.
     errors: Vec<(String, String)>,
     rest: String,
@@ -164,7 +221,7 @@ struct Said {
 
 impl Said {
     fn read(out: &str, rest: String, is_success: bool) -> Said {
-        let mut said = Said { program: None, errors: Vec::new(), rest };
+        let mut said = Said { program: None, foreign: None, errors: Vec::new(), rest };
         for line in out.lines() {
             let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
             match message["reason"].as_str() {
@@ -175,6 +232,7 @@ impl Said {
                 }
                 Some("compiler-message") if message["message"]["level"] == "error" => {
                     let message = &message["message"];
+                    said.foreign = said.foreign.or_else(|| foreign_in(message));
                     let spans = message["spans"].as_array().into_iter().flatten();
                     let mut spans = spans.filter(|span| span["is_primary"] == true);
                     let file = spans.next().and_then(|span| span["file_name"].as_str());
@@ -196,6 +254,9 @@ impl Said {
     }
 
     fn refusal(&self, place: &Path) -> Result<Refused> {
+        if let Some(file) = &self.foreign {
+            return Ok(Refused::Reads(file.clone()));
+        }
         if self.errors.is_empty() {
             bail!("cargo could not build the exercise:\n{}", shortened(&self.rest));
         }
@@ -212,6 +273,28 @@ impl Said {
             .replace(&format!("hands\\{folder}\\"), "");
         let text = shortened(&text);
         Ok(if of_file { Refused::DoesNotCompile(text) } else { Refused::DoesNotFit(text) })
+    }
+}
+
+/// A file that this part of a message speaks of, and that is neither of the exercise nor of a library.
+fn foreign_in(message: &Value) -> Option<String> {
+    let known = |file: &str| {
+        let file = file.replace('\\', "/");
+        let own = file.starts_with("hands/") && !file.contains("..");
+        let libraries = ["/registry/", "/rustc/", "/rustlib/"];
+        let is_name = file.ends_with("/main.rs") || file.ends_with("/exercise.rs");
+        (own && is_name)
+            || file.starts_with("kit/src/")
+            || file.starts_with('<')
+            || libraries.iter().any(|part| file.contains(part))
+    };
+    match message {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| match value.as_str() {
+            Some(file) if name == "file_name" => (!known(file)).then(|| file.to_owned()),
+            _ => foreign_in(value),
+        }),
+        Value::Array(values) => values.iter().find_map(foreign_in),
+        _ => None,
     }
 }
 
