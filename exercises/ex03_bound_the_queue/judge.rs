@@ -150,7 +150,7 @@ fn attempt(bench: &mut Bench) -> Result<Verdict> {
     }
     let at = |tenths| waves.iter().find(|wave| wave.tenths == tenths).map_or(0, entered);
     let mistake = match (at(0), at(SECOND)) {
-        _ if most > slots => Some("waits-in-the-service"),
+        _ if most == slots + places => Some("waits-in-the-service"),
         _ if refused.is_empty() => Some("waits-for-a-place"),
         _ if late > 0 || is_slow => Some("refuses-late"),
         (entered, _) if entered == places => Some("under-way-waits-too"),

@@ -151,7 +151,7 @@ impl Judge for ShedByDeadline {
         } else if 10 * hopeless > begun {
             Some(if 4 * expired > hopeless { "looks-too-early" } else { "expired-only" })
         } else {
-            (3 * in_time < 2 * possible).then_some("sheds-too-much")
+            (most == workers && 3 * in_time < 2 * possible).then_some("sheds-too-much")
         };
         if let Some(mistake) = mistake.filter(|_| !verdict.holds() && seen.end == End::Finished) {
             verdict.looks_like(mistake);
