@@ -16,14 +16,14 @@ use crate::{
 pub struct OffloadAndSurvive;
 
 /// Of a computation: some 20 ms.
-const ROUNDS: u64 = 6_000_000;
+const ROUNDS: u64 = 5_000_000;
 /// When computations come, in ms: each time all at the same instant.
-const BURSTS: [u64; 3] = [20, 300, 500];
+const BURSTS: [u64; 3] = [20, 400, 800];
 /// Who of them panics: the second one, and the fifth or the sixth.
 const PANICS: usize = 1;
-const ECHOES: u64 = 30;
+const ECHOES: u64 = 60;
 /// From one echo to the next, in ms.
-const BEAT: u64 = 4;
+const BEAT: u64 = 1;
 
 /// A computation, by its number.
 struct Asked {
