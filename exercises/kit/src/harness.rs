@@ -49,6 +49,7 @@ pub struct Job {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Did {
     Digest,
+    Fragile { seed: u64, rounds: u64 },
 }
 
 /// Connects to the judge, closes the process off, and returns what was given. Works once.
@@ -182,9 +183,25 @@ impl Jobs {
     {
         let mut tasks = JoinSet::new();
         while let Some(job) = self.next().await {
-            let id = job.id;
-            let handled = handle(job);
-            tasks.spawn(JOB.scope(id, async move { reply(id, handled.await) }));
+            begin(&mut tasks, job, &handle);
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+        self.end();
+    }
+
+    /// As [`Jobs::serve`], with a job for each line of a job: all of them come at the same instant, and are numbered
+    /// from that job's number on. On an event loop none of them runs before the last one's task is there.
+    pub async fn serve_bursts<F, R>(mut self, handle: impl Fn(Job) -> F)
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Display,
+    {
+        let mut tasks = JoinSet::new();
+        while let Some(burst) = self.next().await {
+            for (id, line) in (burst.id..).zip(burst.text.lines()) {
+                begin(&mut tasks, Job { id, text: line.to_owned() }, &handle);
+            }
             while tasks.try_join_next().is_some() {}
         }
         while tasks.join_next().await.is_some() {}
@@ -195,6 +212,17 @@ impl Jobs {
     pub fn end(self) {
         say("end");
     }
+}
+
+/// Starts the task of a job, which hands over what comes of it.
+fn begin<F, R>(tasks: &mut JoinSet<()>, job: Job, handle: impl Fn(Job) -> F)
+where
+    F: Future<Output = R> + Send + 'static,
+    R: Display,
+{
+    let id = job.id;
+    let handled = handle(job);
+    tasks.spawn(JOB.scope(id, async move { reply(id, handled.await) }));
 }
 
 /// A runtime with one thread: this one, the event loop.
@@ -224,14 +252,16 @@ pub(crate) fn reply(id: u64, text: impl Display) {
 
 /// Tells the judge what the code did, and where.
 pub(crate) fn witness(did: Did) {
-    let Did::Digest = did;
     let job = JOB.try_with(|id| *id).ok();
     let place = match (IS_LOOP.get(), job) {
         (true, Some(_)) => "handler",
         (true, None) => "loop",
         (false, _) => "thread",
     };
-    say(&format!("did digest {place}"));
+    match did {
+        Did::Digest => say(&format!("did digest {place}")),
+        Did::Fragile { seed, rounds } => say(&format!("did fragile {seed} {rounds} {place}")),
+    }
 }
 
 /// Explores every order of the threads of `check`, which panics where an order breaks what must hold, and tells

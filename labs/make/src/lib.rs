@@ -46,6 +46,9 @@ macro_rules! exercises {
 
 exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
+    "../../../exercises/ex03_bound_the_queue/judge.rs" bound_the_queue BoundTheQueue;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
+    "../../../exercises/ex14_offload_and_survive/judge.rs" offload_and_survive OffloadAndSurvive;
+    "../../../exercises/ex15_shed_by_deadline/judge.rs" shed_by_deadline ShedByDeadline;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
