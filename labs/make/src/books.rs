@@ -1,13 +1,20 @@
 //! Reading a service's books.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use mock_server::Entry;
+use mock_server::{Body, Entry, Upstream};
 
 use crate::verdict::Verdict;
 
 /// Widest chart, in characters.
 const WIDTH: usize = 60;
+/// So often, at about a millisecond each, the books are looked at without anything new before a program is said to
+/// stand still. Looks and not time: a machine that stands still does not look either.
+const LOOKS: u32 = 2000;
 
 /// What the service answers on a path: known to it and to the judge, and not to be guessed.
 #[must_use]
@@ -101,6 +108,43 @@ pub fn lanes(rows: &[(&str, &[Entry])]) -> Vec<String> {
     let end = format!("{:.0} ms", whole.as_secs_f64() * 1e3);
     lines.push(format!("{:>name$}  0{end:>width$}", "", width = WIDTH - 1));
     lines
+}
+
+/// What a service was given, by path.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Kept {
+    /// What was given last to a path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+}
+
+/// An empty answer that keeps what comes with the request, and where it is kept.
+#[must_use]
+pub fn keeping() -> (Body, Kept) {
+    let kept = Kept::default();
+    let into = kept.clone();
+    let body = Body::made("text/plain", move |asked| {
+        let content = String::from_utf8_lossy(asked.body).into_owned();
+        let mut kept = into.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(asked.path.to_owned(), content);
+        Vec::new()
+    });
+    (body, kept)
+}
+
+/// For `Run::stop_when`: true when the service has not been asked anything new for 2000 looks, some seconds.
+pub fn stand_still(upstream: &Upstream) -> impl FnMut() -> bool {
+    let (mut looks, mut before) = (0, 0);
+    move || {
+        let now = upstream.counters().arrived;
+        looks = if now == before { looks + 1 } else { 0 };
+        before = now;
+        looks > LOOKS
+    }
 }
 
 /// How often each path was asked for.

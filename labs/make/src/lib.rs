@@ -46,5 +46,6 @@ exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
+    "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
