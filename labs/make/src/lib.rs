@@ -47,5 +47,6 @@ exercises! {
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
     "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
+    "../../../exercises/ex09_move_the_workers/judge.rs" move_the_workers MoveTheWorkers;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
