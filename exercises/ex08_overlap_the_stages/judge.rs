@@ -18,9 +18,9 @@ use crate::{
 pub struct OverlapTheStages;
 
 const ITEMS: usize = 30;
-const FETCH: Duration = Duration::from_millis(4);
+const FETCH: Duration = Duration::from_millis(8);
 /// Much longer than a fetch: whoever is not held back gets far ahead.
-const STORE: Duration = Duration::from_millis(20);
+const STORE: Duration = Duration::from_millis(24);
 
 impl Judge for OverlapTheStages {
     fn card(&self) -> Card {
@@ -29,7 +29,7 @@ impl Judge for OverlapTheStages {
             title: "Overlap the stages",
             lab: 8,
             question: Question {
-                text: "30 items: 4 ms to fetch each, some 3 ms to transform, 20 ms to store. How long will the file as it is take for all?",
+                text: "30 items: 8 ms to fetch each, some 3 ms to transform, 24 ms to store. How long will the file as it is take for all?",
                 gauge: "whole_ms",
                 unit: "ms",
             },
@@ -171,7 +171,7 @@ impl Judge for OverlapTheStages {
         if verdict.holds() || seen.end != End::Finished {
             return Ok(verdict);
         }
-        if one[0] > 1 {
+        if one != [1, 1] {
             verdict.looks_like("all-at-once");
         } else if most == 1 {
             verdict.looks_like("item-by-item");

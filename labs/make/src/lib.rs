@@ -48,5 +48,6 @@ exercises! {
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
     "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
     "../../../exercises/ex09_move_the_workers/judge.rs" move_the_workers MoveTheWorkers;
+    "../../../exercises/ex16_hand_over_without_a_copy/judge.rs" hand_over_without_a_copy HandOverWithoutACopy;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
