@@ -112,43 +112,39 @@ impl Judge for StreamDoNotCollect {
                 "the service had at most {most} requests at the same time; the limit is {limit}"
             ),
         );
-        verdict.show("chunks read and not yet answered, by the books of source and service:");
-        for line in books::in_flight_chart(&held, limit).into_iter().skip(1) {
+        let above = "chunks read and not yet answered, by the books of source and service:";
+        for line in books::under_way_chart(above, &held, limit) {
             verdict.show(line);
         }
         // A window never runs dry; a batch does, each time.
         let dry = books::found_empty(&sends);
         let batches = chunks.len().div_ceil(limit) - 1;
         let runs_dry = 2 * dry >= batches && most > 1;
-        verdict.check(
-            !runs_dry,
-            format!("after the first, {dry} requests found the service with nothing to do"),
-        );
+        let said = format!("after the first, {dry} requests found the service with nothing to do");
+        verdict.check(!runs_dry, said);
         let wanted: Vec<String> =
             chunks.iter().map(|n| answer(&text(&format!("/chunk/{n}")))).collect();
         let got: Vec<&str> = seen.replies.iter().map(|reply| reply.text.as_str()).collect();
         let right = wanted.iter().filter(|wanted| got.contains(&wanted.as_str())).count();
         let in_order = got == wanted;
         let order = if in_order { "in" } else { "not in" };
-        verdict.check(
-            in_order,
-            format!("of {CHUNKS} answers, {right} came back with the right content, {order} the order of the chunks"),
-        );
-        if verdict.holds() || seen.end != End::Finished || most > limit {
-            return Ok(verdict);
-        }
+        let said =
+            format!("{right} of {CHUNKS} answers are right, {order} the order of the chunks");
+        verdict.check(in_order, said);
         let begun = sends.iter().map(|entry| entry.arrived).min();
         let all_read = reads.iter().map(|entry| entry.arrived).max();
-        if begun > all_read {
-            verdict.looks_like("collects-first");
-        } else if most_held > limit + 1 {
-            verdict.looks_like("reads-ahead");
-        } else if most == 1 {
-            verdict.looks_like("one-at-a-time");
-        } else if runs_dry {
-            verdict.looks_like("batches");
-        } else if right as u64 == CHUNKS && !in_order {
-            verdict.looks_like("as-they-come");
+        let mistake = match most {
+            _ if begun > all_read => Some("collects-first"),
+            _ if most_held > limit + 1 => Some("reads-ahead"),
+            1 => Some("one-at-a-time"),
+            _ if runs_dry => Some("batches"),
+            _ if right == chunks.len() && !in_order => Some("as-they-come"),
+            _ => None,
+        };
+        if let (false, End::Finished, Some(mistake)) = (verdict.holds(), seen.end, mistake)
+            && most <= limit
+        {
+            verdict.looks_like(mistake);
         }
         Ok(verdict)
     }

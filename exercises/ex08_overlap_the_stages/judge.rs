@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use mock_server::{Body, Route, Service, Spec};
+use mock_server::{Body, Entry, Route, Service, Spec};
 
 use crate::{
     bench::Bench,
@@ -82,108 +82,124 @@ impl Judge for OverlapTheStages {
         let secret = bench.draw(1..u64::MAX);
         let items: Vec<u64> = (first..first + ITEMS as u64).collect();
         let (kept, stored) = books::keeping();
-        let fetched = Body::made("text/plain", move |asked| {
-            books::stamp(secret, asked.path).to_string().into_bytes()
-        });
+        let fetched = move |path: &str| books::stamp(secret, path).to_string().into_bytes();
+        let fetched = Body::made("text/plain", move |asked| fetched(asked.path));
         let routes = vec![
             Route { body: fetched, ..Route::new("/fetch", Service::Constant(FETCH)) },
             Route { body: kept, ..Route::new("/store", Service::Constant(STORE)) },
         ];
-        let upstream =
-            bench.upstream(Spec { routes, ..Spec::new(1000, Service::Constant(FETCH)) })?;
-        let run = Run::new()
-            .service(&upstream)
-            .list("items", &items)
-            .give("rounds", rounds)
-            .give("places", places)
-            .stop_when(books::stand_still(&upstream));
+        let spec = Spec { routes, ..Spec::new(1000, Service::Constant(FETCH)) };
+        let upstream = bench.upstream(spec)?;
+        let run = Run::new().service(&upstream).list("items", &items).give("rounds", rounds);
+        let run = run.give("places", places).stop_when(books::stand_still(&upstream));
         let seen = bench.run_through(&mut verdict, run)?;
 
         let ledger = upstream.ledger();
-        let (fetches, stores) =
-            (books::under(&ledger, "/fetch/"), books::under(&ledger, "/store/"));
-        let whole = ledger.iter().filter_map(|entry| entry.left).max().unwrap_or_default();
-        let whole = whole.saturating_sub(ledger.first().map_or(whole, |entry| entry.arrived));
-        verdict.measured("whole_ms", whole.as_secs_f64() * 1e3);
+        let read = Read::new(&ledger, places);
+        verdict.measured("whole_ms", read.whole.as_secs_f64() * 1e3);
         if seen.end == End::Stopped {
-            let (fetches, stores) = (fetches.len(), stores.len());
+            let (fetches, stores) = (read.fetches.len(), read.stores.len());
             verdict.check(
                 false,
-                format!(
-                    "the program stood still, with {fetches} items fetched and {stores} stored"
-                ),
+                format!("the program stood still: {fetches} fetches, {stores} stores"),
             );
             if stores == 0 && fetches > places {
                 verdict.looks_like("nobody-takes");
             }
             return Ok(verdict);
         }
-        let paths = ["fetch", "store"]
-            .into_iter()
-            .flat_map(|what| items.iter().map(move |n| format!("/{what}/{n}")));
-        books::each_once(&mut verdict, &ledger, paths);
-        let wanted =
-            |n: &u64| stir(books::stamp(secret, &format!("/fetch/{n}")), rounds).to_string();
-        let right =
-            items.iter().filter(|n| stored.at(&format!("/store/{n}")) == Some(wanted(n))).count();
-        verdict.check(
-            right == ITEMS,
-            format!("of {ITEMS} results, {right} were stored and are right"),
-        );
-
-        let one = [&fetches, &stores].map(|entries| books::most_in_flight(entries));
-        verdict.check(
-            one == [1, 1],
-            format!(
-                "at most {} fetches and {} stores were in flight at the same time",
-                one[0], one[1]
-            ),
-        );
-        let under_way = books::from_to(&fetches, &stores);
-        let (most, bound) = (books::most_in_flight(&under_way), 2 * places + 3);
-        // The last items are stored when there is nothing left to fetch.
-        let (beside, could) = (books::beside(&stores, &fetches), ITEMS - bound);
-        verdict.check(
-            2 * beside >= could,
-            format!("during {beside} of {ITEMS} stores an item was being fetched; {could} or so could be"),
-        );
-        verdict.check(
-            most <= bound,
-            format!("at most {most} items were fetched and not yet stored; two queues of {places} places and three stages hold {bound}"),
-        );
-        let least = places + 3;
-        verdict.check(
-            most >= least,
-            format!("that is at most {most}; three stages, each with an item, and one full queue would be {least}"),
-        );
+        let both = |n: &u64| [format!("/fetch/{n}"), format!("/store/{n}")];
+        books::each_once(&mut verdict, &ledger, items.iter().flat_map(both));
+        let is_right = |n: &&u64| {
+            let [fetch, store] = both(n);
+            let result = stir(books::stamp(secret, &fetch), rounds).to_string();
+            stored.at(&store) == Some(result)
+        };
+        let right = items.iter().filter(is_right).count();
+        let said = format!("of {ITEMS} results, {right} were stored and are right");
+        verdict.check(right == ITEMS, said);
+        read.look(&mut verdict, places);
         let on_loop = seen.did.iter().filter(|did| !did.ends_with("thread")).count();
-        verdict.check(
-            on_loop == 0,
-            format!("{on_loop} of {ITEMS} items were transformed on the event loop's thread"),
-        );
-        for line in books::lanes(&[("fetch", &fetches), ("store", &stores)]) {
-            verdict.show(line);
-        }
-        verdict.show("items fetched and not yet stored:");
-        for line in books::in_flight_chart(&under_way, bound).into_iter().skip(1) {
-            verdict.show(line);
-        }
-        if verdict.holds() || seen.end != End::Finished {
-            return Ok(verdict);
-        }
-        if one != [1, 1] {
-            verdict.looks_like("all-at-once");
-        } else if most == 1 {
-            verdict.looks_like("item-by-item");
-        } else if beside == 0 {
-            verdict.looks_like("phases");
-        } else if most > bound {
-            verdict.looks_like("unbounded-queues");
-        } else if most < least {
-            verdict.looks_like("two-stages");
-        } else if on_loop > 0 {
-            verdict.looks_like("transforms-on-the-loop");
+        let said =
+            format!("{on_loop} of {ITEMS} items were transformed on the event loop's thread");
+        verdict.check(on_loop == 0, said);
+        if !verdict.holds() && seen.end == End::Finished {
+            let on_loop = (on_loop > 0).then_some("transforms-on-the-loop");
+            if let Some(mistake) = read.mistake().or(on_loop) {
+                verdict.looks_like(mistake);
+            }
         }
         Ok(verdict)
+    }
+}
+
+/// What the book says.
+struct Read {
+    fetches: Vec<Entry>,
+    stores: Vec<Entry>,
+    /// From the fetch of each item to the end of its store.
+    under_way: Vec<Entry>,
+    /// How many fetches, stores and items at the same time, at most.
+    most: [usize; 3],
+    /// Stores during which something was fetched.
+    beside: usize,
+    /// Fewest and most items under way with three stages and two queues.
+    wanted: (usize, usize),
+    whole: Duration,
+}
+
+impl Read {
+    fn new(ledger: &[Entry], places: usize) -> Read {
+        let fetches = books::under(ledger, "/fetch/");
+        let stores = books::under(ledger, "/store/");
+        let under_way = books::from_to(&fetches, &stores);
+        let most = [&fetches, &stores, &under_way].map(|entries| books::most_in_flight(entries));
+        let last = ledger.iter().filter_map(|entry| entry.left).max().unwrap_or_default();
+        let first = ledger.first().map_or(last, |entry| entry.arrived);
+        let beside = books::beside(&stores, &fetches);
+        // An item at each stage and one queue full, whichever stage is the slowest; or both queues.
+        let wanted = (places + 3, 2 * places + 3);
+        Read { fetches, stores, under_way, most, beside, wanted, whole: last.saturating_sub(first) }
+    }
+
+    fn look(&self, verdict: &mut Verdict, places: usize) {
+        let [fetches, stores, most] = self.most;
+        let (least, bound) = self.wanted;
+        verdict.check(
+            [fetches, stores] == [1, 1],
+            format!("fetches in flight at the same time: at most {fetches}; stores: {stores}"),
+        );
+        // The last items are stored when there is nothing left to fetch.
+        let (beside, could) = (self.beside, ITEMS - bound);
+        verdict.check(
+            2 * beside >= could,
+            format!("during {beside} of {ITEMS} stores an item was being fetched, where {could} or so could be"),
+        );
+        verdict.check(
+            (least..=bound).contains(&most),
+            format!(
+                "at most {most} items were fetched and not yet stored; three stages and one full \
+                 queue of {places} hold {least}, with both queues full {bound}"
+            ),
+        );
+        for line in books::lanes(&[("fetch", &self.fetches), ("store", &self.stores)]) {
+            verdict.show(line);
+        }
+        let above = "items fetched and not yet stored:";
+        for line in books::under_way_chart(above, &self.under_way, bound) {
+            verdict.show(line);
+        }
+    }
+
+    fn mistake(&self) -> Option<&'static str> {
+        let (least, bound) = self.wanted;
+        match self.most {
+            [fetches, stores, _] if fetches > 1 || stores > 1 => Some("all-at-once"),
+            [.., 1] => Some("item-by-item"),
+            _ if self.beside == 0 => Some("phases"),
+            [.., most] if most > bound => Some("unbounded-queues"),
+            [.., most] if most < least => Some("two-stages"),
+            _ => None,
+        }
     }
 }

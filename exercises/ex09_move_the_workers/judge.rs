@@ -58,6 +58,10 @@ impl Draw {
         self.rate(widths) >= best * (1.0 - 1e-9)
     }
 
+    fn places_all(self, widths: Widths) -> bool {
+        widths.iter().fold(0_usize, |sum, width| sum.saturating_add(*width)) == self.workers
+    }
+
     fn longest(self) -> usize {
         (0..3).max_by_key(|i| self.times[*i]).unwrap_or(0)
     }
@@ -174,20 +178,17 @@ impl Judge for MoveTheWorkers {
         let count = |holds: &dyn Fn(Draw, Widths) -> bool| {
             all.iter().filter(|(d, w)| holds(*d, *w)).count()
         };
-        let placed = |d: Draw, w: Widths| {
-            w.iter().fold(0_usize, |sum, width| sum.saturating_add(*width)) == d.workers
-        };
-        let (n, full, empty) = (all.len(), count(&placed), count(&|_, w| w.contains(&0)));
+        let (n, full, empty) = (all.len(), count(&Draw::places_all), count(&|_, w| w.contains(&0)));
         verdict
             .check(full == n, format!("in {full} of {n} draws the widths add up to the workers"));
         verdict.check(empty == 0, format!("in {empty} of {n} draws a stage is without a worker"));
-        let best = count(&|d, w| placed(d, w) && d.reaches(w, d.best().0));
+        let best = count(&|d, w| d.places_all(w) && d.reaches(w, d.best().0));
         verdict.check(
             best == n,
             format!("in {best} of {n} draws no other split passes more items a second"),
         );
         let worst =
-            |(d, w): &(Draw, Widths)| if placed(*d, *w) { d.rate(*w) / d.best().0 } else { 0.0 };
+            |(d, w): &(Draw, Widths)| if d.places_all(*w) { d.rate(*w) / d.best().0 } else { 0.0 };
         if let Some((d, w)) = all.iter().min_by(|a, b| worst(a).total_cmp(&worst(b))) {
             verdict.show(format!(
                 "{} workers, where the best split passes {:.0} items/s:",
@@ -203,29 +204,31 @@ impl Judge for MoveTheWorkers {
             }
         }
         real(&mut verdict, &upstream.ledger(), &items);
-        if !verdict.holds() {
-            let longest_only = |d: Draw, w: Widths| (0..3).all(|i| i == d.longest() || w[i] == 1);
-            let even = |_: Draw, w: Widths| {
-                w.iter().max() <= w.iter().min().map(|least| least + 2).as_ref()
-            };
-            let mostly_first = |_: Draw, w: Widths| w[0] > w[1] && w[0] > w[2];
-            let too_long =
-                |d: Draw, w: Widths| d.reaches(w, d.best().0) || w[d.longest()] > d.best().1;
-            if empty > 0 {
-                verdict.looks_like("nobody-at-a-stage");
-            } else if full < n {
-                verdict.looks_like("rounded");
-            } else if count(&even) == n {
-                verdict.looks_like("equal-split");
-            } else if count(&longest_only) == n {
-                verdict.looks_like("all-to-the-longest");
-            } else if count(&mostly_first) == n {
-                verdict.looks_like("most-to-the-first");
-            } else if count(&too_long) == n {
-                verdict.looks_like("rest-to-the-longest");
-            }
+        if let (false, Some(mistake)) = (verdict.holds(), mistake(&all)) {
+            verdict.looks_like(mistake);
         }
         Ok(verdict)
+    }
+}
+
+/// What all the splits have in common.
+fn mistake(all: &[(Draw, Widths)]) -> Option<&'static str> {
+    let each = |holds: &dyn Fn(Draw, Widths) -> bool| all.iter().all(|(d, w)| holds(*d, *w));
+    let least = |w: Widths| w.iter().copied().min().unwrap_or(0);
+    if !each(&|_, w| least(w) > 0) {
+        Some("nobody-at-a-stage")
+    } else if !each(&Draw::places_all) {
+        Some("rounded")
+    } else if each(&|_, w| w.iter().all(|width| *width <= least(w) + 2)) {
+        Some("equal-split")
+    } else if each(&|d, w| (0..3).all(|i| i == d.longest() || w[i] == 1)) {
+        Some("all-to-the-longest")
+    } else if each(&|_, w| w[0] > w[1] && w[0] > w[2]) {
+        Some("most-to-the-first")
+    } else if each(&|d, w| d.reaches(w, d.best().0) || w[d.longest()] > d.best().1) {
+        Some("rest-to-the-longest")
+    } else {
+        None
     }
 }
 

@@ -185,6 +185,16 @@ pub fn each_once(
     verdict.check(never + again + other == 0, said)
 }
 
+/// As [`in_flight_chart`], of items under way, with words of its own above it.
+#[must_use]
+pub fn under_way_chart(above: &str, items: &[Entry], limit: usize) -> Vec<String> {
+    let mut lines = in_flight_chart(items, limit);
+    if let Some(first) = lines.first_mut() {
+        above.clone_into(first);
+    }
+    lines
+}
+
 /// How many requests the service had over time: a row a number, the highest first, the limit marked.
 #[must_use]
 pub fn in_flight_chart(ledger: &[Entry], limit: usize) -> Vec<String> {
