@@ -84,11 +84,12 @@ impl Judge for HandOverWithoutACopy {
         let last = seen.replies.iter().rev().find(|reply| reply.id == 200);
         let given_back: u64 = last.and_then(|reply| reply.text.parse().ok()).unwrap_or(0);
         // Who began to hand over the huge ones has met everything before; what ends then ended for want of room.
-        let is_full = last.is_some() && matches!(seen.end, End::Early(_));
+        let is_full = (1..HANDED).contains(&given_back) && matches!(seen.end, End::Early(_));
         if !is_full {
             crate::bench::note(&mut verdict, &seen);
         }
-        let Some((most, has_returned)) = said(100) else { return Ok(verdict) };
+        let Some((most, rest)) = said(100) else { return Ok(verdict) };
+        let (threads, has_returned) = rest.split_once(' ').unwrap_or((rest, ""));
 
         let places: Vec<&str> = (0..READERS).filter_map(|id| Some(said(id)?.0)).collect();
         let right =
@@ -112,13 +113,16 @@ impl Judge for HandOverWithoutACopy {
         verdict.check(returned, format!("hand_over had {not}returned while they read"));
         for (id, ends) in parts.chunks_exact(2).enumerate() {
             let row = said(id as u64).map_or("nothing", |(place, _)| {
-                if place == "here" { "the payload" } else { "a copy" }
+                if place == "here" { "the payload" } else { "elsewhere" }
             });
             verdict.show(format!(
                 "reader {id}: {:>4} to {:>4} KB: {row}",
                 ends[0] >> 10,
                 ends[1] >> 10
             ));
+        }
+        if right as u64 != READERS {
+            return Ok(verdict);
         }
         if here as u64 != READERS {
             verdict.looks_like(match copies.len() {
@@ -128,7 +132,7 @@ impl Judge for HandOverWithoutACopy {
             });
         } else if !returned {
             verdict.looks_like("waits-for-them");
-        } else if !together {
+        } else if !together && threads == READERS.to_string() {
             verdict.looks_like("one-lock");
         }
         if verdict.holds() {

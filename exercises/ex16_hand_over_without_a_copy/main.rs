@@ -46,8 +46,10 @@ fn made(seed: u64, bytes: usize) -> Vec<u8> {
 
 mod reader {
     use std::{
+        collections::HashSet,
         ops::Range,
         sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+        thread::{self, ThreadId},
         time::Duration,
     };
 
@@ -102,6 +104,7 @@ mod reader {
     struct State {
         readers: usize,
         inside: usize,
+        threads: HashSet<ThreadId>,
         most: usize,
         has_returned: bool,
         /// Whether the readers go on, and whether the function had returned by then.
@@ -138,6 +141,7 @@ mod reader {
         fn meet(&self) {
             let mut state = self.lock();
             state.inside += 1;
+            state.threads.insert(thread::current().id());
             state.most = state.most.max(state.inside);
             let mut looks = 0;
             while state.open.is_none() {
@@ -160,10 +164,11 @@ mod reader {
             self.lock().reports.clone()
         }
 
-        /// How many read at the same time, and whether the function had returned then.
+        /// How many read at the same time, in how many threads one after another or not, and whether the function
+        /// had returned then.
         pub(crate) fn met(&self) -> String {
             let state = self.lock();
-            format!("{} {}", state.most, state.open.unwrap_or(false))
+            format!("{} {} {}", state.most, state.threads.len(), state.open.unwrap_or(false))
         }
 
         /// Whether all read the payload itself, at the same time, after the function had returned.
