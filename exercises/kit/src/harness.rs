@@ -11,7 +11,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
     str::FromStr,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -20,6 +23,9 @@ use crate::{Service, seal};
 
 /// The end of the connection that is written to.
 static JUDGE: OnceLock<Mutex<TcpStream>> = OnceLock::new();
+
+/// How often the event loop had nothing to do, and whether it has nothing to do now.
+static IDLE: (AtomicU64, AtomicBool) = (AtomicU64::new(0), AtomicBool::new(false));
 
 thread_local! {
     static IS_LOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -231,8 +237,13 @@ where
 /// When the system gives none.
 pub fn event_loop<T>(work: impl Future<Output = T>) -> T {
     IS_LOOP.set(true);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(work)
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.on_thread_park(|| {
+        IDLE.0.fetch_add(1, SeqCst);
+        IDLE.1.store(true, SeqCst);
+    });
+    builder.on_thread_unpark(|| IDLE.1.store(false, SeqCst));
+    builder.enable_all().build().expect("a runtime").block_on(work)
 }
 
 /// A runtime with so many worker threads.
@@ -262,6 +273,20 @@ pub(crate) fn witness(did: Did) {
         Did::Digest => say(&format!("did digest {place}")),
         Did::Fragile { seed, rounds } => say(&format!("did fragile {seed} {rounds} {place}")),
     }
+}
+
+/// Runs what another thread than the event loop's computes, and tells the judge if the loop was never idle
+/// meanwhile: it has waited for this thread as a thread waits. A loop that awaits is idle within microseconds.
+pub(crate) fn beside_the_loop<T>(work: impl FnOnce() -> T) -> T {
+    let idle = || (IDLE.0.load(SeqCst), IDLE.1.load(SeqCst));
+    let before = idle();
+    let done = work();
+    let after = idle();
+    // Before the first time it is no loop yet.
+    if !IS_LOOP.get() && before == after && !after.1 && after.0 > 0 {
+        say("held");
+    }
+    done
 }
 
 /// Explores every order of the threads of `check`, which panics where an order breaks what must hold, and tells

@@ -1,13 +1,20 @@
 //! Reading a service's books.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use mock_server::Entry;
+use mock_server::{Body, Entry, Upstream};
 
 use crate::verdict::Verdict;
 
 /// Widest chart, in characters.
 const WIDTH: usize = 60;
+/// So often, at about a millisecond each, the books are looked at without anything new before a program is said to
+/// stand still. Looks and not time: a machine that stands still does not look either.
+const LOOKS: u32 = 2000;
 
 /// What the service answers on a path: known to it and to the judge, and not to be guessed.
 #[must_use]
@@ -51,6 +58,95 @@ pub fn found_empty(ledger: &[Entry]) -> usize {
     empty.saturating_sub(1)
 }
 
+/// The requests below a path, as in `/fetch/`.
+#[must_use]
+pub fn under(ledger: &[Entry], prefix: &str) -> Vec<Entry> {
+    ledger.iter().filter(|entry| entry.path.starts_with(prefix)).cloned().collect()
+}
+
+/// Each item from its arrival in one part of the books to its answer in another: the last part of a path, as the 7
+/// of `/fetch/7` and `/store/7`, says which item it is.
+#[must_use]
+pub fn from_to(begun: &[Entry], done: &[Entry]) -> Vec<Entry> {
+    fn item(entry: &Entry) -> Option<&str> {
+        entry.path.rsplit('/').next()
+    }
+    let ends: BTreeMap<_, _> = done.iter().map(|entry| (item(entry), entry.left)).collect();
+    let end = |entry: &Entry| ends.get(&item(entry)).copied().flatten();
+    begun.iter().map(|entry| Entry { left: end(entry), ..entry.clone() }).collect()
+}
+
+/// How many of these were under way while one of the others was.
+#[must_use]
+pub fn beside(these: &[Entry], others: &[Entry]) -> usize {
+    let end = |entry: &Entry| entry.left.unwrap_or(Duration::MAX);
+    let meet = |a: &Entry, b: &Entry| a.arrived < end(b) && b.arrived < end(a);
+    these.iter().filter(|a| others.iter().any(|b| meet(a, b))).count()
+}
+
+/// When there was something under way: a row for each name, all on one scale of time.
+#[must_use]
+pub fn lanes(rows: &[(&str, &[Entry])]) -> Vec<String> {
+    let all = || rows.iter().flat_map(|(_, entries)| entries.iter());
+    let first = all().map(|entry| entry.arrived).min().unwrap_or_default();
+    let last = all().filter_map(|entry| entry.left).max().unwrap_or_default();
+    let whole = last.saturating_sub(first).max(Duration::from_nanos(1));
+    let column = |at: Duration| {
+        let share = at.saturating_sub(first).as_secs_f64() / whole.as_secs_f64();
+        ((share * WIDTH as f64) as usize).min(WIDTH - 1)
+    };
+    let name = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (row, entries) in rows {
+        let mut bar = [' '; WIDTH];
+        for entry in *entries {
+            let end = entry.left.unwrap_or(last).max(entry.arrived);
+            bar[column(entry.arrived)..=column(end)].fill('█');
+        }
+        lines.push(format!("{row:>name$} │{}│", bar.iter().collect::<String>()));
+    }
+    let end = format!("{:.0} ms", whole.as_secs_f64() * 1e3);
+    lines.push(format!("{:>name$}  0{end:>width$}", "", width = WIDTH - 1));
+    lines
+}
+
+/// What a service was given, by path.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Kept {
+    /// What was given last to a path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+}
+
+/// An empty answer that keeps what comes with the request, and where it is kept.
+#[must_use]
+pub fn keeping() -> (Body, Kept) {
+    let kept = Kept::default();
+    let into = kept.clone();
+    let body = Body::made("text/plain", move |asked| {
+        let content = String::from_utf8_lossy(asked.body).into_owned();
+        let mut kept = into.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(asked.path.to_owned(), content);
+        Vec::new()
+    });
+    (body, kept)
+}
+
+/// For `Run::stop_when`: true when the service has not been asked anything new for 2000 looks, some seconds.
+pub fn stand_still(upstream: &Upstream) -> impl FnMut() -> bool {
+    let (mut looks, mut before) = (0, 0);
+    move || {
+        let now = upstream.counters().arrived;
+        looks = if now == before { looks + 1 } else { 0 };
+        before = now;
+        looks > LOOKS
+    }
+}
+
 /// How often each path was asked for.
 #[must_use]
 pub fn attempts(ledger: &[Entry]) -> BTreeMap<&str, usize> {
@@ -87,6 +183,16 @@ pub fn each_once(
         }
     }
     verdict.check(never + again + other == 0, said)
+}
+
+/// As [`in_flight_chart`], of items under way, with words of its own above it.
+#[must_use]
+pub fn under_way_chart(above: &str, items: &[Entry], limit: usize) -> Vec<String> {
+    let mut lines = in_flight_chart(items, limit);
+    if let Some(first) = lines.first_mut() {
+        above.clone_into(first);
+    }
+    lines
 }
 
 /// How many requests the service had over time: a row a number, the highest first, the limit marked.
@@ -148,6 +254,25 @@ mod tests {
         assert_eq!(found_empty(&ledger), 1);
         assert_eq!(most_in_flight(&[]), 0);
         assert_eq!(found_empty(&[]), 0);
+    }
+
+    #[test]
+    fn an_item_is_followed_from_one_service_to_the_next() {
+        let named = |path: &str, entry| Entry { path: path.to_owned(), ..entry };
+        let ledger = [
+            named("/fetch/1", entry(0, 10)),
+            named("/fetch/2", entry(10, 20)),
+            named("/store/1", entry(20, 30)),
+        ];
+        let (fetches, stores) = (under(&ledger, "/fetch/"), under(&ledger, "/store/"));
+        assert_eq!((fetches.len(), stores.len()), (2, 1));
+        let items = from_to(&fetches, &stores);
+        assert_eq!(items[0].left, Some(Duration::from_millis(30)));
+        assert_eq!(items[1].left, None);
+        assert_eq!(beside(&stores, &fetches), 0);
+        assert_eq!(beside(&stores, &items), 1);
+        let lines = lanes(&[("fetch", &fetches), ("store", &stores)]);
+        assert!(lines[0].starts_with("fetch │████") && lines[1].ends_with("████│"), "{lines:#?}");
     }
 
     #[test]

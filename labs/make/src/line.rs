@@ -75,6 +75,9 @@ pub struct Seen {
     pub sent: HashMap<u64, Duration>,
     /// What the kit saw the code do: `digest handler`.
     pub did: Vec<String>,
+    /// During how many digests on other threads the event loop stood still. A short digest may be over before the
+    /// loop is idle: compare with the number of all.
+    pub held: usize,
     /// What each thread did in the order that broke something.
     pub events: Vec<(usize, String)>,
     /// That order.
@@ -247,6 +250,7 @@ fn digested(said: Vec<(Duration, String)>) -> Seen {
         replies: Vec::new(),
         sent: HashMap::new(),
         did: Vec::new(),
+        held: 0,
         events: Vec::new(),
         schedule: None,
         orders: None,
@@ -264,6 +268,7 @@ fn digested(said: Vec<(Duration, String)>) -> Seen {
                     seen.replies.push(Reply { id, text: plain(text), at });
                 }
             }
+            "held" => seen.held += 1,
             "did" => seen.did.push(rest.to_owned()),
             "event" => {
                 if let Some((thread, text)) = rest.split_once(' ') {
