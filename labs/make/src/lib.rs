@@ -45,6 +45,7 @@ macro_rules! exercises {
 exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
+    "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
     "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
 }
