@@ -48,4 +48,5 @@ exercises! {
     "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
     "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
+    "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
 }
