@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use crate::orders::{event, name};
+use crate::orders::{event, holds, name};
 
 /// As `std::sync::Mutex`.
 pub struct Mutex<T> {
@@ -34,6 +34,7 @@ impl<T> Mutex<T> {
         event(format!("asks for lock {}", self.name));
         let taken = self.inner.lock();
         event(format!("takes lock {}", self.name));
+        holds(true);
         let guard = |inner| MutexGuard { name: &self.name, inner: Some(inner) };
         taken.map(guard).map_err(|poison| PoisonError::new(guard(poison.into_inner())))
     }
@@ -76,6 +77,7 @@ impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take() {
             event(format!("gives lock {} back", self.name));
+            holds(false);
             drop(inner);
         }
     }
@@ -101,7 +103,9 @@ impl Condvar {
         let lock = guard.name;
         event(format!("gives lock {lock} back and waits for {}", self.name));
         let inner = guard.inner.take().expect("a guard holds its lock");
+        holds(false);
         let woken = self.inner.wait(inner);
+        holds(true);
         event(format!("is woken and takes lock {lock}"));
         let guard = |inner| MutexGuard { name: lock, inner: Some(inner) };
         woken.map(guard).map_err(|poison| PoisonError::new(guard(poison.into_inner())))

@@ -6,9 +6,13 @@
 //! bound on their number, orders are drawn by PCT (Burckhardt et al., 2010), from a fixed seed.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,15 +41,38 @@ static EVENTS: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
 /// How many locks and atomics there are in it, for their names.
 static NAMED: Mutex<usize> = Mutex::new(0);
 
+/// What each thread holds now, and how many held something at the same time, in any order tried: at most.
+static HELD: Mutex<Held> = Mutex::new(Held { now: BTreeMap::new(), most: 0 });
+/// Something has panicked in it: what comes now is only the clearing up.
+static OVER: AtomicBool = AtomicBool::new(false);
+
+struct Held {
+    now: BTreeMap<usize, usize>,
+    most: usize,
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes down what the current thread does.
 pub(crate) fn event(what: impl Into<String>) {
+    if OVER.load(Relaxed) {
+        return;
+    }
     if let Some(task) = shuttle::current::try_get_current_task() {
         lock(&EVENTS).push((usize::from(task), what.into()));
     }
+}
+
+/// Notes that the current thread holds one lock more, or one less.
+pub(crate) fn holds(one_more: bool) {
+    let Some(task) = shuttle::current::try_get_current_task() else { return };
+    let mut held = lock(&HELD);
+    let count = held.now.entry(usize::from(task)).or_default();
+    *count = if one_more { *count + 1 } else { count.saturating_sub(1) };
+    let now = held.now.values().filter(|count| **count > 0).count();
+    held.most = held.most.max(now);
 }
 
 /// A, B, C: the next name of a lock or atomic, in the order of making.
@@ -228,6 +255,8 @@ impl Scheduler for Replayed {
 fn begin() {
     lock(&EVENTS).clear();
     *lock(&NAMED) = 0;
+    lock(&HELD).now.clear();
+    OVER.store(false, Relaxed);
 }
 
 /// Runs one scheduler to its end, or to the first order that breaks something: why.
@@ -252,7 +281,7 @@ fn run<S: Scheduler + 'static>(
 /// Tries the orders and tells the judge through `say`.
 pub(crate) fn explore(line: &Line, check: impl Fn() + Send + Sync + 'static, say: fn(&str)) {
     // What panics in here is what is looked for, and is told below.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|_| OVER.store(true, Relaxed)));
     let check: Arc<dyn Fn() + Send + Sync> = Arc::new(check);
     let tried = Shared::default();
     let steps: Vec<usize> = line.list("replay");
@@ -290,13 +319,51 @@ pub(crate) fn explore(line: &Line, check: impl Fn() + Send + Sync + 'static, say
     tell(say, &tried, why, "some");
 }
 
+/// A deadlock as a sentence: who holds what, and waits for what.
+fn deadlock(events: &[(usize, String)]) -> String {
+    let mut threads: BTreeMap<usize, (Vec<&str>, Option<String>)> = BTreeMap::new();
+    for (task, what) in events {
+        let (holds, waits) = threads.entry(*task).or_default();
+        let words: Vec<&str> = what.split(' ').collect();
+        *waits = None;
+        match words[..] {
+            ["asks", "for", "lock", name] => *waits = Some(format!("lock {name}")),
+            ["takes", "lock", name] | ["is", "woken", "and", "takes", "lock", name] => {
+                holds.push(name)
+            }
+            ["gives", "lock", name, "back", ref rest @ ..] => {
+                holds.retain(|held| *held != name);
+                *waits = rest.last().map(|condvar| format!("a wake-up of {condvar}"));
+            }
+            _ => {}
+        }
+    }
+    let mut said = "a deadlock, a wait without end".to_owned();
+    let waiting =
+        threads.iter().filter_map(|(task, (holds, waits))| Some((task, holds, waits.as_ref()?)));
+    for (i, (task, holds, waits)) in waiting.enumerate() {
+        let _ = write!(said, "{} ", if i > 0 { "," } else { ":" });
+        let _ = if *task == 0 { write!(said, "main") } else { write!(said, "thread {task}") };
+        for (i, name) in holds.iter().enumerate() {
+            let _ = write!(said, "{}lock {name}", if i > 0 { " and " } else { " holds " });
+        }
+        let _ = write!(said, "{}waits for {waits}", if holds.is_empty() { " " } else { " and " });
+        if holds.iter().any(|held| waits.strip_prefix("lock ") == Some(held)) {
+            said.push_str(", its own");
+        }
+    }
+    said
+}
+
 fn tell(say: fn(&str), tried: &Shared, why: Option<String>, which: &str) {
     let tried = lock(tried).clone();
+    say(&format!("did together {}", lock(&HELD).most));
     let Some(why) = why else {
         say(&format!("orders held {which} {}", tried.orders));
         return say("end");
     };
     let why = why.lines().next().unwrap_or_default().to_owned();
+    let why = if why.starts_with("deadlock!") { deadlock(&lock(&EVENTS)) } else { why };
     for (task, what) in lock(&EVENTS).iter() {
         say(&format!("event {task} {what}"));
     }

@@ -82,7 +82,8 @@ impl Bench {
         Ok(seen)
     }
 
-    /// Tries every order of the threads' steps, or the one that is to be replayed. True when it holds in all.
+    /// Tries every order of the threads' steps, or the one that is to be replayed. True when it holds in all. How
+    /// many threads held a lock at the same time, at most and in any order, is measured as `together`.
     ///
     /// # Errors
     /// When the program cannot be started.

@@ -47,6 +47,7 @@ macro_rules! exercises {
 exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex03_bound_the_queue/judge.rs" bound_the_queue BoundTheQueue;
+    "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
     "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
@@ -55,4 +56,6 @@ exercises! {
     "../../../exercises/ex15_shed_by_deadline/judge.rs" shed_by_deadline ShedByDeadline;
     "../../../exercises/ex16_hand_over_without_a_copy/judge.rs" hand_over_without_a_copy HandOverWithoutACopy;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
+    "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
+    "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
 }

@@ -11,8 +11,11 @@ const WIDTH: usize = 34;
 /// Most lines of a timeline.
 const LINES: usize = 60;
 
-/// Reads what was told of the orders into the verdict. True when it holds in all.
+/// Reads what was told of the orders into the verdict. True when it holds in all. How many threads held a lock at the
+/// same time, at most and in any order, is measured as `together`.
 pub(crate) fn read(verdict: &mut Verdict, seen: &Seen) -> bool {
+    let together = seen.did.iter().find_map(|did| did.strip_prefix("together ")?.parse().ok());
+    verdict.measured("together", together.unwrap_or(0.0));
     let Some(orders) = &seen.orders else {
         return false;
     };

@@ -1,0 +1,46 @@
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use exercise_kit::Service;
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+
+use crate::{host, links};
+
+/// Fetches every page within reach of the first, once, and returns each with its url.
+///
+/// At no time may more than `per_host` requests be under way at one host. Other hosts do not wait for it.
+pub async fn crawl(service: Service, first: String, per_host: usize) -> Vec<(String, String)> {
+    let mut permits: HashMap<String, Arc<Semaphore>> = HashMap::new();
+    // Every url that was ever queued, so that none is queued twice.
+    let mut seen = HashSet::from([first.clone()]);
+    let mut queue = vec![first];
+    let mut tasks = JoinSet::new();
+    let mut pages = Vec::new();
+    loop {
+        for url in queue.drain(..) {
+            let of_host = permits.entry(host(&url).to_owned());
+            let of_host = of_host.or_insert_with(|| Arc::new(Semaphore::new(per_host))).clone();
+            tasks.spawn(fetch(service.clone(), of_host, url));
+        }
+        // Nothing is queued, but whoever is under way may find more. It ends when nobody is.
+        let Some(done) = tasks.join_next().await else { return pages };
+        let (url, body) = done.expect("a fetch ends");
+        queue.extend(links(&body).into_iter().filter(|link| seen.insert(link.clone())));
+        pages.push((url, body));
+    }
+}
+
+async fn fetch(service: Service, permits: Arc<Semaphore>, url: String) -> (String, String) {
+    loop {
+        let permit = permits.acquire().await;
+        let answer = service.get(&url).await.expect("the service answers");
+        drop(permit);
+        if answer.is_ok() {
+            return (url, answer.body);
+        }
+        // Without the permit: others of the host may go on meanwhile.
+        sleep(answer.retry_after.unwrap_or_default()).await;
+    }
+}
