@@ -47,8 +47,8 @@ macro_rules! exercises {
 exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex03_bound_the_queue/judge.rs" bound_the_queue BoundTheQueue;
-    "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
+    "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
     "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
     "../../../exercises/ex09_move_the_workers/judge.rs" move_the_workers MoveTheWorkers;
