@@ -8,7 +8,7 @@
 //! - [`exercise`]: what an exercise is. [`EXERCISES`]: all of them.
 //! - `workshop`: builds a learner's file with the authors' harness, and looks at what the compiler read.
 //! - [`line`]: runs a program from outside. [`books`]: reads the service's books. [`pace`]: speed, in rounds.
-//!   `orders`: what a model checker found. [`bench`]: all that a judge works with.
+//!   [`items`]: a service that answers by a script. `orders`: what a model checker found. [`bench`]: all that a judge works with.
 //! - [`verdict`]: what a judge says. `check`: from a source to a verdict.
 //! - `place`, `progress`: the learner's folder. [`command`]: `labs make`. [`grade`]: `labs grade`.
 
@@ -21,6 +21,7 @@ pub mod command;
 pub mod exercise;
 mod export;
 pub mod grade;
+pub mod items;
 pub mod line;
 mod orders;
 pub mod pace;
@@ -45,5 +46,6 @@ macro_rules! exercises {
 exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
+    "../../../exercises/ex05_retry_well/judge.rs" retry_well RetryWell;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
