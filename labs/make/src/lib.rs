@@ -47,5 +47,6 @@ exercises! {
     "../../../exercises/ex02_unblock_the_loop/judge.rs" unblock_the_loop UnblockTheLoop;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex05_retry_well/judge.rs" retry_well RetryWell;
+    "../../../exercises/ex10_hedge_once/judge.rs" hedge_once HedgeOnce;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
