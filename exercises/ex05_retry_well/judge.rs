@@ -36,6 +36,10 @@ const TOLD: Duration = Duration::from_secs(1);
 /// of the shortest about once in a hundred thousand times.
 const SPREAD: f64 = 0.2;
 
+/// A pause is drawn between once and twice as long as it has to be. If the shortest of all is this many times as long,
+/// no machine that stands still for a moment is the cause.
+const LONG: f64 = 3.0;
+
 impl Judge for RetryWell {
     fn card(&self) -> Card {
         Card {
@@ -218,12 +222,14 @@ fn mending(bench: &mut Bench, verdict: &mut Verdict, attempts: u64) -> Result<Ve
 /// The first pauses are to be as long as the base, the second ones twice as long, and no two alike.
 fn pauses(verdict: &mut Verdict, scene: &Scene, base: Duration) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let mut spread: f64 = 0.0;
+    let (mut spread, mut shortest): (f64, f64) = (0.0, f64::INFINITY);
     for (nth, which, name) in [(1, "first", "at-once"), (2, "second", "same-pause")] {
         let (pauses, least) = (scene.pauses(nth), base * nth as u32);
         let (all, long) = (pauses.len(), pauses.iter().filter(|pause| **pause >= least).count());
-        let said =
-            format!("{long} of {all} {which} retries came after {} ms or more", least.as_millis());
+        let said = format!(
+            "of {MEND} {which} retries or more, {all} came, and {long} of them after {} ms or more",
+            least.as_millis()
+        );
         let held = verdict.check(long == all && all as u64 >= MEND, said);
         let middle = pauses.get(all / 2).copied().unwrap_or(least);
         // Who draws from nothing to the base is early as well, but does not come back at once.
@@ -231,16 +237,23 @@ fn pauses(verdict: &mut Verdict, scene: &Scene, base: Duration) -> Vec<&'static 
             found.push(name);
         }
         if all as u64 >= MEND {
+            shortest = shortest.min(pauses[0].as_secs_f64() / least.as_secs_f64());
             let within = pauses[all - all / 6 - 1] - pauses[all / 6];
             spread = spread.max(within.as_secs_f64() / least.as_secs_f64());
         }
     }
-    let said = format!(
-        "the middle two thirds of these pauses differ by {:.0} % of the shortest pause",
-        spread * 100.0
-    );
-    if !verdict.check(spread >= SPREAD, said) {
-        found.push("lock-step");
+    // With fewer retries than wanted there is nothing to compare.
+    if shortest.is_finite() {
+        let said =
+            format!("the shortest of these pauses is {shortest:.1} times as long as it has to be");
+        verdict.check(shortest < LONG, said);
+        let percent = spread * 100.0;
+        let said = format!(
+            "the middle two thirds of these pauses differ by {percent:.0} % of the shortest pause"
+        );
+        if !verdict.check(spread >= SPREAD, said) {
+            found.push("lock-step");
+        }
     }
     found
 }
@@ -261,6 +274,10 @@ fn few_permits(
     let all = told + HEALTHY;
     let back = scene.back(0..all);
     verdict.check(back == all, format!("{back} of {all} items came back with {told} permits"));
+    let asked = scene.asked(0..all);
+    let said =
+        format!("{all} items, of which {told} were told to wait, were asked for {asked} times");
+    verdict.check(asked == all + told, said);
     let most = scene.most as u64;
     verdict.check(
         most <= told,

@@ -115,8 +115,8 @@ impl Judge for HedgeOnce {
         let tries = items.tries(&upstream);
         chart(&mut verdict, &kinds, &tries);
         // A request may come to the service a little after it was sent.
-        let gap = Duration::from_millis(hedge_after) * 4 / 5;
-        let mistake = Reads { kinds, took, tries }.look(&mut verdict, gap);
+        let least = Duration::from_millis(hedge_after) * 4 / 5;
+        let mistake = Reads { kinds, took, tries }.look(&mut verdict, least);
         mistake.into_iter().for_each(|mistake| verdict.looks_like(mistake));
         Ok(verdict)
     }
@@ -139,12 +139,17 @@ impl Reads {
         self.tries[place].get(nth).is_some_and(|entry| entry.abandoned)
     }
 
-    fn waited(&self, place: usize, gap: Duration) -> bool {
-        let [first, second, ..] = &self.tries[place][..] else { return false };
-        second.arrived >= first.arrived + gap
+    /// From a late read's first request to its second.
+    fn gaps(&self) -> Vec<Duration> {
+        let late = (0..READS).filter(|place| self.kinds[*place] != Kind::Quick);
+        let gaps = late.filter_map(|place| match &self.tries[place][..] {
+            [first, second, ..] => Some(second.arrived.saturating_sub(first.arrived)),
+            _ => None,
+        });
+        gaps.collect()
     }
 
-    fn look(&self, verdict: &mut Verdict, gap: Duration) -> Option<&'static str> {
+    fn look(&self, verdict: &mut Verdict, least: Duration) -> Option<&'static str> {
         use Kind::{BothSlow, FirstSlow, Quick};
         // A machine that stands still for a moment must not decide.
         let most_of = |count: usize, all: usize| 4 * count >= 3 * all;
@@ -155,21 +160,29 @@ impl Reads {
         let eager = self.count(Quick, |place| self.tries[place].len() > 1);
         let said = format!("of {quick} reads with a quick answer, {eager} sent a second request");
         let patient = verdict.check(most_of(quick - eager, quick), said);
-        let hedged =
-            [FirstSlow, BothSlow].map(|kind| self.count(kind, |place| self.waited(place, gap)));
-        let hedged = hedged.into_iter().sum();
-        let (all, ms) = (2 * EACH, gap.as_millis());
+        let gaps = self.gaps();
+        let hedged = gaps.iter().filter(|gap| **gap >= least).count();
+        let (all, ms) = (2 * EACH, least.as_millis());
         let said = format!(
             "of {all} late reads, {hedged} sent a second request {ms} ms or more after the first"
         );
         verdict.check(most_of(hedged, all), said);
-        let early = self.count(FirstSlow, |place| self.took[place].is_some_and(|took| took < SLOW));
+        // The shortest of many: no machine that stands still for a moment makes it longer.
+        if let Some(shortest) = gaps.iter().min() {
+            let said = format!(
+                "the earliest of these second requests came after {} ms",
+                shortest.as_millis()
+            );
+            verdict.check(*shortest < 3 * least, said);
+        }
+        let before_slow = |place: usize| self.took[place].is_some_and(|took| took < SLOW);
+        let early = self.count(FirstSlow, before_slow);
         let said =
             format!("{early} of {EACH} reads with a slow first answer came back before it was due");
         let early = verdict.check(most_of(early, EACH), said);
-        let kept = self.count(BothSlow, |place| !self.given_up(place, 0));
+        let kept = self.count(BothSlow, |place| !self.given_up(place, 0) && before_slow(place));
         let said = format!(
-            "{kept} of {EACH} reads whose second request met a slower machine waited on for the first"
+            "{kept} of {EACH} reads whose second request met a slower machine came back with the first answer"
         );
         let kept = verdict.check(most_of(kept, EACH), said);
         let dropped = self.count(FirstSlow, |place| self.given_up(place, 0))
@@ -177,13 +190,12 @@ impl Reads {
         let said =
             format!("of {all} requests that another one can overtake, {dropped} were given up");
         let dropped = verdict.check(most_of(dropped, all), said);
-        let hedges = self.tries.iter().any(|tries| tries.len() > 1);
         match () {
             () if !once => Some("keeps-hedging"),
             () if !patient => Some("hedges-at-once"),
-            () if !hedges => None,
-            () if !kept => Some("asks-anew"),
+            () if !most_of(gaps.len(), all) => None,
             () if !early => Some("waits-for-both"),
+            () if !kept => Some("asks-anew"),
             () if !dropped => Some("leaves-it-running"),
             () => None,
         }
@@ -193,9 +205,8 @@ impl Reads {
 /// The slow ones lie anywhere among the first.
 fn kinds(bench: &mut Bench) -> Vec<Kind> {
     let mut kinds = vec![Kind::Quick; READS];
-    for place in 0..2 * EACH {
-        kinds[place] = if place < EACH { Kind::FirstSlow } else { Kind::BothSlow };
-    }
+    kinds[..EACH].fill(Kind::FirstSlow);
+    kinds[EACH..2 * EACH].fill(Kind::BothSlow);
     for place in (1..MIXED).rev() {
         kinds.swap(place, bench.draw(0..place as u64 + 1) as usize);
     }

@@ -17,7 +17,9 @@ use crate::spec::Asked;
 /// });
 /// ```
 #[derive(Clone)]
-pub struct Script(Arc<dyn Fn(&Asked<'_>, u64) -> Turn + Send + Sync>);
+pub struct Script(Arc<Decide>);
+
+type Decide = dyn Fn(&Asked<'_>, u64) -> Turn + Send + Sync;
 
 /// What becomes of one request. As with every other one by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -48,5 +48,6 @@ exercises! {
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex05_retry_well/judge.rs" retry_well RetryWell;
     "../../../exercises/ex10_hedge_once/judge.rs" hedge_once HedgeOnce;
+    "../../../exercises/ex12_resume_exactly_once/judge.rs" resume_exactly_once ResumeExactlyOnce;
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
 }
