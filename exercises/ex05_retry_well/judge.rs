@@ -223,6 +223,7 @@ fn mending(bench: &mut Bench, verdict: &mut Verdict, attempts: u64) -> Result<Ve
 fn pauses(verdict: &mut Verdict, scene: &Scene, base: Duration) -> Vec<&'static str> {
     let mut found = Vec::new();
     let (mut spread, mut shortest): (f64, f64) = (0.0, f64::INFINITY);
+    let mut first_held = false;
     for (nth, which, name) in [(1, "first", "at-once"), (2, "second", "same-pause")] {
         let (pauses, least) = (scene.pauses(nth), base * nth as u32);
         let (all, long) = (pauses.len(), pauses.iter().filter(|pause| **pause >= least).count());
@@ -232,10 +233,11 @@ fn pauses(verdict: &mut Verdict, scene: &Scene, base: Duration) -> Vec<&'static 
         );
         let held = verdict.check(long == all && all as u64 >= MEND, said);
         let middle = pauses.get(all / 2).copied().unwrap_or(least);
-        // Who draws from nothing to the base is early as well, but does not come back at once.
-        if !held && middle < least && (nth == 2 || 4 * middle < least) {
+        // Who draws from nothing to the base is early as well: that is neither of the two.
+        if !held && if nth == 1 { 4 * middle < least } else { first_held && middle < least } {
             found.push(name);
         }
+        first_held = held;
         if all as u64 >= MEND {
             shortest = shortest.min(pauses[0].as_secs_f64() / least.as_secs_f64());
             let within = pauses[all - all / 6 - 1] - pauses[all / 6];

@@ -216,9 +216,10 @@ mod tests {
     fn a_timeline_has_a_row_for_each_label() {
         let ledger = [entry(0, 10), entry(5, 60), entry(50, 60)];
         assert_eq!(by_path(&ledger)["/5"].len(), 1);
+        let given_up = Entry { abandoned: true, ..ledger[1].clone() };
         let rows = [
             ("a".to_owned(), vec![&ledger[0], &ledger[2]]),
-            ("longer".to_owned(), vec![&Entry { abandoned: true, ..ledger[1].clone() }]),
+            ("longer".to_owned(), vec![&given_up]),
         ];
         let lines = timeline(&rows);
         assert!(lines[0].starts_with("     a │█") && lines[0].ends_with("█│"), "{lines:#?}");
