@@ -15,6 +15,8 @@ const HINTS: usize = 3;
 
 fn main() {
     let root = Path::new("../../exercises");
+    // Where a new exercise has its line.
+    println!("cargo::rerun-if-changed=src/lib.rs");
     let mut out = String::new();
     let text = |path: PathBuf| {
         println!("cargo::rerun-if-changed={}", path.display());

@@ -4,7 +4,8 @@
 //!
 //! - [`queue`]: c slots and K waiting places in virtual time. No sockets, no clock; simulations use it too.
 //! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
-//! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own.
+//! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own. [`Script`]: what becomes of
+//!   single requests.
 //! - [`site`]: a shop of generated pages, to be crawled.
 //! - [`Upstream`]: one upstream, running on a thread and a port of its own. [`room`]: whether there can be one more.
 //!
@@ -28,6 +29,7 @@
 mod fault;
 mod ledger;
 mod limits;
+mod script;
 pub mod site;
 mod spec;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use lab_theory::{MAX_TIME, ParseError, Sampler, Service, queue};
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
 pub use ledger::{Entry, MAX_LEDGER};
 pub use limits::{room, threads_start};
+pub use script::{Script, Turn};
 pub use site::Site;
 pub use spec::{Asked, BODY, Body, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};
 pub use upstream::{Counters, Upstream};

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Faults, MAX_LEDGER, Service, Site};
+use crate::{Faults, MAX_LEDGER, Script, Service, Site};
 use lab_theory::service::{MAX_TIME, ParseError, number};
 
 /// The body of every answer unless a [`Spec`] or [`Route`] says otherwise: 256 bytes, so that a client can tell a
@@ -58,6 +58,8 @@ pub struct Spec {
     pub routes: Vec<Route>,
     /// Pages in place of the body, on no route.
     pub site: Option<Site>,
+    /// What becomes of single requests, before all else: none unless given.
+    pub script: Option<Script>,
     /// How many requests are written down one by one, for [`Upstream::ledger`](crate::Upstream::ledger): none
     /// unless said otherwise, at most [`MAX_LEDGER`].
     pub ledger: usize,
@@ -77,6 +79,7 @@ impl Spec {
             body: Body::default(),
             routes: Vec::new(),
             site: None,
+            script: None,
             ledger: 0,
         }
     }

@@ -137,10 +137,10 @@ fn serve(spec: Spec, paths: &[&str], rng: &mut Pcg64) {
     for i in 0..20 {
         now = now.saturating_add(rng.random_range(0..1 << 40));
         let path = paths[i % paths.len()];
-        match epoch.decide(now, path) {
+        let asked = Asked { path, query: None, body: b"" };
+        match epoch.decide(now, &asked) {
             Verdict::Serve { finish, body, .. } => {
                 assert!(finish >= now);
-                let asked = Asked { path, query: None, body: b"" };
                 assert!(body.bytes(&asked).len() < 20_000);
                 served += 1;
             }

@@ -18,8 +18,9 @@ use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::ledger::{Entry, Ledger, Pending};
 use crate::queue::{Admission, Queue};
+use crate::script::{Prompter, Turn};
 use crate::spec::{Asked, Body, Slots};
-use crate::{ParseError, Sampler, Spec, limits};
+use crate::{MAX_TIME, ParseError, Sampler, Spec, limits};
 
 /// Connections the kernel holds until the server accepts them. With the usual 128 a burst loses SYNs, which the
 /// clients see as latencies of 1 s and more.
@@ -421,6 +422,7 @@ pub(crate) struct Epoch {
     /// The service of the spec, then those of the routes, each with its queue.
     lanes: Vec<(Sampler, usize)>,
     chance: Pcg64,
+    prompter: Option<Prompter>,
     /// Without `served`, `abandoned` and `backlog`, which are found elsewhere.
     pub(crate) counters: Counters,
     tally: Arc<Tally>,
@@ -477,6 +479,7 @@ impl Epoch {
             queues,
             lanes,
             chance: Pcg64::seed_from_u64(!spec.seed),
+            prompter: spec.script.clone().map(Prompter::new),
             counters: Counters::default(),
             tally: Arc::default(),
             first: None,
@@ -487,7 +490,9 @@ impl Epoch {
         }
     }
 
-    pub(crate) fn decide(&mut self, now: u64, path: &str) -> Verdict {
+    pub(crate) fn decide(&mut self, now: u64, asked: &Asked<'_>) -> Verdict {
+        let path = asked.path;
+        let turn = self.prompter.as_mut().map_or_else(Turn::default, |p| p.turn(asked));
         self.counters.arrived += 1;
         let number = self.counters.arrived;
         let [cut, failure, truncate, tail]: [f64; 4] = self.chance.random();
@@ -497,7 +502,7 @@ impl Epoch {
             self.counters.faulted += 1;
             return Verdict::Refuse { status, retry_after: None };
         }
-        if cut < faults.cut {
+        if turn.cut || cut < faults.cut {
             self.counters.down += 1;
             self.counters.faulted += 1;
             return Verdict::Cut;
@@ -523,6 +528,7 @@ impl Epoch {
         if let Some(reply) = reply.filter(|reply| reply.factor != 1.0) {
             service = longer(service, reply.factor);
         }
+        let service = turn.service.map_or(service, |own| own.min(MAX_TIME));
         let wait = self.spec.retry_after;
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let retry_after = (seconds > 0).then_some(seconds);
@@ -536,7 +542,7 @@ impl Epoch {
         self.counters.admitted += 1;
         let by_number = faults.by_number(number, path);
         let busy = reply.map(|r| r.status).filter(|status| *status == 429);
-        let failed = by_number.or_else(|| faults.by_chance(failure)).or(busy);
+        let failed = turn.status.or(by_number).or_else(|| faults.by_chance(failure)).or(busy);
         let truncated = failed.is_none() && truncate < faults.truncate;
         if failed.is_some() || truncated {
             self.counters.faulted += 1;
@@ -596,7 +602,7 @@ impl Match for Gate {
             self.0.forget(None);
         }
         let mut epoch = self.0.epoch();
-        let verdict = epoch.decide(self.0.now(), request.url.path());
+        let verdict = epoch.decide(self.0.now(), &asked(request));
         let cut = matches!(verdict, Verdict::Cut);
         let pending = epoch.write_down(request, &verdict);
         epoch.decided = Some((verdict, pending));
@@ -623,11 +629,7 @@ impl Respond for Answer {
                 Verdict::Serve { number, finish, status, retry_after, truncated, body, tally },
                 pending,
             )) => {
-                let asked = Asked {
-                    path: request.url.path(),
-                    query: request.url.query(),
-                    body: &request.body,
-                };
+                let asked = asked(request);
                 let mut answer = ResponseTemplate::new(status);
                 if status == 200 {
                     let bytes = body.bytes(&asked);
@@ -670,6 +672,10 @@ impl Respond for Answer {
             Some((Verdict::Cut, _)) | None => ResponseTemplate::new(500),
         }
     }
+}
+
+fn asked(request: &Request) -> Asked<'_> {
+    Asked { path: request.url.path(), query: request.url.query(), body: &request.body }
 }
 
 /// The value of an answer's `x-request-number` header, and the witness of what became of the answer: it is dropped

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use mock_server::{BODY, Body, Faults, Outage, Route, Service, Site, Slots, Spec, Upstream};
+use mock_server::{
+    BODY, Body, Faults, Outage, Route, Script, Service, Site, Slots, Spec, Turn, Upstream,
+};
 use reqwest::{Client, StatusCode};
 use tokio::task::JoinSet;
 
@@ -298,6 +300,41 @@ async fn a_site_has_pages_and_manners() {
     // A route of its own goes before.
     assert_eq!(get("/weather").await.bytes().await.unwrap(), BODY);
     assert_eq!(upstream.counters().faulted, busy);
+}
+
+#[tokio::test]
+async fn a_script_decides_by_path_and_by_how_often_it_was_asked_for() {
+    let script = Script::new(|asked, before| match (asked.path, asked.query, before) {
+        ("/mends", _, 0) => Turn::fails(503),
+        ("/mends", _, 1) => Turn::cut(),
+        ("/never", ..) => Turn::fails(404),
+        ("/slow", Some("really"), 0) => Turn::takes(LONG),
+        ("/odd", ..) => Turn::fails(200_u16),
+        _ => Turn::default(),
+    });
+    let spec = Spec { script: Some(script), ledger: 20, ..spec(100, Duration::ZERO) };
+    let upstream = Upstream::start(spec).await.unwrap();
+    let client = client();
+    let get = async |path: &str| {
+        let answer = client.get(upstream.url() + path).send().await;
+        answer.map_or(0, |answer| answer.status().as_u16())
+    };
+    for (path, wanted) in [
+        ("/mends", 503),
+        ("/never", 404),
+        ("/mends", 0),
+        ("/never", 404),
+        ("/mends", 200),
+        ("/odd", 200),
+    ] {
+        assert_eq!(get(path).await, wanted, "{path}");
+    }
+    let patience = Duration::from_millis(20);
+    tokio::time::timeout(patience, get("/slow?really")).await.unwrap_err();
+    assert_eq!(get("/slow?really").await, 200);
+    until(|| upstream.ledger().iter().any(|e| e.abandoned)).await;
+    let statuses: Vec<u16> = upstream.ledger().iter().map(|e| e.status).collect();
+    assert_eq!(statuses, [503, 404, 0, 404, 200, 200, 200, 200]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt::Display,
     future::Future,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     str::FromStr,
     sync::{
@@ -147,6 +147,20 @@ impl Line {
     /// Everything is done.
     pub fn end(self) {
         say("end");
+        self.hear_out();
+    }
+
+    /// Takes the judge's last line, which a program without jobs has not read. A connection that is closed with
+    /// something unread is cut, and what was said last may be lost with it.
+    fn hear_out(&self) {
+        let mut heard = self.from.buffer().to_vec();
+        let mut rest = [0; 64];
+        while !heard.ends_with(b"bye\n") {
+            match self.from.get_ref().read(&mut rest) {
+                Ok(read @ 1..) => heard.extend_from_slice(&rest[..read]),
+                _ => break,
+            }
+        }
     }
 
     /// Jobs as they arrive, until the judge says that there are no more. Call it in a runtime.
@@ -295,6 +309,7 @@ pub fn orders(line: &Line, check: impl Fn() + Send + Sync + 'static) -> bool {
     #[cfg(feature = "orders")]
     {
         crate::orders::explore(line, check, say);
+        line.hear_out();
         true
     }
     #[cfg(not(feature = "orders"))]

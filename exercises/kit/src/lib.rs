@@ -1,7 +1,7 @@
 //! What an exercise needs.
 //!
 //! - [`Service`]: a service to ask; it keeps books of what it is asked.
-//! - [`work`]: computation that takes time.
+//! - [`work`]: computation that takes time. [`chance`]: a number that nobody knows before.
 //! - [`sync`] and [`thread`]: locks, atomics and threads. Plain ones, or those of a model checker that tries every
 //!   order of the threads' steps: the same code is compiled with both.
 //! - [`harness`]: how `main.rs` talks to the judge. A solution has no use for it.
@@ -19,6 +19,7 @@ pub mod sync {
     //! Locks and atomics: the standard library's.
     pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
 }
+mod chance;
 mod seal;
 mod service;
 mod stir;
@@ -32,4 +33,5 @@ pub mod thread {
     pub use std::thread::{JoinHandle, spawn, yield_now};
 }
 
+pub use chance::chance;
 pub use service::{Answer, Failure, Service};

@@ -157,6 +157,47 @@ pub fn attempts(ledger: &[Entry]) -> BTreeMap<&str, usize> {
     attempts
 }
 
+/// The requests for each path, in order of arrival; a query belongs to its path.
+#[must_use]
+pub fn by_path(ledger: &[Entry]) -> BTreeMap<&str, Vec<&Entry>> {
+    let mut by_path = BTreeMap::<&str, Vec<&Entry>>::new();
+    for entry in ledger {
+        by_path.entry(entry.path.as_str()).or_default().push(entry);
+    }
+    by_path
+}
+
+/// When requests were at the service, a row for each label: `█` for an answer, `▒` for a failure, `░` for an
+/// answer that nobody waited for.
+#[must_use]
+pub fn timeline(rows: &[(String, Vec<&Entry>)]) -> Vec<String> {
+    let all = || rows.iter().flat_map(|(_, entries)| entries);
+    let first = all().map(|entry| entry.arrived).min().unwrap_or_default();
+    let last = all().map(|entry| entry.left.unwrap_or(entry.arrived)).max().unwrap_or_default();
+    let whole = (last - first).max(Duration::from_nanos(1));
+    let column = |at: Duration| {
+        let share = (at - first).as_secs_f64() / whole.as_secs_f64();
+        ((share * WIDTH as f64) as usize).min(WIDTH - 1)
+    };
+    let wide = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (label, entries) in rows {
+        let mut row = [' '; WIDTH];
+        for entry in entries {
+            let mark = match (entry.abandoned, entry.status) {
+                (true, _) => '░',
+                (false, 200) => '█',
+                _ => '▒',
+            };
+            row[column(entry.arrived)..=column(entry.left.unwrap_or(last))].fill(mark);
+        }
+        lines.push(format!("{label:>wide$} │{}│", row.iter().collect::<String>()));
+    }
+    let ms = whole.as_secs_f64() * 1e3;
+    lines.push(format!("{:>wide$}  0 {ms:>width$.0} ms", "", width = WIDTH - 4));
+    lines
+}
+
 /// Looks whether each of these paths was asked for once, and nothing else was.
 pub fn each_once(
     verdict: &mut Verdict,
@@ -294,6 +335,21 @@ mod tests {
         let lines = in_flight_chart(&ledger, 5);
         assert!(lines.len() <= 14, "{lines:#?}");
         assert!(lines.iter().any(|line| line.ends_with("← limit")));
+    }
+
+    #[test]
+    fn a_timeline_has_a_row_for_each_label() {
+        let ledger = [entry(0, 10), entry(5, 60), entry(50, 60)];
+        assert_eq!(by_path(&ledger)["/5"].len(), 1);
+        let given_up = Entry { abandoned: true, ..ledger[1].clone() };
+        let rows = [
+            ("a".to_owned(), vec![&ledger[0], &ledger[2]]),
+            ("longer".to_owned(), vec![&given_up]),
+        ];
+        let lines = timeline(&rows);
+        assert!(lines[0].starts_with("     a │█") && lines[0].ends_with("█│"), "{lines:#?}");
+        assert_eq!(lines[1].matches('░').count(), 55);
+        assert!(timeline(&[]).len() == 1);
     }
 
     #[test]

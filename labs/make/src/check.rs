@@ -149,7 +149,9 @@ pub(crate) fn prove(names: &[String], times: u32) -> Result<(), Failed> {
                     Found::Judged(verdict) => verdict.misconception,
                     Found::Refused(_) => None,
                 };
-                let is_so = found.outcome() == wanted && (name.is_none() || named == name);
+                let is_run = matches!(found, Found::Judged(_));
+                let is_named = name.is_none() || named == name;
+                let is_so = is_run && found.outcome() == wanted && is_named;
                 tried += 1;
                 let mark = if is_so { "✓" } else { "✗" };
                 let said = named.map_or(String::new(), |named| format!(", looks like {named}"));

@@ -8,7 +8,7 @@
 //! - [`exercise`]: what an exercise is. [`EXERCISES`]: all of them.
 //! - `workshop`: builds a learner's file with the authors' harness, and looks at what the compiler read.
 //! - [`line`]: runs a program from outside. [`books`]: reads the service's books. [`pace`]: speed, in rounds.
-//!   `orders`: what a model checker found. [`bench`]: all that a judge works with.
+//!   [`items`]: a service that answers by a script. `orders`: what a model checker found. [`bench`]: all that a judge works with.
 //! - [`verdict`]: what a judge says. `check`: from a source to a verdict.
 //! - `place`, `progress`: the learner's folder. [`command`]: `labs make`. [`grade`]: `labs grade`.
 
@@ -23,6 +23,7 @@ pub mod command;
 pub mod exercise;
 mod export;
 pub mod grade;
+pub mod items;
 pub mod line;
 mod orders;
 pub mod pace;
@@ -49,9 +50,12 @@ exercises! {
     "../../../exercises/ex03_bound_the_queue/judge.rs" bound_the_queue BoundTheQueue;
     "../../../exercises/ex04_limit_outside/judge.rs" limit_outside LimitOutside;
     "../../../exercises/ex04_adaptive_limit/judge.rs" adaptive_limit AdaptiveLimit;
+    "../../../exercises/ex05_retry_well/judge.rs" retry_well RetryWell;
     "../../../exercises/ex06_stream_do_not_collect/judge.rs" stream_do_not_collect StreamDoNotCollect;
     "../../../exercises/ex08_overlap_the_stages/judge.rs" overlap_the_stages OverlapTheStages;
     "../../../exercises/ex09_move_the_workers/judge.rs" move_the_workers MoveTheWorkers;
+    "../../../exercises/ex10_hedge_once/judge.rs" hedge_once HedgeOnce;
+    "../../../exercises/ex12_resume_exactly_once/judge.rs" resume_exactly_once ResumeExactlyOnce;
     "../../../exercises/ex14_offload_and_survive/judge.rs" offload_and_survive OffloadAndSurvive;
     "../../../exercises/ex15_shed_by_deadline/judge.rs" shed_by_deadline ShedByDeadline;
     "../../../exercises/ex16_hand_over_without_a_copy/judge.rs" hand_over_without_a_copy HandOverWithoutACopy;
