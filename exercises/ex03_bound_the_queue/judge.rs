@@ -69,13 +69,17 @@ impl Judge for BoundTheQueue {
     }
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
-        for _ in 0..2 {
+        let mut found = Verdict::new();
+        for _ in 0..3 {
             let (verdict, is_steady) = attempt(bench)?;
-            if is_steady || verdict.outcome() == Outcome::Passed {
-                return Ok(verdict);
+            if found.checks.is_empty() || verdict.outcome() != Outcome::Undecided {
+                found = verdict;
+            }
+            if is_steady || found.outcome() == Outcome::Passed {
+                break;
             }
         }
-        Ok(attempt(bench)?.0)
+        Ok(found)
     }
 }
 
@@ -135,8 +139,7 @@ fn attempt(bench: &mut Bench) -> Result<(Verdict, bool)> {
         }
     }
     let late = refused.iter().filter(|id| is_after_an_answer(&seen, **id)).count();
-    let told = format!("{late} refusals came only after somebody else's answer had come");
-    verdict.check(late == 0, told);
+    verdict.check(late == 0, format!("{late} refusals had to wait until somebody had an answer"));
     let quickest = refused.iter().filter_map(|id| seen.took(*id)).min();
     let is_slow = quickest > Some(SERVICE / 16);
     if let Some(quickest) = quickest {
