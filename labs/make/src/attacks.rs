@@ -120,7 +120,9 @@ fn a_sealed_program_cannot_reach_out() {
     let threads = first(
         "for _ in 0..100_000 { std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60))); }",
     );
-    assert!(rejected("limit_outside", "threads", &threads).contains("panicked"));
+    // It runs out of room for their stacks, or of time.
+    let said = rejected("limit_outside", "threads", &threads);
+    assert!(said.contains("panicked") || said.contains("had not come to its end"), "{said}");
 }
 
 #[test]
