@@ -36,6 +36,7 @@ pub(super) fn welcome(syllabus: &[&'static dyn Experiment]) -> Outcome {
     text += "  labs run 3        the concurrency trap: a chart and a verdict in seconds\n";
     text += "  labs all          every lab, the charts and the report\n";
     text += "  labs run 3 --help what can be changed in an experiment\n";
+    text += "  labs make         exercises: something to change, judged by what it does\n";
     if Path::new(LOCAL).is_dir() {
         text += "  labs verdicts     what your runs in results/local say\n";
     }
