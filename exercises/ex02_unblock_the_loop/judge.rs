@@ -69,6 +69,9 @@ impl Judge for UnblockTheLoop {
         if seen.end != End::Finished {
             return Ok(verdict);
         }
+        if let Some(slowest) = slowest {
+            verdict.show(format!("the slowest ping waited {:.1} ms", slowest.as_secs_f64() * 1e3));
+        }
         let back = pings().filter(|id| seen.reply(*id).is_some_and(|r| r.text == word(*id))).count();
         verdict.check(back as u64 == PINGS, format!("{back} of {PINGS} pings came back with their word"));
         let right = seeds.iter().zip(0..).filter(|(seed, id)| {

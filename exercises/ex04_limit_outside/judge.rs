@@ -33,8 +33,8 @@ impl Judge for LimitOutside {
             misconceptions: &[
                 Misconception {
                     name: "limit-inside",
-                    belief: "a limit that nobody shares, or none at all",
-                    ask: "How many semaphores does your program make, and who shares each of them?",
+                    belief: "a limit that holds nobody: one for each request, a permit that is given back at once, or none at all",
+                    ask: "Who shares your limit, and how long does each request keep its permit?",
                 },
                 Misconception {
                     name: "one-more",

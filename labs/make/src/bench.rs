@@ -187,7 +187,7 @@ pub(crate) fn note(verdict: &mut Verdict, seen: &Seen) {
             verdict.check(
                 false,
                 format!(
-                    "after {} s the program had not come to its end, and was ended",
+                    "after {} s the program had not come to its end, and was ended: a loop, or a wait for what never comes?",
                     limit.as_secs()
                 ),
             );

@@ -112,8 +112,16 @@ pub(crate) fn source(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("{shown} cannot be read"))?;
     let text = String::from_utf8(bytes).ok();
     let text = text.with_context(|| format!("{shown} is no text (UTF-8)"))?;
-    anyhow::ensure!(!text.trim().is_empty(), "{shown} is empty");
+    anyhow::ensure!(
+        !text.trim().is_empty(),
+        "{shown} is empty: `labs make reset NAME` puts the beginning back"
+    );
     Ok(text)
+}
+
+/// What stands for a text, to tell whether it has changed.
+pub(crate) fn mark_of(source: &str) -> String {
+    format!("{:016x}", crate::books::stamp(0, source))
 }
 
 /// What the judge draws for a student: the same each time, another for each student and exercise.

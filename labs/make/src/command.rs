@@ -18,7 +18,7 @@ use lab_kit::{
 use crate::{
     EXERCISES,
     check::{self, Check, Found},
-    exercise::Judge,
+    exercise::{Card, Judge},
     export, orders,
     place::{self, Place},
     progress::Progress,
@@ -32,8 +32,8 @@ const LOOK: Duration = Duration::from_millis(150);
 
 /// Exercises: something to make, judged by what it does
 ///
-/// Without a command: what there is, and what comes next. A NAME is an exercise's name, its number, or the beginning
-/// of one; without it, the first that has not passed is meant.
+/// Without a command: what there is, and what comes next. A NAME is an exercise's name, the number of its lab, or the
+/// beginning of one; without it, the one in whose folder you are is meant, or else the first that has not passed.
 #[derive(Parser, Debug)]
 #[command(name = "make")]
 struct Flags {
@@ -52,6 +52,8 @@ enum Make {
     /// Shows the task of the next exercise, or of this one, and the file to change
     Next { name: Option<String> },
     /// Builds your file and judges what it does
+    ///
+    /// Ends with 0 when it passes, with 3 when it does not, and with 1 when it could not be decided or done.
     Check(Checked),
     /// Shows a hint; each time one more
     Hint { name: Option<String> },
@@ -90,8 +92,8 @@ enum Make {
 struct Checked {
     /// An exercise
     name: Option<String>,
-    /// What you predict, before the first check
-    #[arg(long, value_name = "NUMBER", conflicts_with = "no_predict")]
+    /// What you predict of the file as it was at the beginning
+    #[arg(long, value_name = "NUMBER", conflicts_with = "no_predict", value_parser = quantity)]
     predict: Option<f64>,
     /// Do not ask for a prediction, or for a reason
     #[arg(long)]
@@ -100,11 +102,24 @@ struct Checked {
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
     /// Your id: what the judge draws is yours, and stays the same. Kept for the next time
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = id)]
     student: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A number that a prediction can be.
+fn quantity(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse().ok().filter(|v: &f64| v.is_finite() && *v >= 0.0);
+    value.ok_or_else(|| "a number is wanted, nought or more, such as 12 or 0.5".to_owned())
+}
+
+/// A student's id.
+pub(crate) fn id(text: &str) -> Result<String, String> {
+    let id = text.trim();
+    let fits = (1..=64).contains(&id.chars().count()) && !id.chars().any(char::is_control);
+    if fits { Ok(id.to_owned()) } else { Err("an id has 1 to 64 characters".to_owned()) }
 }
 
 /// The command, for [`lab_kit::cli::Extra`].
@@ -147,7 +162,7 @@ impl Desk {
         let judge = name.map(place::named).transpose()?;
         let place = Place::find()?;
         let progress = Progress::load(&place.root)?;
-        let judge = judge.unwrap_or_else(|| {
+        let judge = judge.or_else(|| place.here()).unwrap_or_else(|| {
             let open = EXERCISES.iter().find(|j| !progress.has_passed(j.card().folder));
             *open.unwrap_or(&EXERCISES[0])
         });
@@ -181,7 +196,9 @@ fn list(json: bool) -> Result<(), Failed> {
     for judge in EXERCISES {
         let card = judge.card();
         let mark = if progress.has_passed(card.folder) { "✓" } else { " " };
-        out += &format!("{mark} lab {:>2}  {:<wide$}  {}\n", card.lab, card.name(), card.title);
+        out += &format!("{mark} lab {:>2}  {:<wide$}  {}", card.lab, card.name(), card.title);
+        out +=
+            if place.is_changed(*judge, &progress) { " (changed since it passed)\n" } else { "\n" };
     }
     let passed = EXERCISES.iter().filter(|j| progress.has_passed(j.card().folder)).count();
     out += &format!("\n{passed} of {} have passed. ", EXERCISES.len());
@@ -230,7 +247,7 @@ fn solution(name: Option<&str>, anyway: bool) -> Result<(), Failed> {
     let card = desk.judge.card();
     let done = desk.progress.of(card.folder);
     if !done.passed && !anyway {
-        return Err(Failed::Usage(format!(
+        return Err(Failed::Error(anyhow::anyhow!(
             "{} has not passed yet. What you find out by yourself you keep: `labs make hint {0}` helps. If you want the solution all the same: `labs make solution {0} --anyway`",
             card.name()
         )));
@@ -330,35 +347,38 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
         desk.progress.student = Some(student.clone());
     }
     let asks = !flags.no_predict && !flags.json && std::io::stdin().is_terminal();
-    let is_first = desk.progress.of(card.folder).checks == 0;
-    if is_first {
-        let said = match flags.predict {
-            Some(said) => Some(said),
-            None if asks => ask(&format!(
-                "Predict first (Enter skips): {} [{}] ",
-                card.question.text, card.question.unit
-            ))?
-            .and_then(|text| text.trim().parse().ok()),
-            None => None,
+    let done = desk.progress.of(card.folder);
+    let is_open = done.predicted.is_none();
+    if is_open {
+        done.predicted = match flags.predict {
+            None if asks && done.checks == 0 => predicted(&card)?,
+            given => given,
         };
-        desk.progress.of(card.folder).predicted = said;
+    } else if flags.predict.is_some() {
+        say("your first prediction counts: this one is left out");
     }
+    let is_scored = is_open && done.predicted.is_some();
     let seed = match &desk.progress.student {
         Some(student) => check::seed_of(student, card.folder),
         None => rand::random(),
     };
     let shop = Workshop::open(&desk.place.root, coloured() && !flags.json)?;
     let check = Check { hand: "learner", source: &source, seed, replay: None };
+    if is_scored {
+        // The question is about the file as it was, whatever it has become.
+        let start = Check { hand: "start", source: card.files().start, ..check };
+        if let Found::Judged(verdict) = start.run(&shop, desk.judge)? {
+            let measured = verdict.measured.get(card.question.gauge).copied();
+            desk.progress.of(card.folder).measured = measured.filter(|v| v.is_finite());
+        }
+    }
     let found = check.run(&shop, desk.judge)?;
     let outcome = found.outcome();
     let done = desk.progress.of(card.folder);
-    done.passed |= outcome == Outcome::Passed;
-    if let Found::Judged(verdict) = &found {
-        done.checks += 1;
-        if is_first {
-            done.measured =
-                verdict.measured.get(card.question.gauge).copied().filter(|v| v.is_finite());
-        }
+    done.checks += u32::from(matches!(found, Found::Judged(_)));
+    if outcome == Outcome::Passed {
+        done.passed = true;
+        done.passed_with = Some(check::mark_of(&source));
     }
     if flags.json {
         let verdict = match &found {
@@ -369,10 +389,10 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
             serde_json::json!({ "exercise": card.name(), "outcome": outcome, "verdict": verdict });
         print(serde_json::to_string_pretty(&all)? + "\n")?;
     } else {
-        print(say::found(&card, &shown(&file), &found))?;
-        if is_first {
+        if is_scored {
             scored(desk)?;
         }
+        print(say::found(&card, &shown(&file), &found))?;
     }
     if let Found::Judged(verdict) = &found {
         keep_schedule(desk, verdict)?;
@@ -382,17 +402,31 @@ fn once(desk: &mut Desk, flags: &Checked) -> Result<Outcome, Failed> {
     Ok(outcome)
 }
 
+/// Asks for a prediction until it is a number, or skipped.
+fn predicted(card: &Card) -> Result<Option<f64>> {
+    let question = card.question;
+    let mut prompt = format!("Predict first (Enter skips): {} [{}] ", question.text, question.unit);
+    while let Some(text) = ask(&prompt)?.filter(|text| !text.is_empty()) {
+        match quantity(&text) {
+            Ok(value) => return Ok(Some(value)),
+            Err(why) => prompt = format!("{why}: "),
+        }
+    }
+    Ok(None)
+}
+
 fn scored(desk: &mut Desk) -> Result<()> {
     let question = desk.judge.card().question;
     let done = desk.progress.of(desk.judge.card().folder);
     let (Some(said), Some(measured)) = (done.predicted, done.measured) else { return Ok(()) };
     let off = match prediction::factor(said, measured) {
-        Some(factor) if factor < 1.005 => "exactly".to_owned(),
-        Some(factor) => format!("off by a factor of {}", number(factor)),
-        None => "not comparable".to_owned(),
+        Some(factor) if factor < 1.005 => ": exactly".to_owned(),
+        Some(factor) => format!(": off by a factor of {}", number(factor)),
+        // There is no ratio to nought.
+        None => String::new(),
     };
     print(format!(
-        "\n  You predicted {} {}; it was {}: {off}.\n",
+        "Of the file as it was at the beginning you predicted {} {}; it was {}{off}.\n\n",
         number(said),
         question.unit,
         number(measured)
@@ -403,7 +437,11 @@ fn scored(desk: &mut Desk) -> Result<()> {
 fn reason(desk: &mut Desk, flags: &Checked, asks: bool) -> Result<()> {
     let done = desk.progress.of(desk.judge.card().folder);
     if let Some(why) = &flags.why {
-        done.why = Some(why.clone());
+        if done.passed {
+            done.why = Some(why.clone());
+        } else {
+            say("--why is for an exercise that has passed: it is not kept");
+        }
     } else if asks && done.why.is_none() {
         let why = ask(
             "\nWhy does it work? Two sentences, for yourself and your instructor (Enter skips): ",

@@ -77,10 +77,25 @@ With the program `labs`, in this folder:
 
     labs make               # what there is, and what has passed
     labs make next          # the next task, and the file to change
-    labs make check         # what your file does
+    labs make check         # builds your file and judges what it does
     labs make watch         # the same, each time you save
-    labs make hint          # when you are stuck
+    labs make hint          # when you are stuck: three hints, one after another
+    labs make reset NAME    # the file as it was at the beginning; yours is kept beside it
+    labs make solution      # once yours has passed
 
-Each exercise has one file to change, `exercise.rs`. Hand in this folder without `target`: the files `exercise.rs` and
-`progress.json` are read.
+NAME is an exercise's name, as `labs make` lists it. Without one the exercise in whose folder you are is meant, or else
+the first that has not passed.
+
+- `exercise.rs` is the one file to change. `main.rs` calls it, and shows what it is given; `kit/` has what both use. They
+  are here to be read: what is judged is built with the judge's own copies.
+- There are the standard library, `tokio` and `exercise_kit`, and no other crates.
+- Before the first check you are asked for a prediction about the file as it was at the beginning. Nothing is graded by it.
+- Numbers such as limits are drawn anew for each check. With `labs make check --student ID`, once, they are yours and stay.
+- While it is judged a program is closed off: it can compute, wait, start threads and talk over TCP; it cannot open files
+  or start programs. What it prints is shown to you, and counts for nothing.
+- *The reference* in what a judge says is a solution of the authors', and *the wrong way* a known mistake. Yours is held
+  against both on your own machine, in turn.
+- An order of threads that broke something is kept in `schedules/`: `labs make replay FILE` tries it again.
+
+Hand in this folder without `target`: the files `exercise.rs` and `progress.json` are read.
 ";

@@ -71,7 +71,7 @@ struct Flags {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// The student's id, where one is handed in: what the judges draw is the same as with `labs make check --student`
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = crate::command::id)]
     student: Option<String>,
 }
 
@@ -153,17 +153,24 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failed> {
     let scratch = tempfile::tempdir().context("no folder to build in")?;
     let shop = match Place::find() {
         Ok(place) => Workshop::open(&place.root, false)?,
-        Err(_) => Workshop::open(scratch.path(), false)?,
+        Err(_) => {
+            say(
+                "building what exercises need, this once; in a folder of exercises it would be kept",
+            );
+            Workshop::open(scratch.path(), false)?
+        }
     };
     let mut all = Vec::new();
     for (name, hand_in) in handed_in {
-        say(format!("grading {name}"));
         let id = flags.student.clone().unwrap_or_else(|| name.clone());
         all.push(grade(&shop, &chosen, name, &id, hand_in));
     }
     let text = written(&all, flags.format)?;
     match &flags.out {
-        Some(out) => write_whole(out, text.as_bytes())?,
+        Some(out) => {
+            write_whole(out, text.as_bytes())?;
+            say(format!("written to {}", out.display()));
+        }
         None => print(text)?,
     }
     Ok(())
@@ -250,7 +257,11 @@ fn grade(
             why: why.map(|why| clean::line(why, WORDS)),
             seconds: 0.0,
         };
-        match hand_in.sources.remove(card.folder) {
+        let source = hand_in.sources.remove(card.folder);
+        if source.is_some() {
+            say(format!("grading {student}: {}", card.name()));
+        }
+        match source {
             None => {}
             Some(Err(why)) => {
                 grade.outcome = Some(Outcome::Rejected);

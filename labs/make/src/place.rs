@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lab_kit::{cli::Failed, store::write_whole};
 
-use crate::{EXERCISES, exercise::Judge};
+use crate::{EXERCISES, check::mark_of, exercise::Judge, progress::Progress};
 
 /// The file that a learner changes.
 pub(crate) const FILE: &str = "exercise.rs";
@@ -38,6 +38,22 @@ impl Place {
             "no exercises in {} or above it: run this in a clone, or in a folder made by `labs make export`",
             here.display()
         )
+    }
+
+    /// The exercise in whose folder the current folder is.
+    pub(crate) fn here(&self) -> Option<&'static dyn Judge> {
+        let here = env::current_dir().ok()?;
+        let inside = here.strip_prefix(&self.root).ok()?.components().next()?;
+        let name = inside.as_os_str().to_string_lossy().into_owned();
+        EXERCISES.iter().copied().find(|judge| judge.card().folder == name)
+    }
+
+    /// Whether an exercise has passed, and its file is another one now.
+    pub(crate) fn is_changed(&self, judge: &dyn Judge, progress: &Progress) -> bool {
+        let folder = judge.card().folder;
+        let passed = progress.exercises.get(folder).and_then(|done| done.passed_with.as_ref());
+        let text = fs::read_to_string(self.root.join(folder).join(FILE)).unwrap_or_default();
+        passed.is_some_and(|mark| *mark != mark_of(&text))
     }
 
     /// The learner's file of an exercise, made from the start if there is none.
@@ -103,15 +119,18 @@ pub(crate) fn named(text: &str) -> Result<&'static dyn Judge, Failed> {
         !asked.is_empty() && (begins || number == Some(card.lab))
     };
     let found: Vec<_> = EXERCISES.iter().filter(fits).collect();
-    let names = |judges: &[&&'static dyn Judge]| {
-        judges.iter().map(|judge| judge.card().name()).collect::<Vec<_>>().join(", ")
+    let names = |judges: &[&&'static dyn Judge], between: &str| {
+        judges.iter().map(|judge| judge.card().name()).collect::<Vec<_>>().join(between)
     };
     match found[..] {
         [judge] => Ok(*judge),
         [] => Err(Failed::Usage(format!(
-            "there is no exercise `{text}`; there are {}",
-            names(&EXERCISES.iter().collect::<Vec<_>>())
+            "there is no exercise `{text}`; there are\n  {}",
+            names(&EXERCISES.iter().collect::<Vec<_>>(), "\n  ")
         ))),
-        _ => Err(Failed::Usage(format!("`{text}` could be {}", names(&found)))),
+        _ => Err(Failed::Usage(format!(
+            "`{text}` could be {}: give the name",
+            names(&found, " or ")
+        ))),
     }
 }

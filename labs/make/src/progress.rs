@@ -37,6 +37,9 @@ pub struct Done {
     pub measured: Option<f64>,
     /// Whether it has passed.
     pub passed: bool,
+    /// What stands for the text that passed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_with: Option<String>,
     /// Two sentences: why it works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,

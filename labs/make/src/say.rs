@@ -23,11 +23,17 @@ pub(crate) fn found(card: &Card, file: &str, found: &Found) -> String {
 fn refusal(card: &Card, file: &str, refused: &Refused) -> String {
     match refused {
         Refused::DoesNotCompile(text) => {
-            format!("✗ {}: {file} does not compile.\n\n{}\n", card.name(), text)
+            let mut out = format!("✗ {}: {file} does not compile.\n\n{text}\n", card.name());
+            if text.contains("cargo add") {
+                out += "\nAn exercise has the standard library, tokio and exercise_kit, and no other crates.\n";
+            }
+            out
         }
         Refused::DoesNotFit(text) => format!(
-            "✗ {}: {file} compiles, but what the exercise calls is not in it as it was: keep the names and types that the file began with.\n\n{text}\n",
+            "✗ {}: {file} compiles, but what the exercise calls is not in it as it was: keep the names and types that the file began with. Only {file} is yours to change.\n\n{}\n",
             card.name(),
+            // The compiler would have the other file changed.
+            text.split("\nhelp:").next().unwrap_or_default(),
         ),
         Refused::Reads(other) => format!(
             "✗ {}: {file} takes in another file, {other}. An exercise is one file.\n",
@@ -62,10 +68,17 @@ fn judged(card: &Card, verdict: &Verdict) -> String {
     }
     if verdict.outcome() != Outcome::Passed && !verdict.printed.trim().is_empty() {
         let printed: String = verdict.printed.chars().take(PRINTED).collect();
+        let printed = without_workshop(&printed);
         let _ = writeln!(out, "\n  Your program printed:");
         for line in printed.trim_end().lines() {
             let _ = writeln!(out, "    {line}");
         }
+    }
+    if verdict.outcome() == Outcome::Rejected && verdict.printed.contains("PermissionDenied") {
+        let _ = writeln!(
+            out,
+            "\n  A program is closed off while it is judged: no files, no other programs, no sockets but TCP."
+        );
     }
     let named = verdict.misconception.and_then(|name| card.misconception(name));
     if let Some(misconception) = named.filter(|_| verdict.outcome() == Outcome::Rejected) {
@@ -76,4 +89,23 @@ fn judged(card: &Card, verdict: &Verdict) -> String {
         let _ = writeln!(out, "\n  Note: {open}.");
     }
     out
+}
+
+/// Names of files as the learner knows them: without the folder that they are built in.
+fn without_workshop(text: &str) -> String {
+    let mut parts = text.split("hands/");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += part.split_once('/').map_or(part, |(_, rest)| rest);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn files_are_called_as_the_learner_knows_them() {
+        let text = "panicked at hands/ex09_x-learner/exercise.rs:7:5:\nno/hands here";
+        assert_eq!(super::without_workshop(text), "panicked at exercise.rs:7:5:\nno/hands here");
+    }
 }
