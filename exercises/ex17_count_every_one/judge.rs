@@ -12,9 +12,6 @@ use crate::{
 /// Count every one.
 pub struct CountEveryOne;
 
-/// So many real threads.
-const THREADS: u64 = 4;
-
 impl Judge for CountEveryOne {
     fn card(&self) -> Card {
         Card {
@@ -22,9 +19,9 @@ impl Judge for CountEveryOne {
             title: "Count every one",
             lab: 17,
             question: Question {
-                text: "Four threads call the file's add_one 200,000 times each. How many calls will the counter have missed?",
+                text: "Some threads call the file's add_one at the same time, 100,000 times each. Of a hundred calls, how many will the counter have missed?",
                 gauge: "missed",
-                unit: "calls",
+                unit: "%",
             },
             misconceptions: &[
                 Misconception {
@@ -55,10 +52,18 @@ impl Judge for CountEveryOne {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let each = bench.draw(180_000..220_000);
-        let given = || Run::new().give("each", each).give("threads", THREADS);
+        let each = bench.draw(90_000..110_000);
+        let threads = bench.draw(3..8);
+        let given = || Run::new().give("each", each).give("threads", threads);
         let holds = bench.orders(&mut verdict, given())?;
-        if !holds {
+        let steps = verdict.measured.get("steps").copied().unwrap_or(0.0);
+        if holds {
+            let said = format!(
+                "in the last of these orders, threads took {steps} steps with a lock or an atomic of exercise_kit::sync"
+            );
+            // One for each call at least: others cannot be put in order.
+            verdict.check(steps >= 4.0, said);
+        } else {
             let done: Vec<&str> = verdict.evidence.iter().map(|line| line.trim_start()).collect();
             let any = |sign: &str| done.iter().any(|line| line.contains(sign));
             verdict.looks_like(if any("finds") {
@@ -75,13 +80,16 @@ impl Judge for CountEveryOne {
             return Ok(verdict);
         }
         let seen = bench.run_through(&mut verdict, given())?;
-        if let Some(total) = seen.reply(0).and_then(|reply| reply.text.parse::<u64>().ok()) {
-            let wanted = THREADS * each;
-            verdict.measured("missed", wanted.abs_diff(total) as f64);
-            verdict.check(
-                total == wanted,
-                format!("{THREADS} real threads counted {each} times each: the counter says {total} of {wanted}"),
+        let figures = seen.reply(0).and_then(|reply| reply.text.split_once(' '));
+        if let Some((Ok(called), Ok(counted))) =
+            figures.map(|(called, counted)| (called.parse::<u64>(), counted.parse::<u64>()))
+        {
+            let missed = called.abs_diff(counted) as f64 / called.max(1) as f64;
+            verdict.measured("missed", 100.0 * missed);
+            let said = format!(
+                "{threads} real threads called {called} times in all, {each} at a time each: {counted} were counted"
             );
+            verdict.check(counted == called, said);
         }
         Ok(verdict)
     }

@@ -38,6 +38,8 @@ const STEPS: usize = 4_000;
 
 /// What a thread did in the order that is being tried.
 static EVENTS: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
+/// How many orders came to their end: one that takes too many steps is left, and shows nothing.
+static ENDED: Mutex<u64> = Mutex::new(0);
 /// How many locks and atomics there are in it, for their names.
 static NAMED: Mutex<usize> = Mutex::new(0);
 
@@ -271,7 +273,11 @@ fn run<S: Scheduler + 'static>(
     config.silence_warnings = true;
     let check = Arc::clone(check);
     let runner = Runner::new(scheduler, config);
-    let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(move || check())));
+    let to_its_end = move || {
+        check();
+        *lock(&ENDED) += 1;
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(to_its_end)));
     let cause = outcome.err()?;
     let text = cause.downcast_ref::<String>().cloned();
     text.or_else(|| cause.downcast_ref::<&str>().map(ToString::to_string))
@@ -358,7 +364,10 @@ fn deadlock(events: &[(usize, String)]) -> String {
 fn tell(say: fn(&str), tried: &Shared, why: Option<String>, which: &str) {
     let tried = lock(tried).clone();
     say(&format!("did together {}", lock(&HELD).most));
-    let Some(why) = why else {
+    let steps = lock(&EVENTS).iter().filter(|(task, _)| *task > 0).count();
+    say(&format!("did steps {steps}"));
+    let none = || format!("no order of the steps comes to its end within {STEPS} of them");
+    let Some(why) = why.or_else(|| (*lock(&ENDED) == 0).then(none)) else {
         say(&format!("orders held {which} {}", tried.orders));
         return say("end");
     };

@@ -64,15 +64,34 @@ mod linux {
     /// What is answered with an error, because the standard library asks for it in passing: which processors
     /// there are, how large a stack is.
     fn refused() -> Result<Rules, Refusal> {
-        let mut rules = Rules::from([(libc::SYS_openat, vec![])]);
+        // Nor may it find out what is there, or be spoken to.
+        let any = [
+            libc::SYS_openat,
+            libc::SYS_statx,
+            libc::SYS_newfstatat,
+            libc::SYS_readlinkat,
+            libc::SYS_faccessat,
+            libc::SYS_faccessat2,
+            libc::SYS_chdir,
+            libc::SYS_bind,
+            libc::SYS_listen,
+        ];
+        let mut rules = Rules::from(any.map(|call| (call, vec![])));
         #[cfg(target_arch = "x86_64")]
-        rules.insert(libc::SYS_open, vec![]);
+        rules.extend(
+            [libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_readlink, libc::SYS_access]
+                .map(|call| (call, vec![])),
+        );
         let inet = [libc::AF_INET, libc::AF_INET6];
         let others = inet.map(|family| {
             SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, u64::from(family.cast_unsigned()))
         });
         let others = others.into_iter().collect::<Result<_, _>>()?;
-        rules.insert(libc::SYS_socket, vec![SeccompRule::new(others)?]);
+        let kind = SeccompCmpOp::MaskedEq(0xf);
+        let datagrams = libc::SOCK_DGRAM.cast_unsigned().into();
+        let datagrams = SeccompCondition::new(1, Dword, kind, datagrams)?;
+        let sockets = vec![SeccompRule::new(others)?, SeccompRule::new(vec![datagrams])?];
+        rules.insert(libc::SYS_socket, sockets);
         Ok(rules)
     }
 
@@ -105,6 +124,9 @@ mod linux {
             libc::SYS_fchownat,
             libc::SYS_truncate,
             libc::SYS_memfd_create,
+            libc::SYS_chroot,
+            libc::SYS_mount,
+            libc::SYS_unshare,
         ];
         let mut rules = Rules::from(any.map(|call| (call, vec![])));
         #[cfg(target_arch = "x86_64")]
@@ -142,8 +164,7 @@ mod linux {
         let bits = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
         let rules = bits.map(|bit| {
             let bit = bit.cast_unsigned().into();
-            let set =
-                SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(bit), bit)?;
+            let set = SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(bit), bit)?;
             Ok(SeccompRule::new(vec![set])?)
         });
         rules.into_iter().collect()

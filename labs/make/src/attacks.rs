@@ -137,12 +137,12 @@ fn waiting_is_no_pace() {
     assert!(said.contains("nearer the wrong way"), "{said}");
 }
 
-/// Plain atomics are not the model's, so that no order of their steps is tried: real threads find them out.
+/// Plain atomics are not the model's, so that no order of their steps is tried.
 #[test]
-fn orders_that_are_hidden_are_found_by_real_threads() {
+fn steps_that_are_hidden_hold_in_no_order() {
     let start = exercise("count_every_one").card().files().start;
-    let hidden = start.replace("exercise_kit::sync::atomic", "std::sync::atomic");
-    assert!(rejected("count_every_one", "hidden", &hidden).contains("real threads"));
+    let hidden = start.replace("use exercise_kit::", "extern crate std as other;\nuse other::");
+    assert!(rejected("count_every_one", "hidden", &hidden).contains("threads took 0 steps"));
 }
 
 #[test]
@@ -152,21 +152,23 @@ fn other_files_are_not_taken_in() {
     for (hand, source) in [
         ("includes", format!("include!(\"../{solution}\");")),
         ("path", format!("#[path = \"../{solution}\"]\nmod other;\npub use other::fetch_all;")),
-        ("text", instead("let _ = include_str!(\"Cargo.toml\"); Vec::new()")),
-    ] {
-        let found = found("limit_outside", hand, &source);
-        assert!(matches!(&found, Found::Refused(Refused::Reads(_))), "{hand}: {found:?}");
-    }
-    // Not even an error shows what is in another file, or in the grader's environment.
-    for (hand, source) in [
         ("shows", "compile_error!(concat!(include_str!(\"/etc/passwd\")));".to_owned()),
         ("renames", "use std::include_bytes as x; const _: () = x!(\"/etc/passwd\");".to_owned()),
-        ("module", "#[path = \"/etc/passwd\"]\nmod other;".to_owned()),
+        ("module", "#[path = \"/rustc/../etc/passwd\"]\nmod other;".to_owned()),
+        // It would be the one that the harness uses.
+        ("macro", "#[macro_export] macro_rules! assert { ($($t:tt)*) => {} }".to_owned()),
     ] {
         let found = found("limit_outside", hand, &source);
-        assert!(matches!(&found, Found::Refused(Refused::Reads(_))), "{hand}: {found:?}");
-        assert!(!format!("{found:?}").contains("root:"), "{found:?}");
+        assert!(matches!(&found, Found::Refused(Refused::Unfit(_))), "{hand}: {found:?}");
     }
+    // What gets past the words is seen by what the compiler has read: here a file of the place where it is built.
+    let place = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../exercises/target/make/hands/ex04_limit_outside-module/exercise");
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::write(place.join("other.rs"), "pub fn f() {}").unwrap();
+    let taken = first("other::f();") + "mod other;";
+    let taken = found("limit_outside", "module", &taken);
+    assert!(matches!(&taken, Found::Refused(Refused::Reads(_))), "{taken:?}");
     let environment = found(
         "limit_outside",
         "environment",

@@ -156,13 +156,15 @@ impl Bench {
                 verdict.check(false, format!("{what} is clearly nearer the wrong way"))
             }
             Nearer::Unclear => {
-                verdict.undecided =
-                    Some(format!("{what} lies between the two, after {} rounds", rounds.len()));
+                verdict.undecided = Some(format!(
+                    "{what} lies between the two, after {} rounds: make the difference larger, or check again when the machine has less to do",
+                    rounds.len()
+                ));
                 false
             }
             Nearer::Alike => {
                 verdict.undecided = Some(format!(
-                    "on this machine, now, the reference and the wrong way cannot be told apart: {what}"
+                    "on this machine, now, the reference and the wrong way cannot be told apart: {what}. That is not your fault: check again"
                 ));
                 false
             }

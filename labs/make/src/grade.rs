@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -161,7 +161,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failed> {
         }
     };
     let mut all = Vec::new();
-    for (name, hand_in) in handed_in {
+    for (name, hand_in) in names(&handed_in).into_iter().zip(handed_in.into_values()) {
         let id = flags.student.clone().unwrap_or_else(|| name.clone());
         all.push(grade(&shop, &chosen, name, &id, hand_in));
     }
@@ -185,34 +185,40 @@ struct HandIn {
     left_out: Vec<String>,
 }
 
-type HandIns = BTreeMap<String, HandIn>;
+/// By the folder that is round the exercises, of whose path an archive's own is the beginning: no name in an archive
+/// makes a hand-in of somebody else.
+type HandIns = BTreeMap<PathBuf, HandIn>;
 
-/// Reads everything, by student: the folder round the exercises.
+/// Reads everything, by student.
 fn read(files: &[PathBuf]) -> (HandIns, Vec<(PathBuf, String)>) {
     let sources = lab_handin::expand(&FILES, files);
     let mut left_out = sources.left_out;
     let mut all = HandIns::new();
     for path in sources.sets {
+        // Of a file by itself the folder that it is in says whose it is.
+        let is_source = path.is_file() && path.file_name().is_some_and(|name| name == FILE);
+        let base = if is_source { path.parent().unwrap_or(&path).to_owned() } else { path.clone() };
+        let base = base.canonicalize().unwrap_or(base);
         let mut take = |found: File| {
-            let inside = path.join(&found.set);
-            // A folder, an archive, or a file by itself: what is round it says whose it is.
-            let folder = if path.is_file() && found.set.is_empty() {
-                path.parent().unwrap_or(&path).to_owned()
-            } else {
-                inside
-            };
+            let folder = if found.set.is_empty() { base.clone() } else { base.join(&found.set) };
             let last = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if found.file == FILE && EXERCISES.iter().any(|j| j.card().folder == last) {
-                let whose = student(folder.parent().unwrap_or(&folder));
-                all.entry(whose).or_default().sources.insert(last, found.text);
-            } else if found.file == progress::FILE {
-                all.entry(student(&folder)).or_default().progress = found.text.ok();
-            } else if let Err(why) = found.text {
-                let what = format!("{}: {why:#}", folder.join(&found.file).display());
-                all.entry(student(&folder)).or_default().left_out.push(what);
-            } else {
-                left_out
-                    .push((folder, format!("{FILE} is in no folder of an exercise (exNN_name)")));
+            let round = folder.parent().unwrap_or(&folder).to_owned();
+            let is_exercise = EXERCISES.iter().any(|judge| judge.card().folder == last);
+            match found.text {
+                text if found.file == FILE && is_exercise => {
+                    all.entry(round).or_default().sources.insert(last, text);
+                }
+                Ok(text) if found.file == progress::FILE => {
+                    all.entry(folder).or_default().progress = Some(text);
+                }
+                Err(why) => {
+                    let what = format!("{}: {why:#}", folder.join(&found.file).display());
+                    all.entry(folder).or_default().left_out.push(what);
+                }
+                Ok(_) => {
+                    let why = format!("{FILE} is in no folder of an exercise (exNN_name)");
+                    left_out.push((folder, why));
+                }
             }
         };
         if let Err(why) = lab_handin::read(&FILES, &path, &mut take) {
@@ -223,12 +229,30 @@ fn read(files: &[PathBuf]) -> (HandIns, Vec<(PathBuf, String)>) {
     (all, left_out)
 }
 
-/// Whose a folder is: its name, or that of the one round it where it is only called `exercises`.
-fn student(folder: &Path) -> String {
-    let parts = folder.components().rev();
-    let names = parts.map(|part| part.as_os_str().to_string_lossy().into_owned());
-    let mut names = names.filter(|name| name != "exercises" && name != "." && name != "/");
-    clean::line(&names.next().unwrap_or_else(|| "hand-in".to_owned()), 100)
+/// Whose each is: as much of the end of its path as tells it from all others, without folders that are only called
+/// `exercises`.
+fn names(all: &HandIns) -> Vec<String> {
+    let parts: Vec<Vec<String>> = all
+        .keys()
+        .map(|folder| {
+            let parts =
+                folder.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+            let parts: Vec<String> = parts.filter(|part| part != "/").collect();
+            let own = parts.iter().rposition(|part| part != "exercises").map_or(0, |at| at + 1);
+            parts[..own].to_vec()
+        })
+        .collect();
+    let end =
+        |parts: &[String], length: usize| parts[parts.len().saturating_sub(length)..].join("/");
+    let name = |own: &Vec<String>| {
+        let tells = |length: &usize| {
+            let same = parts.iter().filter(|other| end(other, *length) == end(own, *length));
+            same.count() == 1
+        };
+        let length = (1..=own.len()).find(tells).unwrap_or(own.len());
+        clean::line(&end(own, length), usize::MAX)
+    };
+    parts.iter().map(name).collect()
 }
 
 fn grade(
@@ -431,9 +455,12 @@ fn xml(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => {}
-            c => out.push(c),
+            '\n' | '\t' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
+                if !c.is_control() || c.is_whitespace() {
+                    out.push(c);
+                }
+            }
+            _ => {}
         }
     }
     out
@@ -475,6 +502,7 @@ mod tests {
         assert_eq!(scores, [&serde_json::json!(1), &0.into(), &serde_json::Value::Null, &0.into()]);
         let text = junit(&[graded()]);
         assert!(text.contains("tests=\"4\" failures=\"1\" skipped=\"2\""), "{text}");
+        assert_eq!(xml("a\u{fffe}\u{0}\u{1b}\u{85}<\n\u{1f600}"), "a\u{85}&lt;\n\u{1f600}");
         assert!(text.contains("O'Neill &amp; Co") && !text.contains('\u{1b}'), "{text}");
     }
 
@@ -493,10 +521,18 @@ mod tests {
         put("class/bert/ex04_limit_outside/exercise.rs", "b");
         put("class/bert/ex99_unknown/exercise.rs", "c");
         let (all, left_out) = read(&[folder.path().join("class")]);
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["anna", "bert"]);
-        let source = |name: &str| all[name].sources["ex04_limit_outside"].as_ref().unwrap().clone();
-        assert_eq!((source("anna"), source("bert")), ("a".to_owned(), "b".to_owned()));
-        assert!(all["anna"].progress.is_some());
+        assert_eq!(names(&all), ["anna", "bert"]);
+        let sources: Vec<&str> = all
+            .values()
+            .map(|hand_in| hand_in.sources["ex04_limit_outside"].as_deref().unwrap())
+            .collect();
+        assert_eq!(sources, ["a", "b"]);
+        assert!(all.values().next().unwrap().progress.is_some());
         assert_eq!(left_out.len(), 1, "{left_out:?}");
+        // As some platforms give them: the same name for everybody's folder.
+        put("more/Anna_1/submission/ex04_limit_outside/exercise.rs", "a");
+        put("more/Bert_2/submission/ex04_limit_outside/exercise.rs", "b");
+        let (all, _) = read(&[folder.path().join("more")]);
+        assert_eq!(names(&all), ["Anna_1/submission", "Bert_2/submission"]);
     }
 }

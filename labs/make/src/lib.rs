@@ -31,6 +31,7 @@ mod place;
 pub mod progress;
 mod say;
 mod shelf;
+mod source;
 #[path = "../../../exercises/kit/src/stir.rs"]
 mod stir;
 pub mod verdict;

@@ -35,6 +35,9 @@ fn refusal(card: &Card, file: &str, refused: &Refused) -> String {
             // The compiler would have the other file changed.
             text.split("\nhelp:").next().unwrap_or_default(),
         ),
+        Refused::Unfit(unfit) => {
+            format!("✗ {}: {file} says `{}`: {}.\n", card.name(), unfit.word, unfit.why)
+        }
         Refused::Reads(other) => format!(
             "✗ {}: {file} takes in another file, {other}. An exercise is one file.\n",
             card.name()
@@ -58,7 +61,7 @@ fn judged(card: &Card, verdict: &Verdict) -> String {
         let _ = writeln!(out, "  {} {}", if check.holds { "✓" } else { "✗" }, check.said);
     }
     if let Some(why) = &verdict.undecided {
-        let _ = writeln!(out, "  ? {why}: this is the machine's fault, not yours. Check again.");
+        let _ = writeln!(out, "  ? {why}.");
     }
     if !verdict.evidence.is_empty() {
         out.push('\n');

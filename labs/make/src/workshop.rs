@@ -4,7 +4,7 @@
 //! file can be the learner's. Afterwards the compiler's own list says which files it read: no others may be in it.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -14,11 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lab_kit::store::write_whole;
 use serde_json::Value;
 
-use crate::shelf::{self, Files};
+use crate::{
+    shelf::{self, Files},
+    source::{self, Unfit},
+};
 
 /// Longest time for one build, after the first.
 const BUILD: Duration = Duration::from_secs(120);
@@ -40,6 +43,8 @@ pub(crate) enum Refused {
     DoesNotCompile(String),
     /// It compiles, but has not what is called.
     DoesNotFit(String),
+    /// It says what no exercise may say.
+    Unfit(Unfit),
     /// It takes in other files.
     Reads(String),
     /// The compiler did not end.
@@ -52,6 +57,8 @@ impl Workshop {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn open(exercises: &Path, colour: bool) -> Result<Workshop> {
+        // In full: which files a compiler has read is told by their paths.
+        let exercises = exercises.canonicalize().unwrap_or_else(|_| exercises.to_owned());
         let target = exercises.join("target");
         let root = target.join("make");
         let shop = Workshop { root, target, colour };
@@ -86,8 +93,8 @@ impl Workshop {
         source: &str,
         orders: bool,
     ) -> Result<Result<PathBuf, Refused>> {
-        if let Some(word) = taking_in(source) {
-            return Ok(Err(Refused::Reads(word.to_owned())));
+        if let Some(unfit) = source::unfit(source, files.manifest.contains("orders =")) {
+            return Ok(Err(Refused::Unfit(unfit)));
         }
         let with_orders = if orders { "-orders" } else { "" };
         let package = format!("{}-{hand}{with_orders}", files.folder);
@@ -101,9 +108,10 @@ impl Workshop {
         keep(&place.join("main.rs"), files.main)?;
         keep(&place.join("exercise.rs"), source)?;
         // What is here already is enough, nearly always; else crates are fetched once.
-        let mut said = self.cargo(&package, orders, true)?;
+        let mut said = self.cargo(&package, orders)?;
         if said.as_ref().is_some_and(|said| said.lacks_crates()) {
-            said = self.cargo(&package, orders, false)?;
+            self.fetch()?;
+            said = self.cargo(&package, orders)?;
         }
         let Some(said) = said else { return Ok(Err(Refused::TooLong)) };
         let Some(program) = said.program else {
@@ -115,17 +123,38 @@ impl Workshop {
         })
     }
 
-    fn cargo(&self, package: &str, orders: bool, offline: bool) -> Result<Option<Said>> {
+    /// Gets the crates: by itself, since a source can print what is in the environment of its compiler, and a
+    /// proxy's address may have a password.
+    fn fetch(&self) -> Result<()> {
+        let mut command = Command::new(cargo());
+        command.current_dir(&self.root).args(["fetch", "--quiet"]).stdin(Stdio::null());
+        let done = command.output().context("cargo cannot be started")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(
+            done.status.success(),
+            "the crates of the exercises cannot be fetched, and some are not here: connect once, and run `labs make prepare`\n{}",
+            shortened(&said)
+        );
+        Ok(())
+    }
+
+    fn cargo(&self, package: &str, orders: bool) -> Result<Option<Said>> {
         let format = if self.colour { "json-diagnostic-rendered-ansi" } else { "json" };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
+        let mut command = Command::new(cargo());
         command
             .current_dir(&self.root)
-            .args(["build", "--quiet", "--package", package, "--message-format", format])
+            .args([
+                "build",
+                "--quiet",
+                "--offline",
+                "--package",
+                package,
+                "--message-format",
+                format,
+            ])
             .arg("--target-dir")
             .arg(&self.target)
             .args(orders.then_some("--features=orders"))
-            .args(offline.then_some("--offline"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -155,6 +184,10 @@ impl Workshop {
         let err = err.recv().unwrap_or_default();
         Ok(Some(Said::read(&out, err, status.success())))
     }
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Ends cargo, and the compiler that it has started.
@@ -198,15 +231,7 @@ fn is_needed(name: &OsStr) -> bool {
         "INCLUDE",
     ];
     let name = name.to_string_lossy().to_uppercase();
-    NEEDED.contains(&name.as_str()) || name.ends_with("_PROXY")
-}
-
-/// A word by which a source takes in other files. The compiler shows their lines in its errors, so that it must not
-/// even try; what it has read besides is looked at afterwards.
-fn taking_in(source: &str) -> Option<&'static str> {
-    let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
-    let known = ["include", "include_str", "include_bytes"];
-    words.into_iter().find_map(|word| known.into_iter().find(|known| *known == word))
+    NEEDED.contains(&name.as_str())
 }
 
 /// What cargo and the compiler said.
@@ -280,13 +305,12 @@ impl Said {
 fn foreign_in(message: &Value) -> Option<String> {
     let known = |file: &str| {
         let file = file.replace('\\', "/");
-        let own = file.starts_with("hands/") && !file.contains("..");
-        let libraries = ["/registry/", "/rustc/", "/rustlib/"];
-        let is_name = file.ends_with("/main.rs") || file.ends_with("/exercise.rs");
-        (own && is_name)
-            || file.starts_with("kit/src/")
-            || file.starts_with('<')
-            || libraries.iter().any(|part| file.contains(part))
+        let parts: Vec<&str> = file.split('/').collect();
+        let own = matches!(parts[..], ["hands", _, "main.rs" | "exercise.rs"] | ["kit", "src", _]);
+        // Of a library, or what a macro has made.
+        let libraries = ["/registry/src/", "/rustlib/src/"].iter().any(|part| file.contains(part));
+        let libraries = (libraries || file.starts_with("/rustc/")) && !parts.contains(&"..");
+        own || libraries || file.starts_with('<')
     };
     match message {
         Value::Object(fields) => fields.iter().find_map(|(name, value)| match value.as_str() {
@@ -316,11 +340,11 @@ fn foreign(program: &Path, root: &Path, place: &Path) -> Result<Option<String>> 
     let files = text.split_once(": ").map_or("", |(_, files)| files);
     // A blank in a name has a backslash before it.
     let files = files.replace("\\ ", "\0");
-    let allowed = [place.join("main.rs"), place.join("exercise.rs")];
-    let kit = root.join("kit").join("src");
+    let mut allowed = vec![place.join("main.rs"), place.join("exercise.rs")];
+    allowed.extend(shelf::KIT.iter().map(|(name, _)| root.join("kit").join(name)));
     for file in files.split_whitespace() {
         let file = PathBuf::from(file.replace('\0', " "));
-        if !allowed.contains(&file) && !file.starts_with(&kit) {
+        if !allowed.contains(&file) {
             return Ok(Some(file.display().to_string()));
         }
     }
