@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use mock_server::{Body, Service, Spec};
+use mock_server::{Body, Script, Service, Spec, Turn};
 
 use crate::{
     bench::Bench,
@@ -18,6 +18,8 @@ pub struct LimitOutside;
 
 const SERVICE: Duration = Duration::from_millis(20);
 const ITEMS: u64 = 40;
+/// One item takes so long: several times as long as all others together, with one fewer at a time.
+const SLOW: Duration = Duration::from_millis(900);
 
 impl Judge for LimitOutside {
     fn card(&self) -> Card {
@@ -52,6 +54,11 @@ impl Judge for LimitOutside {
                     ask: "What do the others of a batch wait for when one of them is slow?",
                 },
                 Misconception {
+                    name: "waits-in-line",
+                    belief: "a window that waits for one of its requests while others have long been answered",
+                    ask: "One answer takes a second, and the others come at once: what does your program begin meanwhile?",
+                },
+                Misconception {
                     name: "as-they-come",
                     belief: "answers in the order of arrival",
                     ask: "In which order do tasks end, and in which order are the bodies wanted?",
@@ -67,13 +74,22 @@ impl Judge for LimitOutside {
         let limit = bench.draw(4..9) as usize;
         let first = bench.draw(1000..1_000_000);
         let secret = bench.draw(1..u64::MAX);
+        // Not the first: who waits in line has then begun more than one batch.
+        let slow = first + bench.draw(1..4);
         let items: Vec<u64> = (first..first + ITEMS).collect();
         let spec = Spec {
-            // Uneven, so that answers do not come in the order of the questions.
+            // Uneven, so that answers do not come in the order of the questions; and one of the first is slow.
             body: Body::made("text/plain", move |asked| {
                 books::stamp(secret, asked.path).to_string().into_bytes()
             }),
-            ..Spec::new(1000, Service::Exponential { mean: SERVICE })
+            script: Some(Script::new(move |asked, _| {
+                let is_slow = asked.path == format!("/item/{slow}");
+                // Exponential, and its own for each item.
+                let chance = (books::stamp(!secret, asked.path) >> 11) as f64 / (1_u64 << 53) as f64;
+                let usual = SERVICE.mul_f64(-(1.0 - chance).ln());
+                Turn::takes(if is_slow { SLOW } else { usual })
+            })),
+            ..Spec::new(1000, Service::Constant(SERVICE))
         };
         let upstream = bench.upstream(spec)?;
         let run = Run::new().service(&upstream).list("items", &items).give("limit", limit);
@@ -103,15 +119,25 @@ impl Judge for LimitOutside {
             2 * dry < batches || most == 1,
             format!("after the first, {dry} requests found the service with nothing to do"),
         );
+        let slow = format!("/item/{slow}");
+        let slow = ledger.iter().find(|entry| entry.path == slow).and_then(|entry| entry.left);
+        let asked = ledger.iter().filter(|e| slow.is_some_and(|left| e.arrived < left)).count();
+        let goes_on = asked + 3 > items.len();
+        verdict.check(
+            goes_on || most == 1,
+            format!("while one slow item took its {} ms, {asked} of {ITEMS} were asked for", SLOW.as_millis()),
+        );
         let mistake = match most {
-            1 => "one-at-a-time",
-            most if most == limit + 1 => "one-more",
-            most if most > limit => "limit-inside",
-            _ if 2 * dry >= batches => "batches",
-            _ => "as-they-come",
+            1 => Some("one-at-a-time"),
+            most if most == limit + 1 => Some("one-more"),
+            most if most > limit => Some("limit-inside"),
+            most if most == limit && asked == limit => Some("batches"),
+            most if most == limit && !goes_on => Some("waits-in-line"),
+            most if most == limit && !in_order => Some("as-they-come"),
+            _ => None,
         };
-        if !verdict.holds() && seen.end == End::Finished {
-            verdict.looks_like(mistake);
+        if !verdict.holds() && seen.end == End::Finished && seen.replies.len() == items.len() {
+            mistake.into_iter().for_each(|name| verdict.looks_like(name));
         }
         Ok(verdict)
     }

@@ -44,7 +44,7 @@ fn small(case: &str, n: i64) {
 }
 
 fn holds(bank: &Bank, wanted: &[i64]) {
-    let balances = bank.balances();
+    let balances: Vec<i64> = bank.balances();
     assert!(balances == wanted, "the accounts have {balances:?} at the end, not {wanted:?}");
 }
 
@@ -81,7 +81,8 @@ fn scarce(n: i64) {
         thread::spawn(move || bank.transfer(0, to, 2 * n))
     });
     let made = handles.map(|handle| i64::from(handle.join().unwrap()));
-    let left = bank.balances()[0];
+    let balances: Vec<i64> = bank.balances();
+    let left = balances[0];
     assert!(
         left >= 0,
         "account 0 had {}, and has {left} after two transfers of {} each",
@@ -103,7 +104,7 @@ fn seen(n: i64) {
     let bank = Arc::new(Bank::new(&[5 * n, 5 * n]));
     let other = Arc::clone(&bank);
     let handle = thread::spawn(move || other.transfer(0, 1, n));
-    let balances = bank.balances();
+    let balances: Vec<i64> = bank.balances();
     let (total, whole) = (balances.iter().sum::<i64>(), 10 * n);
     assert!(total == whole, "during a transfer, there was {total} in the bank instead of {whole}");
     let is_one = balances == [5 * n, 5 * n] || balances == [4 * n, 6 * n];
