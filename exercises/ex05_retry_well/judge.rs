@@ -291,14 +291,13 @@ fn few_permits(
     if !verdict.check(long == told, said) && !pauses.is_empty() {
         found.push("deaf");
     }
-    let tries =
-        |nth: usize| scene.tries.iter().filter_map(move |tries| Some(tries.get(nth)?.arrived));
-    let first_return = tries(1).min().unwrap_or(Duration::MAX);
-    let meanwhile = tries(0).filter(|arrived| *arrived < first_return).count() as u64;
-    let meanwhile = meanwhile.saturating_sub(told);
-    let said = format!(
-        "{meanwhile} of {HEALTHY} other items were asked for before the first of these came back"
-    );
+    // A permit that is kept through the pause comes back when the second is over, and not before.
+    let first = |entries: &Vec<Entry>| entries.first().cloned();
+    let (told_to, others) = scene.tries.split_at(told as usize);
+    let over = told_to.iter().filter_map(first).filter_map(|entry| Some(entry.left? + TOLD)).min();
+    let over = over.unwrap_or(Duration::ZERO);
+    let meanwhile = others.iter().filter_map(first).filter(|entry| entry.arrived < over).count() as u64;
+    let said = format!("{meanwhile} of {HEALTHY} other items were asked for while these waited");
     if !verdict.check(2 * meanwhile >= HEALTHY, said) {
         found.push("permit-asleep");
     }
