@@ -455,11 +455,10 @@ fn xml(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\n' | '\t' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
-                if !c.is_control() || c.is_whitespace() {
-                    out.push(c);
-                }
+            '\n' | '\t' | ' '..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' => {
+                out.push(c)
             }
+            '\u{10000}'.. => out.push(c),
             _ => {}
         }
     }
@@ -502,7 +501,7 @@ mod tests {
         assert_eq!(scores, [&serde_json::json!(1), &0.into(), &serde_json::Value::Null, &0.into()]);
         let text = junit(&[graded()]);
         assert!(text.contains("tests=\"4\" failures=\"1\" skipped=\"2\""), "{text}");
-        assert_eq!(xml("a\u{fffe}\u{0}\u{1b}\u{85}<\n\u{1f600}"), "a\u{85}&lt;\n\u{1f600}");
+        assert_eq!(xml("a\u{fffe}\u{0}\u{1b}\u{85}<\n\u{1f600}"), "a&lt;\n\u{1f600}");
         assert!(text.contains("O'Neill &amp; Co") && !text.contains('\u{1b}'), "{text}");
     }
 
