@@ -7,8 +7,8 @@
 //!
 //! - [`exercise`]: what an exercise is. [`EXERCISES`]: all of them.
 //! - `workshop`: builds a learner's file with the authors' harness, and looks at what the compiler read.
-//! - [`line`]: runs a program from outside. [`books`]: reads the service's books. [`pace`]: speed, in rounds.
-//!   [`items`]: a service that answers by a script. `orders`: what a model checker found. [`bench`]: all that a judge works with.
+//! - [`mod@line`]: runs a program from outside. [`books`]: reads the service's books. [`pace`]: speed, in rounds.
+//!   [`items`]: a service that answers by a script. `orders`: what a model checker found. [`mod@bench`]: all that a judge works with.
 //! - [`verdict`]: what a judge says. `check`: from a source to a verdict.
 //! - `place`, `progress`: the learner's folder. [`command`]: `labs make`. [`grade`]: `labs grade`.
 
