@@ -130,15 +130,6 @@ impl Line {
         Service::new(&self.given::<String>("service"))
     }
 
-    /// Another service that the judge started, by its name.
-    ///
-    /// # Panics
-    /// When there is none.
-    #[must_use]
-    pub fn service_named(&self, name: &str) -> Service {
-        Service::new(&self.given::<String>(name))
-    }
-
     /// Hands over a result.
     pub fn reply(&self, id: u64, text: impl Display) {
         reply(id, text);
@@ -258,16 +249,6 @@ pub fn event_loop<T>(work: impl Future<Output = T>) -> T {
     });
     builder.on_thread_unpark(|| IDLE.1.store(false, SeqCst));
     builder.enable_all().build().expect("a runtime").block_on(work)
-}
-
-/// A runtime with so many worker threads.
-///
-/// # Panics
-/// When the system gives none.
-pub fn workers<T>(count: usize, work: impl Future<Output = T>) -> T {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(count).enable_all().build();
-    runtime.expect("a runtime").block_on(work)
 }
 
 /// Hands over a result of a job.

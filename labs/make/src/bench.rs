@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mock_server::{Spec, Upstream};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::{
@@ -45,12 +45,7 @@ impl Bench {
         Ok(Bench { programs, rng: Pcg64::seed_from_u64(seed), runtime, replay })
     }
 
-    /// Chance, from the student's id or drawn for this check.
-    pub fn rng(&mut self) -> &mut impl Rng {
-        &mut self.rng
-    }
-
-    /// A number of this range, from the same chance.
+    /// A number of this range: by the student's id, or anew for each check.
     pub fn draw(&mut self, range: std::ops::Range<u64>) -> u64 {
         self.rng.random_range(range)
     }
