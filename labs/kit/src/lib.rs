@@ -52,10 +52,10 @@ pub mod os;
 pub mod prediction;
 pub mod progress;
 pub mod prove;
-pub mod python;
 pub mod quantity;
 pub mod record;
 pub mod report;
+pub mod runtimes;
 pub mod scratch;
 pub mod seats;
 pub mod session;
@@ -103,9 +103,9 @@ pub mod prelude {
         load::{Closed, Open, Outcome, Tally},
         needs::{self, Extent, Needs},
         origin::Origin,
-        python::{Python, Script},
         quantity::{Quantity, Within},
         record::{Scale, Trial},
+        runtimes::{self, Language, Languages, Program, Programs},
         session::{Recorder, Service, Session},
         stats::Estimate,
         summary::{Condition, Summary},

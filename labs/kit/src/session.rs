@@ -25,8 +25,8 @@ use crate::{
     load::{Arrivals, Load, Tally},
     os,
     progress::Progress,
-    python::{Python, Script},
     record::{Point, Scale, Span, Trial},
+    runtimes::{Language, Languages, Program, Programs, Runtime},
     scratch,
     stop::Stop,
 };
@@ -57,10 +57,10 @@ pub struct Session {
     pub target: Option<String>,
     /// Never runs two conditions at the same time.
     pub one_at_a_time: bool,
-    /// The comparison with Python is asked for.
-    pub with_python: bool,
-    /// A lab has asked for Python: it has such a comparison.
-    asked_for_python: bool,
+    /// The languages that a comparison is asked for with.
+    pub with: Languages,
+    /// Those that the lab has a program in.
+    known: Languages,
     stop: Stop,
     progress: Progress,
     points: SoFar,
@@ -92,8 +92,8 @@ impl Session {
             host,
             target: None,
             one_at_a_time: scale == Scale::Full,
-            with_python: false,
-            asked_for_python: false,
+            with: Languages::NONE,
+            known: Languages::NONE,
             stop,
             progress,
             points: SoFar::default(),
@@ -145,23 +145,32 @@ impl Session {
         *trials += 1;
     }
 
-    /// Python, when the comparison is asked for and it can be made here; a note says which version
-    /// it is, or what is missing.
-    pub fn python(&mut self) -> Option<Python> {
-        self.asked_for_python = true;
-        if !self.with_python {
-            return None;
-        }
-        match Python::find() {
-            Ok(python) => {
-                self.note(format!(
-                    "compared with Python {}, aiohttp {}",
-                    python.version, python.aiohttp
-                ));
-                Some(python)
-            }
+    /// The lab's programs in the languages that a comparison is asked for with, ready to be started: those that can
+    /// run here. A note says which version each is, or what is missing.
+    pub fn programs(&mut self, programs: &Programs) -> Vec<Program> {
+        self.known = programs.languages();
+        let asked = self.known.iter().filter(|language| self.with.has(*language));
+        let asked: Vec<Language> = asked.collect();
+        asked.into_iter().filter_map(|language| self.program(programs, language)).collect()
+    }
+
+    fn program(&mut self, programs: &Programs, language: Language) -> Option<Program> {
+        let runtime = match Runtime::find(language) {
+            Ok(runtime) => runtime,
             Err(why) => {
-                self.note(format!("no comparison with Python: {why}"));
+                self.note(format!("no comparison with {language}: {why}"));
+                return None;
+            }
+        };
+        match Program::of(programs, &runtime, &self.stop) {
+            Ok(program) => {
+                self.note(format!("compared with {language} {}", runtime.version));
+                Some(program)
+            }
+            // What was broken off is no fault of the program's.
+            Err(_) if self.stop.is_set() => None,
+            Err(why) => {
+                self.note(format!("no comparison with {language}: {why:#}"));
                 None
             }
         }
@@ -169,8 +178,9 @@ impl Session {
 
     /// The points and notes of the run.
     pub fn finish(mut self) -> (Vec<Point>, Vec<String>) {
-        if self.with_python && !self.asked_for_python {
-            self.note("this lab has no Python version to compare with");
+        let without = self.with.iter().filter(|language| !self.known.has(*language));
+        for language in without.collect::<Vec<_>>() {
+            self.note(format!("this lab has no {language} version to compare with"));
         }
         (self.points.complete(), self.notes)
     }
@@ -894,30 +904,36 @@ impl Recorder {
         trial.traces.extend(noted.traces);
     }
 
-    /// Runs a Python script against the upstream and writes down what it says it did, with the books
-    /// of the upstream beside its own. `flags` are the script's own, without dashes; how long it may
-    /// take at most is `limit`. It ends early when the run is stopped.
+    /// Runs a program in another language and writes down what it says it did; against an upstream, if there is
+    /// one, with the books of the upstream beside its own. `flags` are the program's own, without dashes; how long
+    /// it may take at most is `limit`. It ends early when the run is stopped.
     ///
     /// # Errors
-    /// When the script fails, takes too long, prints what are no books or books that do not close,
+    /// When the program fails, goes beyond its bounds, prints what are no books or books that do not close,
     /// or did not find the upstream.
-    pub async fn python(
+    pub async fn program(
         &self,
-        python: &Python,
-        script: Script,
-        upstream: &Service,
+        program: &Program,
+        upstream: Option<&Service>,
         flags: &[(&str, String)],
         limit: Duration,
     ) -> anyhow::Result<()> {
-        let mut words = vec!["--url".to_string(), upstream.url()];
-        if let Kind::Here(_) = upstream.kind {
-            let holds: Vec<String> = DOORS.iter().map(u64::to_string).collect();
-            words.extend(["--doors".into(), holds.join(",")]);
+        let mut words = Vec::new();
+        if let Some(upstream) = upstream {
+            words.extend(["--url".to_string(), upstream.url()]);
+            if let Kind::Here(_) = upstream.kind {
+                let holds: Vec<String> = DOORS.iter().map(u64::to_string).collect();
+                words.extend(["--doors".into(), holds.join(",")]);
+            }
         }
         for (name, value) in flags {
             words.extend([format!("--{name}"), value.clone()]);
         }
-        let Some(books) = python.run(script, words, limit, &self.0.stop).await? else {
+        let Some(books) = program.run(&words, limit, &self.0.stop).await? else {
+            return Ok(());
+        };
+        let Some(upstream) = upstream else {
+            self.books(books.trial);
             return Ok(());
         };
         let tally = Tally { trial: books.trial, ..Tally::default() };
