@@ -15,8 +15,8 @@
 // and of those that send requests
 //
 //	--url URL         the upstream, http://HOST:PORT
-//	--doors A,B,...   milliseconds that the upstream holds a request to /open-connections/0, /1, ...;
-//	                  connections are opened there before the clock starts. Without it, by the load.
+//	--doors A,B,...   milliseconds that the upstream holds a request to /open-connections/0, /1,
+//	                  ...; connections are opened there before the clock starts, else by the load
 //
 // Every program prints one JSON object and nothing else to standard output (lab14 prints two of its
 // own):
@@ -210,6 +210,31 @@ func leave(code int) {
 		_ = os.RemoveAll(*folder)
 	}
 	os.Exit(code)
+}
+
+// ---- Goroutines. ----
+
+// crew runs `do` on so many goroutines and waits for all of them.
+func crew(goroutines int, do func()) {
+	var all sync.WaitGroup
+	for range goroutines {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			do()
+		}()
+	}
+	all.Wait()
+}
+
+// numbers are 0 to n-1 in a closed channel: each goes to one of those who take from it.
+func numbers(n int) <-chan int {
+	all := make(chan int, n)
+	for i := range n {
+		all <- i
+	}
+	close(all)
+	return all
 }
 
 // ---- Books: everything that was to be done has exactly one fate. ----
@@ -419,16 +444,10 @@ func openConnections(client *http.Client, n int) int {
 	}
 	patient := *client
 	patient.Timeout = 30 * time.Second
-	var all sync.WaitGroup
-	for range n {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			// A door that stays shut is found by the load.
-			_ = get(&patient, fmt.Sprintf("%s/open-connections/%d", upstreamURL, door))
-		}()
-	}
-	all.Wait()
+	crew(n, func() {
+		// A door that stays shut is found by the load.
+		_ = get(&patient, fmt.Sprintf("%s/open-connections/%d", upstreamURL, door))
+	})
 	return n
 }
 
