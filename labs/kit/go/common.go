@@ -159,6 +159,21 @@ var parent = flag.Bool("parent", false, "")
 
 // start reads the flags; and watches, if asked to, whether the parent is still there.
 func start() {
+	readFlags()
+	if *parent {
+		go func() {
+			untilParentLeaves()
+			leave(1)
+		}()
+	}
+}
+
+// untilParentLeaves returns when standard input ends.
+func untilParentLeaves() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func readFlags() {
 	flag.CommandLine.Init("", flag.ContinueOnError)
 	flag.CommandLine.SetOutput(io.Discard)
 	err := flag.CommandLine.Parse(os.Args[1:])
@@ -172,12 +187,6 @@ func start() {
 	orExit(err)
 	if flag.Lookup("url") != nil && upstreamURL == "" {
 		orExit(errors.New("--url is missing"))
-	}
-	if *parent {
-		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			leave(1)
-		}()
 	}
 }
 
