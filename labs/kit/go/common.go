@@ -285,6 +285,17 @@ func rounded(took time.Duration) float64 {
 	return math.Round(took.Seconds()*1e6) / 1e6
 }
 
+func mean(numbers []float64) float64 {
+	return sum(numbers) / float64(max(len(numbers), 1))
+}
+
+func sum(numbers []float64) (all float64) {
+	for _, number := range numbers {
+		all += number
+	}
+	return all
+}
+
 type gauges = map[string]float64
 
 // close prints the books.
