@@ -122,6 +122,19 @@ func text(name, value string) *string {
 	return flag.String(name, value, "")
 }
 
+// path is a flag for what follows the upstream's host and port.
+func path(name, value string) *string {
+	flag.Func(name, "", func(text string) error {
+		parsed, err := url.Parse("http://localhost" + text)
+		if err != nil || !strings.HasPrefix(text, "/") || parsed.Host != "localhost" {
+			return errors.New("must be a path such as /items")
+		}
+		value = strings.TrimRight(text, "/")
+		return nil
+	})
+	return &value
+}
+
 func parseWithin(text string, least, most float64) (float64, error) {
 	number, err := strconv.ParseFloat(text, 64)
 	// Not (number < least || ...): NaN is neither less nor more.
