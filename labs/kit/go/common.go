@@ -35,6 +35,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -205,16 +206,25 @@ func readFlags() {
 
 // orExit ends the program with one line and exit 2 when it was asked for nonsense.
 func orExit(err error) {
+	endOn(err, 2)
+}
+
+// must ends the program with one line and exit 1 when the machine does not do its part.
+func must(err error) {
+	endOn(err, 1)
+}
+
+func endOn(err error, code int) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, strings.ReplaceAll(err.Error(), "\n", " "))
-		leave(2)
+		leave(code)
 	}
 }
 
 // scratch is a temporary folder that goes when the program does, however that ends.
 func scratch() string {
 	folder, err := os.MkdirTemp("", "lab")
-	orExit(err)
+	must(err)
 	cleanUp.Store(&folder)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
@@ -226,6 +236,54 @@ func scratch() string {
 }
 
 var cleanUp atomic.Pointer[string]
+
+// jsonLines is a file of results, a JSON object in each line. Any number of goroutines may append.
+type jsonLines struct {
+	mutex sync.Mutex
+	file  *os.File
+}
+
+type jsonLine struct {
+	Item   int    `json:"item"`
+	Result uint32 `json:"result"`
+}
+
+func (l *jsonLines) create(name string) (err error) {
+	l.file, err = os.Create(name)
+	return err
+}
+
+func (l *jsonLines) append(item int, result uint32) error {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return json.NewEncoder(l.file).Encode(jsonLine{item, result})
+}
+
+// items are the different ones that the file holds.
+func (l *jsonLines) items() (map[int]bool, error) {
+	if _, err := l.file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	found, lines := map[int]bool{}, json.NewDecoder(l.file)
+	for lines.More() {
+		var line jsonLine
+		if err := lines.Decode(&line); err != nil {
+			return nil, err
+		}
+		found[line.Item] = true
+	}
+	return found, nil
+}
+
+// sleep returns early, with an error, when the context ends.
+func sleep(limit context.Context, length time.Duration) error {
+	select {
+	case <-limit.Done():
+		return limit.Err()
+	case <-time.After(length):
+		return nil
+	}
+}
 
 func leave(code int) {
 	if folder := cleanUp.Load(); folder != nil {
@@ -330,7 +388,7 @@ func (b *ledger) close(wall time.Duration, doors int, g gauges) {
 		"latencies_s": latencies, "attempt_latencies_s": attempts,
 		"doors": doors, "gauges": g,
 	})
-	orExit(err)
+	must(err)
 	fmt.Println(string(line))
 }
 
@@ -400,7 +458,7 @@ func mix(steps uint64) uint32 {
 // goroutine and leaves the thread to others; of this the runtime learns nothing beforehand.
 func blockThread(length time.Duration) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	orExit(err)
+	must(err)
 	defer syscall.Close(pair[0])
 	defer syscall.Close(pair[1])
 	end := time.Now().Add(length)
@@ -410,7 +468,7 @@ func blockThread(length time.Duration) {
 			return
 		}
 		limit := syscall.NsecToTimeval(left.Nanoseconds())
-		orExit(syscall.SetsockoptTimeval(pair[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &limit))
+		must(syscall.SetsockoptTimeval(pair[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &limit))
 		// Nobody writes at the other end.
 		_, _ = syscall.Read(pair[0], make([]byte, 1))
 	}
@@ -487,14 +545,14 @@ func openConnections(client *http.Client, n int) int {
 // get asks once, and returns what became of that.
 func get(client *http.Client, url string) string {
 	request, err := http.NewRequest(http.MethodGet, url, nil)
-	orExit(err)
+	must(err)
 	return send(client, request, body)
 }
 
 // post sends `chunk`, and takes any answer of status 200.
 func post(client *http.Client, url string, chunk []byte) string {
 	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(chunk))
-	orExit(err)
+	must(err)
 	return send(client, request, nil)
 }
 

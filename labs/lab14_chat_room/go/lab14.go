@@ -70,20 +70,20 @@ func main() {
 	}
 	// As many wait to be accepted as the system lets (Linux: net.core.somaxconn, usually 4096).
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	orExit(err)
+	must(err)
 	fmt.Printf("{\"listening\": %q}\n", listener.Addr())
 	server := http.Server{
 		Handler: h, MaxHeaderBytes: 8 << 10, ReadTimeout: patience, IdleTimeout: patience,
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	go func() { orExit(server.Serve(listener)) }()
+	go func() { must(server.Serve(listener)) }()
 	untilParentLeaves()
 	line, err := json.Marshal(map[string]int64{
 		"joined": h.joined.Load(), "said": h.said.Load(), "delivered": h.delivered.Load(),
 		"given_up": h.givenUp.Load(), "slow": h.slow.Load(), "broken": h.broken.Load(),
 		"solved": h.solved.Load(),
 	})
-	orExit(err)
+	must(err)
 	fmt.Println(string(line))
 }
 
