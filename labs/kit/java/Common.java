@@ -172,12 +172,12 @@ final class Common {
             return duration(number(name, text(name, String.valueOf(otherwise)), least));
         }
 
-        List<Duration> times(String name, String otherwise, double least) {
-            var times = new ArrayList<Duration>();
-            for (var value : text(name, otherwise).split(",", -1)) {
-                times.add(duration(number(name, value, least)));
+        List<Duration> times(String name, String otherwise) {
+            var values = text(name, otherwise).split(",", -1);
+            if (values.length > 256) {
+                throw stop(2, name + ": more than 256 times");
             }
-            return times;
+            return Arrays.stream(values).map(value -> duration(number(name, value, 0))).toList();
         }
 
         private static double number(String name, String value, double least) {
@@ -378,7 +378,7 @@ final class Common {
         Upstream(Flags flags, int connections, Duration timeout) {
             url = flags.text("--url", "").replaceAll("/+$", "");
             var milliseconds = flags.text("--doors", "");
-            doors = milliseconds.isEmpty() ? List.of() : times(milliseconds);
+            doors = milliseconds.isEmpty() ? List.of() : holds(milliseconds);
             this.connections = connections;
             this.timeout = timeout;
             pool = new Semaphore(connections > 0 ? connections : Integer.MAX_VALUE);
@@ -399,12 +399,9 @@ final class Common {
             }
         }
 
-        private static List<Duration> times(String milliseconds) {
-            var times = new ArrayList<Duration>();
-            for (var value : milliseconds.split(",", -1)) {
-                times.add(duration(Flags.number("--doors", value, 0) / 1e3));
-            }
-            return times;
+        private static List<Duration> holds(String milliseconds) {
+            var values = Arrays.stream(milliseconds.split(",", -1));
+            return values.map(value -> duration(Flags.number("--doors", value, 0) / 1e3)).toList();
         }
 
         /**

@@ -16,7 +16,7 @@ final class Lab02 {
                 --arm thread_sleep   it sleeps in a static initializer, and keeps the carrier
                 --arm compute        it computes
                 --arm yield          it computes in slices, with Thread.yield() after each
-                --arm nap            it computes in slices, and sleeps for 50 µs after each
+                --arm nap            it computes in slices, and sleeps for 50 microseconds after each
                 --arm threads        a pool of platform threads computes, and it waits for that
                 --arm tasks          no heartbeat: what a sleeping virtual thread takes of memory
                 --beat T             between two beats; a late one moves those that follow
@@ -39,8 +39,8 @@ final class Lab02 {
     private final Common.Kernel kernel = new Common.Kernel();
     private final ExecutorService pool = Common.platformThreads(1);
     private Common.Books books = new Common.Books();
-    private double longestGap;
-    private volatile double busyFor;
+    private double longestGap, busyFor;
+    private volatile boolean over;
 
     private Lab02(Common.Flags flags) {
         arm = flags.oneOf("--arm", "sleep", "thread_sleep", "compute", "yield", "nap", "threads", "tasks");
@@ -103,7 +103,7 @@ final class Lab02 {
         // What is done for the first time takes longer, as classes are loaded for it.
         heartbeat(() -> {}, Duration.ofMillis(1), Duration.ofMillis(10), Duration.ZERO);
         books = new Common.Books();
-        longestGap = busyFor = 0;
+        longestGap = 0;
         var time = new Common.Watch();
         heartbeat(task, beat, lead, watch);
         var wall = time.seconds();
@@ -115,6 +115,7 @@ final class Lab02 {
     }
 
     private void heartbeat(Runnable task, Duration beat, Duration lead, Duration watch) {
+        over = false;
         // A scope: it does not close before its tasks have ended. (StructuredTaskScope is made for
         // this, and can end its tasks besides; it is a preview still.)
         try (var scope = Executors.newVirtualThreadPerTaskExecutor()) {
@@ -122,7 +123,7 @@ final class Lab02 {
                 long begin = System.nanoTime(), last = begin;
                 boolean afterTheTask;
                 do {
-                    afterTheTask = busyFor > 0;
+                    afterTheTask = over;
                     Common.sleep(beat);
                     var gap = Common.since(last);
                     last = System.nanoTime();
@@ -135,6 +136,7 @@ final class Lab02 {
                 var begin = System.nanoTime();
                 task.run();
                 busyFor = Common.since(begin);
+                over = true;
             });
         }
     }
