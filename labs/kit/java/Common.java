@@ -131,14 +131,6 @@ final class Common {
                 }
                 given.put(name, alone ? "" : words.next());
             }
-            if (given.remove("--parent") != null) {
-                Thread.ofPlatform().daemon().start(Flags::untilParentLeaves);
-            }
-        }
-
-        private static void untilParentLeaves() {
-            waitForEndOfInput();
-            System.exit(1);
         }
 
         String text(String name, String otherwise) {
@@ -191,8 +183,14 @@ final class Common {
             throw stop(2, name + " " + value + ": seconds from " + least + " to 3600");
         }
 
-        /** After the last flag that the program knows: whatever is left is none. */
+        /** After the last flag that the program knows: whatever is left, but --parent, is none. */
         void noOthers() {
+            if (given.remove("--parent") != null) {
+                Thread.ofPlatform().daemon().start(() -> {
+                    waitForEndOfInput();
+                    System.exit(1);
+                });
+            }
             for (var name : given.keySet()) {
                 throw stop(2, name + ": there is no such flag; see --help");
             }
@@ -394,6 +392,8 @@ final class Common {
                     .build();
             try {
                 HttpRequest.newBuilder(URI.create(url));
+                // Its own check of the port comes later, and is no check of the flag.
+                new InetSocketAddress(Math.max(0, URI.create(url).getPort()));
             } catch (IllegalArgumentException e) {
                 throw stop(2, "--url " + url + ": an address such as http://127.0.0.1:8080");
             }
