@@ -15,6 +15,8 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
@@ -34,6 +36,9 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.DoubleAdder;
+import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Supplier;
 
 import com.sun.net.httpserver.HttpServer;
 
@@ -58,13 +63,19 @@ final class Common {
     /** What mock_server answers unless told otherwise: 256 bytes, so that half one is noticed. */
     static final byte[] BODY = new byte[256];
 
+    private static volatile boolean ending;
+
     static {
         for (var i = 0; i < 255; i++) {
             BODY[i] = (byte) ('a' + i % 26);
         }
         BODY[255] = '\n';
         // An error in any thread ends the program: better no books than false ones.
-        Thread.setDefaultUncaughtExceptionHandler((thread, error) -> stop(1, error.toString()));
+        Thread.setDefaultUncaughtExceptionHandler((thread, error) -> {
+            if (!ending) {
+                stop(1, error.toString());
+            }
+        });
     }
 
     private Common() {}
@@ -82,6 +93,23 @@ final class Common {
                 Thread.ofPlatform().daemon().factory());
         pool.prestartAllCoreThreads();
         return pool;
+    }
+
+    /** A folder for files, which ends with the program. */
+    static Path temporaryFolder() throws IOException {
+        var folder = Files.createTempDirectory("concurrency-labs-");
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            ending = true;
+            try (var files = Files.list(folder)) {
+                for (var file : (Iterable<Path>) files::iterator) {
+                    Files.delete(file);
+                }
+                Files.delete(folder);
+            } catch (IOException e) {
+                System.err.println(e);
+            }
+        }));
+        return folder;
     }
 
     static void sleep(Duration time) {
@@ -239,6 +267,24 @@ final class Common {
         private static double cpu() {
             var time = ProcessHandle.current().info().totalCpuDuration();
             return time.map(Common::seconds).orElse(Double.NaN);
+        }
+    }
+
+    /** How long something takes in the mean. */
+    static final class Mean {
+        private final DoubleAdder sum = new DoubleAdder();
+        private final LongAdder times = new LongAdder();
+
+        <T> T of(Supplier<T> work) {
+            var begin = System.nanoTime();
+            var result = work.get();
+            sum.add(since(begin));
+            times.increment();
+            return result;
+        }
+
+        double seconds() {
+            return sum.sum() / Math.max(times.sum(), 1);
         }
     }
 
