@@ -331,7 +331,7 @@ export class Pool {
   }
 
   #idle = [];
-  #queue = [];
+  #queue = new Queue();
 
   /** Has so many steps computed; the seconds they took there. */
   compute(steps) {
@@ -394,6 +394,152 @@ function serve(port, tell) {
     tell(clock() - begin);
   });
   tell(0);
+}
+
+// ---- Connections ----
+
+/** What mock_server answers unless told otherwise: 256 bytes, so that half an answer is noticed. */
+const BODY = Buffer.from(
+  `${Array.from({ length: 255 }, (_, i) => String.fromCharCode(97 + (i % 26))).join("")}\n`,
+);
+
+/** Longer answers are read no further. */
+const LONGEST_ANSWER = 1 << 20;
+
+/**
+ * A client with at most so many connections, which it keeps; 0 is no limit, and Node's default.
+ *
+ * The clock of `timeout` runs while a request waits in the agent's queue for a connection, as it does
+ * for every program that sets `AbortSignal.timeout`. The agent is our own: a global one may be told
+ * by the environment to go through a proxy.
+ */
+export class Client {
+  constructor(base, connections, timeout) {
+    const { hostname, port, pathname } = new URL(base);
+    this.host = hostname.replace(/^\[|\]$/g, "");
+    this.port = port || 80;
+    this.prefix = pathname.replace(/\/$/, "");
+    this.connections = connections;
+    this.timeout = timeout;
+    this.agent = new http.Agent({
+      keepAlive: true,
+      maxSockets: connections || Infinity,
+      // By default it closes all but 256 of those that nobody uses.
+      maxFreeSockets: Infinity,
+    });
+  }
+
+  /** The fate of one request; it never rejects. `expected` is the body of a success, if it matters. */
+  fetch(path = "", { method = "GET", body, expected = BODY, timeout = this.timeout } = {}) {
+    return new Promise((resolve) => {
+      const request = http.request({
+        agent: this.agent,
+        host: this.host,
+        port: this.port,
+        path: this.prefix + path || "/",
+        method,
+        headers: body ? { "content-length": body.length } : {},
+      });
+      const late = setTimeout(() => end(TIMED_OUT), timeout * 1000);
+      const end = (fate) => {
+        clearTimeout(late);
+        resolve(fate);
+        if (fate === TIMED_OUT || fate === "body") request.destroy();
+      };
+      request.on("error", (error) => end(unreachable(error) ? "connect" : "broken"));
+      request.on("response", (answer) => {
+        const { statusCode: status } = answer;
+        const chunks = [];
+        let length = 0;
+        answer.on("data", (chunk) => {
+          chunks.push(chunk);
+          length += chunk.length;
+          if (length > LONGEST_ANSWER) end("body");
+        });
+        answer.on("error", () => end("broken"));
+        answer.on("end", () => {
+          if (status === 429 || status === 503) end(REJECTED);
+          else if (status >= 400) end(`status ${status}`);
+          else if (expected && !expected.equals(Buffer.concat(chunks))) end("body");
+          else end(OK);
+        });
+      });
+      request.end(body);
+    });
+  }
+
+  /** Opens n connections, by as many requests at the same time that are all held for a moment.
+   * Returns how many requests that took. */
+  async openConnections({ doors }, n) {
+    if (!doors.length) return 0;
+    const opened = this.connections ? Math.min(n, this.connections) : n;
+    // To open a connection takes about half a millisecond here.
+    const long = doors.findIndex((ms) => ms >= opened / 2);
+    const door = `/open-connections/${long < 0 ? doors.length - 1 : long}`;
+    const knock = () => this.fetch(door, { expected: null, timeout: 30 });
+    // Where nobody opens, the requests that count will find out.
+    await Promise.all(Array.from({ length: opened }, knock));
+    return opened;
+  }
+}
+
+/** No connection came about. A name with several addresses makes one error of several. */
+function unreachable(error) {
+  return error instanceof AggregateError || ["connect", "getaddrinfo"].includes(error.syscall);
+}
+
+/** First come, first served. An array's own `shift` moves all that stay, each time. */
+class Queue {
+  #items = [];
+  #head = 0;
+
+  get length() {
+    return this.#items.length - this.#head;
+  }
+
+  push(item) {
+    this.#items.push(item);
+  }
+
+  shift() {
+    const item = this.#items[this.#head];
+    this.#items[this.#head++] = undefined;
+    if (this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+}
+
+/** So many permits. Who takes one waits until there is one, first come, first served. */
+export class Semaphore {
+  #waiting = new Queue();
+
+  constructor(permits) {
+    this.permits = permits;
+  }
+
+  /** Does some work with a permit, and gives it back whatever happens. */
+  async within(work) {
+    await this.acquire();
+    try {
+      return await work();
+    } finally {
+      this.release();
+    }
+  }
+
+  async acquire() {
+    if (this.permits > 0) this.permits -= 1;
+    else await new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  release() {
+    // Handed over, so that nobody comes in between.
+    if (this.#waiting.length) this.#waiting.shift()();
+    else this.permits += 1;
+  }
 }
 
 // This file is also the program of the threads and processes above.
