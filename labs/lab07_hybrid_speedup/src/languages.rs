@@ -9,7 +9,7 @@ use lab_kit::{
 use super::{Job, Params, desk::event_loop, findings::factor, gauges, plan::Work};
 
 /// `python/lab07.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab07", "Lab07": python);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab07", "Lab07": python, node, go, java);
 
 /// Longer than anything that runs without `--long`, in a language that computes on one thread at a time.
 const LIMIT: Duration = Duration::from_secs(1500);
