@@ -26,7 +26,7 @@ use crate::{
     os,
     progress::Progress,
     record::{Point, Scale, Span, Trial},
-    runtimes::{Language, Languages, Program, Programs, Runtime},
+    runtimes::{self, Language, Languages, Program, Programs, Runtime},
     scratch,
     stop::Stop,
 };
@@ -173,6 +173,15 @@ impl Session {
                 self.note(format!("no comparison with {language}: {why:#}"));
                 None
             }
+        }
+    }
+
+    /// Notes how to get several interpreters in one process, for a lab that has arms for them, where Python is there
+    /// and they are not.
+    pub fn note_interpreters(&mut self, programs: &[Program]) {
+        let python = programs.iter().find(|program| program.language == Language::Python);
+        if python.is_some_and(|python| !python.has_interpreters) {
+            self.note(runtimes::NO_INTERPRETERS);
         }
     }
 

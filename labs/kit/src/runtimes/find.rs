@@ -32,7 +32,16 @@ try:
     found = MODULE.__version__
 except Exception:
     found = None
-print(json.dumps({"executable": sys.executable, "major": sys.version_info[0],
+try:
+    from concurrent.futures import InterpreterPoolExecutor
+    interpreters = True
+except Exception:
+    try:
+        from interpreters_backport.concurrent.futures import InterpreterPoolExecutor
+        interpreters = True
+    except Exception:
+        interpreters = False
+print(json.dumps({"interpreters": interpreters, "executable": sys.executable, "major": sys.version_info[0],
     "minor": sys.version_info[1], "version": platform.python_version(), "MODULE": found}))
 "#;
 
@@ -56,6 +65,8 @@ pub struct Runtime {
     pub(super) runs: PathBuf,
     /// What compiles them, where they are compiled before.
     pub(super) compiles: Option<PathBuf>,
+    /// Whether it has interpreters beside the first one, in Python.
+    pub(super) has_interpreters: bool,
 }
 
 impl Runtime {
@@ -110,6 +121,8 @@ struct Answer {
     minor: u32,
     version: String,
     aiohttp: Option<String>,
+    #[serde(default)]
+    interpreters: bool,
 }
 
 fn judged_python(name: &str, answer: &str) -> Result<Runtime, String> {
@@ -133,6 +146,7 @@ fn judged_python(name: &str, answer: &str) -> Result<Runtime, String> {
         version: format!("{version}, aiohttp {aiohttp}"),
         runs: executable.unwrap_or_else(|| name.into()).into(),
         compiles: None,
+        has_interpreters: answer.interpreters,
     })
 }
 
@@ -158,7 +172,13 @@ fn node(names: &[&str]) -> Result<Runtime, String> {
     if major < OLDEST_NODE {
         return Err(format!("{name} is Node {version}, too old; {GET}"));
     }
-    Ok(Runtime { language: Language::Node, version, runs: name.into(), compiles: None })
+    Ok(Runtime {
+        language: Language::Node,
+        version,
+        runs: name.into(),
+        compiles: None,
+        has_interpreters: false,
+    })
 }
 
 fn go(place: &Path) -> Result<Runtime, String> {
@@ -179,6 +199,7 @@ fn go(place: &Path) -> Result<Runtime, String> {
         version: version.into(),
         runs: place.into(),
         compiles: Some(place.into()),
+        has_interpreters: false,
     })
 }
 
@@ -206,6 +227,7 @@ fn java(runs: &Path, compiles: &Path) -> Result<Runtime, String> {
         version: versions.swap_remove(0),
         runs: runs.into(),
         compiles: Some(compiles.into()),
+        has_interpreters: false,
     })
 }
 

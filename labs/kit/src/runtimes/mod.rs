@@ -98,6 +98,8 @@ pub struct Program {
     pub language: Language,
     /// The name of its file: "lab07.mjs".
     pub name: &'static str,
+    /// Whether arms that need several interpreters in one process can run, in Python.
+    pub has_interpreters: bool,
     start: Vec<OsString>,
     /// Where it runs; nobody else writes there.
     folder: Arc<tempfile::TempDir>,
@@ -117,7 +119,8 @@ impl Program {
         let name = source.1;
         let folder = crate::scratch::folder().context("no temporary folder for a program")?;
         let start = prepare::start(runtime, name, &files, folder.path(), stop)?;
-        Ok(Program { language, name, start, folder: Arc::new(folder) })
+        let has_interpreters = runtime.has_interpreters;
+        Ok(Program { language, name, has_interpreters, start, folder: Arc::new(folder) })
     }
 
     /// Starts it with these words. Its standard input is held open until it has ended: when this process goes, so
@@ -167,6 +170,9 @@ pub fn conditions<'a>(
         Some((language, arm, k))
     })
 }
+
+/// What is said where [`Program::has_interpreters`] is false and a lab has arms for them.
+pub const NO_INTERPRETERS: &str = "no comparison with several interpreters in one process of Python: 3.14 has them, and for 3.13 there is `python3 -m pip install interpreters-pep-734`";
 
 /// Variables that send requests elsewhere, or make a runtime another than the one that is measured.
 const OTHERS: [&str; 20] = [
@@ -229,6 +235,7 @@ mod tests {
             version: "3.12.0, aiohttp 3.11".into(),
             runs: "/no/such/python3".into(),
             compiles: None,
+            has_interpreters: false,
         };
         let stop = Stop::default();
         let program = Program::of(&PROGRAMS, &runtime, &stop).unwrap();

@@ -261,6 +261,7 @@ mod tests {
             version: "1.99".into(),
             runs: compiler.clone(),
             compiles: Some(compiler),
+            has_interpreters: false,
         }
     }
 
