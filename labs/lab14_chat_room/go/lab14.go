@@ -61,7 +61,7 @@ var computing = make(chan struct{}, 1)
 
 func main() {
 	readFlags()
-	h := &hall{kernel: calibrate(), solve: solveBeside, asked: make(chan struct{}, 64)}
+	h := &hall{kernel: calibrate(), solve: solveBeside, asked: make(chan struct{}, 8)}
 	runtime.GOMAXPROCS(2)
 	if *arm == "inline" {
 		h.solve = solveInline
@@ -97,7 +97,7 @@ const (
 type hall struct {
 	kernel kernel
 	solve  func(kernel, time.Duration) time.Duration
-	asked  chan struct{}
+	asked  chan struct{} // As many may be asked for at a time as it has places.
 	began  time.Time
 	rooms  rooms
 
