@@ -29,7 +29,7 @@ var (
 	arm = choice("arm", "waits/concurrent", "waits/sequential", "waits/threads",
 		"jobs/sequential", "jobs/concurrent", "jobs/threads", "jobs/slept")
 	waits   = list("waits", "0.15,0.05,0.1", 0, 3600)
-	jobs    = count("jobs", 4, 1, 10_000)
+	jobs    = count("jobs", 4, 1, 1000)
 	cost    = seconds("cost", 0.05, 0)
 	threads = count("threads", 2, 1, 256)
 )

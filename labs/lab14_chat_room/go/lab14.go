@@ -39,7 +39,7 @@ var (
 )
 
 // wrong: On the only processor
-// Go forgives it in part: others wait for up to 10 ms each time it is this goroutine's turn.
+// Go forgives it in part: it interrupts this goroutine every 10 ms. Others wait for some turns.
 func solveInline(k kernel, cost time.Duration) time.Duration {
 	began := time.Now()
 	k.work(cost)
@@ -61,8 +61,7 @@ var computing = make(chan struct{}, 1)
 
 func main() {
 	readFlags()
-	h := &hall{kernel: calibrate(), solve: solveBeside, began: time.Now()}
-	h.asked = make(chan struct{}, 64)
+	h := &hall{kernel: calibrate(), solve: solveBeside, asked: make(chan struct{}, 8)}
 	runtime.GOMAXPROCS(2)
 	if *arm == "inline" {
 		h.solve = solveInline
@@ -71,6 +70,7 @@ func main() {
 	// As many wait to be accepted as the system lets (Linux: net.core.somaxconn, usually 4096).
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
+	h.began = time.Now()
 	fmt.Printf("{\"listening\": %q}\n", listener.Addr())
 	server := http.Server{
 		Handler: h, MaxHeaderBytes: 8 << 10, ReadTimeout: patience, IdleTimeout: patience,
@@ -97,7 +97,7 @@ const (
 type hall struct {
 	kernel kernel
 	solve  func(kernel, time.Duration) time.Duration
-	asked  chan struct{}
+	asked  chan struct{} // As many may be asked for at a time as it has places.
 	began  time.Time
 	rooms  rooms
 
