@@ -25,6 +25,7 @@ pub mod answer;
 pub mod args;
 mod calibrate;
 pub mod card;
+pub mod child;
 pub mod claim;
 pub mod clean;
 pub mod cli;
