@@ -14,7 +14,7 @@ const MOST: usize = 1000;
 /// What a program is asked to do, what it is asked of, and the program.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
-    /// Items, numbered from 0: {n}
+    /// Items, numbered from 0; their number is told by an n in braces
     #[arg(long, default_value_t = 200, value_parser = items)]
     pub n: usize,
     /// Requests in flight at a time, at most: {limit}
@@ -41,7 +41,7 @@ pub struct Asked {
     /// How long the program may take
     #[arg(long, default_value = "60s")]
     pub patience: Time,
-    /// The program and its arguments; {url}, {n} and the like are filled in, in its environment as well
+    /// The program and its arguments, in which {url} and the like are filled in, and in its environment
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -147,7 +147,6 @@ impl<B> For<B> {
 impl<B: Brief> Args for For<B> {
     fn augment_args(command: Command) -> Command {
         let mut command = Asked::augment_args(command);
-        let named: Vec<&str> = B::FLAGS.iter().map(|(name, _)| *name).collect();
         for name in ["n", "limit", "timeout", "orders", "attempts", "backoff", "slots", "service"] {
             let default = B::FLAGS.iter().find(|(flag, _)| *flag == name).map(|(_, value)| *value);
             command = command.mut_arg(name, |arg| match default {
@@ -155,8 +154,7 @@ impl<B: Brief> Args for For<B> {
                 None => arg.hide(true),
             });
         }
-        debug_assert!(named.iter().all(|name| *name != "command"));
-        command
+        command.before_help(format!("What the program has to do:\n{}", B::TASK))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -193,7 +191,8 @@ mod tests {
     #[test]
     fn placeholders_are_filled_in_everywhere_and_nothing_else_is() {
         let command = Asked::augment_args(Command::new("test").no_binary_name(true));
-        let words = ["--n", "7", "--timeout", "1500ms", "--", "c", "{url}/x?n={n}", "{N}", "{timeout}"];
+        let words =
+            ["--n", "7", "--timeout", "1500ms", "--", "c", "{url}/x?n={n}", "{N}", "{timeout}"];
         let matches = command.try_get_matches_from(words).unwrap();
         let asked = Asked::from_arg_matches(&matches).unwrap();
         assert_eq!(asked.words("http://h:1"), ["c", "http://h:1/x?n=7", "{N}", "1.5"]);

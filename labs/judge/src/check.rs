@@ -82,12 +82,9 @@ pub fn limit_holds(p: &Asked, k: &Condition) -> Check {
 /// The service is never left with nothing to do before the end.
 pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
     let empty = k.every(|t| t.gauge(gauges::FOUND_EMPTY));
-    let disturbed = Disturbed::Beyond(Resource::Processors, p.service_s());
-    let law = Law::new(
-        "the service never runs out of requests before the last item",
-        "times",
-        disturbed,
-    );
+    let disturbed = Disturbed::Beyond(Resource::Timers, p.service_s());
+    let law =
+        Law::new("the service never runs out of requests before the last item", "times", disturbed);
     Check {
         fault: "batches with a barrier",
         cause: "a batch is awaited as a whole before the next one begins, so its slowest item holds up all others",
@@ -98,8 +95,9 @@ pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
 /// The limit is made use of.
 pub fn limit_is_used(p: &Asked, k: &Condition) -> Check {
     let share = k.estimate(|t| Some(t.gauge(gauges::AT_SERVICE_MEAN)? / p.limit as f64));
-    let text = format!("on average more of the {} places are in use than batches would use", p.limit);
-    let law = Law::new(text, "%", Disturbed::Fewer(Resource::Processors));
+    let text =
+        format!("on average more of the {} places are in use than batches would use", p.limit);
+    let law = Law::new(text, "%", Disturbed::Fewer(Resource::Timers));
     let bound = 100.0 * half_way(p.limit);
     Check {
         fault: "the limit is not made use of",
@@ -154,18 +152,17 @@ pub fn backs_off(k: &Condition) -> Check {
 }
 
 /// A second retry waits longer than a first.
-pub fn backs_off_further(k: &Condition) -> Check {
-    let sum = |gauge| k.total(move |t| t.gauge(gauge)).map(|sum| sum.value);
-    let ratio = sum(gauges::SECOND_WAITS_S).zip(sum(gauges::FIRST_WAITS_S));
-    let ratio = ratio.filter(|(_, first)| *first > 0.0);
-    let ratio = ratio.map(|(second, first)| Estimate::exact(second / first).from(k.origin()));
-    let text = "second retries wait longer than first ones, in the mean";
+pub fn backs_off_further(p: &Asked, k: &Condition) -> Check {
+    let sum = |gauge: Gauge| k.total(move |t| t.gauge(gauge)).map(|sum| sum.value);
+    let mean = sum(gauges::SECOND_WAITS_S).zip(sum(gauges::SECOND_WAITS)).filter(|(_, n)| *n > 0.0);
+    let mean = mean.map(|(sum, n)| Estimate::exact(sum / n / p.backoff.s()).from(k.origin()));
+    let text = "second retries wait for about twice as long as first ones should";
     Check {
         fault: "a back-off that does not grow",
         cause: "the same pause every time: attempt ** 2 for 2 ** attempt, or a constant",
-        claim: Law::counted(text, "times as long")
-            .within("twice as long is asked for; 1.2 leaves room for full jitter over some twenty items a trial")
-            .at_least([Case::exact("", 1.2, ratio)]),
+        claim: Law::counted(text, "times --backoff")
+            .within("2 is asked for, 1 is the same pause again")
+            .at_least([Case::exact("", 1.5, mean)]),
     }
 }
 
@@ -203,31 +200,36 @@ pub fn orders_once(k: &Condition) -> Check {
     Check {
         fault: "a POST sent again",
         cause: "orders go through the same retry loop as items: a POST that failed may have been carried out",
-        claim: none("no order is sent again, whatever is answered", "orders", k, gauges::ORDERS_AGAIN),
+        claim: none(
+            "no order is sent again, whatever is answered",
+            "orders",
+            k,
+            gauges::ORDERS_AGAIN,
+        ),
     }
 }
 
 /// Attempts are given up.
 pub fn has_a_timeout(p: &Asked, k: &Condition) -> Check {
-    let text = "no attempt is waited for beyond twice its timeout";
+    let text = "no attempt is waited for beyond four times its timeout";
     Check {
         fault: "no timeout",
         cause: "the client's own timeout is none, or minutes",
-        claim: none_beyond(text, "attempts", k, gauges::WAITED_ON, p.timeout.s()),
+        claim: none_beyond(text, "attempts", k, gauges::WAITED_ON, 3.0 * p.timeout.s()),
     }
 }
 
-/// A permit is for the request alone.
-pub fn sleeps_without_a_permit(p: &Asked, k: &Condition) -> Check {
-    let open = k.every(|t| t.gauge(gauges::OPEN_MAX));
-    let text = format!(
-        "while items wait for their next attempt others go on: more than {} are begun and not done with",
-        p.limit
-    );
+/// A permit is for the request alone: `held_share` of the limit is in use when permits are held while their items
+/// wait.
+pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Check {
+    let share = k.estimate(|t| Some(t.gauge(gauges::UNTIL_BEGUN_MEAN)? / p.limit as f64));
+    let text = "until the last item is begun the limit is in use: others go on while items wait for their next attempt";
     Check {
         fault: "a permit held while sleeping",
         cause: "the retry loop, with its pauses, is inside the semaphore",
-        claim: Law::counted(text, "items").at_least([Case::exact("", p.limit as f64 + 1.0, open)]),
+        claim: Law::new(text, "%", Disturbed::Fewer(Resource::Timers))
+            .within("half-way, in logarithms, between all in use and what is left when permits are held through the pauses")
+            .at_least([Case::exact("", 100.0 * held_share.sqrt(), share.map(|s| s.scaled(100.0)))]),
     }
 }
 

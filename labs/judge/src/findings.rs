@@ -10,10 +10,9 @@ pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
     let figure = |gauge| accounts::gauge(t, gauge);
     accounts::equal("items never asked for", figure(gauges::MISSED)?, t.never_sent as f64)?;
     accounts::equal("items with an answer", figure(gauges::ANSWERED)?, t.ok as f64)?;
-    let attempts = t.attempt_latency.count() as f64;
-    let requests = figure(gauges::REQUESTS)?;
-    accounts::ensure(requests >= attempts, || {
-        format!("{requests} requests, of which {attempts} were for items")
+    let (requests, asked) = (figure(gauges::REQUESTS)?, (t.offered - t.never_sent) as f64);
+    accounts::ensure(requests >= asked, || {
+        format!("{requests} requests, and {asked} items were asked for")
     })?;
     let (mean, most) = (figure(gauges::AT_SERVICE_MEAN)?, figure(gauges::AT_SERVICE_MAX)?);
     accounts::ensure(mean <= most + 1e-6, || {
@@ -50,7 +49,6 @@ fn headline(checks: &[Check]) -> String {
 fn table(checks: &[Check]) -> Table {
     let found = |check: &Check| check.is_found();
     Table::of("What the service's books say", checks)
-        .column("", |check| check.claim.verdict().sign().into())
         .column("asked for", |check| check.claim.text.clone())
         .column("bound", |check| number(check.claim.predicted()))
         .column("in the books", |check| cell(check.claim.measured(), number))
@@ -62,12 +60,11 @@ fn table(checks: &[Check]) -> Table {
 }
 
 fn books(k: &Condition) -> Table {
-    let rows: [(&str, fn(f64) -> String, Gauge); 12] = [
+    let rows: [(&str, fn(f64) -> String, Gauge); 11] = [
         ("requests", number, gauges::REQUESTS),
         ("items with an answer", number, gauges::ANSWERED),
         ("in flight at most", number, gauges::AT_SERVICE_MAX),
         ("in flight in the mean", number, gauges::AT_SERVICE_MEAN),
-        ("items open at most", number, gauges::OPEN_MAX),
         ("attempts at one item at most", number, gauges::TRIES_MAX),
         ("retries after a failure", number, gauges::RETRIES),
         ("attempts given up", number, gauges::GIVEN_UP),
@@ -116,10 +113,17 @@ fn in_flight(p: &Asked, k: &Condition) -> Option<Figure> {
         layers: vec![limit, Layer::Line(line)],
         height: 1.0,
     };
-    let figure = Figure::new("in-flight", format!("{} requests in flight at most", number(most.value)))
-        .subtitle("One trial, the one of median length. Each step is an arrival or an end.")
-        .desc(format!("Requests in flight over time. At most {} were in flight.", number(most.value)));
-    Some(figure.over(Axis { label: "time since the first arrival".into(), ..Unit::Seconds.into() }, [panel]))
+    let figure =
+        Figure::new("in-flight", format!("{} requests in flight at most", number(most.value)))
+            .subtitle("One trial, the one of median length. Each step is an arrival or an end.")
+            .desc(format!(
+                "Requests in flight over time. At most {} were in flight.",
+                number(most.value)
+            ));
+    Some(figure.over(
+        Axis { label: "time since the first arrival".into(), ..Unit::Seconds.into() },
+        [panel],
+    ))
 }
 
 fn attempts(k: &Condition) -> Option<Figure> {
@@ -141,11 +145,9 @@ fn attempts(k: &Condition) -> Option<Figure> {
         };
         match lanes.iter_mut().find(|lane| lane.label == span.lane) {
             Some(lane) => lane.bars.push(bar),
-            None => lanes.push(Lane {
-                label: span.lane.clone(),
-                colour: Colour::Ink,
-                bars: vec![bar],
-            }),
+            None => {
+                lanes.push(Lane { label: span.lane.clone(), colour: Colour::Ink, bars: vec![bar] })
+            }
         }
     }
     let group = Group {
@@ -155,7 +157,8 @@ fn attempts(k: &Condition) -> Option<Figure> {
         predicted_end: None,
         lanes,
     };
-    let title = format!("{} attempts at one item at most", cell(k.gauge(gauges::TRIES_MAX), number));
+    let title =
+        format!("{} attempts at one item at most", cell(k.gauge(gauges::TRIES_MAX), number));
     let figure = Figure::new("attempts", title)
         .subtitle("Some items of one trial, those with several attempts first. Green is an answer, red a failure, hatched what was given up.")
         .desc("When attempts at single items were at the service.");

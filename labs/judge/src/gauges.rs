@@ -19,11 +19,11 @@ lab_kit::gauges! {
     AT_SERVICE_MEAN = "at_service_mean",
     /// Requests, after the first, that found the service with nothing to do.
     FOUND_EMPTY = "found_empty",
-    /// Items begun and not done with at a time, at most.
-    OPEN_MAX = "items_open_max",
+    /// Requests at the service in the mean, until the last item was begun.
+    UNTIL_BEGUN_MEAN = "until_begun_mean",
     /// Attempts that were given up.
     GIVEN_UP = "attempts_given_up",
-    /// Attempts that were waited for beyond twice the timeout.
+    /// Attempts that were waited for beyond four times the timeout.
     WAITED_ON = "attempts_waited_on",
     /// Retries.
     RETRIES = "retries",
@@ -31,9 +31,9 @@ lab_kit::gauges! {
     AT_ONCE = "retries_at_once",
     /// Retries that came before the service had asked them to.
     EARLY = "retries_early",
-    /// The waits before first retries after a failure, added up.
-    FIRST_WAITS_S = "first_waits_s",
-    /// The same of second retries.
+    /// Second retries after a failure that names no time to wait.
+    SECOND_WAITS = "second_waits",
+    /// What they waited, added up.
     SECOND_WAITS_S = "second_waits_s",
     /// Items that are not there: each answer was 404.
     GONE = "items_gone",

@@ -35,10 +35,14 @@ impl<'a> Items<'a> {
         self.wanted - self.tries.len()
     }
 
-    /// Requests for items whose answer the program had already.
+    /// Requests for items whose answer the program had already. An answer about as late as the timeout may have
+    /// met nobody, and does not count.
     pub fn again(&self) -> usize {
+        let in_time = |entry: &Entry| {
+            entry.left.is_some_and(|left| left - entry.arrived < self.timeout.mul_f64(0.8))
+        };
         let after_success = |tries: &Vec<&Entry>| {
-            let had = tries.iter().position(|entry| is_answer(entry));
+            let had = tries.iter().position(|entry| is_answer(entry) && in_time(entry));
             had.map_or(0, |had| tries.len() - had - 1)
         };
         self.tries.values().map(after_success).sum()
@@ -59,23 +63,10 @@ impl<'a> Items<'a> {
         self.tries.values().map(Vec::len).sum()
     }
 
-    /// How many items were begun and not done with at the same time, at most: between two attempts an item is
-    /// still open.
-    pub fn most_open(&self) -> usize {
-        let mut changes: Vec<(Duration, isize)> = Vec::new();
-        for tries in self.tries.values() {
-            let ends = tries.iter().map(|entry| self.end(entry)).max();
-            let begun = tries.iter().map(|entry| entry.arrived).min();
-            if let (Some(begun), Some(end)) = (begun, ends) {
-                changes.extend([(begun, 1), (end, -1)]);
-            }
-        }
-        changes.sort_unstable();
-        let counts = changes.into_iter().scan(0, |open, (_, change)| {
-            *open += change;
-            Some(*open)
-        });
-        counts.max().unwrap_or(0).cast_unsigned()
+    /// When the last of them was begun.
+    pub fn all_begun(&self) -> Duration {
+        let begun = self.tries.values().filter_map(|tries| tries.first());
+        begun.map(|entry| entry.arrived).max().unwrap_or_default()
     }
 
     /// When the program was done with an attempt.
@@ -146,15 +137,23 @@ pub fn ended(ledger: &[Entry], timeout: Duration) -> Vec<Entry> {
 /// From the first arrival to the last end.
 pub fn makespan(ledger: &[Entry]) -> Duration {
     let first = ledger.iter().map(|entry| entry.arrived).min().unwrap_or_default();
-    let last = ledger.iter().filter_map(|entry| entry.left).max().unwrap_or_default();
-    last.saturating_sub(first)
+    last_end(ledger).saturating_sub(first)
 }
 
-/// Mean of the requests in flight between the first arrival and the last end.
-pub fn mean_in_flight(ledger: &[Entry]) -> f64 {
-    let stay = |entry: &Entry| entry.left.map_or(0.0, |left| (left - entry.arrived).as_secs_f64());
+/// Mean of the requests in flight between the first arrival and this moment.
+pub fn mean_in_flight(ledger: &[Entry], until: Duration) -> f64 {
+    let first = ledger.iter().map(|entry| entry.arrived).min().unwrap_or_default();
+    let stay = |entry: &Entry| {
+        let left = entry.left.unwrap_or(until).min(until);
+        left.saturating_sub(entry.arrived).as_secs_f64()
+    };
     let sum: f64 = ledger.iter().map(stay).sum();
-    sum / makespan(ledger).as_secs_f64().max(1e-9)
+    sum / until.saturating_sub(first).as_secs_f64().max(1e-9)
+}
+
+/// The last end.
+pub fn last_end(ledger: &[Entry]) -> Duration {
+    ledger.iter().filter_map(|entry| entry.left).max().unwrap_or_default()
 }
 
 /// Requests in flight over time: a step at each change, thinned to at most so many, of which each keeps the
@@ -194,10 +193,8 @@ mod tests {
 
     #[test]
     fn items_are_counted_by_their_attempts() {
-        let busy = Entry {
-            retry_after: Some(Duration::from_secs(1)),
-            ..entry("/items/1", 0, 0, 503)
-        };
+        let busy =
+            Entry { retry_after: Some(Duration::from_secs(1)), ..entry("/items/1", 0, 0, 503) };
         let ledger = [
             entry("/items/0", 0, 10, 200),
             busy,
@@ -209,7 +206,8 @@ mod tests {
         ];
         let items = Items::of(&ledger, "/items", 3, TIMEOUT);
         assert_eq!((items.missed(), items.again(), items.answered()), (1, 1, 2));
-        assert_eq!((items.most_tries(), items.attempts(), items.most_open()), (2, 4, 2));
+        assert_eq!((items.most_tries(), items.attempts()), (2, 4));
+        assert_eq!(items.all_begun(), Duration::ZERO);
         let retries = items.retries();
         let early: Vec<bool> = retries.iter().map(Retry::is_early).collect();
         assert_eq!(early, [false, true]);
@@ -237,7 +235,9 @@ mod tests {
                 entry("/items/0", at - stay, at, 200)
             }).collect();
             prop_assert_eq!(books::most_in_flight(&in_turn), 1);
-            prop_assert!((mean_in_flight(&in_turn) - 1.0).abs() < 1e-6);
+            let end = last_end(&in_turn);
+            prop_assert!((mean_in_flight(&in_turn, end) - 1.0).abs() < 1e-6);
+            prop_assert!((mean_in_flight(&in_turn, end * 2) - 0.5).abs() < 0.5);
             let together: Vec<Entry> = stays.iter().map(|stay| entry("/items/0", 0, *stay, 200)).collect();
             prop_assert_eq!(books::most_in_flight(&together), stays.len());
             let steps = in_flight(&together, 5);

@@ -78,15 +78,9 @@ fn accounts(items: &Items, all: &[Entry]) -> Trial {
         offered: items.wanted as u64,
         never_sent: items.missed() as u64,
         latency: Latency::new(),
-        attempt_latency: Latency::new(),
         ..Trial::default()
     };
     for tries in items.tries.values() {
-        for entry in tries {
-            if let Some(left) = entry.left {
-                trial.attempt_latency.record(left - entry.arrived);
-            }
-        }
         let first = tries.first().map_or(Duration::ZERO, |entry| entry.arrived);
         let answer = tries.iter().find(|entry| reading::is_answer(entry));
         if let Some(left) = answer.and_then(|answer| answer.left) {
@@ -119,15 +113,12 @@ fn figures<B: Brief>(
     let retries = items.retries();
     let failed = |entry: &Entry| !entry.abandoned && entry.status != 404 && entry.status >= 400;
     let after_failure = || retries.iter().filter(|retry| failed(retry.after));
-    let waits = |nth: usize| -> f64 {
-        let own = after_failure().filter(|r| r.nth == nth && r.after.retry_after.is_none());
-        own.map(|retry| retry.wait.as_secs_f64()).sum()
-    };
+    let second = || after_failure().filter(|r| r.nth == 2 && r.after.retry_after.is_none());
     let gone = |tries: &Vec<&Entry>| tries.iter().filter(|entry| entry.status == 404).count();
     let gone: Vec<usize> = items.tries.values().map(gone).filter(|gone| *gone > 0).collect();
     let given_up = ledger.iter().filter(|entry| entry.abandoned).count();
     let stay = |entry: &Entry| entry.left.map_or(Duration::MAX, |left| left - entry.arrived);
-    let is_waited_on = |entry: &&Entry| !entry.abandoned && stay(entry) > 2 * timeout;
+    let is_waited_on = |entry: &&Entry| !entry.abandoned && stay(entry) > 4 * timeout;
     let is_known = |entry: &&Entry| {
         let path = entry.path.split('?').next().unwrap_or_default();
         B::knows(path) || items.tries.values().flatten().any(|known| std::ptr::eq(*known, *entry))
@@ -142,11 +133,11 @@ fn figures<B: Brief>(
         (gauges::REQUESTS, ledger.len()),
         (gauges::AT_SERVICE_MAX, books::most_in_flight(all)),
         (gauges::FOUND_EMPTY, books::found_empty(all)),
-        (gauges::OPEN_MAX, items.most_open()),
         (gauges::GIVEN_UP, given_up),
         (gauges::WAITED_ON, ledger.iter().filter(is_waited_on).count()),
         (gauges::RETRIES, after_failure().count()),
         (gauges::AT_ONCE, after_failure().filter(|retry| retry.wait < AT_ONCE).count()),
+        (gauges::SECOND_WAITS, second().count()),
         (gauges::EARLY, retries.iter().filter(|retry| retry.is_early()).count()),
         (gauges::GONE, gone.len()),
         (gauges::GONE_AGAIN, gone.iter().map(|gone| gone - 1).sum()),
@@ -154,9 +145,9 @@ fn figures<B: Brief>(
     .map(|(gauge, count)| (gauge, count as f64))
     .into_iter()
     .chain([
-        (gauges::AT_SERVICE_MEAN, reading::mean_in_flight(all)),
-        (gauges::FIRST_WAITS_S, waits(1)),
-        (gauges::SECOND_WAITS_S, waits(2)),
+        (gauges::AT_SERVICE_MEAN, reading::mean_in_flight(all, reading::last_end(all))),
+        (gauges::UNTIL_BEGUN_MEAN, reading::mean_in_flight(all, items.all_begun())),
+        (gauges::SECOND_WAITS_S, second().map(|retry| retry.wait.as_secs_f64()).sum()),
     ])
     .collect()
 }

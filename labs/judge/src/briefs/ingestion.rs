@@ -24,8 +24,13 @@ impl Brief for Ingestion {
         sizes: Sizes { smoke: &["--n", "40"], full: &["--n", "600"], trials: (3, 5) },
     };
 
-    const FLAGS: &'static [(&'static str, &'static str)] =
-        &[("n", "200"), ("limit", "10"), ("slots", "100"), ("service", "exp:50ms"), ("timeout", "5s")];
+    const FLAGS: &'static [(&'static str, &'static str)] = &[
+        ("n", "200"),
+        ("limit", "10"),
+        ("slots", "100"),
+        ("service", "exp:50ms"),
+        ("timeout", "5s"),
+    ];
 
     const TASK: &'static str = "POST the chunks to {url}/embeddings/0 to {url}/embeddings/N-1, each once, with no more than {limit} requests in flight at any time. The next one starts when any other has ended, not when a batch has.";
 

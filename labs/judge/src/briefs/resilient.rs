@@ -17,7 +17,7 @@ pub struct Resilient;
 /// What becomes of an item, by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// 429 and Retry-After: 1, once.
+    /// 429 and Retry-After: 2, once.
     Busy,
     /// 500, twice.
     Fails,
@@ -44,6 +44,28 @@ impl Kind {
 /// An answer that comes so many timeouts late.
 const LATE: u32 = 5;
 
+/// What a 429 asks to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+impl Resilient {
+    /// Seconds that an item is in flight, in the mean: one in five takes a second request, one in five a second
+    /// and a third, one in ten a timeout.
+    fn in_flight_s(p: &Asked) -> f64 {
+        1.6 * p.service_s() + 0.1 * p.timeout.s()
+    }
+
+    /// Seconds that an item waits for its next attempt, in the mean.
+    fn pauses_s(p: &Asked) -> f64 {
+        0.2 * RETRY_AFTER.as_secs_f64() + (0.2 * 3.0 + 0.1) * p.backoff.s()
+    }
+
+    /// The share of a limit that is in use when permits are held through the pauses.
+    fn held_share(p: &Asked) -> f64 {
+        let used = Resilient::in_flight_s(p);
+        used / (used + Resilient::pauses_s(p))
+    }
+}
+
 impl Brief for Resilient {
     const CARD: Card = Card {
         number: 5,
@@ -68,7 +90,7 @@ impl Brief for Resilient {
         ("service", "20ms"),
     ];
 
-    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, and POST {url}/orders/0 to {url}/orders/M-1 (M is {orders}), with no more than {limit} requests in flight at any time. Give an attempt up after {timeout} seconds. Try an item again after a time-out, a broken connection, a 5xx or a 429, at most {attempts} times in all: after a Retry-After not before it has passed, else after about {backoff} seconds the first time and twice as long each further time. Other items go on meanwhile. What is not there (404) is not tried again. An order is sent once, whatever is answered.";
+    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, and POST {url}/orders/0 to {url}/orders/M-1 (M is {orders}), with no more than {limit} requests in flight at any time. Give an attempt up after {timeout} seconds. Try an item again after a time-out, a broken connection, a 5xx or a 429, at most {attempts} times in all: after a Retry-After not before it has passed, else after about {backoff} seconds the first time and twice as long each further time (half to one and a half times that, by chance). Other items go on meanwhile. What is not there (404) is not tried again. An order is sent once, whatever is answered.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         let late = p.timeout.duration() * LATE;
@@ -87,7 +109,12 @@ impl Brief for Resilient {
                 _ => Turn::default(),
             }
         });
-        Spec { seed, script: Some(script), ..Spec::new(p.slots, p.service.of.clone()) }
+        Spec {
+            seed,
+            script: Some(script),
+            retry_after: RETRY_AFTER,
+            ..Spec::new(p.slots, p.service.of.clone())
+        }
     }
 
     fn knows(path: &str) -> bool {
@@ -97,10 +124,7 @@ impl Brief for Resilient {
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
         let orders = Items::of(ledger, "/orders", p.orders, p.timeout.duration());
         let again = orders.attempts() - orders.tries.len();
-        vec![
-            (gauges::ORDERS_MISSED, orders.missed() as f64),
-            (gauges::ORDERS_AGAIN, again as f64),
-        ]
+        vec![(gauges::ORDERS_MISSED, orders.missed() as f64), (gauges::ORDERS_AGAIN, again as f64)]
     }
 
     fn checks(p: &Asked, k: &Condition) -> Vec<Check> {
@@ -115,9 +139,9 @@ impl Brief for Resilient {
             check::all_recovered(k, p.n - gone as usize),
             check::tries_are_bounded(p, k),
             check::backs_off(k),
-            check::backs_off_further(k),
+            check::backs_off_further(p, k),
             check::honours_retry_after(k),
-            check::sleeps_without_a_permit(p, k),
+            check::sleeps_without_a_permit(p, k, Resilient::held_share(p)),
             check::gone_is_gone(k),
             check::orders_sent(k),
             check::orders_once(k),
@@ -125,8 +149,8 @@ impl Brief for Resilient {
     }
 
     fn seconds(p: &Asked) -> f64 {
-        let requests = (p.n as f64 * 1.7 + p.orders as f64) * p.service_s();
-        let slow = p.n as f64 / 10.0 * p.timeout.s();
-        1.1 + 4.0 * p.backoff.s() + (requests + slow) / p.limit.min(p.slots) as f64
+        let items = p.n as f64 * Resilient::in_flight_s(p);
+        let orders = p.orders as f64 * p.service_s();
+        RETRY_AFTER.as_secs_f64() + (items + orders) / p.limit.min(p.slots) as f64
     }
 }

@@ -110,6 +110,16 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
     result
 }
 
+/// The same, with `--check` whether it is given or not.
+pub(super) fn strictly(
+    lab: &'static dyn Experiment,
+    name: &str,
+    mut options: Vec<OsString>,
+) -> Outcome {
+    options.insert(0, "--check".into());
+    one(lab, name, options)
+}
+
 /// Several labs with their defaults; goes on when one fails.
 fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     check_keys(common, labs)?;
@@ -541,9 +551,17 @@ fn calibrated(scale: Scale) -> Result<Host> {
 
 /// The command that repeats a run. Where results went, what was predicted and passwords are left out.
 fn command(card: &Card, options: &[OsString]) -> String {
-    let mut words = vec![format!("labs run {}", card.number)];
+    let verb = if card.judges() { "judge" } else { "run" };
+    let mut words = vec![format!("labs {verb} {}", card.number)];
     let mut options = options.iter().map(|o| o.to_string_lossy());
     while let Some(option) = options.next() {
+        if option == "--" {
+            // A program of somebody's, whose words are none of ours.
+            let program = options.by_ref().map(|word| quoted(&address::shown(&word)));
+            words.push("--".into());
+            words.extend(program);
+            break;
+        }
         match option.split('=').next().unwrap_or_default() {
             "--no-predict" | "--check" | "--json" => {}
             name @ ("--out" | "--predict") => {
@@ -555,6 +573,15 @@ fn command(card: &Card, options: &[OsString]) -> String {
         }
     }
     words.join(" ")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%{}".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Stores the record; where that fails, a minute of measuring is rescued into the temporary folder.
