@@ -22,7 +22,8 @@ pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
 
 pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findings {
     let condition = summary.only(SERIES);
-    let mut tables = vec![table(&checks)];
+    let judged_by = "The program is judged by what arrived at the service and when. What the program prints is not looked at.";
+    let mut tables = vec![table(&checks).note(judged_by)];
     let mut figures = Vec::new();
     if let Some(k) = &condition {
         tables.push(books(k));
@@ -38,7 +39,7 @@ pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findi
     }
 }
 
-fn headline(checks: &[Check]) -> String {
+pub(crate) fn headline(checks: &[Check]) -> String {
     let found: Vec<&str> = checks.iter().filter(|c| c.is_found()).map(|c| c.fault).collect();
     if found.is_empty() {
         return "The service's books show none of the faults that were looked for.".into();
@@ -46,7 +47,7 @@ fn headline(checks: &[Check]) -> String {
     format!("The service's books show: {}.", found.join("; "))
 }
 
-fn table(checks: &[Check]) -> Table {
+pub(crate) fn table(checks: &[Check]) -> Table {
     let found = |check: &Check| check.is_found();
     Table::of("What the service's books say", checks)
         .column("asked for", |check| check.claim.text.clone())
@@ -56,7 +57,7 @@ fn table(checks: &[Check]) -> Table {
         .column("what it comes from, mostly", |check| {
             if found(check) { check.cause.into() } else { String::new() }
         })
-        .note("The program is judged by what arrived at the service and when. What the program prints is not looked at.")
+        .done()
 }
 
 fn books(k: &Condition) -> Table {

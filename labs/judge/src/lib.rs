@@ -8,6 +8,7 @@
 //!   the labs.
 //! - `trial` starts service, [`relay`] and program, [`reading`] reads the books, [`check`] holds them against
 //!   what was asked, `findings` says it.
+//! - [`server`]: the other side, a program that serves.
 
 pub mod asked;
 pub mod brief;
@@ -19,6 +20,7 @@ pub mod gauges;
 mod program;
 pub mod reading;
 pub mod relay;
+pub mod server;
 mod trial;
 
 use brief::Judged;
@@ -30,4 +32,5 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::Limit>>(),
     entry::<Judged<briefs::Resilient>>(),
     entry::<Judged<briefs::Ingestion>>(),
+    entry::<server::Server>(),
 ];

@@ -233,7 +233,7 @@ pub fn strictly(
     name: &str,
     options: Vec<OsString>,
 ) -> Result<(), Failed> {
-    run::strictly(lab, name, options)
+    run::one(lab, name, options, true)
 }
 
 /// The umbrella command, with what else than labs makes records, and with commands of its own.
@@ -285,7 +285,7 @@ pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     if let Err(limit) = limits::for_a_program() {
         return exit(Err(limit.into()));
     }
-    exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
+    exit(run::one(lab, &id, std::env::args_os().skip(1).collect(), false))
 }
 
 /// The whole of a numbered binary: `lab_kit::binary!(lab03::ConcurrencyTrap);`

@@ -47,7 +47,7 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
         .collect::<Result<_>>()
         .map_err(|e| Failed::Usage(e.to_string()))?;
     match labs.as_slice() {
-        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options),
+        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options, false),
         [] => {
             let mut command = Common::augment_args(clap::Command::new("labs run"))
                 .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
@@ -87,13 +87,19 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
 /// A run that takes so many seconds or more says first how long it takes.
 const LONG_S: f64 = 15.0;
 
-/// One lab with its own flags.
-pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsString>) -> Outcome {
+/// One lab with its own flags; with `--check` where it is checked anyway.
+pub(super) fn one(
+    lab: &'static dyn Experiment,
+    name: &str,
+    options: Vec<OsString>,
+    checked: bool,
+) -> Outcome {
     let matches = match parse(lab, name, &options) {
         Ok(matches) => matches,
         Err(error) => return quit(&error),
     };
-    let common = common_of(&matches)?;
+    let mut common = common_of(&matches)?;
+    common.check |= checked;
     if let Some(done) = lab.instead(&matches).map_err(Failed::Usage)? {
         return Ok(done?);
     }
@@ -108,16 +114,6 @@ pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsStrin
     let result = bench.run(lab, &matches, &options);
     bench.print_json()?;
     result
-}
-
-/// The same, with `--check` whether it is given or not.
-pub(super) fn strictly(
-    lab: &'static dyn Experiment,
-    name: &str,
-    mut options: Vec<OsString>,
-) -> Outcome {
-    options.insert(0, "--check".into());
-    one(lab, name, options)
 }
 
 /// Several labs with their defaults; goes on when one fails.
