@@ -6,6 +6,11 @@ pub mod new;
 
 lab_kit::counting_heap!();
 
+/// Everything that makes records: the labs, and what judges programs.
+pub fn records() -> Vec<&'static dyn Experiment> {
+    [SYLLABUS, lab_judge::JUDGES].concat()
+}
+
 /// Every lab, in the order of the course.
 pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab01::WaitingAndWorking>(),

@@ -6,7 +6,7 @@ use lab_kit::cli::Extra;
 const BOOK: &[Extra] = &[
     Extra {
         command: lab_book::cli::book_command,
-        run: |flags| lab_book::cli::book(labs::SYLLABUS, flags),
+        run: |flags| lab_book::cli::book(labs::SYLLABUS, &labs::records(), flags),
     },
     Extra {
         command: lab_book::cli::compare_command,
@@ -33,7 +33,8 @@ const MAKE: &[Extra] = &[
 ];
 
 fn main() -> std::process::ExitCode {
-    let own = [lab_generator::COMMAND, lab_live::SERVE, labs::new::NEW];
+    let judge = Extra { command: lab_judge::command::command, run: lab_judge::command::run };
+    let own = [lab_generator::COMMAND, lab_live::SERVE, labs::new::NEW, judge];
     let extras = [&own, BOOK, CLASS, MAKE, lab_crawl::COMMANDS].concat();
-    lab_kit::cli::main(labs::SYLLABUS, &extras)
+    lab_kit::cli::main(labs::SYLLABUS, lab_judge::JUDGES, &extras)
 }

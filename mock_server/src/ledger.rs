@@ -9,6 +9,8 @@ pub const MAX_LEDGER: usize = 100_000;
 /// One request, as the upstream saw it: when it came, and when it was done with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// "GET", "POST", "PUT".
+    pub method: String,
     /// The path as it was sent, with the query if there was one.
     pub path: String,
     /// When the server's thread had read it, since the start or the latest reset.
@@ -19,6 +21,8 @@ pub struct Entry {
     pub left: Option<Duration>,
     /// The status of its answer; 0 where the connection was cut.
     pub status: u16,
+    /// How long its answer asks the client to wait (`Retry-After`), in whole seconds; none where it does not.
+    pub retry_after: Option<Duration>,
     /// Whether the client had left before its answer was due.
     pub abandoned: bool,
 }
@@ -43,24 +47,24 @@ impl Ledger {
         Self { began: Instant::now(), most, entries: Mutex::default() }
     }
 
+    /// The time since the ledger was begun.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.lock().clone()
     }
 
-    /// Writes a request down: where, once it is answered, is to be noted when.
-    pub(crate) fn arrival(
-        self: &Arc<Self>,
-        path: String,
-        status: u16,
-        is_due: bool,
-    ) -> Option<Pending> {
-        let arrived = self.began.elapsed();
+    /// Writes a request down with what is known of it when it comes. Where its answer is due later, `left` is
+    /// none, and where to note it then is returned.
+    pub(crate) fn arrival(self: &Arc<Self>, entry: Entry) -> Option<Pending> {
+        let is_due = entry.left.is_none();
         let mut entries = self.lock();
         if entries.len() >= self.most {
             return None;
         }
-        let left = (!is_due).then_some(arrived);
-        entries.push(Entry { path, arrived, left, status, abandoned: false });
+        entries.push(entry);
         let place = entries.len() - 1;
         is_due.then(|| Pending { ledger: Arc::clone(self), place })
     }

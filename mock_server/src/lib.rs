@@ -6,6 +6,7 @@
 //! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
 //! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own. [`Script`]: what becomes of
 //!   single requests.
+//! - [`books`]: what its ledger of single requests tells of its clients.
 //! - [`site`]: a shop of generated pages, to be crawled.
 //! - [`Upstream`]: one upstream, running on a thread and a port of its own. [`room`]: whether there can be one more.
 //!
@@ -26,6 +27,7 @@
 
 #![warn(missing_docs)]
 
+pub mod books;
 mod fault;
 mod ledger;
 mod limits;

@@ -275,6 +275,8 @@ pub enum Body {
 /// What a [`Body::Made`] is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
+    /// "GET", "POST", "PUT".
+    pub method: &'a str,
     /// The path, without the query.
     pub path: &'a str,
     /// The query, without its question mark.

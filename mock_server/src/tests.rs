@@ -137,7 +137,7 @@ fn serve(spec: Spec, paths: &[&str], rng: &mut Pcg64) {
     for i in 0..20 {
         now = now.saturating_add(rng.random_range(0..1 << 40));
         let path = paths[i % paths.len()];
-        let asked = Asked { path, query: None, body: b"" };
+        let asked = Asked { method: "GET", path, query: None, body: b"" };
         match epoch.decide(now, &asked) {
             Verdict::Serve { finish, body, .. } => {
                 assert!(finish >= now);

@@ -560,17 +560,27 @@ impl Epoch {
     }
 
     fn write_down(&self, request: &Request, verdict: &Verdict) -> Option<Pending> {
-        let (status, is_due) = match verdict {
-            Verdict::Cut => (0, false),
-            Verdict::Refuse { status, .. } => (*status, false),
-            Verdict::Serve { status, .. } => (*status, true),
+        let (status, retry_after, is_due) = match verdict {
+            Verdict::Cut => (0, &None, false),
+            Verdict::Refuse { status, retry_after } => (*status, retry_after, false),
+            Verdict::Serve { status: 429, retry_after, .. } => (429, retry_after, true),
+            Verdict::Serve { status, .. } => (*status, &None, true),
         };
         let mut path = request.url.path().to_owned();
         if let Some(query) = request.url.query() {
             path.push('?');
             path.push_str(query);
         }
-        self.ledger.arrival(path, status, is_due)
+        let arrived = self.ledger.now();
+        self.ledger.arrival(Entry {
+            method: request.method.to_string(),
+            path,
+            arrived,
+            left: (!is_due).then_some(arrived),
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+            abandoned: false,
+        })
     }
 }
 
@@ -675,7 +685,12 @@ impl Respond for Answer {
 }
 
 fn asked(request: &Request) -> Asked<'_> {
-    Asked { path: request.url.path(), query: request.url.query(), body: &request.body }
+    Asked {
+        method: request.method.as_str(),
+        path: request.url.path(),
+        query: request.url.query(),
+        body: &request.body,
+    }
 }
 
 /// The value of an answer's `x-request-number` header, and the witness of what became of the answer: it is dropped

@@ -76,10 +76,14 @@ fn slip(error: clap::Error) -> Failed {
 /// # Errors
 /// When the results cannot be read or the pages cannot be written; when a record had to be left out,
 /// after everything else was done.
-pub fn book(syllabus: &[&'static dyn Experiment], matches: &ArgMatches) -> Result<(), Failed> {
+pub fn book(
+    syllabus: &[&'static dyn Experiment],
+    of_records: &[&'static dyn Experiment],
+    matches: &ArgMatches,
+) -> Result<(), Failed> {
     let book = Book::from_arg_matches(matches).map_err(slip)?;
     may_write(&book.out)?;
-    let (entries, sound) = entries(syllabus, &book.dir)?;
+    let (entries, sound) = entries(of_records, &book.dir)?;
     let site = site::site(syllabus, &entries)?;
     for error in &site.left_out {
         say(format!("left out: {error:#}"));

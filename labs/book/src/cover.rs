@@ -16,7 +16,9 @@ use crate::{
 /// # Errors
 /// As [`page::Page::render`].
 pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result<String> {
-    let of = |card: &Card| entries.iter().find(|e| e.record.lab == card.id());
+    let (judged, entries): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|entry| entry.card.judges());
+    let of = |card: &Card| entries.iter().copied().find(|e| e.record.lab == card.id());
     let mut body = Html::new();
     body.element("p class=\"kicker\"", "Concurrency labs");
     body.element("h1", "The lab book");
@@ -30,14 +32,17 @@ pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result
     }
     body.push(&section("syllabus", "The syllabus", &syllabus(cards, of)));
     body.push(&section("reading", "How to read it", &reading()));
-    body.push(&section("machine", "The machine", &machines(entries)));
+    body.push(&section("machine", "The machine", &machines(&entries)));
+    if !judged.is_empty() {
+        body.push(&section("judged", "Programs that were judged", &programs(&judged)));
+    }
     page::Page {
         lang: "en",
         title: "The lab book",
         description: "Experiments on concurrent systems, measured and held against theory.",
         nav: &[Link { here: true, ..Link::to("index.html", "The lab book") }],
         body,
-        foot: foot(cards, entries),
+        foot: foot(cards, &entries),
     }
     .render()
 }
@@ -48,7 +53,22 @@ fn section(id: &str, heading: &str, inside: &Html) -> Html {
     ))
 }
 
-fn foot(cards: &[&'static Card], entries: &[Entry]) -> Html {
+/// What each program was, and what the books say of it.
+fn programs(judged: &[&Entry]) -> Html {
+    let mut out = Html::new();
+    for entry in judged {
+        let link = page::escaped(&format!("{}: {}", entry.card.id(), entry.card.title));
+        out.push(&Html::trusted(format!(
+            "<h3><a href=\"{}\">{link}</a></h3>\n",
+            lab::file(entry.card)
+        )));
+        out.element("p", &entry.findings.headline);
+        out.element("p class=\"small\"", &entry.record.command);
+    }
+    out
+}
+
+fn foot(cards: &[&'static Card], entries: &[&Entry]) -> Html {
     let mut foot = Html::new();
     foot.element(
         "p",
@@ -114,7 +134,7 @@ fn reading() -> Html {
 }
 
 /// Each machine with the labs that ran on it.
-fn machines(entries: &[Entry]) -> Html {
+fn machines(entries: &[&Entry]) -> Html {
     let mut hosts: Vec<(&Host, Vec<&Entry>)> = Vec::new();
     for entry in entries {
         let host = &entry.record.host;

@@ -77,7 +77,8 @@ pub(crate) fn page(
     }
 
     let mut body = Html::new();
-    body.element("p class=\"kicker\"", &format!("Lab {}", card.number));
+    let kicker = if card.judges() { "A program, judged as in lab" } else { "Lab" };
+    body.element("p class=\"kicker\"", &format!("{kicker} {}", card.number));
     body.element("h1", card.title);
     body.element("p class=\"lead\"", card.question);
     if let Some(entry) = entry {

@@ -44,6 +44,13 @@ pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::
         };
         site.pages.push((lab::file(card), page));
     }
+    for entry in entries.iter().filter(|entry| entry.card.judges()) {
+        let lab = cards.iter().find(|card| card.number == entry.card.number).copied();
+        match page(entry.card, &entry.record.params, entry, lab, None) {
+            Ok(page) => site.pages.push((lab::file(entry.card), page)),
+            Err(error) => site.left_out.push(error),
+        }
+    }
     site.pages[0].1 = cover::page(&cards, entries)?;
     Ok(site)
 }

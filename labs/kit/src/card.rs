@@ -7,6 +7,9 @@ use crate::{record::Scale, text};
 /// Points of a curve that a reader is asked for on a terminal.
 const ASKED: usize = 4;
 
+/// How the name begins of what judges a program by what a lab asks: its records lie beside the lab's own.
+pub const JUDGED: &str = "judge_";
+
 /// What a lab is about.
 #[derive(Debug)]
 pub struct Card {
@@ -193,9 +196,15 @@ fn spaced(text: &str) -> String {
 }
 
 impl Card {
-    /// "lab03".
+    /// "lab03"; "judge03" of what judges a program.
     pub fn id(&self) -> String {
-        format!("lab{:02}", self.number)
+        let kind = if self.judges() { "judge" } else { "lab" };
+        format!("{kind}{:02}", self.number)
+    }
+
+    /// Whether it is of a judgement, not of a lab.
+    pub fn judges(&self) -> bool {
+        self.name.starts_with(JUDGED)
     }
 
     /// Flags that the scale puts before the user's.

@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod ended_early;
 mod faults;
+mod judge;
 mod misuse;
 mod python;
 mod reference;

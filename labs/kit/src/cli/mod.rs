@@ -227,8 +227,26 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 
 type Outcome = Result<(), Failed>;
 
-/// The umbrella command, with commands of its own.
-pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode {
+/// One experiment with its flags, as `labs run` does it, with `--check` whether it is given or not. `name` is the
+/// command as it is typed.
+///
+/// # Errors
+/// As any run.
+pub fn strictly(
+    lab: &'static dyn Experiment,
+    name: &str,
+    options: Vec<OsString>,
+) -> Result<(), Failed> {
+    run::one(lab, name, options, true)
+}
+
+/// The umbrella command, with what else than labs makes records, and with commands of its own.
+pub fn main(
+    syllabus: &[&'static dyn Experiment],
+    others: &[&'static dyn Experiment],
+    extras: &[Extra],
+) -> ExitCode {
+    let of_records = &[syllabus, others].concat();
     if let Err(limit) = limits::for_a_program() {
         return exit(Err(limit.into()));
     }
@@ -252,12 +270,14 @@ pub fn main(syllabus: &[&'static dyn Experiment], extras: &[Extra]) -> ExitCode 
         Some(Command::List { json }) => show::list(syllabus, json),
         Some(Command::Run { rest }) => run::from_words(syllabus, &rest),
         Some(Command::All { common }) => run::all(syllabus, &common),
-        Some(Command::Charts { dir }) => show::charts(syllabus, &dir),
-        Some(Command::Report { dir }) => show::report(syllabus, &dir),
-        Some(Command::Verdicts { dir, json, check }) => show::verdicts(syllabus, &dir, json, check),
-        Some(Command::Prove { dirs, json, unread }) => show::prove(syllabus, &dirs, json, unread),
+        Some(Command::Charts { dir }) => show::charts(of_records, &dir),
+        Some(Command::Report { dir }) => show::report(of_records, &dir),
+        Some(Command::Verdicts { dir, json, check }) => {
+            show::verdicts(of_records, &dir, json, check)
+        }
+        Some(Command::Prove { dirs, json, unread }) => show::prove(of_records, &dirs, json, unread),
         Some(Command::Doctor { json }) => show::doctor(json),
-        Some(Command::Splice { file, dir, check }) => splice::run(syllabus, &file, &dir, check),
+        Some(Command::Splice { file, dir, check }) => splice::run(of_records, &file, &dir, check),
         Some(Command::Schema) => pretty(&crate::store::schema()),
     })
 }
@@ -269,7 +289,7 @@ pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     if let Err(limit) = limits::for_a_program() {
         return exit(Err(limit.into()));
     }
-    exit(run::one(lab, &id, std::env::args_os().skip(1).collect()))
+    exit(run::one(lab, &id, std::env::args_os().skip(1).collect(), false))
 }
 
 /// The whole of a numbered binary: `lab_kit::binary!(lab03::ConcurrencyTrap);`

@@ -48,7 +48,7 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
         .collect::<Result<_>>()
         .map_err(|e| Failed::Usage(e.to_string()))?;
     match labs.as_slice() {
-        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options),
+        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options, false),
         [] => {
             let mut command = Common::augment_args(clap::Command::new("labs run"))
                 .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
@@ -88,13 +88,19 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
 /// A run that takes so many seconds or more says first how long it takes.
 const LONG_S: f64 = 15.0;
 
-/// One lab with its own flags.
-pub(super) fn one(lab: &'static dyn Experiment, name: &str, options: Vec<OsString>) -> Outcome {
+/// One lab with its own flags; with `--check` where it is checked anyway.
+pub(super) fn one(
+    lab: &'static dyn Experiment,
+    name: &str,
+    options: Vec<OsString>,
+    checked: bool,
+) -> Outcome {
     let matches = match parse(lab, name, &options) {
         Ok(matches) => matches,
         Err(error) => return quit(&error),
     };
-    let common = common_of(&matches)?;
+    let mut common = common_of(&matches)?;
+    common.check |= checked;
     if let Some(done) = lab.instead(&matches).map_err(Failed::Usage)? {
         return Ok(done?);
     }
@@ -550,9 +556,17 @@ fn calibrated(scale: Scale) -> Result<Host> {
 
 /// The command that repeats a run. Where results went, what was predicted and passwords are left out.
 fn command(card: &Card, options: &[OsString]) -> String {
-    let mut words = vec![format!("labs run {}", card.number)];
+    let verb = if card.judges() { "judge" } else { "run" };
+    let mut words = vec![format!("labs {verb} {}", card.number)];
     let mut options = options.iter().map(|o| o.to_string_lossy());
     while let Some(option) = options.next() {
+        if option == "--" {
+            // A program of somebody's, whose words are none of ours.
+            let program = options.by_ref().map(|word| quoted(&address::shown(&word)));
+            words.push("--".into());
+            words.extend(program);
+            break;
+        }
         match option.split('=').next().unwrap_or_default() {
             "--no-predict" | "--check" | "--json" => {}
             name @ ("--out" | "--predict") => {
@@ -564,6 +578,15 @@ fn command(card: &Card, options: &[OsString]) -> String {
         }
     }
     words.join(" ")
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%{}".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Stores the record; where that fails, a minute of measuring is rescued into the temporary folder.

@@ -1,0 +1,204 @@
+//! What a program is asked to do, as flags, and how it is told.
+
+use std::marker::PhantomData;
+
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use lab_kit::prelude::*;
+use serde::{Deserializer, Serializer};
+
+use crate::brief::Brief;
+
+/// Most items, so that the books hold every request of a program that asks for each a hundred times.
+const MOST: usize = 1000;
+
+/// What a program is asked to do, what it is asked of, and the program.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Items, numbered from 0; their number is told by an n in braces
+    #[arg(long, default_value_t = 200, value_parser = items)]
+    pub n: usize,
+    /// Requests in flight at a time, at most: {limit}
+    #[arg(long, default_value_t = 10, value_parser = items)]
+    pub limit: usize,
+    /// How long an attempt may take before the program gives it up: {timeout}, in seconds
+    #[arg(long, default_value = "400ms")]
+    pub timeout: Time,
+    /// Orders, each to be sent once: {orders}
+    #[arg(long, default_value_t = 20, value_parser = items)]
+    pub orders: usize,
+    /// Attempts at an item, at most: {attempts}
+    #[arg(long, default_value_t = 4, value_parser = tries)]
+    pub attempts: usize,
+    /// About how long to wait before the second attempt, twice as long before the third: {backoff}, in seconds
+    #[arg(long, default_value = "50ms")]
+    pub backoff: Time,
+    /// How many requests the service serves at a time
+    #[arg(long, default_value_t = 10, value_parser = items)]
+    pub slots: usize,
+    /// How long it takes for one: 50ms, exp:50ms, lognormal:50ms:0.5
+    #[arg(long, default_value = "50ms", value_parser = service)]
+    pub service: Times,
+    /// How long the program may take
+    #[arg(long, default_value = "60s")]
+    pub patience: Time,
+    /// The program and its arguments, in which {url} and the like are filled in, and in its environment
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// A service time as it is typed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Times {
+    typed: String,
+    /// The service time.
+    pub of: ServiceTime,
+}
+
+impl TryFrom<String> for Times {
+    type Error = String;
+
+    fn try_from(typed: String) -> Result<Times, String> {
+        let of: ServiceTime = typed.parse().map_err(|e| format!("{e}"))?;
+        Ok(Times { typed, of })
+    }
+}
+
+impl From<Times> for String {
+    fn from(times: Times) -> String {
+        times.typed
+    }
+}
+
+fn service(text: &str) -> Result<Times, String> {
+    text.to_owned().try_into()
+}
+
+fn items(text: &str) -> Result<usize, String> {
+    whole(text, 1..=MOST)
+}
+
+fn tries(text: &str) -> Result<usize, String> {
+    whole(text, 1..=20)
+}
+
+impl Asked {
+    /// Mean service time in seconds.
+    pub fn service_s(&self) -> f64 {
+        self.service.of.mean().as_secs_f64()
+    }
+
+    /// What a placeholder stands for.
+    fn placeholders(&self, url: &str) -> [(&'static str, String); 7] {
+        [
+            ("{url}", url.to_owned()),
+            ("{n}", self.n.to_string()),
+            ("{limit}", self.limit.to_string()),
+            ("{timeout}", self.timeout.s().to_string()),
+            ("{orders}", self.orders.to_string()),
+            ("{attempts}", self.attempts.to_string()),
+            ("{backoff}", self.backoff.s().to_string()),
+        ]
+    }
+
+    /// A text with its placeholders filled in.
+    fn filled(&self, text: &str, url: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, value) in self.placeholders(url) {
+            text = text.replace(name, &value);
+        }
+        text
+    }
+
+    /// The words of the command.
+    pub fn words(&self, url: &str) -> Vec<String> {
+        self.command.iter().map(|word| self.filled(word, url)).collect()
+    }
+
+    /// What is set in the program's environment: `JUDGE_URL`, `JUDGE_N` and so on, and what is there already
+    /// with a placeholder in it.
+    pub fn environment(&self, url: &str) -> Vec<(String, String)> {
+        let own = self.placeholders(url).into_iter().map(|(name, value)| {
+            let name = name.trim_matches(['{', '}']).to_uppercase();
+            (format!("JUDGE_{name}"), value)
+        });
+        let inherited = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            let filled = self.filled(&value, url);
+            (filled != value).then_some((name, filled))
+        });
+        inherited.chain(own).collect()
+    }
+}
+
+/// The flags of a lab's judge: those of [`Asked`] that its brief names, with the brief's defaults.
+pub struct For<B> {
+    /// The flags.
+    pub asked: Asked,
+    brief: PhantomData<B>,
+}
+
+impl<B> For<B> {
+    fn of(asked: Asked) -> For<B> {
+        For { asked, brief: PhantomData }
+    }
+}
+
+impl<B: Brief> Args for For<B> {
+    fn augment_args(command: Command) -> Command {
+        let mut command = Asked::augment_args(command);
+        for name in ["n", "limit", "timeout", "orders", "attempts", "backoff", "slots", "service"] {
+            let default = B::FLAGS.iter().find(|(flag, _)| *flag == name).map(|(_, value)| *value);
+            command = command.mut_arg(name, |arg| match default {
+                Some(value) => arg.default_value(value),
+                None => arg.hide(true),
+            });
+        }
+        command.before_help(format!("What the program has to do:\n{}", B::TASK))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<B: Brief> FromArgMatches for For<B> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Asked::from_arg_matches(matches).map(For::of)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.asked.update_from_arg_matches(matches)
+    }
+}
+
+impl<B> Serialize for For<B> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.asked.serialize(to)
+    }
+}
+
+impl<'de, B> Deserialize<'de> for For<B> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Asked::deserialize(from).map(For::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_in_everywhere_and_nothing_else_is() {
+        let command = Asked::augment_args(Command::new("test").no_binary_name(true));
+        let words =
+            ["--n", "7", "--timeout", "1500ms", "--", "c", "{url}/x?n={n}", "{N}", "{timeout}"];
+        let matches = command.try_get_matches_from(words).unwrap();
+        let asked = Asked::from_arg_matches(&matches).unwrap();
+        assert_eq!(asked.words("http://h:1"), ["c", "http://h:1/x?n=7", "{N}", "1.5"]);
+        let environment = asked.environment("http://h:1");
+        let own = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!(own("JUDGE_URL"), Some("http://h:1"));
+        assert_eq!(own("JUDGE_LIMIT"), Some("10"));
+    }
+}

@@ -1,0 +1,11 @@
+//! What each lab asks of a program.
+
+mod ingestion;
+mod limit;
+mod resilient;
+mod trap;
+
+pub use ingestion::Ingestion;
+pub use limit::Limit;
+pub use resilient::Resilient;
+pub use trap::Trap;

@@ -1,0 +1,249 @@
+//! A check: something that a program was asked to do, the claim that its books must bear out, and what is at
+//! fault where they do not.
+
+use lab_kit::{claim::Verdict, prelude::*};
+
+use crate::{asked::Asked, gauges};
+
+/// Something that a program was asked to do.
+pub struct Check {
+    /// What is at fault where the claim is refuted, in a few words: "no back-off".
+    pub fault: &'static str,
+    /// What it usually comes from.
+    pub cause: &'static str,
+    /// What the books must bear out.
+    pub claim: Claim,
+}
+
+impl Check {
+    /// Whether the books say that the fault is there.
+    pub fn is_found(&self) -> bool {
+        self.claim.verdict() == Verdict::Refuted
+    }
+}
+
+/// How many there are in all trials: none should be.
+fn none(text: impl Into<String>, unit: &'static str, k: &Condition, gauge: Gauge) -> Claim {
+    Law::counted(text, unit).near([Case::exact("", 0.0, k.total(|t| t.gauge(gauge)))])
+}
+
+/// The same of something that a machine which stands still for a moment may bring about.
+fn none_beyond(
+    text: impl Into<String>,
+    unit: &'static str,
+    k: &Condition,
+    gauge: Gauge,
+    spare_s: f64,
+) -> Claim {
+    let disturbed = Disturbed::Beyond(Resource::Timers, spare_s);
+    Law::new(text, unit, disturbed).near([Case::exact("", 0.0, k.every(|t| t.gauge(gauge)))])
+}
+
+/// Every item is asked for.
+pub fn nothing_lost(k: &Condition) -> Check {
+    Check {
+        fault: "lost items",
+        cause: "a loop that ends too early, an error that ends a worker, a task that nobody waited for",
+        claim: none("every item is asked for", "items", k, gauges::MISSED),
+    }
+}
+
+/// No item is asked for again after its answer.
+pub fn nothing_twice(p: &Asked, k: &Condition) -> Check {
+    let spare = p.timeout.s() - p.service_s();
+    let text = "no item is asked for again once it has been answered";
+    Check {
+        fault: "duplicates",
+        cause: "the same item in two workers' hands, or a retry that does not look whether an answer came",
+        claim: none_beyond(text, "requests", k, gauges::AGAIN, spare),
+    }
+}
+
+/// Nothing else is asked for.
+pub fn nothing_else(k: &Condition) -> Check {
+    Check {
+        fault: "stray requests",
+        cause: "a path put together wrongly, or one item too many",
+        claim: none("nothing else is asked for", "requests", k, gauges::STRAY),
+    }
+}
+
+/// At most so many requests are at the service at a time.
+pub fn limit_holds(p: &Asked, k: &Condition) -> Check {
+    let most = k.every(|t| t.gauge(gauges::AT_SERVICE_MAX));
+    let text = format!("no more than {} requests are in flight at a time", p.limit);
+    Check {
+        fault: "no limit for all requests together",
+        cause: "no semaphore at all, or one made inside the function that asks, so that every call has its own",
+        claim: Law::counted(text, "requests").at_most([Case::exact("", p.limit as f64, most)]),
+    }
+}
+
+/// The service is never left with nothing to do before the end.
+pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
+    let empty = k.every(|t| t.gauge(gauges::FOUND_EMPTY));
+    let disturbed = Disturbed::Beyond(Resource::Timers, p.service_s());
+    let law =
+        Law::new("the service never runs out of requests before the last item", "times", disturbed);
+    Check {
+        fault: "batches with a barrier",
+        cause: "a batch is awaited as a whole before the next one begins, so its slowest item holds up all others",
+        claim: law.at_most([Case::exact("", 0.0, empty)]),
+    }
+}
+
+/// The limit is made use of.
+pub fn limit_is_used(p: &Asked, k: &Condition) -> Check {
+    let share = k.estimate(|t| Some(t.gauge(gauges::AT_SERVICE_MEAN)? / p.limit as f64));
+    let text =
+        format!("on average more of the {} places are in use than batches would use", p.limit);
+    let law = Law::new(text, "%", Disturbed::Fewer(Resource::Timers));
+    let bound = 100.0 * half_way(p.limit);
+    Check {
+        fault: "the limit is not made use of",
+        cause: "too few workers, a barrier, or a permit that is held while nothing is in flight",
+        claim: law
+            .within("half-way, in logarithms, between a window (all in use) and batches, of which with exponential times a share of 1/(1 + 1/2 + … + 1/limit) is")
+            .at_least([Case::exact("", bound, share.map(|share| share.scaled(100.0)))]),
+    }
+}
+
+/// Half-way, in logarithms, between a window, which uses all of a limit, and batches of its size: the longest of
+/// m exponential times is 1 + 1/2 + … + 1/m means long (Rényi 1953).
+pub fn half_way(limit: usize) -> f64 {
+    let longest: f64 = (1..=limit).map(|i| 1.0 / i as f64).sum();
+    1.0 / longest.sqrt()
+}
+
+/// All items that can be had are had in the end.
+pub fn all_recovered(k: &Condition, to_be_had: usize) -> Check {
+    let missing = k.every(|t| Some(to_be_had as f64 - t.gauge(gauges::ANSWERED)?));
+    let text = "every item that can be had is had in the end";
+    Check {
+        fault: "gives up too early",
+        cause: "a failure that passes is taken for one that stays, or too few attempts",
+        claim: Law::counted(text, "items missing").near([Case::exact("", 0.0, missing)]),
+    }
+}
+
+/// Items are tried so often at most.
+pub fn tries_are_bounded(p: &Asked, k: &Condition) -> Check {
+    let most = k.every(|t| t.gauge(gauges::TRIES_MAX));
+    let text = format!("no item is asked for more than {} times", p.attempts);
+    Check {
+        fault: "retries without a bound",
+        cause: "a loop that tries until it succeeds",
+        claim: Law::counted(text, "attempts").at_most([Case::exact("", p.attempts as f64, most)]),
+    }
+}
+
+/// A retry waits.
+pub fn backs_off(k: &Condition) -> Check {
+    let count = |gauge: Gauge| move |t: &Trial| t.gauge(gauge).map(|n| n as u64);
+    let share = k.share_of(count(gauges::AT_ONCE), count(gauges::RETRIES));
+    let text = "few retries come as soon as the attempt before has failed";
+    Check {
+        fault: "no back-off",
+        cause: "the retry loop does not sleep: it hits a service that has just said that it cannot",
+        claim: Law::counted(text, "%")
+            .within("of full jitter, which waits anything up to --backoff, a tenth comes within 5 ms; without back-off all do")
+            .at_most([Case::exact("", 25.0, share.map(|share| share.scaled(100.0)))]),
+    }
+}
+
+/// A second retry waits longer than a first.
+pub fn backs_off_further(p: &Asked, k: &Condition) -> Check {
+    let sum = |gauge: Gauge| k.total(move |t| t.gauge(gauge)).map(|sum| sum.value);
+    let mean = sum(gauges::SECOND_WAITS_S).zip(sum(gauges::SECOND_WAITS)).filter(|(_, n)| *n > 0.0);
+    let mean = mean.map(|(sum, n)| Estimate::exact(sum / n / p.backoff.s()).from(k.origin()));
+    let text = "second retries wait for about twice as long as first ones should";
+    Check {
+        fault: "a back-off that does not grow",
+        cause: "the same pause every time: attempt ** 2 for 2 ** attempt, or a constant",
+        claim: Law::counted(text, "times --backoff")
+            .within("2 is asked for, 1 is the same pause again")
+            .at_least([Case::exact("", 1.5, mean)]),
+    }
+}
+
+/// Retry-After is honoured.
+pub fn honours_retry_after(k: &Condition) -> Check {
+    let text = "no retry comes before the time that Retry-After asks for";
+    Check {
+        fault: "Retry-After ignored",
+        cause: "503 and 429 are handled as any other failure",
+        claim: none(text, "retries", k, gauges::EARLY),
+    }
+}
+
+/// What is not there is not asked for again.
+pub fn gone_is_gone(k: &Condition) -> Check {
+    let text = "what is not there (404) is asked for once";
+    Check {
+        fault: "retries what cannot succeed",
+        cause: "every failure is retried, whatever its status says",
+        claim: none(text, "requests", k, gauges::GONE_AGAIN),
+    }
+}
+
+/// Every order is sent.
+pub fn orders_sent(k: &Condition) -> Check {
+    Check {
+        fault: "lost orders",
+        cause: "an error ends the loop over the orders",
+        claim: none("every order is sent", "orders", k, gauges::ORDERS_MISSED),
+    }
+}
+
+/// No order is sent twice.
+pub fn orders_once(k: &Condition) -> Check {
+    Check {
+        fault: "a POST sent again",
+        cause: "orders go through the same retry loop as items: a POST that failed may have been carried out",
+        claim: none(
+            "no order is sent again, whatever is answered",
+            "orders",
+            k,
+            gauges::ORDERS_AGAIN,
+        ),
+    }
+}
+
+/// Attempts are given up.
+pub fn has_a_timeout(p: &Asked, k: &Condition) -> Check {
+    let text = "no attempt is waited for beyond four times its timeout";
+    Check {
+        fault: "no timeout",
+        cause: "the client's own timeout is none, or minutes",
+        claim: none_beyond(text, "attempts", k, gauges::WAITED_ON, 3.0 * p.timeout.s()),
+    }
+}
+
+/// A permit is for the request alone: `held_share` of the limit is in use when permits are held while their items
+/// wait.
+pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Check {
+    let share = k.estimate(|t| Some(t.gauge(gauges::UNTIL_BEGUN_MEAN)? / p.limit as f64));
+    let text = "until the last item is begun the limit is in use: others go on while items wait for their next attempt";
+    Check {
+        fault: "a permit held while sleeping",
+        cause: "the retry loop, with its pauses, is inside the semaphore",
+        claim: Law::new(text, "%", Disturbed::Fewer(Resource::Timers))
+            .within("half-way, in logarithms, between all in use and what is left when permits are held through the pauses")
+            .at_least([Case::exact("", 100.0 * held_share.sqrt(), share.map(|s| s.scaled(100.0)))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_use_less_than_half_way() {
+        for limit in [2, 10, 100] {
+            let batches = half_way(limit).powi(2);
+            assert!(batches < half_way(limit) && half_way(limit) < 1.0);
+        }
+        // 1 + 1/2 + 1/3 + 1/4 = 25/12
+        assert!((half_way(4).powi(2) - 12.0 / 25.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,167 @@
+//! What the books say, as sentences, tables and charts.
+
+use lab_kit::{accounts, prelude::*};
+
+use crate::{asked::Asked, brief::SERIES, check::Check, gauges};
+
+/// Whether a trial is one: what is told twice must be the same.
+pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
+    accounts::equal("items", t.offered as f64, p.n as f64)?;
+    let figure = |gauge| accounts::gauge(t, gauge);
+    accounts::equal("items never asked for", figure(gauges::MISSED)?, t.never_sent as f64)?;
+    accounts::equal("items with an answer", figure(gauges::ANSWERED)?, t.ok as f64)?;
+    let (requests, asked) = (figure(gauges::REQUESTS)?, (t.offered - t.never_sent) as f64);
+    accounts::ensure(requests >= asked, || {
+        format!("{requests} requests, and {asked} items were asked for")
+    })?;
+    let (mean, most) = (figure(gauges::AT_SERVICE_MEAN)?, figure(gauges::AT_SERVICE_MAX)?);
+    accounts::ensure(mean <= most + 1e-6, || {
+        format!("{mean} requests in flight in the mean, and {most} at most")
+    })
+}
+
+pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findings {
+    let condition = summary.only(SERIES);
+    let judged_by = "The program is judged by what arrived at the service and when. What the program prints is not looked at.";
+    let mut tables = vec![table(&checks).note(judged_by)];
+    let mut figures = Vec::new();
+    if let Some(k) = &condition {
+        tables.push(books(k));
+        figures.extend(in_flight(p, k));
+        figures.extend(attempts(k));
+    }
+    Findings {
+        headline: headline(&checks),
+        figures,
+        tables,
+        claims: checks.into_iter().map(|check| check.claim).collect(),
+        answers: Vec::new(),
+    }
+}
+
+pub(crate) fn headline(checks: &[Check]) -> String {
+    let found: Vec<&str> = checks.iter().filter(|c| c.is_found()).map(|c| c.fault).collect();
+    if found.is_empty() {
+        return "The service's books show none of the faults that were looked for.".into();
+    }
+    format!("The service's books show: {}.", found.join("; "))
+}
+
+pub(crate) fn table(checks: &[Check]) -> Table {
+    let found = |check: &Check| check.is_found();
+    Table::of("What the service's books say", checks)
+        .column("asked for", |check| check.claim.text.clone())
+        .column("bound", |check| number(check.claim.predicted()))
+        .column("in the books", |check| cell(check.claim.measured(), number))
+        .column("fault", |check| if found(check) { check.fault.into() } else { String::new() })
+        .column("what it comes from, mostly", |check| {
+            if found(check) { check.cause.into() } else { String::new() }
+        })
+        .done()
+}
+
+fn books(k: &Condition) -> Table {
+    let rows: [(&str, fn(f64) -> String, Gauge); 11] = [
+        ("requests", number, gauges::REQUESTS),
+        ("items with an answer", number, gauges::ANSWERED),
+        ("in flight at most", number, gauges::AT_SERVICE_MAX),
+        ("in flight in the mean", number, gauges::AT_SERVICE_MEAN),
+        ("attempts at one item at most", number, gauges::TRIES_MAX),
+        ("retries after a failure", number, gauges::RETRIES),
+        ("attempts given up", number, gauges::GIVEN_UP),
+        ("connections opened", number, gauges::CONNECTIONS),
+        ("connections open at most", number, gauges::CONNECTIONS_MAX),
+        ("the program took", seconds, gauges::PROGRAM_S),
+        ("its exit code", number, gauges::EXIT_CODE),
+    ];
+    let mut table = Table::new("The books", &["", "in the mean of the trials"]);
+    for (what, write, gauge) in rows {
+        table.row([what.to_string(), cell(k.gauge(gauge), write)]);
+    }
+    let makespan = cell(k.wall_s(), seconds);
+    table.row(["first arrival to last end".into(), makespan]);
+    table
+}
+
+/// The trial of median length.
+fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
+    k.typical(|t| t.wall_s)
+}
+
+fn in_flight(p: &Asked, k: &Condition) -> Option<Figure> {
+    let trial = drawn(k)?;
+    let start = trial.started_s();
+    let steps = trial.trace("in flight");
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (at, n) in steps {
+        // A number holds until the next one.
+        points.extend(points.last().map(|(_, before)| (at - start, *before)));
+        points.push((at - start, *n));
+    }
+    let most = k.gauge(gauges::AT_SERVICE_MAX)?;
+    let line = Line {
+        label: String::new(),
+        colour: Colour::Blue,
+        style: Style::Trace,
+        points,
+        band: Vec::new(),
+    };
+    let limit = Layer::Rule { y: p.limit as f64, label: format!("--limit {}", p.limit) };
+    let panel = Panel {
+        title: "requests in flight".into(),
+        note: "as the service counts them".into(),
+        y: Unit::Number.into(),
+        layers: vec![limit, Layer::Line(line)],
+        height: 1.0,
+    };
+    let figure =
+        Figure::new("in-flight", format!("{} requests in flight at most", number(most.value)))
+            .subtitle("One trial, the one of median length. Each step is an arrival or an end.")
+            .desc(format!(
+                "Requests in flight over time. At most {} were in flight.",
+                number(most.value)
+            ));
+    Some(figure.over(
+        Axis { label: "time since the first arrival".into(), ..Unit::Seconds.into() },
+        [panel],
+    ))
+}
+
+fn attempts(k: &Condition) -> Option<Figure> {
+    let trial = drawn(k)?;
+    let start = trial.started_s();
+    let mut lanes: Vec<Lane> = Vec::new();
+    for span in &trial.spans {
+        let colour = match span.name.as_str() {
+            "200" => Colour::Green,
+            "given up" => Colour::Muted,
+            _ => Colour::Vermilion,
+        };
+        let bar = Bar {
+            start: span.start_s - start,
+            end: span.end_s - start,
+            label: span.name.clone(),
+            colour,
+            waiting: span.name == "given up",
+        };
+        match lanes.iter_mut().find(|lane| lane.label == span.lane) {
+            Some(lane) => lane.bars.push(bar),
+            None => {
+                lanes.push(Lane { label: span.lane.clone(), colour: Colour::Ink, bars: vec![bar] })
+            }
+        }
+    }
+    let group = Group {
+        title: "attempts".into(),
+        note: "by item; status of each answer".into(),
+        end: Some(trial.wall_s),
+        predicted_end: None,
+        lanes,
+    };
+    let title =
+        format!("{} attempts at one item at most", cell(k.gauge(gauges::TRIES_MAX), number));
+    let figure = Figure::new("attempts", title)
+        .subtitle("Some items of one trial, those with several attempts first. Green is an answer, red a failure, hatched what was given up.")
+        .desc("When attempts at single items were at the service.");
+    Some(figure.body(Body::Gantt(Gantt { groups: vec![group] })))
+}

@@ -1,0 +1,54 @@
+//! Single figures of a trial: what was read from the service's books.
+
+lab_kit::gauges! {
+    /// Items that were never asked for.
+    MISSED = "items_missed",
+    /// Requests for an item whose answer the program had already.
+    AGAIN = "items_again",
+    /// Items with an answer in the end.
+    ANSWERED = "items_answered",
+    /// The most attempts at one item.
+    TRIES_MAX = "tries_max",
+    /// Requests for what was not asked for.
+    STRAY = "stray_requests",
+    /// Requests in all.
+    REQUESTS = "requests",
+    /// Requests at the service at a time, at most.
+    AT_SERVICE_MAX = "at_service_max",
+    /// Their mean, from the first arrival to the last end.
+    AT_SERVICE_MEAN = "at_service_mean",
+    /// Requests, after the first, that found the service with nothing to do.
+    FOUND_EMPTY = "found_empty",
+    /// Requests at the service in the mean, until the last item was begun.
+    UNTIL_BEGUN_MEAN = "until_begun_mean",
+    /// Attempts that were given up.
+    GIVEN_UP = "attempts_given_up",
+    /// Attempts that were waited for beyond four times the timeout.
+    WAITED_ON = "attempts_waited_on",
+    /// Retries.
+    RETRIES = "retries",
+    /// Retries that came as soon as the attempt before had failed.
+    AT_ONCE = "retries_at_once",
+    /// Retries that came before the service had asked them to.
+    EARLY = "retries_early",
+    /// Second retries after a failure that names no time to wait.
+    SECOND_WAITS = "second_waits",
+    /// What they waited, added up.
+    SECOND_WAITS_S = "second_waits_s",
+    /// Items that are not there: each answer was 404.
+    GONE = "items_gone",
+    /// Requests for what was not there (404), after that had been said.
+    GONE_AGAIN = "gone_again",
+    /// Orders that were never sent.
+    ORDERS_MISSED = "orders_missed",
+    /// Orders sent again.
+    ORDERS_AGAIN = "orders_again",
+    /// Connections opened.
+    CONNECTIONS = "connections",
+    /// Connections open at a time, at most.
+    CONNECTIONS_MAX = "connections_max",
+    /// How the program ended: 0 for well.
+    EXIT_CODE = "exit_code",
+    /// From the program's start to its end.
+    PROGRAM_S = "program_s",
+}

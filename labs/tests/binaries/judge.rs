@@ -1,0 +1,166 @@
+//! `labs judge`: what the service's books say of programs in two languages, right ones and such as have one fault
+//! each; what is said of programs that misbehave, and that nothing of them is left.
+
+use std::{fs, path::Path, process::Command, thread};
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// Programs in two languages that take the same flags.
+const CLIENTS: [(&str, &str); 2] = [
+    ("python3", concat!(env!("CARGO_MANIFEST_DIR"), "/judge/clients/client.py")),
+    ("node", concat!(env!("CARGO_MANIFEST_DIR"), "/judge/clients/client.mjs")),
+];
+
+/// The clients whose language is here.
+fn clients() -> Vec<[&'static str; 2]> {
+    let is_here = |name: &str| {
+        let asked = Command::new(name).arg("--version").output();
+        asked.is_ok_and(|answer| answer.status.success())
+    };
+    let here = CLIENTS.iter().filter(|(name, _)| is_here(name));
+    here.map(|(name, file)| [*name, *file]).collect()
+}
+
+const FLAGS: [&str; 8] =
+    ["--url", "{url}", "--n", "{n}", "--limit", "{limit}", "--timeout", "{timeout}"];
+
+/// A judgement at smoke scale.
+fn judged(lab: &str, out: &Path, program: &[&str], more: &[&str]) -> Done {
+    let own = ["judge", lab, "--scale", "smoke", "--out"];
+    run(labs().args(own).arg(out).args(["--trials", "2", "--"]).args(program).args(more))
+}
+
+/// What the books are said to show.
+fn shown(done: &Done) -> String {
+    let line = done.stdout.lines().find(|line| line.contains("books show"));
+    line.unwrap_or_else(|| panic!("{}\n{}", done.stdout, done.stderr)).to_owned()
+}
+
+/// The gauges of the first trial.
+fn gauges(out: &Path, name: &str) -> Value {
+    let record: Value = serde_json::from_slice(&fs::read(out.join(name)).unwrap()).unwrap();
+    record["points"][0]["trials"][0]["gauges"].clone()
+}
+
+/// Each fault is named, by what is in the books alone, in each language; a client without one is not accused.
+#[test]
+fn faults_are_named_from_the_books() {
+    let item = |fault: &'static str, named: &'static str| ("5", fault, named);
+    let cases = [
+        item("", "none of the faults"),
+        item("semaphore-inside", "no limit for all requests together"),
+        item("unbounded-burst", "no limit for all requests together"),
+        item("no-back-off", "no back-off"),
+        item("ignore-retry-after", "Retry-After ignored"),
+        item("permit-while-sleeping", "a permit held while sleeping"),
+        item("no-timeout", "no timeout"),
+        item("retry-post", "a POST sent again"),
+        item("lost-item", "lost items"),
+        item("duplicate", "duplicates"),
+        ("6", "", "none of the faults"),
+        ("6", "barrier-batches", "batches with a barrier"),
+    ];
+    for client in clients() {
+        thread::scope(|scope| {
+            let begun = cases.map(|(lab, fault, named)| {
+                scope.spawn(move || {
+                    let out = temporary();
+                    let mut more = FLAGS.to_vec();
+                    match lab {
+                        "5" => more.extend(["--orders", "{orders}"]),
+                        _ => more.extend(["--path", "embeddings", "--method", "POST"]),
+                    }
+                    if !fault.is_empty() {
+                        more.extend(["--fault", fault]);
+                    }
+                    let done = judged(lab, out.path(), &client, &more);
+                    let shown = shown(&done);
+                    assert!(shown.contains(named), "{client:?} {fault}: {shown}\n{}", done.stdout);
+                })
+            });
+            begun.map(|case| case.join().unwrap());
+        });
+    }
+}
+
+/// The books hold every request that a client counts itself.
+#[test]
+fn the_books_are_those_of_the_client() {
+    for [language, file] in clients() {
+        let out = temporary();
+        let report = out.path().join("report.json");
+        let script = format!(
+            "exec {language} {file} --url {{url}} --n {{n}} --limit {{limit}} --timeout {{timeout}} --orders {{orders}} --report >{}",
+            report.display()
+        );
+        judged("5", out.path(), &["sh", "-c", &script], &[]).expect(0);
+        let books = gauges(out.path(), "judge05.json");
+        let own: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        assert_eq!(books["requests"].as_f64(), own["requests"].as_f64(), "{language}");
+        assert_eq!(books["attempts_given_up"].as_f64(), own["timed_out"].as_f64(), "{language}");
+    }
+}
+
+/// A shell and curl are a program like any other, and a record of it makes charts and a page of the book.
+#[cfg(unix)]
+#[test]
+fn a_shell_script_is_judged_and_its_record_is_one_like_any_other() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return;
+    }
+    let out = temporary();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/judge/clients/client.sh");
+    let done = judged("4", out.path(), &["bash", script], &FLAGS).expect(0);
+    assert!(shown(&done).contains("none of the faults"), "{}", done.stdout);
+    let books = gauges(out.path(), "judge04.json");
+    assert_eq!(books["items_missed"].as_f64(), Some(0.0));
+    let pages = temporary();
+    run(labs().arg("book").arg(out.path()).arg("--out").arg(pages.path())).expect(0);
+    let page = fs::read_to_string(pages.path().join("judge04.html")).unwrap();
+    assert!(page.contains("client.sh"), "the page names the command");
+    run(labs().arg("verdicts").arg(out.path())).expect(0);
+    run(labs().arg("charts").arg(out.path())).expect(0);
+}
+
+/// Programs that end badly cost themselves a sentence.
+#[cfg(unix)]
+#[test]
+fn programs_that_misbehave_are_ended_with_a_sentence_and_leave_nothing() {
+    let cases: [(&str, &str); 6] = [
+        ("true", "asked for nothing"),
+        ("echo no luck >&2; kill -SEGV $$", "no luck"),
+        ("yes", "wrote more than"),
+        ("trap '' TERM; sleep 4711", "did not end within"),
+        ("sleep 4712 & sleep 4712 & exit 0", "asked for nothing"),
+        ("while :; do sleep 4713 & done", "processes"),
+    ];
+    for (script, said) in cases {
+        let out = temporary();
+        let flags = ["judge", "4", "--scale", "smoke", "--n", "10", "--patience", "3s", "--out"];
+        let mut command = labs();
+        command.args(flags).arg(out.path()).args(["--", "sh", "-c", script]);
+        run(&mut command).expect(1).says(&[said]);
+        assert!(!out.path().join("judge04.json").exists(), "{script}");
+    }
+    for number in ["4711", "4712", "4713"] {
+        let left = Command::new("pgrep").args(["-f", &format!("^sleep {number}$")]).output();
+        let left = left.map_or(Vec::new(), |found| found.stdout);
+        assert!(left.is_empty(), "sleep {number} is left: {}", String::from_utf8_lossy(&left));
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_is_said() {
+    let labs = |words: &[&str]| run(labs().args(words));
+    labs(&["judge", "7", "--", "true"]).expect(2).says(&["the labs that judge are"]);
+    labs(&["judge", "4"]).expect(2).says(&["<COMMAND>"]);
+    labs(&["judge", "4", "--n", "0", "--", "true"]).expect(2).says(&["1 to 1000"]);
+    labs(&["judge", "4", "--timeout", "1ms", "--", "true"]).expect(2).says(&["--timeout"]);
+    labs(&["judge", "4", "--", "/no/such/program"]).expect(1).says(&["cannot start"]);
+    labs(&["judge", "15", "--server", "http://10.0.0.1"]).expect(2).says(&["this machine"]);
+    labs(&["judge", "15", "--server", "http://127.0.0.1:9"]).expect(2).says(&["nobody is there"]);
+    let help = labs(&["judge", "5", "--help"]).expect(0);
+    assert!(help.stdout.contains("What the program has to do"), "{}", help.stdout);
+}
