@@ -6,8 +6,9 @@
 #[cfg(unix)]
 mod ended_early;
 mod faults;
+mod languages;
 mod misuse;
-mod python;
+
 mod reference;
 mod results;
 mod run;
