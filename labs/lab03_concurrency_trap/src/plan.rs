@@ -84,8 +84,8 @@ impl Lab for ConcurrencyTrap {
                 "patient clients: where has the collapse gone?",
             ),
             (
-                "cargo run --release --bin lab03 -- --with python",
-                "the same load from asyncio and aiohttp, whose pool holds 100 connections unless told otherwise",
+                "cargo run --release --bin lab03 -- --with all",
+                "the same load from Python, Node, Go and Java: which client has a pool of connections by default?",
             ),
             ("cargo run --release -- make next bound_the_queue", "make it: a queue that says no"),
         ],

@@ -78,8 +78,8 @@ impl Lab for SemaphoreLimits {
                 "another capacity: does the adaptive limit find it?",
             ),
             (
-                "cargo run --release --bin lab04 -- --with python",
-                "the same limits in asyncio and aiohttp: a semaphore against a pool of connections",
+                "cargo run --release --bin lab04 -- --with all",
+                "the same limits in Python, Node, Go and Java: a semaphore against a pool of connections",
             ),
             ("cargo run --release -- make next limit_outside", "make it: a limit that limits"),
             (

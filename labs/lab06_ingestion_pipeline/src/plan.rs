@@ -263,8 +263,8 @@ impl Lab for IngestionPipeline {
                 "a text of your own",
             ),
             (
-                "cargo run --release --bin lab06 -- --with python",
-                "the same requests from asyncio and aiohttp",
+                "cargo run --release --bin lab06 -- --with all",
+                "the same requests from Python, Node, Go and Java: is there a barrier anywhere?",
             ),
             (
                 "cargo run --release -- make next stream_do_not_collect",

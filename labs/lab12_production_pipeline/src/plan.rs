@@ -253,8 +253,8 @@ impl Lab for ProductionPipeline {
                 "every commit waits for the disk; commits made together make it bearable",
             ),
             (
-                "cargo run --release --bin lab12 -- --with python",
-                "batches and a window in asyncio, with a pool of processes",
+                "cargo run --release --bin lab12 -- --with all",
+                "batches and a window in Python, Node, Go and Java",
             ),
             (
                 "cargo run --release -- make next resume_exactly_once",
