@@ -162,7 +162,7 @@ impl Lab for ConcurrencyTrap {
         }
         for n in extent.with.iter().flat_map(|_| compared(p.slots, &levels)) {
             let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
-            sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
+            sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0 * needs::START_S);
         }
         let most = levels.iter().chain(&fallen).copied().max().unwrap_or(0);
         Needs {

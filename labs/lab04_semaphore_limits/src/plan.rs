@@ -142,7 +142,7 @@ impl Lab for SemaphoreLimits {
         }
         for _ in extent.with.iter() {
             let limited: f64 = compared(p.slots, &limits).into_iter().map(takes).sum();
-            sweep.alone(5.0 * (1.0 + 10.0 * sent(n)) + limited + 2.0 * timeout);
+            sweep.alone(5.0 * (needs::START_S + 10.0 * sent(n)) + limited + 2.0 * timeout);
         }
         Needs {
             seconds: sweep.seconds(),

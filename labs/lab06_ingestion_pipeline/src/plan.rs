@@ -167,8 +167,10 @@ impl Params {
                 add(None, m);
             }
             for _ in extent.with.iter() {
-                add(Some(self.batch), self.concurrency);
-                add(None, self.concurrency);
+                for batch in [Some(self.batch), None] {
+                    let takes = self.arm_takes(n, batch, self.concurrency, s, random);
+                    sweep.alone(takes + needs::connected(self.concurrency) + needs::START_S);
+                }
             }
         }
         let crash = 2.0 * self.arm_takes(n, None, self.concurrency, s, false);
