@@ -201,7 +201,7 @@ fn a_server_that_does_not_serve_ends_the_run_with_its_own_words() {
         ("echo no such luck >&2; exit 3", "no such luck"),
         ("true", "never said where it listens"),
         ("echo '{\"listening\": \"8.8.8.8:80\"}'; read nothing", "listens to other machines"),
-        ("echo '{\"listening\": \"127.0.0.1:1\"}'; read nothing", "a user did not get in"),
+        ("echo '{\"listening\": \"127.0.0.1:1\"}'; read nothing; exit 0", "a user did not get in"),
     ] {
         let (path, out) = (temporary(), temporary());
         made_up(path.path(), "go", "1.24", then);
