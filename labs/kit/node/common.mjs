@@ -20,6 +20,7 @@ What is printed: see labs/kit/python/common.py.
 import { isUtf8 } from "node:buffer";
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { fstatSync, mkdtempSync, readFileSync, rmSync, writeSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
@@ -121,8 +122,11 @@ function refuse(program, why) {
   process.exit(2);
 }
 
-/** The values of the flags; and watches, if asked to, whether the parent is still there. */
-export async function start(program, flags) {
+/**
+ * The values of the flags; and watches, if asked to, whether the parent is still there. A program
+ * that has something to say at the end does not `follow`, and looks itself.
+ */
+export async function start(program, flags, { follow = true } = {}) {
   const name = basename(fileURLToPath(program));
   const options = { help: { type: "boolean" }, parent: { type: "boolean" } };
   for (const flag in flags) options[flag] = { type: "string" };
@@ -144,7 +148,7 @@ export async function start(program, flags) {
         throw new Error(`--${flag}: ${error.message}`);
       }
     }
-    if (values.parent) await followParent();
+    if (values.parent && follow) await followParent();
   } catch (error) {
     refuse(name, error.message);
   }
@@ -253,7 +257,7 @@ export class Books {
       doors,
       gauges,
     };
-    process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+    print(result).then(() => process.exit(0));
   }
 }
 
@@ -540,6 +544,169 @@ export class Semaphore {
     if (this.#waiting.length) this.#waiting.shift()();
     else this.permits += 1;
   }
+}
+
+// ---- WebSocket ----
+
+/** Longest message, in bytes. */
+const LONGEST_MESSAGE = 64 << 10;
+
+const [TEXT, CLOSE, PING, PONG] = [0x1, 0x8, 0x9, 0xa];
+
+/** A message as it goes over the line: one frame, not masked, as servers send them. */
+function frame(opcode, payload) {
+  const { length } = payload;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65536 ? 4 : 10);
+  head[0] = 0x80 | opcode;
+  head[1] = length < 126 ? length : length < 65536 ? 126 : 127;
+  if (head.length === 4) head.writeUInt16BE(length, 2);
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(length), 2);
+  return Buffer.concat([head, payload]);
+}
+
+export const textFrame = (line) => frame(TEXT, Buffer.from(line));
+export const pingFrame = (payload) => frame(PING, payload);
+
+/**
+ * One end of a WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no
+ * message in several frames. Its owner sets `onText`, `onPong` and `onGone`, which is called once, and
+ * told whether the connection broke.
+ */
+export class Peer {
+  onText = () => {};
+  onPong = () => {};
+  onGone = () => {};
+  /** Messages that wait to be written. */
+  waiting = 0;
+  #socket;
+  #unread = Buffer.alloc(0);
+  #gone = false;
+
+  constructor(socket) {
+    this.#socket = socket.setNoDelay(true);
+    socket.on("data", (chunk) => this.#read(chunk));
+    // No good-bye came before the end.
+    for (const event of ["end", "error", "close"]) socket.on(event, () => this.hangUp(true));
+  }
+
+  send(frame) {
+    if (this.#gone) return;
+    this.waiting += 1;
+    this.#socket.write(frame, this.#written);
+  }
+
+  #written = () => {
+    this.waiting -= 1;
+  };
+
+  /** Ends the connection at once. */
+  hangUp(broken = false) {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#socket.destroy();
+    this.onGone(broken);
+  }
+
+  #read(chunk) {
+    if (this.#gone) return;
+    this.#unread = this.#unread.length ? Buffer.concat([this.#unread, chunk]) : chunk;
+    while (!this.#gone) {
+      const length = this.#frameLength();
+      if (length === undefined || this.#unread.length < length) return;
+      const whole = this.#unread.subarray(0, length);
+      this.#unread = this.#unread.subarray(length);
+      this.#take(whole);
+    }
+  }
+
+  /** Bytes of the frame that comes next; undefined as long as that is not known. */
+  #frameLength() {
+    const unread = this.#unread;
+    if (unread.length < 2) return undefined;
+    const short = unread[1] & 0x7f;
+    const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+    if (unread.length < head) return undefined;
+    const payload =
+      head === 2 ? short : head === 4 ? unread.readUInt16BE(2) : Number(unread.readBigUInt64BE(2));
+    // Whole (not the first of several), without extensions, masked, and not too long.
+    const control = (unread[0] & 0x08) !== 0;
+    const good = (unread[0] & 0xf0) === 0x80 && unread[1] & 0x80;
+    if (!good || payload > (control ? 125 : LONGEST_MESSAGE)) {
+      this.hangUp(true);
+      return undefined;
+    }
+    return head + 4 + payload;
+  }
+
+  #take(whole) {
+    const head = whole[1] === 0xfe ? 4 : whole[1] === 0xff ? 10 : 2;
+    const [mask, payload] = [whole.subarray(head, head + 4), whole.subarray(head + 4)];
+    for (let i = 0; i < payload.length; i++) payload[i] ^= mask[i & 3];
+    const opcode = whole[0] & 0x0f;
+    if (opcode === TEXT && isUtf8(payload)) this.onText(payload.toString());
+    else if (opcode === PING) this.send(frame(PONG, payload));
+    else if (opcode === PONG) this.onPong();
+    else if (opcode === CLOSE) {
+      this.#socket.write(frame(CLOSE, payload.subarray(0, 2)));
+      this.#leave();
+    } else this.hangUp(true);
+  }
+
+  /** After a good-bye: what has been written is still sent. */
+  #leave() {
+    this.#gone = true;
+    this.#socket.end();
+    this.#socket.setTimeout(1000, () => this.#socket.destroy());
+    this.onGone(false);
+  }
+}
+
+/**
+ * A WebSocket server on a free port of this machine, and its address. `opened` is called with each
+ * peer, `broken` for each connection that is used for something else.
+ */
+export async function listen(opened, broken) {
+  const server = http.createServer((_, response) => {
+    broken();
+    response.writeHead(426, { connection: "close" }).end();
+  });
+  server.on("clientError", (_, socket) => {
+    broken();
+    socket.destroy();
+  });
+  server.on("upgrade", ({ headers, method }, socket, head) => {
+    const key = headers["sec-websocket-key"] ?? "";
+    const asked = headers.upgrade?.toLowerCase() === "websocket" && method === "GET";
+    if (!asked || headers["sec-websocket-version"] !== "13" || !/^[\w+/]{22}==$/.test(key)) {
+      broken();
+      socket.on("error", () => {}).end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+      return;
+    }
+    const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+    socket.write(
+      "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
+        `sec-websocket-accept: ${accept.digest("base64")}\r\n\r\n`,
+    );
+    opened(new Peer(socket));
+    if (head.length) socket.unshift(head);
+  });
+  // The usual backlog loses some of many users who come at once; each would wait a second then.
+  server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 });
+  await once(server, "listening");
+  return `127.0.0.1:${server.address().port}`;
+}
+
+/** Prints a line at once. */
+export function print(line) {
+  // Nobody is there to read it.
+  process.stdout.once("error", () => process.exit(1));
+  return new Promise((done) => process.stdout.write(`${JSON.stringify(line)}\n`, done));
+}
+
+/** Until standard input ends. */
+export async function parentLeaves() {
+  process.stdin.resume();
+  await Promise.race([once(process.stdin, "end"), once(process.stdin, "close")]).catch(() => {});
 }
 
 // This file is also the program of the threads and processes above.
