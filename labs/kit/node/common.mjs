@@ -267,6 +267,17 @@ export function sum(numbers) {
   return all;
 }
 
+/** Numbers from 0 to 1 by chance, the same ones for the same seed: mulberry32. */
+export function random(seed) {
+  let state = Math.imul(seed % 2 ** 32, 0x9e3779b1);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
 // ---- Computation ----
 
 /**
