@@ -21,7 +21,7 @@ import { isUtf8 } from "node:buffer";
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { fstatSync, mkdtempSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { fstatSync, mkdtempSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -97,8 +97,16 @@ export const path = (usual) => ({
   },
 });
 
-/** The name of a file. */
-export const file = { usual: "", read: (text) => text };
+/** The name of a file that can be read, or none. */
+export const file = {
+  usual: "",
+  read(text) {
+    if (text && !statSync(text, { throwIfNoEntry: false })?.isFile()) {
+      throw new Error(`'${text}' is no file`);
+    }
+    return text;
+  },
+};
 
 const url = {
   read(text) {
