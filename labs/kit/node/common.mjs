@@ -565,6 +565,26 @@ export class Semaphore {
   }
 }
 
+/**
+ * What the work comes to, or TIMED_OUT. A promise cannot be stopped from outside: the work is given a
+ * signal that tells it that nobody waits any more.
+ */
+export async function within(seconds, work) {
+  const controller = new AbortController();
+  let late;
+  const timeout = new Promise((resolve) => {
+    late = setTimeout(() => {
+      controller.abort();
+      resolve(TIMED_OUT);
+    }, seconds * 1000);
+  });
+  try {
+    return await Promise.race([work(controller.signal), timeout]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
 // ---- WebSocket ----
 
 /** Longest message, in bytes. */
