@@ -21,7 +21,7 @@ import { isUtf8 } from "node:buffer";
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { fstatSync, mkdtempSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { fstatSync, mkdtempSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -97,8 +97,16 @@ export const path = (usual) => ({
   },
 });
 
-/** The name of a file. */
-export const file = { usual: "", read: (text) => text };
+/** The name of a file that can be read, or none. */
+export const file = {
+  usual: "",
+  read(text) {
+    if (text && !statSync(text, { throwIfNoEntry: false })?.isFile()) {
+      throw new Error(`'${text}' is no file`);
+    }
+    return text;
+  },
+};
 
 const url = {
   read(text) {
@@ -265,6 +273,17 @@ export function sum(numbers) {
   let all = 0;
   for (const number of numbers) all += number;
   return all;
+}
+
+/** Numbers from 0 to 1 by chance, the same ones for the same seed: mulberry32. */
+export function random(seed) {
+  let state = Math.imul(seed % 2 ** 32, 0x9e3779b1);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
 // ---- Computation ----
@@ -546,6 +565,26 @@ export class Semaphore {
   }
 }
 
+/**
+ * What the work comes to, or TIMED_OUT. A promise cannot be stopped from outside: the work is given a
+ * signal that tells it that nobody waits any more.
+ */
+export async function within(seconds, work) {
+  const controller = new AbortController();
+  let late;
+  const timeout = new Promise((resolve) => {
+    late = setTimeout(() => {
+      controller.abort();
+      resolve(TIMED_OUT);
+    }, seconds * 1000);
+  });
+  try {
+    return await Promise.race([work(controller.signal), timeout]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
 // ---- WebSocket ----
 
 /** Longest message, in bytes. */
@@ -564,47 +603,86 @@ function frame(opcode, payload) {
   return Buffer.concat([head, payload]);
 }
 
+/** A line for `tell`; one will do for many. */
 export const textFrame = (line) => frame(TEXT, Buffer.from(line));
-export const pingFrame = (payload) => frame(PING, payload);
 
 /**
- * One end of a WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no
- * message in several frames. Its owner sets `onText`, `onPong` and `onGone`, which is called once, and
- * told whether the connection broke.
+ * A user's WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no message in
+ * several frames. `hear` is called with each line; when it returns false, the connection ends. `leave`
+ * is called once, with why it ended: "left", "broken", "given_up" or "slow".
+ *
+ * Heartbeats are pings, of 8 bytes: nanoseconds from `origin` until they were due. They begin with
+ * `welcome`, the first thing that is told.
  */
-export class Peer {
-  onText = () => {};
-  onPong = () => {};
-  onGone = () => {};
-  /** Messages that wait to be written. */
-  waiting = 0;
-  #socket;
+class Peer {
+  hear = () => false;
+  leave = () => {};
   #unread = Buffer.alloc(0);
   #gone = false;
+  #waiting = 0;
+  #unanswered = 0;
 
-  constructor(socket) {
-    this.#socket = socket.setNoDelay(true);
+  constructor(socket, args, origin) {
+    Object.assign(this, { socket: socket.setNoDelay(true), args, origin });
     socket.on("data", (chunk) => this.#read(chunk));
     // No good-bye came before the end.
-    for (const event of ["end", "error", "close"]) socket.on(event, () => this.hangUp(true));
+    for (const event of ["end", "error", "close"]) socket.on(event, () => this.#hangUp("broken"));
   }
 
-  send(frame) {
-    if (this.#gone) return;
-    this.waiting += 1;
-    this.#socket.write(frame, this.#written);
+  /** False when this user reads so slowly that it is shown the door: nobody waits for it. */
+  tell(frame) {
+    if (this.#gone) return false;
+    if (this.#waiting < this.args.outbox) return this.#send(frame);
+    this.#hangUp("slow");
+    return false;
+  }
+
+  welcome(line) {
+    // The first heartbeat comes after a part of a beat, so that not everybody's come together.
+    this.due = clock() - this.origin + this.args.beat * Math.random();
+    this.#await();
+    return this.tell(textFrame(line));
+  }
+
+  #await() {
+    const ms = (this.due + this.origin - clock()) * 1000;
+    this.timer = setTimeout(() => this.#beat(), Math.max(ms, 0));
+  }
+
+  #beat() {
+    // Counted, and not looked up on the clock: who was away finds all others silent.
+    if (this.#unanswered >= this.args.unanswered) return this.#hangUp("given_up");
+    this.#unanswered += 1;
+    const payload = Buffer.alloc(8);
+    payload.writeBigUInt64BE(BigInt(Math.round(this.due * 1e9)));
+    if (this.#waiting < this.args.outbox) this.#send(frame(PING, payload));
+    // Those that fell due while the loop was away are left out: nobody needs six at once.
+    const late = Math.max(clock() - this.origin - this.due, 0);
+    this.due += this.args.beat * (Math.floor(late / this.args.beat) + 1);
+    this.#await();
+  }
+
+  #send(frame) {
+    this.#waiting += 1;
+    this.socket.write(frame, this.#written);
+    return true;
   }
 
   #written = () => {
-    this.waiting -= 1;
+    this.#waiting -= 1;
   };
 
   /** Ends the connection at once. */
-  hangUp(broken = false) {
+  #hangUp(why) {
     if (this.#gone) return;
+    this.socket.destroy();
+    this.#over(why);
+  }
+
+  #over(why) {
     this.#gone = true;
-    this.#socket.destroy();
-    this.onGone(broken);
+    clearTimeout(this.timer);
+    this.leave(why);
   }
 
   #read(chunk) {
@@ -632,7 +710,7 @@ export class Peer {
     const control = (unread[0] & 0x08) !== 0;
     const good = (unread[0] & 0xf0) === 0x80 && unread[1] & 0x80;
     if (!good || payload > (control ? 125 : LONGEST_MESSAGE)) {
-      this.hangUp(true);
+      this.#hangUp("broken");
       return undefined;
     }
     return head + 4 + payload;
@@ -643,29 +721,27 @@ export class Peer {
     const [mask, payload] = [whole.subarray(head, head + 4), whole.subarray(head + 4)];
     for (let i = 0; i < payload.length; i++) payload[i] ^= mask[i & 3];
     const opcode = whole[0] & 0x0f;
-    if (opcode === TEXT && isUtf8(payload)) this.onText(payload.toString());
-    else if (opcode === PING) this.send(frame(PONG, payload));
-    else if (opcode === PONG) this.onPong();
+    if (opcode === PING) this.#send(frame(PONG, payload));
+    else if (opcode === PONG) this.#unanswered = 0;
     else if (opcode === CLOSE) {
-      this.#socket.write(frame(CLOSE, payload.subarray(0, 2)));
-      this.#leave();
-    } else this.hangUp(true);
-  }
-
-  /** After a good-bye: what has been written is still sent. */
-  #leave() {
-    this.#gone = true;
-    this.#socket.end();
-    this.#socket.setTimeout(1000, () => this.#socket.destroy());
-    this.onGone(false);
+      this.socket.end(frame(CLOSE, payload.subarray(0, 2)));
+      this.socket.setTimeout(1000, () => this.socket.destroy());
+      this.#over("left");
+    } else {
+      const text = opcode === TEXT && isUtf8(payload);
+      // What is not in the protocol ends its own connection, and no other.
+      if (!text || !this.hear(payload.toString())) this.#hangUp("broken");
+    }
   }
 }
 
 /**
- * A WebSocket server on a free port of this machine, and its address. `opened` is called with each
- * peer, `broken` for each connection that is used for something else.
+ * A chat server on a free port of this machine, until standard input ends. `hall.user(peer)` makes
+ * somebody who can `hear` a line and `leave`. Prints where it is, and at the end `hall.counts`.
  */
-export async function listen(opened, broken) {
+export async function serveChat(args, hall) {
+  const origin = clock();
+  const broken = () => (hall.counts.broken += 1);
   const server = http.createServer((_, response) => {
     broken();
     response.writeHead(426, { connection: "close" }).end();
@@ -687,26 +763,29 @@ export async function listen(opened, broken) {
       "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
         `sec-websocket-accept: ${accept.digest("base64")}\r\n\r\n`,
     );
-    opened(new Peer(socket));
+    const peer = new Peer(socket, args, origin);
+    const user = hall.user(peer);
+    peer.hear = (line) => user.hear(line);
+    peer.leave = (why) => user.leave(why);
     if (head.length) socket.unshift(head);
   });
   // The usual backlog loses some of many users who come at once; each would wait a second then.
   server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 });
   await once(server, "listening");
-  return `127.0.0.1:${server.address().port}`;
+  await print({ listening: `127.0.0.1:${server.address().port}` });
+  process.stdin.resume();
+  await once(process.stdin, "end").catch(() => {});
+  await print(hall.counts);
+  process.exit(0);
 }
 
 /** Prints a line at once. */
-export function print(line) {
-  // Nobody is there to read it.
-  process.stdout.once("error", () => process.exit(1));
-  return new Promise((done) => process.stdout.write(`${JSON.stringify(line)}\n`, done));
-}
-
-/** Until standard input ends. */
-export async function parentLeaves() {
-  process.stdin.resume();
-  await Promise.race([once(process.stdin, "end"), once(process.stdin, "close")]).catch(() => {});
+function print(line) {
+  return new Promise((done) => {
+    // Nobody is there to read it.
+    process.stdout.once("error", () => process.exit(1));
+    process.stdout.write(`${JSON.stringify(line)}\n`, done);
+  });
 }
 
 // This file is also the program of the threads and processes above.

@@ -19,20 +19,7 @@ and ends. Lines of text go over WebSocket:
 A heartbeat is a ping with 8 bytes: nanoseconds from the server's start until it was due.
 */
 
-import {
-  Kernel,
-  Pool,
-  clock,
-  listen,
-  oneOf,
-  parentLeaves,
-  pingFrame,
-  print,
-  seconds,
-  start,
-  textFrame,
-  whole,
-} from "./common.mjs";
+import { Kernel, Pool, oneOf, seconds, serveChat, start, textFrame, whole } from "./common.mjs";
 
 /** Nobody computes for longer. */
 const LONGEST_S = 10;
@@ -52,109 +39,78 @@ async function solveBeside({ kernel, pool }, cost) {
 
 class User {
   solving = false;
-  unanswered = 0;
 
   constructor(hall, peer) {
-    [this.hall, this.peer] = [hall, peer];
-    peer.onText = (line) => this.hear(line);
-    peer.onPong = () => (this.unanswered = 0);
-    peer.onGone = (broken) => this.leave(broken);
+    Object.assign(this, { hall, peer });
   }
 
+  /** Does what a line asks for; false when that is nothing known. */
   hear(line) {
-    const [, word, rest] = line.match(/^(\w+) ([^]*)$/) ?? [];
+    const [, word, rest] = line.match(/^(join|say|solve) ([^]*)$/) ?? [];
     const number = /^[0-9]{1,15}$/.test(rest) ? Number(rest) : NaN;
-    const inside = this.room !== undefined;
+    const inside = this.number !== undefined;
     if (word === "join" && !inside && number < 2 ** 32) this.join(number);
     else if (word === "say" && inside) this.hall.say(this, rest);
     else if (word === "solve" && inside && number >= 0) this.solve(number / 1e6);
-    // What is not in the protocol ends its own connection, and no other.
-    else this.peer.hangUp(true);
+    else return false;
+    return true;
   }
 
   join(room) {
-    this.room = room;
-    this.number = this.hall.joined(this);
-    this.tell(textFrame(`welcome ${this.number}`));
-    // The first heartbeat comes after a part of a beat, so that not all of them come together.
-    const phase = (this.number * 0.6180339887498949) % 1;
-    this.due = clock() - this.hall.origin + this.hall.args.beat * phase;
-    this.wait();
+    [this.room, this.number] = [room, this.hall.joined(this, room)];
+    this.peer.welcome(`welcome ${this.number}`);
   }
 
-  wait() {
-    const ms = (this.due + this.hall.origin - clock()) * 1000;
-    this.timer = setTimeout(() => this.beat(), Math.max(ms, 0));
-  }
-
-  beat() {
-    const { args, origin, counts } = this.hall;
-    // Counted, and not looked up on the clock: who was away itself would find all others silent.
-    if (this.unanswered++ >= args.unanswered) {
-      counts.given_up += 1;
-      return this.peer.hangUp();
-    }
-    const payload = Buffer.alloc(8);
-    payload.writeBigUInt64BE(BigInt(Math.round(this.due * 1e9)));
-    if (this.peer.waiting < args.outbox) this.peer.send(pingFrame(payload));
-    // Those that fell due while the loop was away are left out: nobody needs six at once.
-    const late = clock() - origin - this.due;
-    this.due += args.beat * (Math.floor(Math.max(late, 0) / args.beat) + 1);
-    this.wait();
+  tell(line) {
+    return this.peer.tell(textFrame(line));
   }
 
   async solve(cost) {
-    const { args, counts } = this.hall;
-    if (cost > LONGEST_S) return this.tell(textFrame(`failed more than ${LONGEST_S} s`));
-    if (this.solving) return this.tell(textFrame("failed one at a time"));
+    if (cost > LONGEST_S) return this.tell(`failed more than ${LONGEST_S} s`);
+    if (this.solving) return this.tell("failed one at a time");
     this.solving = true;
-    const took = await (args.arm === "inline" ? solveInline : solveBeside)(this.hall, cost);
+    const way = this.hall.arm === "inline" ? solveInline : solveBeside;
+    const took = await way(this.hall, cost);
     this.solving = false;
-    counts.solved += 1;
-    this.tell(textFrame(`solved ${Math.round(took * 1e6)}`));
+    this.hall.counts.solved += 1;
+    return this.tell(`solved ${Math.round(took * 1e6)}`);
   }
 
-  /** False when this user reads so slowly that it is shown the door: nobody waits for it. */
-  tell(frame) {
-    if (this.peer.waiting < this.hall.args.outbox) {
-      this.peer.send(frame);
-      return true;
-    }
-    this.hall.counts.slow += 1;
-    this.peer.hangUp();
-    return false;
-  }
-
-  leave(broken) {
-    clearTimeout(this.timer);
-    this.hall.left(this, broken);
+  leave(why) {
+    this.hall.left(this, why);
   }
 }
 
+/** What all users share. One thread runs all of this, and so it needs no lock. */
 class Hall {
   counts = { joined: 0, said: 0, delivered: 0, given_up: 0, slow: 0, broken: 0, solved: 0 };
   rooms = new Map();
 
-  constructor(args, kernel, pool) {
-    Object.assign(this, { args, kernel, pool, origin: clock() });
+  constructor(arm, kernel, pool) {
+    Object.assign(this, { arm, kernel, pool });
   }
 
-  joined(user) {
-    if (!this.rooms.has(user.room)) this.rooms.set(user.room, new Set());
-    this.rooms.get(user.room).add(user);
+  user(peer) {
+    return new User(this, peer);
+  }
+
+  joined(user, room) {
+    if (!this.rooms.has(room)) this.rooms.set(room, new Set());
+    this.rooms.get(room).add(user);
     return this.counts.joined++;
   }
 
   say(speaker, text) {
     this.counts.said += 1;
+    // Put together once for all of them.
     const frame = textFrame(`said ${speaker.number} ${text}`);
     for (const member of this.rooms.get(speaker.room)) {
-      if (member.tell(frame)) this.counts.delivered += 1;
+      if (member.peer.tell(frame)) this.counts.delivered += 1;
     }
   }
 
-  left(user, broken) {
-    if (broken) this.counts.broken += 1;
+  left(user, why) {
+    if (why !== "left") this.counts[why] += 1;
     const room = this.rooms.get(user.room);
     room?.delete(user);
     if (room?.size === 0) this.rooms.delete(user.room);
@@ -174,12 +130,4 @@ const args = await start(
 );
 const kernel = new Kernel();
 const pool = args.arm === "inline" ? null : await Pool.start(args.arm, 1);
-const hall = new Hall(args, kernel, pool);
-const listening = await listen(
-  (peer) => new User(hall, peer),
-  () => (hall.counts.broken += 1),
-);
-await print({ listening });
-await parentLeaves();
-await print(hall.counts);
-process.exit(0);
+await serveChat(args, new Hall(args.arm, kernel, pool));
