@@ -610,16 +610,16 @@ final class Common {
             in = new DataInputStream(new BufferedInputStream(socket.getInputStream(), 4096));
             // A message is to leave when it is written, and not wait for the next one.
             socket.setTcpNoDelay(true);
-            var lines = head().split("\r\n");
+            var head = head();
             var fields = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
-            for (var line : lines) {
+            for (var line : head.split("\r\n")) {
                 var colon = line.indexOf(':');
                 if (colon > 0) {
                     fields.put(line.substring(0, colon), line.substring(colon + 1).strip());
                 }
             }
             var key = fields.get("Sec-WebSocket-Key");
-            var wanted = lines[0].startsWith("GET ")
+            var wanted = head.startsWith("GET ")
                     && "websocket".equalsIgnoreCase(fields.get("Upgrade"))
                     && "13".equals(fields.get("Sec-WebSocket-Version"));
             if (key == null || !wanted) {
