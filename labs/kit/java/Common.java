@@ -102,7 +102,7 @@ final class Common {
 
     /** A folder for files, which ends with the program. */
     static Path temporaryFolder() throws IOException {
-        var folder = Files.createTempDirectory("concurrency-labs-");
+        var folder = Files.createTempDirectory("java-lab-");
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             ending = true;
             try (var files = Files.list(folder)) {
