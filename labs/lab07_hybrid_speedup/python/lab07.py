@@ -166,13 +166,17 @@ def hybrid(args, kernel, books, make_pool):
         return asyncio.run(on_a_loop(args, books, handle))
 
 
+def on_interpreters(args, kernel, books):
+    return hybrid(args, kernel, books, interpreter_pool)
+
+
 ARMS = {
     "sequential": sequential,
     "async": async_only,
     "threads": threads,
     "hybrid-threads": lambda args, kernel, books: hybrid(args, kernel, books, thread_pool),
     "hybrid": lambda args, kernel, books: hybrid(args, kernel, books, process_pool),
-    "hybrid-interpreters": lambda args, kernel, books: hybrid(args, kernel, books, interpreter_pool),
+    "hybrid-interpreters": on_interpreters,
 }
 
 
