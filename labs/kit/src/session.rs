@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use mock_server::{Counters, Route, Service as ServiceTime, Slots, Spec, Upstream};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
@@ -19,6 +20,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     address,
+    child::Child,
     gauge::{self, Gauge},
     host::Host,
     http,
@@ -965,6 +967,23 @@ impl Recorder {
         Ok(())
     }
 
+    /// Starts a program in another language that serves until its input ends. `flags` are the program's own, without
+    /// dashes. It ends early when the run is stopped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve(
+        &self,
+        program: &Program,
+        flags: &[(&str, String)],
+        limit: Duration,
+    ) -> anyhow::Result<Server> {
+        let words = flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]);
+        let words: Vec<String> = words.collect();
+        let child = program.spawn(&words, limit, &self.0.stop)?;
+        Ok(Server { child: Some(child), name: program.name })
+    }
+
     /// Waits until an upstream that outlives the trial has worked off what the trial left.
     async fn settle(&self) {
         let rest = self.state().settle;
@@ -1014,6 +1033,66 @@ impl Recorder {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server in another language, in a process of its own.
+pub struct Server {
+    child: Option<Child>,
+    name: &'static str,
+}
+
+impl Server {
+    /// Waits until it says where it listens: `{"listening": "127.0.0.1:4321"}`, on a line of its own. `None` when the
+    /// run was stopped meanwhile.
+    ///
+    /// # Errors
+    /// When it ends, or says something else, or nothing within `limit`.
+    pub async fn listening(&mut self, limit: Duration) -> anyhow::Result<Option<SocketAddr>> {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            listening: SocketAddr,
+        }
+        let (child, name) = (self.child.as_mut().context("it has ended")?, self.name);
+        match child.first_line(limit).await {
+            Some(line) => {
+                let said: Said = serde_json::from_str(&line)
+                    .with_context(|| format!("{name} says {line:?} and not where it listens"))?;
+                ensure!(said.listening.ip().is_loopback(), "{name} listens to other machines");
+                Ok(Some(said.listening))
+            }
+            None => match self.child.take() {
+                None => Ok(None),
+                Some(child) => {
+                    child.close_input();
+                    let ended = child.ended().await;
+                    ensure!(
+                        ended.is_stopped(),
+                        "{name} never said where it listens: it {}",
+                        ended.why()
+                    );
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Ends its input, at which it ends, and returns the last line that it wrote. `None` when the run was stopped
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When it fails, or does not end.
+    pub async fn end(self) -> anyhow::Result<Option<String>> {
+        let Server { child: Some(child), name } = self else {
+            return Ok(None);
+        };
+        child.close_input();
+        let ended = child.ended().await;
+        if ended.is_stopped() {
+            return Ok(None);
+        }
+        ensure!(ended.is_well(), "{name} {}", ended.why());
+        Ok(ended.out.lines().last().map(str::to_string))
     }
 }
 

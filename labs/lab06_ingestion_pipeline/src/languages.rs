@@ -5,7 +5,7 @@ use lab_kit::{accounts::equal, prelude::*, session::Sweep};
 use super::{Params, embeddings};
 
 /// `python/lab06.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab06", "Lab06": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab06", "Lab06": python, node, go, java);
 
 /// Longer than anything that `check` lets pass.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -46,7 +46,8 @@ pub(super) fn add(
                     ..Spec::new(mock_server::MAX_SLOTS, service)
                 };
                 let service = r.upstream(spec).await?;
-                flags.push(("seed", (r.seed() >> 32).to_string()));
+                // A number that every language holds in its whole ones.
+                flags.push(("seed", (r.seed() >> 33).to_string()));
                 r.program(&program, Some(&service), &flags, LIMIT).await
             }
         });

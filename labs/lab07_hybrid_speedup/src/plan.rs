@@ -204,8 +204,8 @@ impl Lab for HybridSpeedup {
                 "items that compute twenty times as long as they wait: the speed-up is that of your processors",
             ),
             (
-                "cargo run --release --bin lab07 -- --with python",
-                "the same strategies in asyncio, on threads that take turns and on processes",
+                "cargo run --release --bin lab07 -- --with all",
+                "the same strategies in Python, Node, Go and Java: where do threads compute side by side?",
             ),
         ],
         sources: lab_kit::sources!["lib.rs"],
@@ -287,6 +287,7 @@ impl Lab for HybridSpeedup {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
         let programs = session.programs(&languages::PROGRAMS);
+        session.note_interpreters(&programs);
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
             fetch,

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::{Params, gauges, trials};
 
 /// `python/lab12.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab12", "Lab12": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab12", "Lab12": python, node, go, java);
 
 /// Longer than anything that `check` lets pass.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -44,7 +44,8 @@ pub(super) fn add<'a>(
                     ("store-timeout", s(p.store_timeout)),
                     ("hang-every", p.hang_every.to_string()),
                     ("connections", p.connections.to_string()),
-                    ("seed", (r.seed() >> 32).to_string()),
+                    // A number that every language holds in its whole ones.
+                    ("seed", (r.seed() >> 33).to_string()),
                 ];
                 r.program(program, Some(&upstream), &flags, LIMIT).await
             })

@@ -7,8 +7,8 @@
 mod ended_early;
 mod faults;
 mod judge;
+mod languages;
 mod misuse;
-mod python;
 mod reference;
 mod results;
 mod run;
