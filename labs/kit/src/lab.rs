@@ -18,6 +18,7 @@ use crate::{
     needs::{Extent, Needs},
     prediction,
     record::{Record, Scale, Trial},
+    runtimes::Programs,
     session::Session,
     stats::Estimate,
     summary::{Condition, Summary},
@@ -37,6 +38,9 @@ pub trait Lab: 'static {
 
     /// Curves that the reader may predict, drawn over the measured ones.
     const SKETCHES: &'static [Sketch] = &[];
+
+    /// The same experiment in other languages.
+    const PROGRAMS: Programs = Programs::NONE;
 
     /// Refuses combinations of flags that make no sense, with the sentence for the user.
     ///
@@ -115,6 +119,8 @@ pub trait Experiment: Sync {
     fn takes_target(&self) -> bool;
     /// Curves that the reader may predict.
     fn sketches(&self) -> &'static [Sketch];
+    /// The same experiment in other languages.
+    fn programs(&self) -> Programs;
     /// Adds the lab's flags to a command.
     fn flags(&self, command: Command) -> Command;
     /// Reads the flags.
@@ -187,6 +193,10 @@ impl<L: Lab> Experiment for Erased<L> {
 
     fn sketches(&self) -> &'static [Sketch] {
         L::SKETCHES
+    }
+
+    fn programs(&self) -> Programs {
+        L::PROGRAMS
     }
 
     fn flags(&self, command: Command) -> Command {

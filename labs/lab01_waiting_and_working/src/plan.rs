@@ -106,6 +106,8 @@ impl Lab for WaitingAndWorking {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         if p.waits.len() > MOST {
             return Err(format!("--waits: more than {MOST} waits, each of which gets a thread"));
@@ -139,7 +141,7 @@ impl Lab for WaitingAndWorking {
         let (wide, workers) = (pool("waiter", waits.len())?, pool("worker", p.threads)?);
         let sleepers = pool("sleeper", jobs)?;
 
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("waits/sequential", 0.0, |r| wait_in_turn(r, waits));

@@ -125,6 +125,8 @@ impl Lab for EventLoop {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         let (beat, busy, watch) = (p.beat.s(), p.busy.s(), p.watch.s());
         if beat < 2e-3 {
@@ -165,7 +167,7 @@ impl Lab for EventLoop {
         let one = || Builder::new_current_thread().enable_all().build();
         let many = || Builder::new_multi_thread().worker_threads(p.workers).enable_all().build();
 
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("threads/current", 0.0, |r| threads(r, one()?, p.tasks, || tell(kernel)));

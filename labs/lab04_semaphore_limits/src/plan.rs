@@ -109,6 +109,8 @@ impl Lab for SemaphoreLimits {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
             return Err("--timeout is shorter than --service: no request could ever succeed".into());
@@ -161,7 +163,7 @@ impl Lab for SemaphoreLimits {
         let (n, slots) = (p.requests, p.slots);
 
         let (tried, starts) = (limits.len(), p.starts.len());
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         let compared = compared(slots, &limits);
 
         let mut sweep = session.sweep();

@@ -306,6 +306,8 @@ impl Lab for IngestionPipeline {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {
             return Err("a chunk of less than 16B is all overhead: a larger --chunk".into());
@@ -367,7 +369,7 @@ impl Lab for IngestionPipeline {
         let (levels, heap_levels) =
             (session.levels_that_fit(&p.levels), session.levels_that_fit(&p.heap_levels));
         let job = Job::of(p);
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         quickness(p, session, &job, &levels)?;
         speed(p, session, &job, &levels, &programs)?;
         let left_out = heaps(p, session, &job, &heap_levels, room)?;

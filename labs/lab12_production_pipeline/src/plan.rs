@@ -300,6 +300,8 @@ impl Lab for ProductionPipeline {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         if let Some(url) = &p.upstream {
             http::site("--upstream", &url.as_str().into())?;
@@ -398,7 +400,7 @@ impl Lab for ProductionPipeline {
         let random = ServiceTime::Exponential { mean: p.fetch.duration() };
 
         let smoke = session.scale == Scale::Smoke;
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         let mut plan = session.plan();
         for (arm, p, service) in
             [("faults", p, &constant), ("calm", calm, &constant), ("random", patient, &random)]
