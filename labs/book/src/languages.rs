@@ -60,7 +60,10 @@ pub(crate) fn page(
     contents.extend(labs.iter().map(|(card, _)| (card.id(), named(card))));
     body.push(&page::contents(&contents));
     for heading in text.headings() {
-        body.push(&page::section(&id(heading), heading, &lesson::markup(text.under(heading))));
+        let inside = lesson::markup(text.under(heading));
+        // Its table has more columns than a lesson's.
+        let inside = inside.as_str().replace("class=\"scroll\"", "class=\"scroll wide\"");
+        body.push(&page::section(&id(heading), heading, &Html::trusted(inside)));
     }
     for (card, programs) in labs {
         let entry = entries.iter().find(|entry| entry.record.lab == card.id());
@@ -123,7 +126,7 @@ fn section(card: &Card, programs: &Programs, entry: Option<&Entry>) -> anyhow::R
     let code = code(card, programs)?;
     let open = if FIRST.contains(&card.number) { " open" } else { "" };
     out.push(&Html::trusted(format!(
-        "<details class=\"tongues wide\"{open}><summary>The wrong way and the right way in Rust, {}</summary>\n{code}</details>\n",
+        "<details class=\"wide\"{open}><summary>The wrong way and the right way in Rust, {}</summary>\n{code}</details>\n",
         words(programs.languages())
     )));
     out.element("h3", "What was measured");
@@ -169,17 +172,14 @@ fn in_language(name: &'static str, script: &Script, pair: &Pair) -> Html {
     if pair.right.is_there() {
         let (wrong, right) = code::beside(script, &pair.wrong.code, &pair.right.code);
         out.wrap("p", &lesson::inline(&pair.so));
-        out.push(&Html::trusted(format!(
-            "<div class=\"pair both\">\n{}{}</div>\n",
-            lab::way("h4", "wrong", &pair.wrong, &wrong),
-            lab::way("h4", "right", &pair.right, &right),
-        )));
+        out.push(&lab::way("h4", "wrong", &pair.wrong, &wrong));
+        out.push(&lab::way("h4", "right", &pair.right, &right));
     } else {
         out.element("p", "The cure is not in this program: see the right way in Rust.");
         let wrong = code::highlighted(script, &pair.wrong.code);
         out.push(&lab::way("h4", "wrong", &pair.wrong, &wrong));
     }
-    out
+    Html::trusted(format!("<div class=\"tongue\">\n{out}</div>\n"))
 }
 
 /// The lab's own tables on other languages, with how they came about. Where there are none, the command that makes
@@ -216,8 +216,10 @@ fn measured(card: &Card, programs: &Programs, entry: Option<&Entry>) -> Html {
     let compared = |note: &&String| {
         note.starts_with(runtimes::COMPARED) || note.starts_with(runtimes::NOT_COMPARED)
     };
-    for note in entry.record.notes.iter().filter(compared).take(NOTES) {
-        out.element("p class=\"small\"", note);
+    let notes: Vec<&str> =
+        entry.record.notes.iter().filter(compared).take(NOTES).map(String::as_str).collect();
+    if !notes.is_empty() {
+        out.element("p class=\"small\"", &format!("This run: {}.", notes.join("; ")));
     }
     let missing: Vec<Language> = known.iter().filter(|language| !has.has(*language)).collect();
     if !missing.is_empty() {

@@ -1,4 +1,4 @@
-//! The lab book in a browser: the cover and the page of a lab.
+//! The lab book in a browser: the cover, the page of a lab, and that on other languages.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,8 +42,11 @@ async fn cover_and_lab_hold_what_a_page_must() -> Result<()> {
         return Ok(());
     };
     let axe = axe();
-    let pages =
-        [("cover", site.path().join("index.html")), ("lab 3", page_of(site.path(), "lab03")?)];
+    let pages = [
+        ("cover", site.path().join("index.html")),
+        ("lab 3", page_of(site.path(), "lab03")?),
+        ("languages", page_of(site.path(), "languages")?),
+    ];
     for (what, file) in pages {
         for look in LOOKS {
             let tab = browser.tab(look).await?;

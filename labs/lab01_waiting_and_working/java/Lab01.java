@@ -49,7 +49,7 @@ final class Lab01 {
         works.forEach(Runnable::run);
     }
 
-    // wrong(2): a virtual thread for each computation
+    // wrong(2): A virtual thread for each computation
     private void onVirtualThreads(List<Runnable> works) {
         // Right for waits: who waits is off its carrier, and one carrier is enough for thousands.
         // But who computes stays on it, and here there is one. By default there are as many as
@@ -59,7 +59,7 @@ final class Lab01 {
         }
     }
 
-    // right(2): a pool with a platform thread for each processor
+    // right(2): A pool with a platform thread for each processor
     // so(2): Virtual threads make waiting cheap. They add no processors, so that computations take as
     // long as one after another on as many carriers; a pool says how many processors these may
     // have.

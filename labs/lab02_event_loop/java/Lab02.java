@@ -68,7 +68,7 @@ final class Lab02 {
         Slow.Table.load();
     }
 
-    // wrong: a virtual thread computes
+    // wrong: A virtual thread computes
     private void compute() {
         // Nothing here waits, and nothing interrupts it: the carrier is taken until the end.
         kernel.work(busy);
@@ -94,7 +94,7 @@ final class Lab02 {
         }
     }
 
-    // right: a platform thread computes, and the virtual thread waits for it
+    // right: A platform thread computes, and the virtual thread waits for it
     // so: A virtual thread that waits frees its carrier, and one that computes keeps it, since Java
     // does not preempt virtual threads. The operating system does preempt platform threads.
     private void computeOnAPool() {

@@ -49,7 +49,7 @@ final class Lab03 {
         flags.noOthers();
     }
 
-    // wrong: a virtual thread for each request, and all of them send at once
+    // wrong: A virtual thread for each request, and all of them send at once
     private void burst(long begin) {
         // They cost next to nothing here, which is why nothing here holds them back. The upstream
         // serves no more at a time than before; the rest wait there, until they have timed out.

@@ -33,7 +33,7 @@ final class Lab04 {
         flags.noOthers();
     }
 
-    // wrong: a virtual thread for each request, and all of them send
+    // wrong: A virtual thread for each request, and all of them send
     private void allAtOnce() {
         // A pool of platform threads had a limit, if only by accident. A virtual thread for each
         // request has none. A pool of connections would be one, with a difference: the clock of the
@@ -45,7 +45,7 @@ final class Lab04 {
         }
     }
 
-    // right: a virtual thread for each request, and a permit before it sends
+    // right: A virtual thread for each request, and a permit before it sends
     // so: Virtual threads are cheap, what they ask for is not. To wait for a permit costs no
     // carrier and no connection, and the clock of the timeout starts after it.
     private void behindASemaphore() {

@@ -65,7 +65,7 @@ final class Lab06 {
         books.enter(fate, Common.since(sent));
     }
 
-    // wrong: a scope for each batch
+    // wrong: A scope for each batch
     private void inBatches(Iterator<byte[]> text) {
         // A scope ends with the last of its tasks: the slowest of a batch holds up all that follow.
         var permits = new Semaphore(concurrency);
@@ -78,7 +78,7 @@ final class Lab06 {
         }
     }
 
-    // right: one scope for all, and a permit before each chunk
+    // right: One scope for all, and a permit before each chunk
     // so: Whichever request ends lets the next one begin. The permit comes before the chunk is read
     // and its thread begun, so that neither pile up: a virtual thread is cheap, what it holds is
     // not.

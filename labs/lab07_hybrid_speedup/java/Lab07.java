@@ -72,7 +72,7 @@ final class Lab07 {
         }
     }
 
-    // wrong: a virtual thread for each item, and it computes
+    // wrong: A virtual thread for each item, and it computes
     private void onVirtualThreads() {
         // While one of them computes, the carrier carries no other: what has been fetched meanwhile
         // waits, and so does what could be asked for.
@@ -93,7 +93,7 @@ final class Lab07 {
         }
     }
 
-    // right: virtual threads fetch, and a pool of platform threads computes
+    // right: Virtual threads fetch, and a pool of platform threads computes
     // so: A virtual thread waits for an item, and then for the pool; both are waits, which cost no
     // carrier. So the fetches go on while as many items are computed as the pool has threads.
     private void hybrid() {

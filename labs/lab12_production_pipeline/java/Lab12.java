@@ -90,7 +90,7 @@ final class Lab12 {
         fallback = folder.resolve("fallback.jsonl");
     }
 
-    // wrong: a scope for each batch
+    // wrong: A scope for each batch
     private void inBatches() {
         // A scope ends with the last of its tasks: the slowest of ten holds up nine.
         for (var first = 0; first < items; first += batch) {
@@ -103,7 +103,7 @@ final class Lab12 {
         }
     }
 
-    // right: one scope, with a lane for each item that may be under way
+    // right: One scope, with a lane for each item that may be under way
     // so: Each lane takes the next item when it has done one, and none waits for another. Virtual
     // threads need no pool to be few; the lanes are few for the sake of what they ask for.
     private void inAWindow() {

@@ -58,14 +58,14 @@ final class Lab14 {
         flags.noOthers();
     }
 
-    // wrong: a virtual thread solves it
+    // wrong: A virtual thread solves it
     private Duration solveHere(Duration cost) {
         // Nobody is asked to wait, and yet all do: this takes the only carrier away from everybody
         // who reads, writes or sends heartbeats.
         return compute(cost);
     }
 
-    // right: a pool of platform threads solves it, and a virtual thread waits for that
+    // right: A pool of platform threads solves it, and a virtual thread waits for that
     // so: Waiting frees the carrier, computing keeps it, and nobody takes it away. A server with as
     // many carriers as processors stops in the same way, with that many questions at a time.
     private Duration solveOnAPool(Duration cost) throws InterruptedException, ExecutionException {
