@@ -23,7 +23,7 @@ pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
 pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findings {
     let condition = summary.only(SERIES);
     let judged_by = "The program is judged by what arrived at the service and when. What the program prints is not looked at.";
-    let mut tables = vec![table(&checks).note(judged_by)];
+    let mut tables = vec![table(summary, &checks).note(judged_by)];
     let mut figures = Vec::new();
     if let Some(k) = &condition {
         tables.push(books(k));
@@ -31,7 +31,7 @@ pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findi
         figures.extend(attempts(k));
     }
     Findings {
-        headline: headline(&checks),
+        headline: headline(summary, &checks),
         figures,
         tables,
         claims: checks.into_iter().map(|check| check.claim).collect(),
@@ -39,16 +39,30 @@ pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findi
     }
 }
 
-pub(crate) fn headline(checks: &[Check]) -> String {
-    let found: Vec<&str> = checks.iter().filter(|c| c.is_found()).map(|c| c.fault).collect();
-    if found.is_empty() {
-        return "The service's books show none of the faults that were looked for.".into();
+/// What the books show; and apart from it what they seem to show in a run that cannot tell.
+pub(crate) fn headline(summary: &Summary, checks: &[Check]) -> String {
+    let (open, found): (Vec<&Check>, Vec<&Check>) =
+        checks.iter().filter(|check| check.is_found()).partition(|check| is_open(summary, check));
+    let names = |checks: &[&Check]| {
+        let names: Vec<&str> = checks.iter().map(|check| check.fault).collect();
+        names.join("; ")
+    };
+    let shown = match found.is_empty() {
+        true => "The service's books show none of the faults that were looked for.".into(),
+        false => format!("The service's books show: {}.", names(&found)),
+    };
+    match open.is_empty() {
+        true => shown,
+        false => format!("{shown} This run cannot tell, but it looks like: {}.", names(&open)),
     }
-    format!("The service's books show: {}.", found.join("; "))
 }
 
-pub(crate) fn table(checks: &[Check]) -> Table {
-    let found = |check: &Check| check.is_found();
+fn is_open(summary: &Summary, check: &Check) -> bool {
+    summary.leaves_open(check.claim.disturbed).is_some()
+}
+
+pub(crate) fn table(summary: &Summary, checks: &[Check]) -> Table {
+    let found = |check: &Check| check.is_found() && !is_open(summary, check);
     Table::of("What the service's books say", checks)
         .column("asked for", |check| check.claim.text.clone())
         .column("bound", |check| number(check.claim.predicted()))

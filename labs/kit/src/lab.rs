@@ -256,7 +256,7 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
 /// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole
 /// cannot decide it. It was interrupted, it was too short, or the machine was unfit to measure what the claim
 /// is about. Symmetrical: what could have falsified a figure could have faked it.
-fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<String> {
+pub(crate) fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<String> {
     if record.interrupted {
         return Some("the run was interrupted".into());
     }
