@@ -37,7 +37,7 @@ export -f attempt
 again=$(for ((i = 0; i < n; i += 1)); do echo "$i"; done)
 for ((k = 1; k <= attempts; k += 1)); do
     [ -n "$again" ] || exit 0
-    again=$(cut -d ' ' -f 1 <<<"$again" | xargs -n 1 -P "$limit" bash -c 'attempt "$1"' _)
+    again=$(cut -d ' ' -f 1 <<<"$again" | xargs -n 1 -P "$limit" bash -c 'attempt "$1"' _) || exit 1
     # Not before the latest time that the service named, and longer each time, in part random.
     pause=$(awk -v seed=$RANDOM -v first="$backoff" -v k="$k" '$2 > latest { latest = $2 + 0 }
         END { srand(seed); print latest + first * 2 ^ (k - 1) * (0.5 + rand()) }' <<<"$again")
