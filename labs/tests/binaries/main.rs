@@ -7,6 +7,7 @@
 mod ended_early;
 mod faults;
 mod misuse;
+mod presets;
 mod python;
 mod reference;
 mod results;
