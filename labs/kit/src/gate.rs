@@ -180,6 +180,8 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
     };
     let mut words = Vec::new();
     for (name, value) in params.as_object().context("its parameters are no flags")? {
+        let renamed = lab.formerly().iter().find(|(former, _)| former == name);
+        let name = renamed.map_or(name.as_str(), |(_, today)| today);
         let flag = format!("--{}", name.replace('_', "-"));
         match value {
             Value::Null | Value::Bool(false) => {}

@@ -14,9 +14,10 @@ use crate::{
     claim::{Case, Claim, Law},
     contain,
     disturbance::{self, Disturbed, Unfit},
-    findings::Findings,
+    findings::{Findings, Table},
     needs::{Extent, Needs},
     prediction,
+    preset::{self, Preset},
     record::{Record, Scale, Trial},
     session::Session,
     stats::Estimate,
@@ -37,6 +38,12 @@ pub trait Lab: 'static {
 
     /// Curves that the reader may predict, drawn over the measured ones.
     const SKETCHES: &'static [Sketch] = &[];
+
+    /// Parameters by name, `--preset NAME`: those of the material that the lab grew from, where it has any.
+    const PRESETS: &'static [Preset] = &[];
+
+    /// Parameters that older records have under another name: that name, and the one of today.
+    const FORMERLY: &'static [(&'static str, &'static str)] = &[];
 
     /// Refuses combinations of flags that make no sense, with the sentence for the user.
     ///
@@ -115,6 +122,10 @@ pub trait Experiment: Sync {
     fn takes_target(&self) -> bool;
     /// Curves that the reader may predict.
     fn sketches(&self) -> &'static [Sketch];
+    /// Parameters by name.
+    fn presets(&self) -> &'static [Preset];
+    /// Parameters that older records have under another name.
+    fn formerly(&self) -> &'static [(&'static str, &'static str)];
     /// Adds the lab's flags to a command.
     fn flags(&self, command: Command) -> Command;
     /// Reads the flags.
@@ -189,6 +200,14 @@ impl<L: Lab> Experiment for Erased<L> {
         L::SKETCHES
     }
 
+    fn presets(&self) -> &'static [Preset] {
+        L::PRESETS
+    }
+
+    fn formerly(&self) -> &'static [(&'static str, &'static str)] {
+        L::FORMERLY
+    }
+
     fn flags(&self, command: Command) -> Command {
         L::Params::augment_args(command)
     }
@@ -235,6 +254,7 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
     // A law that this run has no condition for says nothing of it.
     findings.claims.retain(|claim| !claim.cases.is_empty());
     prediction::draw_over(L::SKETCHES, record, &mut findings);
+    findings.tables.extend(printed::<L>(record));
     let unfit = disturbance::unfit(record);
     let claims = findings.claims.into_iter();
     let open = |claim: &Claim| undecided(claim.disturbed, record, &unfit);
@@ -251,6 +271,13 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
         warn(&mut findings, why);
     }
     findings
+}
+
+/// What the source printed beside what was measured, where the run has a preset.
+fn printed<L: Lab>(record: &Record) -> Option<Table> {
+    let preset = preset::named(L::PRESETS, record.preset.as_deref()?)?;
+    let own = serde_json::to_value(params::<L>(&preset.words())).ok()?;
+    preset.table(record, &own)
 }
 
 /// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole

@@ -50,6 +50,7 @@ pub mod needs;
 pub mod origin;
 pub mod os;
 pub mod prediction;
+pub mod preset;
 pub mod progress;
 pub mod prove;
 pub mod python;
@@ -103,6 +104,7 @@ pub mod prelude {
         load::{Closed, Open, Outcome, Tally},
         needs::{self, Extent, Needs},
         origin::Origin,
+        preset::{Preset, Printed, in_percent},
         python::{Python, Script},
         quantity::{Quantity, Within},
         record::{Scale, Trial},

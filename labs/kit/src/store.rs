@@ -278,6 +278,7 @@ mod tests {
             schema: SCHEMA,
             lab: "lab03".into(),
             params: serde_json::json!({"slots": 1}),
+            preset: None,
             command: "labs run 3".into(),
             scale: Scale::Smoke,
             seed: 1,

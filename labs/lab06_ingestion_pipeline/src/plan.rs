@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use lab_kit::prelude::*;
 
 use super::{
-    findings, premise, python,
+    findings,
+    gauges::{HEAP_IDLE_BYTES, HEAP_PEAK_BYTES},
+    premise, python,
     trials::{Arm, How, Job, crash, memory, pace, throughput},
 };
 
@@ -304,6 +306,42 @@ impl Lab for IngestionPipeline {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "1 MB in 1,024 chunks (lab notes, 2.5)",
+        flags: "--size 1MB --chunk 1KB --batches 25,50,100 --concurrency 25 --levels 10,25,50 --batch 50 --heap-levels 10,25,50 --service 1s --random lognormal",
+        differs: "The source's server was somewhere on the internet. Here it takes {service} on average and times spread: that comes near the source's. Its memory is what Python's tracemalloc counts. Here memory is counted in a run of its own, with batches of twice the requests in flight.",
+        printed: &[
+            Printed {
+                what: "batches of {x}, 25 in flight: chunks a second",
+                unit: "",
+                at: &[(25.0, 12.75), (50.0, 9.20), (100.0, 16.30)],
+                read: |s, x| s.at("batch/random", x)?.estimate(chunks_per_s),
+            },
+            Printed {
+                what: "{x} in flight, batches of 50: chunks a second",
+                unit: "",
+                at: &[(10.0, 6.39), (25.0, 7.32), (50.0, 21.72)],
+                read: |s, x| {
+                    let level = s.at("level/random", x);
+                    level.or_else(|| s.at("batch/random", 50.0))?.estimate(chunks_per_s)
+                },
+            },
+            Printed {
+                what: "{x} in flight: most memory",
+                unit: "MB",
+                at: &[(10.0, 3.74), (25.0, 7.58), (50.0, 14.18)],
+                read: |s, x| {
+                    let held = |t: &Trial| {
+                        let bytes = t.gauge(HEAP_PEAK_BYTES)? - t.gauge(HEAP_IDLE_BYTES)?;
+                        Some(bytes / 1e6)
+                    };
+                    s.at("heap/level/batch", x)?.estimate(held)
+                },
+            },
+        ],
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {
             return Err("a chunk of less than 16B is all overhead: a larger --chunk".into());
@@ -394,6 +432,10 @@ impl Lab for IngestionPipeline {
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
+}
+
+fn chunks_per_s(trial: &Trial) -> Option<f64> {
+    Some(trial.offered as f64 / trial.wall_s)
 }
 
 /// How quickly does the pipeline get a batch on its way? Theory needs it.

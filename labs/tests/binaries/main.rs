@@ -8,6 +8,7 @@ mod ended_early;
 mod faults;
 mod judge;
 mod misuse;
+mod presets;
 mod python;
 mod reference;
 mod results;
