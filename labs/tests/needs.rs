@@ -5,6 +5,7 @@ use lab_kit::{
     lab::Experiment,
     needs::{Extent, Needs, limit_s},
     record::Scale,
+    runtimes::{Language, Languages},
 };
 use labs::SYLLABUS;
 
@@ -19,7 +20,7 @@ fn extent(lab: &dyn Experiment, scale: Scale) -> Extent {
         scale,
         trials: lab.card().trials(scale),
         one_at_a_time: scale == Scale::Full,
-        with_python: false,
+        with: Languages::NONE,
     }
 }
 
@@ -74,7 +75,8 @@ fn what_a_lab_tells_its_reader_to_try_may_be_run() {
             while let Some(flag) = flags.next() {
                 match flag.as_str() {
                     "--trials" => extent.trials = flags.next().unwrap().parse().unwrap(),
-                    "--python" => extent.with_python = true,
+                    "--python" => extent.with = Languages::of(&[Language::Python]),
+                    "--with" => extent.with = Languages::read(&flags.next().unwrap()).unwrap(),
                     _ => own.push(flag),
                 }
             }

@@ -6,12 +6,14 @@ Every script here can be run by hand against any HTTP server, for example
     PYTHONPATH=labs/kit/python python3 labs/lab03_concurrency_trap/python/lab03.py \
         --url http://127.0.0.1:8080 --arm burst --clients 500
 
-Flags of every script (times in seconds):
+Flags of every script (times in seconds); lab01, lab02 and lab14 need no upstream and have no --url:
 
     --url URL         the upstream
     --doors A,B,...   milliseconds that the upstream holds a request to /open-connections/0, /1, ...;
                       connections are opened there before the clock starts. Without it, by the load.
     --parent          end when standard input does: whoever started the script has gone
+
+A flag that is not known, or a value that makes no sense, is one line on standard error and exit 2.
 
 Every script prints one JSON object and nothing else to standard output:
 
@@ -25,18 +27,23 @@ Every script prints one JSON object and nothing else to standard output:
     doors             requests sent to open connections, which are in no other count
     gauges            {name: number}, units in the name
 
-Python 3.9 or later, and aiohttp.
+Python 3.9 or later, and aiohttp for the scripts that use the network. It is imported where it is
+used: interpreters beside the first one import this file too, and cannot import aiohttp.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
+import math
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import threading
 import time
-
-import aiohttp
+import urllib.parse
 
 clock = time.perf_counter
 
@@ -46,30 +53,147 @@ BODY = bytes(ord("a") + i % 26 for i in range(255)) + b"\n"
 OK, REJECTED, TIMED_OUT = "ok", "rejected", "timed out"
 
 
-def arguments(doc):
-    """A parser with the flags of every script."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+class Parser(argparse.ArgumentParser):
+    """One that says in one line what is wrong."""
+
+    def error(self, message):
+        line = " ".join(f"{os.path.basename(self.prog)}: {message}".split())
+        self.exit(2, line + "\n")
+
+
+def arguments(doc, url=True):
+    """A parser with the flags of every script. Its numbers are finite, and not below zero."""
+    parser = Parser(
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What a flag is called is checked, too: no part of a name stands for it.
+        allow_abbrev=False,
     )
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--doors", default="")
+    parser.register("type", float, seconds(0))
+    parser.register("type", int, whole(0, 2**64 - 1))
+    if url:
+        parser.add_argument("--url", type=_url, required=True)
+        parser.add_argument("--doors", type=_doors, default=[])
     parser.add_argument("--parent", action="store_true")
     return parser
+
+
+def seconds(least, most=3600.0):
+    """Reads a number between two others."""
+
+    def read(text):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least:g} to {most:g}")
+        return number
+
+    return read
+
+
+def whole(least, most=1_000_000):
+    """Reads a whole number between two others."""
+
+    def read(text):
+        # What int() would take besides: "1_000", " 7 ", digits of other scripts.
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else -1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number from {least} to {most}"
+            )
+        return number
+
+    return read
+
+
+def listed(read, most=1000):
+    """Reads values with commas between them, at least one."""
+
+    def read_all(text):
+        parts = text.split(",")
+        if len(parts) > most:
+            raise argparse.ArgumentTypeError(f"{len(parts)} values are more than {most}")
+        return [read(part) for part in parts]
+
+    return read_all
+
+
+def _doors(text):
+    return listed(seconds(0, 3_600_000))(text) if text else []
+
+
+def _url(text):
+    try:
+        parts = urllib.parse.urlsplit(text)
+        good = parts.scheme == "http" and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is no http://HOST:PORT")
+    return text.rstrip("/")
 
 
 def start(parser):
     """The flags; and watches, if asked to, whether the parent is still there."""
     args = parser.parse_args()
-    args.url = args.url.rstrip("/")
+    signal.signal(signal.SIGTERM, lambda *_: _leave())
     if args.parent:
         threading.Thread(target=_until_parent_leaves, daemon=True).start()
     return args
 
 
 def _until_parent_leaves():
-    while os.read(0, 1024):
+    try:
+        while os.read(0, 1024):
+            pass
+    except OSError:
+        # Closed before we began: nobody is there.
         pass
+    _leave()
+
+
+def _leave():
+    """Ends at once, whatever else is going on."""
+    for path in _folders:
+        shutil.rmtree(path, ignore_errors=True)
     os._exit(1)
+
+
+_folders = []
+
+
+def temporary_folder():
+    """A folder for `with`, which is gone afterwards, also when the program is told to end."""
+    folder = tempfile.TemporaryDirectory()
+    _folders.append(folder.name)
+    return folder
+
+
+if sys.version_info >= (3, 11):
+    TaskGroup = asyncio.TaskGroup
+else:
+
+    class TaskGroup:
+        """As much of asyncio.TaskGroup, which came with Python 3.11, as is used here."""
+
+        async def __aenter__(self):
+            self.tasks = []
+            return self
+
+        def create_task(self, coroutine):
+            task = asyncio.get_running_loop().create_task(coroutine)
+            self.tasks.append(task)
+            return task
+
+        async def __aexit__(self, kind, error, trace):
+            try:
+                if error is None:
+                    await asyncio.gather(*self.tasks)
+            finally:
+                for task in self.tasks:
+                    task.cancel()
 
 
 def session(connections, timeout=None):
@@ -77,7 +201,11 @@ def session(connections, timeout=None):
 
     The clock of `timeout` runs while a request waits for a connection, as it does in every program
     that sets aiohttp's total timeout.
+
+    aiohttp reads no http_proxy from the environment unless told to (trust_env).
     """
+    import aiohttp
+
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout),
@@ -89,13 +217,14 @@ async def open_connections(client, args, n):
 
     Returns how many requests that took.
     """
+    import aiohttp
+
     if not args.doors:
         return 0
     limit = client.connector.limit
     n = min(n, limit) if limit else n
-    holds = [float(ms) for ms in args.doors.split(",")]
     # To open a connection takes about half a millisecond here.
-    door = next((i for i, ms in enumerate(holds) if ms >= n / 2), len(holds) - 1)
+    door = next((i for i, ms in enumerate(args.doors) if ms >= n / 2), len(args.doors) - 1)
     patient = aiohttp.ClientTimeout(total=30)
 
     async def knock():
@@ -103,12 +232,15 @@ async def open_connections(client, args, n):
         async with client.get(url, timeout=patient) as answer:
             await answer.read()
 
-    await asyncio.gather(*(knock() for _ in range(n)))
+    # Where nobody opens, the requests that count will find out.
+    await asyncio.gather(*(knock() for _ in range(n)), return_exceptions=True)
     return n
 
 
 async def fetch(client, url, expected=BODY, **options):
     """The fate of one request, and its answer."""
+    import aiohttp
+
     try:
         async with client.request(options.pop("method", "GET"), url, **options) as answer:
             if answer.status in (429, 503):
@@ -134,6 +266,19 @@ class Books:
         self.fates = {}
         self.latencies = []
         self.attempts = []
+        self.begun, self.wall, self.cpu_share = clock(), 0.0, 0.0
+
+    @contextlib.contextmanager
+    def measured(self):
+        """What is done inside is the measured part; all of it begins together."""
+        cpu, self.begun = time.process_time(), clock()
+        yield
+        self.wall = clock() - self.begun
+        self.cpu_share = (time.process_time() - cpu) / self.wall
+
+    def done(self):
+        """One of those that began together has ended well."""
+        self.enter(OK, clock() - self.begun)
 
     def enter(self, fate, took):
         self.fates[fate] = self.fates.get(fate, 0) + 1
@@ -185,7 +330,19 @@ class Kernel:
         return int(self.rounds_per_s * seconds)
 
     def work(self, seconds):
-        _mix(self.rounds(seconds))
+        return _mix(self.rounds(seconds))
+
+    def slices(self, seconds, slice):
+        """The same work in slices, for a caller who has something to do between them."""
+        rounds, each = self.rounds(seconds), max(self.rounds(slice), 1)
+        for done in range(0, rounds, each):
+            yield _mix(min(each, rounds - done))
+
+    def alone(self, seconds):
+        """How long that takes, now, with nobody else at work here."""
+        begin = clock()
+        self.work(seconds)
+        return clock() - begin
 
 
 def _mix(rounds):
@@ -198,6 +355,30 @@ def _mix(rounds):
 def compute(rounds):
     """An amount of work as a job of a pool: top-level, so that processes find it by its name."""
     return _mix(rounds)
+
+
+def timed_compute(rounds):
+    """The same; returns the seconds it took."""
+    begin = clock()
+    _mix(rounds)
+    return clock() - begin
+
+
+def gil():
+    """1 when one thread at a time runs Python, 0 in a free-threaded build."""
+    return float(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def resident_bytes():
+    """Memory that this process has now; None where the system has no /proc."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
 
 
 def follow_parent():
@@ -233,6 +414,32 @@ def thread_pool(workers):
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(workers)
+    _start_all(pool, workers)
+    return pool
+
+
+def interpreter_pool(workers):
+    """A pool of threads that are all running already, each with an interpreter of its own.
+
+    Python 3.14 has it. For 3.13 the package interpreters-pep-734 has much the same.
+    """
+    try:
+        from concurrent.futures import InterpreterPoolExecutor
+    except ImportError:
+        try:
+            from interpreters_backport.concurrent.futures import InterpreterPoolExecutor
+        except ImportError:
+            print(
+                "no InterpreterPoolExecutor: Python 3.14 has one, and for Python 3.13 there is"
+                " `python3 -m pip install interpreters-pep-734`",
+                file=sys.stderr,
+            )
+            raise SystemExit(3) from None
+    import site
+
+    # A new interpreter does not know the folder of this file, from which it imports the job.
+    folder = os.path.dirname(os.path.abspath(__file__))
+    pool = InterpreterPoolExecutor(workers, initializer=site.addsitedir, initargs=(folder,))
     _start_all(pool, workers)
     return pool
 

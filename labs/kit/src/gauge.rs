@@ -90,7 +90,7 @@ gauges! {
     OTHERS_CPU_SHARE = "others_cpu_share",
     /// Memory that the process has.
     RESIDENT_MB = "resident_mb",
-    /// Processor time of a Python process over the time of its load.
+    /// Processor time of a program in another language over the time of its load.
     CLIENT_CPU_SHARE = "client_cpu_share",
 }
 

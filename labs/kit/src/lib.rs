@@ -53,10 +53,10 @@ pub mod prediction;
 pub mod preset;
 pub mod progress;
 pub mod prove;
-pub mod python;
 pub mod quantity;
 pub mod record;
 pub mod report;
+pub mod runtimes;
 pub mod scratch;
 pub mod seats;
 pub mod session;
@@ -105,9 +105,9 @@ pub mod prelude {
         needs::{self, Extent, Needs},
         origin::Origin,
         preset::{Preset, Printed, in_percent},
-        python::{Python, Script},
         quantity::{Quantity, Within},
         record::{Scale, Trial},
+        runtimes::{self, Language, Languages, Program, Programs},
         session::{Recorder, Service, Session},
         stats::Estimate,
         summary::{Condition, Summary},

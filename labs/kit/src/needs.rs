@@ -8,6 +8,7 @@ use crate::{
     card::Card,
     host, limits, os,
     record::Scale,
+    runtimes::Languages,
     session::{Company, SPARE_FILES, Sweep},
 };
 
@@ -26,8 +27,8 @@ pub struct Extent {
     pub trials: usize,
     /// Never runs two conditions at the same time.
     pub one_at_a_time: bool,
-    /// The comparison with Python is asked for.
-    pub with_python: bool,
+    /// The languages that a comparison is asked for with.
+    pub with: Languages,
 }
 
 impl Extent {
@@ -277,7 +278,7 @@ mod tests {
     use super::*;
 
     const EXTENT: Extent =
-        Extent { scale: Scale::Quick, trials: 2, one_at_a_time: false, with_python: false };
+        Extent { scale: Scale::Quick, trials: 2, one_at_a_time: false, with: Languages::NONE };
 
     #[test]
     fn conditions_side_by_side_take_as_long_as_the_longest_of_them() {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use mock_server::{Counters, Route, Service as ServiceTime, Slots, Spec, Upstream};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
@@ -19,14 +20,15 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     address,
+    child::Child,
     gauge::{self, Gauge},
     host::Host,
     http,
     load::{Arrivals, Load, Tally},
     os,
     progress::Progress,
-    python::{Python, Script},
     record::{Point, Scale, Span, Trial},
+    runtimes::{self, Language, Languages, Program, Programs, Runtime},
     scratch,
     stop::Stop,
 };
@@ -57,10 +59,10 @@ pub struct Session {
     pub target: Option<String>,
     /// Never runs two conditions at the same time.
     pub one_at_a_time: bool,
-    /// The comparison with Python is asked for.
-    pub with_python: bool,
-    /// A lab has asked for Python: it has such a comparison.
-    asked_for_python: bool,
+    /// The languages that a comparison is asked for with.
+    pub with: Languages,
+    /// Those that the lab has a program in.
+    known: Languages,
     stop: Stop,
     progress: Progress,
     points: SoFar,
@@ -92,8 +94,8 @@ impl Session {
             host,
             target: None,
             one_at_a_time: scale == Scale::Full,
-            with_python: false,
-            asked_for_python: false,
+            with: Languages::NONE,
+            known: Languages::NONE,
             stop,
             progress,
             points: SoFar::default(),
@@ -145,32 +147,51 @@ impl Session {
         *trials += 1;
     }
 
-    /// Python, when the comparison is asked for and it can be made here; a note says which version
-    /// it is, or what is missing.
-    pub fn python(&mut self) -> Option<Python> {
-        self.asked_for_python = true;
-        if !self.with_python {
-            return None;
-        }
-        match Python::find() {
-            Ok(python) => {
-                self.note(format!(
-                    "compared with Python {}, aiohttp {}",
-                    python.version, python.aiohttp
-                ));
-                Some(python)
-            }
+    /// The lab's programs in the languages that a comparison is asked for with, ready to be started: those that can
+    /// run here. A note says which version each is, or what is missing.
+    pub fn programs(&mut self, programs: &Programs) -> Vec<Program> {
+        self.known = programs.languages();
+        let asked = self.known.iter().filter(|language| self.with.has(*language));
+        let asked: Vec<Language> = asked.collect();
+        asked.into_iter().filter_map(|language| self.program(programs, language)).collect()
+    }
+
+    fn program(&mut self, programs: &Programs, language: Language) -> Option<Program> {
+        let runtime = match Runtime::find(language) {
+            Ok(runtime) => runtime,
             Err(why) => {
-                self.note(format!("no comparison with Python: {why}"));
+                self.note(format!("no comparison with {language}: {why}"));
+                return None;
+            }
+        };
+        match Program::of(programs, &runtime, &self.stop) {
+            Ok(program) => {
+                self.note(format!("compared with {language} {}", runtime.version));
+                Some(program)
+            }
+            // What was broken off is no fault of the program's.
+            Err(_) if self.stop.is_set() => None,
+            Err(why) => {
+                self.note(format!("no comparison with {language}: {why:#}"));
                 None
             }
         }
     }
 
+    /// Notes how to get several interpreters in one process, for a lab that has arms for them, where Python is there
+    /// and they are not.
+    pub fn note_interpreters(&mut self, programs: &[Program]) {
+        let python = programs.iter().find(|program| program.language == Language::Python);
+        if python.is_some_and(|python| !python.has_interpreters) {
+            self.note(runtimes::NO_INTERPRETERS);
+        }
+    }
+
     /// The points and notes of the run.
     pub fn finish(mut self) -> (Vec<Point>, Vec<String>) {
-        if self.with_python && !self.asked_for_python {
-            self.note("this lab has no Python version to compare with");
+        let without = self.with.iter().filter(|language| !self.known.has(*language));
+        for language in without.collect::<Vec<_>>() {
+            self.note(format!("this lab has no {language} version to compare with"));
         }
         (self.points.complete(), self.notes)
     }
@@ -894,30 +915,36 @@ impl Recorder {
         trial.traces.extend(noted.traces);
     }
 
-    /// Runs a Python script against the upstream and writes down what it says it did, with the books
-    /// of the upstream beside its own. `flags` are the script's own, without dashes; how long it may
-    /// take at most is `limit`. It ends early when the run is stopped.
+    /// Runs a program in another language and writes down what it says it did; against an upstream, if there is
+    /// one, with the books of the upstream beside its own. `flags` are the program's own, without dashes; how long
+    /// it may take at most is `limit`. It ends early when the run is stopped.
     ///
     /// # Errors
-    /// When the script fails, takes too long, prints what are no books or books that do not close,
+    /// When the program fails, goes beyond its bounds, prints what are no books or books that do not close,
     /// or did not find the upstream.
-    pub async fn python(
+    pub async fn program(
         &self,
-        python: &Python,
-        script: Script,
-        upstream: &Service,
+        program: &Program,
+        upstream: Option<&Service>,
         flags: &[(&str, String)],
         limit: Duration,
     ) -> anyhow::Result<()> {
-        let mut words = vec!["--url".to_string(), upstream.url()];
-        if let Kind::Here(_) = upstream.kind {
-            let holds: Vec<String> = DOORS.iter().map(u64::to_string).collect();
-            words.extend(["--doors".into(), holds.join(",")]);
+        let mut words = Vec::new();
+        if let Some(upstream) = upstream {
+            words.extend(["--url".to_string(), upstream.url()]);
+            if let Kind::Here(_) = upstream.kind {
+                let holds: Vec<String> = DOORS.iter().map(u64::to_string).collect();
+                words.extend(["--doors".into(), holds.join(",")]);
+            }
         }
         for (name, value) in flags {
             words.extend([format!("--{name}"), value.clone()]);
         }
-        let Some(books) = python.run(script, words, limit, &self.0.stop).await? else {
+        let Some(books) = program.run(&words, limit, &self.0.stop).await? else {
+            return Ok(());
+        };
+        let Some(upstream) = upstream else {
+            self.books(books.trial);
             return Ok(());
         };
         let tally = Tally { trial: books.trial, ..Tally::default() };
@@ -938,6 +965,23 @@ impl Recorder {
         gauges.extend(trial.gauges);
         state.trial = Trial { gauges, ..trial };
         Ok(())
+    }
+
+    /// Starts a program in another language that serves until its input ends. `flags` are the program's own, without
+    /// dashes. It ends early when the run is stopped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve(
+        &self,
+        program: &Program,
+        flags: &[(&str, String)],
+        limit: Duration,
+    ) -> anyhow::Result<Server> {
+        let words = flags.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]);
+        let words: Vec<String> = words.collect();
+        let child = program.spawn(&words, limit, &self.0.stop)?;
+        Ok(Server { child: Some(child), name: program.name })
     }
 
     /// Waits until an upstream that outlives the trial has worked off what the trial left.
@@ -989,6 +1033,66 @@ impl Recorder {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server in another language, in a process of its own.
+pub struct Server {
+    child: Option<Child>,
+    name: &'static str,
+}
+
+impl Server {
+    /// Waits until it says where it listens: `{"listening": "127.0.0.1:4321"}`, on a line of its own. `None` when the
+    /// run was stopped meanwhile.
+    ///
+    /// # Errors
+    /// When it ends, or says something else, or nothing within `limit`.
+    pub async fn listening(&mut self, limit: Duration) -> anyhow::Result<Option<SocketAddr>> {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            listening: SocketAddr,
+        }
+        let (child, name) = (self.child.as_mut().context("it has ended")?, self.name);
+        match child.first_line(limit).await {
+            Some(line) => {
+                let said: Said = serde_json::from_str(&line)
+                    .with_context(|| format!("{name} says {line:?} and not where it listens"))?;
+                ensure!(said.listening.ip().is_loopback(), "{name} listens to other machines");
+                Ok(Some(said.listening))
+            }
+            None => match self.child.take() {
+                None => Ok(None),
+                Some(child) => {
+                    child.close_input();
+                    let ended = child.ended().await;
+                    ensure!(
+                        ended.is_stopped(),
+                        "{name} never said where it listens: it {}",
+                        ended.why()
+                    );
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Ends its input, at which it ends, and returns the last line that it wrote. `None` when the run was stopped
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When it fails, or does not end.
+    pub async fn end(self) -> anyhow::Result<Option<String>> {
+        let Server { child: Some(child), name } = self else {
+            return Ok(None);
+        };
+        child.close_input();
+        let ended = child.ended().await;
+        if ended.is_stopped() {
+            return Ok(None);
+        }
+        ensure!(ended.is_well(), "{name} {}", ended.why());
+        Ok(ended.out.lines().last().map(str::to_string))
     }
 }
 

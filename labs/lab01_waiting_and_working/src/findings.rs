@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use lab_kit::prelude::*;
 use lab_kit::theory::amdahl::makespan_equal_jobs;
 
-use super::Params;
+use super::{Params, languages};
 
 use Disturbed::{Either, Longer};
 use Resource::{Processors, Timers};
 
 /// How late a timer may end: it is rounded up to a millisecond by the timer wheel and once more by
 /// the poll that waits for it, and its thread needs some time to wake. Never early.
-const LATE: f64 = 2.5e-3;
+pub(super) const LATE: f64 = 2.5e-3;
 /// The first job of a pool's thread waits until that thread has been woken; they are woken one
 /// after another.
-const WAKE: f64 = 50e-6;
+pub(super) const WAKE: f64 = 50e-6;
 
 /// One arm of the experiment.
 struct Arm<'a> {
@@ -185,8 +185,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             took(pooled)
         ),
         figures: figures(&view),
-        tables: vec![table(&view)],
-        claims: [waiting(&view), computing(&view)].concat(),
+        tables: std::iter::once(table(&view)).chain(languages::table(summary)).collect(),
+        claims: [waiting(&view), computing(&view), languages::claims(p, summary)].concat(),
         answers: vec![
             together.answer("waits").scaled(1.0 / p.unit.s()),
             worked_together.answer("jobs").scaled(1.0 / p.cost.s()),

@@ -77,6 +77,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 mod findings;
+mod languages;
 mod plan;
 mod premise;
 

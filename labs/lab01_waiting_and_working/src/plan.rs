@@ -4,8 +4,8 @@ use lab_kit::{host, prelude::*};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
-    findings, premise, wait_in_turn, wait_on_threads, wait_together, work_in_turn, work_on_threads,
-    work_together,
+    findings, languages, premise, wait_in_turn, wait_on_threads, wait_together, work_in_turn,
+    work_on_threads, work_together,
 };
 
 /// The constants of the experiment.
@@ -92,6 +92,10 @@ impl Lab for WaitingAndWorking {
                 "cargo run --release --bin lab01 -- --waits 1,1,1,1,1,1,1,1,1,1 --jobs 10 --threads 16",
                 "more threads than processors: who gains?",
             ),
+            (
+                "cargo run --release --bin lab01 -- --with python,node,go,java",
+                "the same in other languages: where do threads wait, and where do they compute, side by side?",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),
@@ -147,9 +151,10 @@ impl Lab for WaitingAndWorking {
         let (sum, longest) = waits.fold((0.0, 0.0), |(s, l): (f64, f64), w| (s + w, l.max(w)));
         let (cost, jobs) = (p.cost.s(), p.jobs as f64);
         let shared = (jobs / needs::processors(p.threads)).max(jobs / p.threads as f64);
+        let others: f64 = extent.with.iter().map(|l| languages::takes(p, l)).sum();
         let round = sum + 2.0 * longest + cost * (2.0 * jobs + shared + 1.0);
         Needs {
-            seconds: extent.times() * (round + 0.05),
+            seconds: extent.times() * (round + others + 0.05),
             less: "a shorter --unit or --cost, fewer --waits or --jobs",
             ..Needs::default()
         }
@@ -161,6 +166,8 @@ impl Lab for WaitingAndWorking {
         let (wide, workers) = (pool("waiter", waits.len())?, pool("worker", p.threads)?);
         let sleepers = pool("sleeper", jobs)?;
 
+        let programs = session.programs(&languages::PROGRAMS);
+        session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("waits/sequential", 0.0, |r| wait_in_turn(r, waits));
         plan.point("waits/concurrent", 0.0, |r| wait_together(r, waits));
@@ -171,6 +178,9 @@ impl Lab for WaitingAndWorking {
         plan.point("jobs/slept", 0.0, |r| {
             work_on_threads(r, &sleepers, jobs, || std::thread::sleep(cost))
         });
+        for program in &programs {
+            languages::add(&mut plan, program, p);
+        }
         plan.run()
     }
 

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use lab_kit::{accounts::ensure, prelude::*};
 
-use super::Params;
+use super::{Params, languages};
 
 /// Two readings of the clock for one instant.
 const CLOCK_S: f64 = 1e-3;
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if let Some((_, arm)) = Language::of_series(at.series()) {
+        return languages::premise(p, arm, t);
+    }
     let (waits, jobs) = (p.durations(), vec![p.cost.duration(); p.jobs]);
     let (due, threads, one_by_one) = match at.series() {
         "waits/sequential" => (waits, 1, true),

@@ -2,7 +2,7 @@
 
 use lab_kit::prelude::*;
 
-use super::{Params, gauges};
+use super::{Params, gauges, languages};
 
 use Disturbed::{Fewer, Longer};
 use Resource::{Processors, Timers};
@@ -17,19 +17,28 @@ const CLOCK: f64 = 0.05;
 
 /// What an arm does to the loop, by theory.
 #[derive(Clone, Copy)]
-struct Effect {
-    claim: &'static str,
+pub(super) struct Effect {
+    pub(super) claim: &'static str,
     /// The longest gap between two beats.
-    gap: Given,
+    pub(super) gap: Given,
     /// How near it is, where the loop is stopped; where it lives, the gap is no longer than that.
-    within: Option<f64>,
-    why: &'static str,
+    pub(super) within: Option<f64>,
+    pub(super) why: &'static str,
     /// A computation takes as long as the processor's clock lets it.
-    computes: bool,
+    pub(super) computes: bool,
 }
 
 impl Effect {
-    fn claimed(&self, cases: impl IntoIterator<Item = Case>) -> Claim {
+    /// The gap of a condition beside theory. Whoever is busy has to be so for about as long as the flags say, and of
+    /// several all together.
+    pub(super) fn case(&self, name: impl Into<String>, k: &Condition, due_s: f64) -> Case {
+        let share = |t: &Trial| t.gauge(gauges::BUSY_S).map_or(1.0, |busy| busy / due_s);
+        let beside = k.trials().iter().all(|t| (0.5..=2.0).contains(&share(t)));
+        let gap = k.gauge(gauges::LONGEST_GAP_S).filter(|_| beside);
+        Case::new(name, self.gap, gap, self.within.unwrap_or(0.0))
+    }
+
+    pub(super) fn claimed(&self, cases: impl IntoIterator<Item = Case>) -> Claim {
         let resource = if self.computes { Processors } else { Timers };
         let law = Law::new(self.claim, "s", Longer(resource)).within(self.why);
         match self.within {
@@ -67,14 +76,9 @@ impl<'a> Arm<'a> {
         self.condition.typical(longest_gap)
     }
 
-    /// The gap beside theory. Whoever is busy has to be so for about as long as the flags say, and of several all
-    /// together.
+    /// The gap beside theory.
     fn case(&self, name: &str) -> Case {
-        let mut trials = self.condition.trials().iter();
-        let share = |t: &Trial| t.gauge(gauges::BUSY_S).map_or(1.0, |busy| busy / self.busy);
-        let beside = trials.all(|t| (0.5..=2.0).contains(&share(t)));
-        let (gap, within) = (self.effect.gap, self.effect.within.unwrap_or(0.0));
-        Case::new(name, gap, self.gap().filter(|_| beside), within)
+        self.effect.case(name, &self.condition, self.busy)
     }
 
     fn answer(&self, key: &'static str) -> Answer {
@@ -104,7 +108,7 @@ impl<'a> Arm<'a> {
     }
 }
 
-fn longest_gap(trial: &Trial) -> f64 {
+pub(super) fn longest_gap(trial: &Trial) -> f64 {
     trial.gauge(gauges::LONGEST_GAP_S).unwrap_or(f64::NAN)
 }
 
@@ -117,7 +121,7 @@ struct View<'a> {
 }
 
 /// What theory knows of the arms, before anything is measured.
-struct Theory<'a> {
+pub(super) struct Theory<'a> {
     p: &'a Params,
     summary: &'a Summary<'a>,
     beat: f64,
@@ -127,14 +131,14 @@ struct Theory<'a> {
 }
 
 impl<'a> Theory<'a> {
-    fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
+    pub(super) fn of(p: &'a Params, summary: &'a Summary<'a>) -> Theory<'a> {
         let busy = p.busy.s();
         let slices = (busy / p.slice.s()).ceil().max(1.0);
         Theory { p, summary, beat: p.beat.s(), busy, slice: busy / slices }
     }
 
     /// The gap is the blocked time and what had passed of the beat before.
-    fn slept(&self, claim: &'static str) -> Effect {
+    pub(super) fn slept(&self, claim: &'static str) -> Effect {
         Effect {
             claim,
             gap: (self.busy + self.beat / 2.0).into(),
@@ -144,7 +148,7 @@ impl<'a> Theory<'a> {
         }
     }
 
-    fn computed(&self, claim: &'static str) -> Effect {
+    pub(super) fn computed(&self, claim: &'static str) -> Effect {
         Effect {
             claim,
             gap: self.summary.calibrated(|_| self.busy + self.beat / 2.0),
@@ -156,11 +160,11 @@ impl<'a> Theory<'a> {
 
     /// Between two beats at most, where nothing stops the loop: the beat, late by a tick of the timer, and
     /// by a turn where all processors are busy.
-    fn most(&self) -> f64 {
+    pub(super) fn most(&self) -> f64 {
         self.beat + LATE + TURN
     }
 
-    fn calm(&self) -> Effect {
+    pub(super) fn calm(&self) -> Effect {
         Effect {
             claim: "a task that awaits, or computes on another thread, does not keep the heartbeat waiting",
             gap: self.most().into(),
@@ -173,7 +177,7 @@ impl<'a> Theory<'a> {
     /// Between two beats there may be the slice in which the beat fell due. A worker of a
     /// multi-thread runtime takes the task woken last first, which may be the one that has
     /// yielded: another slice.
-    fn sliced(&self, slices: f64, claim: &'static str) -> Effect {
+    pub(super) fn sliced(&self, slices: f64, claim: &'static str) -> Effect {
         let most = self.most() + slices * (1.0 + CLOCK) * self.slice;
         Effect {
             claim,
@@ -295,8 +299,9 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
             view.gap_s("all workers blocked")
         ),
         figures: vec![beats(&view)],
-        tables: vec![heartbeat(&view), who(&view)],
-        claims: [threads(&view), gaps(&view), instruments(&view)].concat(),
+        tables: [vec![heartbeat(&view), who(&view)], languages::tables(p, summary)].concat(),
+        claims: [threads(&view), gaps(&view), instruments(&view), languages::claims(p, summary)]
+            .concat(),
         answers: vec![
             answer("sleep", "std::thread::sleep"),
             answer("offloaded", "spawn_blocking"),

@@ -15,4 +15,8 @@ lab_kit::gauges! {
     SLOW_POLLS = "slow_polls",
     /// Time in slow polls.
     SLOW_POLL_S = "slow_poll_s",
+    /// Tasks that sleep, in another language.
+    TASKS = "tasks",
+    /// Memory that each of them takes.
+    BYTES_PER_TASK = "bytes_per_task",
 }

@@ -103,6 +103,7 @@ use tokio_metrics::TaskMonitor;
 mod findings;
 mod gauges;
 mod instruments;
+mod languages;
 mod plan;
 mod premise;
 mod who;

@@ -10,7 +10,7 @@ use super::gauges::{LONGEST_GAP_S, THREADS};
 use super::who::{tell, tell_from_blocking, threads};
 use super::{
     beside, compute, compute_blocking, compute_in_place, compute_in_slices, compute_on_rayon,
-    findings, premise, sleep, sleep_on_the_loop,
+    findings, languages, premise, sleep, sleep_on_the_loop,
 };
 
 /// The constants of the experiment.
@@ -109,6 +109,10 @@ impl Lab for EventLoop {
                 "more workers: what do they cure, and what not?",
             ),
             (
+                "cargo run --release --bin lab02 -- --with python,node,go,java",
+                "the same call in other runtimes: which of them is held up by it?",
+            ),
+            (
                 "cargo run --release -- make next unblock_the_loop",
                 "make it: a loop that answers while it computes",
             ),
@@ -166,8 +170,9 @@ impl Lab for EventLoop {
         const ARMS: f64 = 10.0;
         let beside = p.watch.s().max(p.lead().as_secs_f64() + p.busy.s() + p.beat.s());
         let told = p.tasks as f64 * 1.5e-3;
+        let others: f64 = extent.with.iter().map(|l| languages::takes(l, beside)).sum();
         Needs {
-            seconds: extent.times() * (ARMS * (beside + 5e-3) + told),
+            seconds: extent.times() * (ARMS * (beside + 5e-3) + told + others),
             // A line in the record for each beat.
             memory: extent.times() * ARMS * beside / p.beat.s() * 100.0,
             less: "a shorter --watch and --busy",
@@ -182,6 +187,8 @@ impl Lab for EventLoop {
         let one = || Builder::new_current_thread().enable_all().build();
         let many = || Builder::new_multi_thread().worker_threads(p.workers).enable_all().build();
 
+        let programs = session.programs(&languages::PROGRAMS);
+        session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("threads/current", 0.0, |r| threads(r, one()?, p.tasks, || tell(kernel)));
         plan.point("threads/multi", 0.0, |r| threads(r, many()?, p.tasks, || tell(kernel)));
@@ -222,6 +229,9 @@ impl Lab for EventLoop {
         plan.point("all_workers", 0.0, |r| {
             beside(r, many()?, p, p.workers, |_| sleep_on_the_loop(busy))
         });
+        for program in &programs {
+            languages::add(&mut plan, program, p);
+        }
         plan.run()
     }
 

@@ -5,12 +5,15 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, gauges};
+use super::{Params, gauges, languages};
 
 /// Two readings of the clock for one instant, and roundings.
-const CLOCK_S: f64 = 1e-3;
+pub(super) const CLOCK_S: f64 = 1e-3;
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if let Some((language, arm)) = Language::of_series(at.series()) {
+        return languages::premise(p, language, arm, t);
+    }
     if at.series().starts_with("threads/") {
         let told = t.gauge(gauges::THREADS).unwrap_or(0.0);
         return ensure((1.0..=p.tasks as f64).contains(&told), || {

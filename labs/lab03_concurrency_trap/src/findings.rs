@@ -3,7 +3,10 @@
 use lab_kit::prelude::*;
 use lab_kit::theory::{Band, Burst, ClosedLoop, Prediction, Usl, little};
 
-use super::plan::{Fall, Params, TIMEOUTS, plan};
+use super::{
+    languages,
+    plan::{Fall, Params, TIMEOUTS, plan},
+};
 
 use Resource::Timers;
 
@@ -18,7 +21,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     if !p.bursts_only {
         tables.insert(0, view.sustained_table());
     }
-    tables.extend(beside_python(summary));
+    tables.extend(languages::table(summary));
     Findings {
         headline: view.headline(),
         figures,
@@ -824,40 +827,6 @@ impl View<'_> {
             Answer::near("success", burst.and_then(Condition::success_share), lucky).scaled(100.0),
         ]
     }
-}
-
-/// Rust and Python against the same upstream. What it says about either is for the reader: the
-/// ratio depends on the machine and on both languages' libraries, so there is no claim about it.
-fn beside_python(summary: &Summary) -> Option<Table> {
-    let arms = [
-        ("burst, pool of 100", "python/burst/default pool", "burst/unbounded"),
-        ("burst, no pool", "python/burst/no limit", "burst/unbounded"),
-        ("sustained, no pool", "python/sustained", "sustained/unbounded"),
-    ];
-    let rows = arms.into_iter().flat_map(|(load, series, rust)| {
-        let all = summary.series(series).into_iter();
-        all.filter_map(move |python| Some((load, summary.at(rust, python.x())?, python)))
-    });
-    // A sustained load of another length sends another number.
-    let arrived = |load: &str, k: &Condition| {
-        let arrived = k.gauge(gauge::UPSTREAM_ARRIVED);
-        arrived.filter(|_| load.contains("burst"))
-    };
-    Table::of("The same load from Rust and from Python", rows)
-        .column("load", |r| r.0.to_string())
-        .column("requests", |r| number(r.2.x()))
-        .cells("good/s Rust", number, |r| r.1.gauge(gauge::GOODPUT_PER_S))
-        .cells("Python", number, |r| r.2.gauge(gauge::GOODPUT_PER_S))
-        .cells("Rust / Python", |r| format!("{r:.2}"), |r| r.1.ratio(&r.2, gauge::GOODPUT_PER_S))
-        .cells("attempts/s Rust", number, |r| r.1.gauge(gauge::ATTEMPTS_PER_S))
-        .cells("Python", number, |r| r.2.gauge(gauge::ATTEMPTS_PER_S))
-        .cells("success Rust", percent, |r| r.1.success_share())
-        .cells("Python", percent, |r| r.2.success_share())
-        .cells("upstream saw, Rust", number, |r| arrived(r.0, &r.1))
-        .cells("Python", number, |r| arrived(r.0, &r.2))
-        .cells("Python busy", percent, |r| r.2.gauge(gauge::CLIENT_CPU_SHARE))
-        .note("The pool of 100 is aiohttp's default: it keeps all other requests in the client, where their timeouts run. Rust's client has no pool here. Python busy: processor time of its process over the time of the load.")
-        .unless_empty()
 }
 
 /// Latencies over the time of arrival after the burst.

@@ -79,9 +79,9 @@ use plan::{Fall, steady_after};
 pub use plan::ConcurrencyTrap;
 
 mod findings;
+mod languages;
 mod plan;
 mod premise;
-mod python;
 
 // wrong(1): The service with a queue that has no bound
 /// Whoever comes is let in, and waits for a slot.

@@ -3,9 +3,9 @@
 use lab_kit::{accounts::Fate, prelude::*, theory::little};
 
 use super::{
-    bounded, burst, findings, pooled, premise,
-    python::{IN_PYTHON, compared, in_python, python_flags},
-    recovery, sustained, unbounded,
+    bounded, burst, findings,
+    languages::{self, compared},
+    pooled, premise, recovery, sustained, unbounded,
 };
 
 /// The constants of the experiment.
@@ -88,7 +88,7 @@ impl Lab for ConcurrencyTrap {
                 "patient clients: where has the collapse gone?",
             ),
             (
-                "cargo run --release --bin lab03 -- --python",
+                "cargo run --release --bin lab03 -- --with python",
                 "the same load from asyncio and aiohttp, whose pool holds 100 connections unless told otherwise",
             ),
             ("cargo run --release -- make next bound_the_queue", "make it: a queue that says no"),
@@ -209,7 +209,7 @@ impl Lab for ConcurrencyTrap {
         for n in &fallen {
             sweep.burst(*n, opened(*n) + fall.watch.as_secs_f64());
         }
-        for n in compared(p.slots, &levels).into_iter().filter(|_| extent.with_python) {
+        for n in extent.with.iter().flat_map(|_| compared(p.slots, &levels)) {
             let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
             sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
         }
@@ -232,7 +232,7 @@ impl Lab for ConcurrencyTrap {
 
         let (crowded, alike) = (|n| p.crowded(n), |n| p.alike(&levels, n));
         let large = levels.iter().filter(|n| **n > 3 * pool).count();
-        let python = session.python();
+        let programs = session.programs(&languages::PROGRAMS);
 
         let mut sweep = session.sweep();
         for n in levels.iter().copied() {
@@ -270,13 +270,13 @@ impl Lab for ConcurrencyTrap {
                 recovery(r, spec.clone(), fall, timeout)
             });
         }
-        if let Some(python) = python {
+        for program in &programs {
             for n in compared(p.slots, &levels) {
-                for (series, arm, pool) in IN_PYTHON {
-                    let (python, spec) = (python.clone(), unbounded.clone());
-                    let flags = python_flags(p, n, arm, pool);
-                    sweep.alone(series, n as f64, move |r| {
-                        in_python(r, python.clone(), spec.clone(), flags.clone())
+                for (load, arm, pool) in languages::loads(program.language) {
+                    let (program, spec) = (program.clone(), unbounded.clone());
+                    let flags = languages::flags(p, n, arm, pool);
+                    sweep.alone(&program.language.series(load), n as f64, move |r| {
+                        languages::run(r, program.clone(), spec.clone(), flags.clone())
                     });
                 }
             }

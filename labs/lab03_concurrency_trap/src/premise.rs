@@ -5,20 +5,28 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::plan::{Fall, Params, plan, steady_after};
+use super::{
+    languages,
+    plan::{Fall, Params, plan, steady_after},
+};
 
 /// Refusals and time-outs are what the lab is about; where none should be, [`premise`] says so.
 pub(super) fn may(_: &Params, at: &Condition) -> &'static [Fate] {
+    if Language::of_series(at.series()).is_some() {
+        return &[Fate::Rejected, Fate::TimedOut, Fate::Failed];
+    }
     match at.series() {
         "recovery/unbounded" => &[],
         "sustained/bounded" | "burst/bounded" => &[Fate::Rejected, Fate::TimedOut],
-        python if python.starts_with("python/") => &[Fate::Rejected, Fate::TimedOut, Fate::Failed],
         _ => &[Fate::TimedOut],
     }
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let Some((load, arm)) = at.series().split_once('/').filter(|(l, _)| *l != "python") else {
+    if let Some((_, load)) = Language::of_series(at.series()) {
+        return languages::premise(load, at.x(), t);
+    }
+    let Some((load, arm)) = at.series().split_once('/') else {
         return Ok(());
     };
     let bounded = arm == "bounded";

@@ -3,7 +3,7 @@
 use lab_kit::prelude::*;
 use lab_kit::theory::{Burst, Limited, little};
 
-use super::{gauges, plan::Params};
+use super::{gauges, languages, plan::Params};
 
 use Disturbed::{Either, Fewer, Mean};
 use Resource::Timers;
@@ -11,12 +11,12 @@ use Resource::Timers;
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
     let figures = [Some(view.sweep()), view.against(), view.adapting()];
-    let tables = [Some(view.table()), beside_python(summary)];
+    let tables = [Some(view.table()), languages::table(summary)];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
         tables: tables.into_iter().flatten().collect(),
-        claims: view.claims(),
+        claims: [view.claims(), languages::claims(p, summary)].concat(),
         answers: view.answers(),
     }
 }
@@ -186,7 +186,7 @@ fn from_arrival(trial: &Trial) -> Option<f64> {
 
 /// From the permit to the answer, the mean of the same ones. Older records have it of all requests, which
 /// is the same where all are answered.
-fn from_sending(trial: &Trial) -> Option<f64> {
+pub(super) fn from_sending(trial: &Trial) -> Option<f64> {
     let older = || trial.gauge(gauges::INSIDE_MEAN_S);
     let older = || older().filter(|_| trial.ok == trial.offered);
     trial.gauge(gauges::OK_FROM_SENDING_S).or_else(older)
@@ -473,33 +473,6 @@ impl View<'_> {
                 self.p.service
             ))
     }
-}
-
-/// Rust and Python against the same upstream. What it says about either is for the reader: the
-/// ratio depends on the machine and on both languages' libraries, so there is no claim about it.
-fn beside_python(summary: &Summary) -> Option<Table> {
-    let limits = summary.series("python/limit").into_iter();
-    let limits = limits.map(|k| (number(k.x()), summary.at("limit", k.x()), k));
-    let none = [("none; a pool of 100", "python/default pool"), ("none", "python/none")];
-    let none = none.into_iter().filter_map(|(name, series)| {
-        Some((name.to_string(), summary.only("none"), summary.only(series)?))
-    });
-    let pairs = limits.chain(none);
-    let pairs = pairs.filter_map(|(name, rust, python)| Some((name, rust?, python)));
-    Table::of("The same limits in Rust and in Python", pairs)
-        .column("limit", |r| r.0.clone())
-        .cells("good/s Rust", number, |r| r.1.gauge(gauge::GOODPUT_PER_S))
-        .cells("Python", number, |r| r.2.gauge(gauge::GOODPUT_PER_S))
-        .cells("Rust / Python", |r| format!("{r:.2}"), |r| r.1.ratio(&r.2, gauge::GOODPUT_PER_S))
-        .cells("success Rust", percent, |r| r.1.success_share())
-        .cells("Python", percent, |r| r.2.success_share())
-        .cells("from sending, Rust", seconds, |r| r.1.estimate(from_sending))
-        .cells("Python", seconds, |r| r.2.estimate(from_sending))
-        .cells("upstream saw, Rust", number, |r| r.1.gauge(gauge::UPSTREAM_ARRIVED))
-        .cells("Python", number, |r| r.2.gauge(gauge::UPSTREAM_ARRIVED))
-        .cells("Python busy", percent, |r| r.2.gauge(gauge::CLIENT_CPU_SHARE))
-        .note("The pool of 100 is aiohttp's default. It limits what the upstream sees and protects nobody: the clock of the timeout runs while a request waits for a connection; with a semaphore it starts at the permit. Python busy: processor time of its process over the time of the burst.")
-        .unless_empty()
 }
 
 #[cfg(test)]

@@ -70,9 +70,9 @@ pub use plan::SemaphoreLimits;
 mod adaptive;
 mod findings;
 mod gauges;
+mod languages;
 mod plan;
 mod premise;
-mod python;
 
 // wrong: The semaphore made inside the function
 /// The wrong way: every call makes a semaphore of its own, and each has all permits free.

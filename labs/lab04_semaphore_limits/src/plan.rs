@@ -3,9 +3,9 @@
 use lab_kit::{accounts::Fate, prelude::*, theory::burst::Burst};
 
 use super::{
-    adaptive, findings, limited, limited_inside, premise,
-    python::{compared, in_python},
-    unlimited,
+    adaptive, findings,
+    languages::{self, compared},
+    limited, limited_inside, premise, unlimited,
 };
 
 /// So many times the requests go through the adaptive limit: time to settle, and to rise and fall once or
@@ -78,7 +78,7 @@ impl Lab for SemaphoreLimits {
                 "another capacity: does the adaptive limit find it?",
             ),
             (
-                "cargo run --release --bin lab04 -- --python",
+                "cargo run --release --bin lab04 -- --with python",
                 "the same limits in asyncio and aiohttp: a semaphore against a pool of connections",
             ),
             ("cargo run --release -- make next limit_outside", "make it: a limit that limits"),
@@ -194,7 +194,7 @@ impl Lab for SemaphoreLimits {
         for n in extent.that_fit(&[n, n]) {
             sweep.burst(n, at_once);
         }
-        if extent.with_python {
+        for _ in extent.with.iter() {
             let limited: f64 = compared(p.slots, &limits).into_iter().map(takes).sum();
             sweep.alone(5.0 * (1.0 + 10.0 * sent(n)) + limited + 2.0 * timeout);
         }
@@ -215,7 +215,7 @@ impl Lab for SemaphoreLimits {
         let (n, slots) = (p.requests, p.slots);
 
         let (tried, starts) = (limits.len(), p.starts.len());
-        let python = session.python();
+        let programs = session.programs(&languages::PROGRAMS);
         let compared = compared(slots, &limits);
 
         let mut sweep = session.sweep();
@@ -233,23 +233,23 @@ impl Lab for SemaphoreLimits {
                 })
                 .among(starts);
         }
-        for (m, python) in compared.into_iter().zip(python.iter().cycle()) {
-            let (python, spec) = (python.clone(), spec.clone());
-            sweep.alone("python/limit", m as f64, move |r| {
-                in_python(r, python.clone(), spec.clone(), timeout, n, m, 0)
+        let mut beside = |program: &Program, arm: &str, x: usize, m: usize, pool: usize| {
+            let (program, spec) = (program.clone(), spec.clone());
+            sweep.alone(&program.language.series(arm), x as f64, move |r| {
+                languages::run(r, program.clone(), spec.clone(), timeout, (n, m, pool))
             });
+        };
+        for program in &programs {
+            compared.iter().for_each(|m| beside(program, "limit", *m, *m, 0));
+            // Without a limit all requests are in flight at once, if there are descriptors for them.
+            let fits = languages::without_limit(program.language).into_iter();
+            for (arm, pool) in fits.filter(|_| !requests.is_empty()) {
+                beside(program, arm, n, 0, pool);
+            }
         }
-        // Without a limit all requests are in flight at once, if there are descriptors for them.
         if !requests.is_empty() {
             let (one, other) = (spec.clone(), spec.clone());
             sweep.burst("none", n as f64, n, move |r| unlimited(r, one.clone(), timeout, n));
-            let pools = [("python/default pool", 100), ("python/none", 0)];
-            for ((series, pool), python) in pools.into_iter().zip(python.iter().cycle()) {
-                let (python, spec) = (python.clone(), spec.clone());
-                sweep.alone(series, n as f64, move |r| {
-                    in_python(r, python.clone(), spec.clone(), timeout, n, 0, pool)
-                });
-            }
             sweep.burst("inside", slots as f64, n, move |r| {
                 limited_inside(r, other.clone(), timeout, n, slots)
             });

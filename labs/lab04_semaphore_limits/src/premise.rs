@@ -6,19 +6,22 @@ use lab_kit::{
 };
 
 use super::{
-    gauges,
+    gauges, languages,
     plan::{Params, SETTLES},
 };
 
 /// Time-outs are what the lab is about; where none should be, [`premise`] says so.
 pub(super) fn may(_: &Params, at: &Condition) -> &'static [Fate] {
-    match at.series().starts_with("python/") {
-        true => &[Fate::Rejected, Fate::TimedOut, Fate::Failed],
-        false => &[Fate::TimedOut],
+    match Language::of_series(at.series()) {
+        Some(_) => &[Fate::Rejected, Fate::TimedOut, Fate::Failed],
+        None => &[Fate::TimedOut],
     }
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if let Some((_, arm)) = Language::of_series(at.series()) {
+        return languages::premise(p, arm, at.x(), t);
+    }
     let (n, timeout) = (p.requests, p.timeout.s());
     let (due, sent_at_once) = match at.series() {
         "limit" => (n, at.x().min(n as f64)),

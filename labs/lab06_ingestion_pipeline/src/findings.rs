@@ -3,7 +3,7 @@
 use lab_kit::{prelude::*, stats::mean};
 use mock_server::queue::{Admission, Queue};
 
-use super::{Params, embeddings, gauges, python};
+use super::{Params, embeddings, gauges, languages};
 
 /// The buffer into which hyper 1 reads first, and the one in which it puts a request's head
 /// together: one of each for every connection (`INIT_BUFFER_SIZE`).
@@ -34,13 +34,19 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         heaps.over_levels(),
         heaps.over_batches(),
     ];
-    let beside_python = python::table(p, summary, |random, batch| speed.rate_of(random, batch));
-    let tables = [Some(speed.table()), Some(heaps.table()), beside_python];
+    let beside = languages::table(p, summary, |random, batch| speed.rate_of(random, batch));
+    let tables = [Some(speed.table()), Some(heaps.table()), beside];
     Findings {
         headline: headline(gain, growth),
         figures: figures.into_iter().flatten().collect(),
         tables: tables.into_iter().flatten().collect(),
-        claims: [speed.claims(), crash_claims(summary), heaps.claims()].concat(),
+        claims: [
+            speed.claims(),
+            crash_claims(summary),
+            heaps.claims(),
+            languages::claims(p, summary),
+        ]
+        .concat(),
         answers: vec![
             Answer::near("window", gain.map(|g| g.times), faster),
             // The peak does not depend on the length of the text.

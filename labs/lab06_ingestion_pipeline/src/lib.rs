@@ -92,10 +92,10 @@ pub use plan::{IngestionPipeline, Params};
 mod embeddings;
 mod findings;
 mod gauges;
+mod languages;
 mod output;
 mod plan;
 mod premise;
-mod python;
 mod text;
 mod trials;
 

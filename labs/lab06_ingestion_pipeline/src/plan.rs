@@ -9,7 +9,7 @@ use lab_kit::prelude::*;
 use super::{
     findings,
     gauges::{HEAP_IDLE_BYTES, HEAP_PEAK_BYTES},
-    premise, python,
+    languages, premise,
     trials::{Arm, How, Job, crash, memory, pace, throughput},
 };
 
@@ -168,7 +168,7 @@ impl Params {
                 add(Some(self.batch), m);
                 add(None, m);
             }
-            if extent.with_python {
+            for _ in extent.with.iter() {
                 add(Some(self.batch), self.concurrency);
                 add(None, self.concurrency);
             }
@@ -265,7 +265,7 @@ impl Lab for IngestionPipeline {
                 "a text of your own",
             ),
             (
-                "cargo run --release --bin lab06 -- --python",
+                "cargo run --release --bin lab06 -- --with python",
                 "the same requests from asyncio and aiohttp",
             ),
             (
@@ -403,9 +403,9 @@ impl Lab for IngestionPipeline {
         let (levels, heap_levels) =
             (session.levels_that_fit(&p.levels), session.levels_that_fit(&p.heap_levels));
         let job = Job::of(p);
-        let python = session.python();
+        let programs = session.programs(&languages::PROGRAMS);
         quickness(p, session, &job, &levels)?;
-        speed(p, session, &job, &levels, python.as_ref())?;
+        speed(p, session, &job, &levels, &programs)?;
         let left_out = heaps(p, session, &job, &heap_levels, room)?;
         if left_out > 0 {
             session.note(format!(
@@ -455,7 +455,7 @@ fn speed(
     session: &mut Session,
     job: &Job,
     levels: &[usize],
-    python: Option<&Python>,
+    programs: &[Program],
 ) -> Result<()> {
     let runtime = lab_kit::host::runtime()?;
     let constant = ServiceTime::Constant(p.service.duration());
@@ -479,8 +479,8 @@ fn speed(
             }
             add("window", *m, How::Window, *m);
         }
-        if let Some(python) = python {
-            python::add(&mut sweep, python, p, kind, service);
+        for program in programs {
+            languages::add(&mut sweep, program, p, kind, service.clone());
         }
     }
     let job = job.clone();

@@ -5,9 +5,12 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, gauges, plan::EACH};
+use super::{Params, gauges, languages, plan::EACH};
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if Language::of_series(at.series()).is_some() {
+        return languages::premise(p, t);
+    }
     let (series, x) = (at.series(), at.x());
     let (m, chunk) = (p.concurrency as f64, p.chunk.f());
     match series.split('/').collect::<Vec<_>>()[..] {

@@ -8,7 +8,7 @@ use lab_kit::theory::{
     simulate::{Station, simulate},
 };
 
-use super::{Params, gauges, plan::Work, python};
+use super::{Params, gauges, languages, plan::Work};
 
 /// How close a figure must be to its theory, as a share of it.
 const CLOSE: f64 = 0.05;
@@ -464,7 +464,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         Answer::near(key, view.gain(arm), predicted)
     };
     let mut tables = vec![strategies(view), ratios(view), example_table()];
-    tables.extend(python::table(p, summary));
+    tables.extend(languages::table(p, summary));
     let claims = simple(view).chain(hybrids(view));
     Findings {
         headline: format!(
@@ -479,7 +479,10 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         ),
         figures: vec![bars(view), sweep(view), processors(view)],
         tables,
-        claims: claims.map(|claim| claim.unless(theory.astray())).collect(),
+        claims: claims
+            .map(|claim| claim.unless(theory.astray()))
+            .chain(languages::claims(p, summary))
+            .collect(),
         answers: vec![answer("async", Arm::Async), answer("hybrid", Arm::Hybrid)],
     }
 }

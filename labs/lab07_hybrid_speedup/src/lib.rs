@@ -98,9 +98,9 @@ mod arms;
 mod desk;
 mod findings;
 mod gauges;
+mod languages;
 mod plan;
 mod premise;
-mod python;
 
 // wrong: Fetches and computes on the event loop
 /// C fetches at a time. What an item needs is done where its answer arrives: nobody else moves.

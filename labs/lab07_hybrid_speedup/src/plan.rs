@@ -6,7 +6,7 @@ use lab_kit::{host, prelude::*};
 use super::{
     Job,
     arms::{fetch_only, one_after_another, process_only, threads_only},
-    async_only, findings, gauges, hybrid, premise, python,
+    async_only, findings, gauges, hybrid, languages, premise,
 };
 
 /// The constants of the experiment.
@@ -224,7 +224,7 @@ impl Lab for HybridSpeedup {
                 "items that compute twenty times as long as they wait: the speed-up is that of your processors",
             ),
             (
-                "cargo run --release --bin lab07 -- --python",
+                "cargo run --release --bin lab07 -- --with python",
                 "the same strategies in asyncio, on threads that take turns and on processes",
             ),
         ],
@@ -332,11 +332,8 @@ impl Lab for HybridSpeedup {
         let slept = p.items as f64
             * (p.fetch.s() / p.concurrency as f64).max(one / p.sleepers as f64)
             + one;
-        let python = match extent.with_python {
-            true => 5.0 + p.items as f64 * (p.fetch.s() + 5.0 * one),
-            false => 0.0,
-        };
-        let round = arms.sum::<f64>() + widths.sum::<f64>() + process + fetch + slept + python;
+        let others: f64 = extent.with.iter().map(|l| languages::takes(p, l)).sum();
+        let round = arms.sum::<f64>() + widths.sum::<f64>() + process + fetch + slept + others;
         Needs {
             seconds: extent.times() * round,
             less: "fewer --items, a shorter --fetch, --cost or --window, or smaller --ratios",
@@ -346,7 +343,7 @@ impl Lab for HybridSpeedup {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
-        let python = session.python();
+        let programs = session.programs(&languages::PROGRAMS);
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
             fetch,
@@ -385,8 +382,8 @@ impl Lab for HybridSpeedup {
             });
         }
         plan.point("slept", p.sleepers as f64, move |r| hybrid(r, slept, p.items, p.sleepers));
-        if let Some(python) = &python {
-            python::add(&mut plan, python, p, worked);
+        for program in &programs {
+            languages::add(&mut plan, program, p, worked);
         }
         plan.run()
     }

@@ -6,7 +6,7 @@ use lab_kit::{
 };
 
 use super::{
-    Params, gauges,
+    Params, gauges, languages,
     plan::{ARMS, Work},
 };
 
@@ -27,6 +27,9 @@ fn planned(p: &Params, series: &str, x: f64) -> Option<(usize, usize, f64, Work)
 
 /// Every planned item is there, was processed, and all of that went into the time on so many threads.
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if let Some((_, arm)) = Language::of_series(at.series()) {
+        return languages::premise(p, arm, t);
+    }
     let Some((items, threads, cost, work)) = planned(p, at.series(), at.x()) else {
         return Ok(());
     };

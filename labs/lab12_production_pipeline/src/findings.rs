@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lab_kit::{prelude::*, stats::mean, theory::Stage};
 
 use super::{
-    Params, gauges, premise, python,
+    Params, gauges, languages, premise,
     replay::{Replay, Times, Way, replay},
 };
 
@@ -15,12 +15,12 @@ const STAGES: [&str; 3] = ["fetch", "process", "store"];
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
     let figures = [view.beside_each_other(), view.life(), view.resumed(), view.beats()];
-    let tables = [Some(view.fates_table()), Some(view.stages_table()), python::table(summary)];
+    let tables = [Some(view.fates_table()), Some(view.stages_table()), languages::table(summary)];
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
         tables: tables.into_iter().flatten().collect(),
-        claims: view.claims(),
+        claims: [view.claims(), languages::claims(p, summary)].concat(),
         answers: view.answers(),
     }
 }

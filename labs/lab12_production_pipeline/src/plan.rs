@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use super::{
     alone, findings,
     gauges::{BOOKS_FAILED, IN_DATABASE, IN_FALLBACK},
-    premise, python,
+    languages, premise,
     replay::Way,
     stages::Tools,
     store::{Options, Store, Synchronous},
@@ -285,7 +285,7 @@ impl Lab for ProductionPipeline {
                 "every commit waits for the disk; commits made together make it bearable",
             ),
             (
-                "cargo run --release --bin lab12 -- --python",
+                "cargo run --release --bin lab12 -- --with python",
                 "batches and a window in asyncio, with a pool of processes",
             ),
             (
@@ -420,7 +420,9 @@ impl Lab for ProductionPipeline {
         let few = (2 * p.batch) as f64 / p.items as f64 * calm_window + 0.05;
         let locked = p.fetch.s() + p.lock.s() + few + p.store.s();
         let locks = 2.0 * f64::from(lock_repeats(extent.smoke()));
-        let python = if extent.with_python { 2.0 * (1.0 + batches + window) } else { 0.0 };
+        // Each program starts, and finds out how fast it computes.
+        let in_one = 2.0 * (1.5 + batches + window);
+        let others = extent.with.iter().count() as f64 * in_one;
         let round = batches
             + window
             + calm_batches
@@ -431,7 +433,7 @@ impl Lab for ProductionPipeline {
             + killed
             + 2.0 * window
             + locks * locked
-            + python;
+            + others;
         Needs {
             seconds: extent.times() * round,
             memory: extent.times() * 11.0 * p.items as f64 * 600.0
@@ -459,7 +461,7 @@ impl Lab for ProductionPipeline {
         let random = ServiceTime::Exponential { mean: p.fetch.duration() };
 
         let smoke = session.scale == Scale::Smoke;
-        let python = session.python();
+        let programs = session.programs(&languages::PROGRAMS);
         let mut plan = session.plan();
         for (arm, p, service) in
             [("faults", p, &constant), ("calm", calm, &constant), ("random", patient, &random)]
@@ -480,8 +482,8 @@ impl Lab for ProductionPipeline {
             });
             plan.point("locked/writer", 0.0, |r| rt.block_on(locked(r, p, tools, Store::open)));
         }
-        if let Some(python) = &python {
-            python::add(&mut plan, python, p, rt);
+        for program in &programs {
+            languages::add(&mut plan, program, p, rt);
         }
         plan.run()
     }

@@ -5,7 +5,7 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, gauges};
+use super::{Params, gauges, languages};
 
 /// Rounding of what is written down.
 const HAIR: f64 = 1e-5;
@@ -14,18 +14,19 @@ const EARLY_S: f64 = 2e-3;
 
 /// Only what the upstream always answers with 500 may fail.
 pub(super) fn may(p: &Params, at: &Condition) -> &'static [Fate] {
-    match at.series().split_once('/') {
-        Some(("faults" | "answers lost" | "python", _)) if p.expected().failed > 0 => {
-            &[Fate::Failed]
-        }
-        _ => &[],
-    }
+    let faulty = match at.series().split_once('/') {
+        Some(("faults" | "answers lost", _)) => true,
+        _ => Language::of_series(at.series()).is_some(),
+    };
+    if faulty && p.expected().failed > 0 { &[Fate::Failed] } else { &[] }
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if Language::of_series(at.series()).is_some() {
+        return languages::premise(p, t);
+    }
     let trouble = at.series().split('/').next();
     match trouble.unwrap_or_default() {
-        "python" => Ok(()),
         "killed" => {
             books(t, p.items)?;
             arrived(t, p.expected().requests)?;

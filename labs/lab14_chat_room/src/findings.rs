@@ -2,11 +2,11 @@
 
 use lab_kit::prelude::*;
 
-use super::{Params, gauges, laws::Away};
+use super::{Params, gauges, languages, laws::Away};
 
 /// A timer is rounded up to the next millisecond, its thread needs some time to wake, and so does
 /// the thread at the other end of the connection.
-const LATE: f64 = 3e-3;
+pub(super) const LATE: f64 = 3e-3;
 /// A thread that wakes while all processors compute gets one within a time slice of the operating
 /// system: 3 to 4 ms on Linux.
 const SLICE: f64 = 4e-3;
@@ -44,8 +44,8 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     Findings {
         headline: view.headline(),
         figures: figures.into_iter().flatten().collect(),
-        tables: vec![view.table()],
-        claims: view.claims(),
+        tables: std::iter::once(view.table()).chain(languages::table(summary)).collect(),
+        claims: [view.claims(), languages::claims(p, summary)].concat(),
         answers: view.answers(),
     }
 }
@@ -55,7 +55,7 @@ fn sum(trial: &Trial, one: Gauge, other: Gauge) -> Option<f64> {
 }
 
 /// The users who lost their connection.
-fn gone(trial: &Trial) -> Option<f64> {
+pub(super) fn gone(trial: &Trial) -> Option<f64> {
     sum(trial, gauges::USERS_LEFT, gauges::USERS_DISCONNECTED)
 }
 

@@ -112,6 +112,7 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 mod findings;
 pub mod frame;
 mod gauges;
+mod languages;
 pub mod laws;
 mod plan;
 mod premise;

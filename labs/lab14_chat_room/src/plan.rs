@@ -6,7 +6,7 @@ use lab_kit::{accounts::Fate, host, prelude::*};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
-    findings, in_another_process,
+    findings, in_another_process, languages,
     laws::Away,
     on_a_thread, on_rayon, on_the_loop, premise,
     server::Solve,
@@ -85,6 +85,11 @@ impl Params {
             asks,
             origin,
         }
+    }
+
+    /// Heartbeats that a user may leave unanswered in a row.
+    pub(super) fn unanswered(&self) -> u32 {
+        (self.patience.s() / self.beat.s()).ceil() as u32
     }
 
     /// Blocks to lose users by.
@@ -174,6 +179,10 @@ impl Lab for ChatRoom {
             (
                 "cargo run --release --bin lab14 -- --per-room 40",
                 "each message to four times as many: how long does the server work off what has waited?",
+            ),
+            (
+                "cargo run --release --bin lab14 -- --with python,node,go,java",
+                "the same users, and a server in another language: which of them answers while it computes?",
             ),
             (
                 "cargo run --release -- make next offload_and_survive",
@@ -269,6 +278,9 @@ impl Lab for ChatRoom {
         for (long, times) in p.tries(extent.scale) {
             round += times as f64 * visit(first, long);
         }
+        let smoke = extent.smoke();
+        let others = extent.with.iter().map(|l| languages::takes(l, visit(first, block), smoke));
+        round += others.sum::<f64>();
         let most = crowds.iter().copied().max().unwrap_or(0) as f64;
         Needs {
             seconds: extent.times() * (round + 0.2),
@@ -289,6 +301,7 @@ impl Lab for ChatRoom {
         let levels = session.levels_that_fit(&p.users);
         let (scale, cost) = (session.scale, p.block.duration());
 
+        let programs = session.programs(&languages::PROGRAMS);
         let mut plan = session.plan();
         for (i, users) in levels.iter().copied().enumerate() {
             let (x, (blocked, elsewhere)) = (users as f64, often(scale, i == 0));
@@ -321,6 +334,9 @@ impl Lab for ChatRoom {
             }
         }
         if let Some(users) = levels.first().copied() {
+            for program in &programs {
+                languages::add(&mut plan, program, p, users, scale == Scale::Smoke);
+            }
             plan.point("killed", users as f64, move |r| killed(r, p, users));
             for (long, times) in p.tries(scale) {
                 for _ in 0..times {

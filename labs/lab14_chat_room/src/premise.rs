@@ -7,17 +7,23 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{Params, gauges, users::DRAWN};
+use super::{Params, gauges, languages, users::DRAWN};
 
 /// What readings of two clocks may be apart, in seconds.
 const CLOCK: f64 = 0.02;
 
 /// Only a blocked event loop may lose users, and what they would have said and heard.
 pub(super) fn may(at: &Condition) -> &'static [Fate] {
+    if let Some((language, name)) = Language::of_series(at.series()) {
+        return languages::may(language, name);
+    }
     if on_the_loop(at) { &[Fate::Failed, Fate::NeverSent] } else { &[] }
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    if let Some((_, name)) = Language::of_series(at.series()) {
+        return languages::premise(p, name, at.x(), t);
+    }
     conversation(p, at, t)?;
     loops(t)?;
     mathematics(p, at, t)

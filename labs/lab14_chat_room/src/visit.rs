@@ -69,7 +69,7 @@ fn visit_and(
 ) -> Result<()> {
     let server = Server::start(Config {
         beat: p.beat.duration(),
-        unanswered: (p.patience.s() / p.beat.s()).ceil() as u32,
+        unanswered: p.unanswered(),
         outbox: p.outbox,
         origin: r.origin(),
         solve,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use lab_kit::{prelude::*, python, session::Plan};
+use lab_kit::{prelude::*, session::Plan};
 
 use super::{Params, bench::Bench, count::Digest, gauges, plan::PAIR};
 
@@ -49,8 +49,8 @@ pub(super) struct Python {
 
 /// Looks for Python and Ray; a note says what was found, or what is missing and how to get it.
 pub(super) fn find(session: &mut Session) -> Option<Python> {
-    let answers = python::NAMES.iter().filter_map(|name| {
-        let answer = python::ask(name, "ray", PROBE_LIMIT)?;
+    let answers = runtimes::PYTHONS.iter().filter_map(|name| {
+        let answer = runtimes::ask(name, "ray", PROBE_LIMIT)?;
         serde_json::from_str::<Python>(&answer).ok()
     });
     // The first with Ray, or else the first.

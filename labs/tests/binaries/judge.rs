@@ -81,7 +81,7 @@ fn faults_are_named_from_the_books() {
                     assert!(shown.contains(named), "{client:?} {fault}: {shown}\n{}", done.stdout);
                 })
             });
-            begun.map(|case| case.join().unwrap());
+            begun.into_iter().for_each(|case| case.join().unwrap());
         });
     }
 }

@@ -7,9 +7,9 @@
 mod ended_early;
 mod faults;
 mod judge;
+mod languages;
 mod misuse;
 mod presets;
-mod python;
 mod reference;
 mod results;
 mod run;

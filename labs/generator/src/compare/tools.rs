@@ -14,7 +14,7 @@ use lab_kit::{
     http,
     load::{Closed, Failure, Load, Open, Outcome, Tally},
     os,
-    python::Python,
+    runtimes::{Language, Runtime},
     stop::Stop,
 };
 
@@ -120,7 +120,9 @@ impl Toolbox {
         for tool in wanted {
             let place = match tool {
                 Tool::Wire | Tool::Reqwest => Ok(PathBuf::new()),
-                Tool::Aiohttp => Python::find().map(|p| p.executable().to_path_buf()),
+                Tool::Aiohttp => {
+                    Runtime::find(Language::Python).map(|p| p.executable().to_path_buf())
+                }
                 _ => installed(tool.name(), &[]).ok_or_else(|| tool.how_to_get().into()),
             };
             match place {

@@ -360,14 +360,20 @@ impl Child {
         ended.unwrap_or_else(|_| self.unwatched())
     }
 
-    /// The same outside of any runtime.
-    ///
-    /// # Panics
-    /// Inside an asynchronous runtime.
+    /// The same, with the calling thread held up until then.
     pub fn wait(mut self) -> Ended {
-        let (_, none) = oneshot::channel();
-        let ended = std::mem::replace(&mut self.ended, none);
-        ended.blocking_recv().unwrap_or_else(|_| self.unwatched())
+        loop {
+            match self.ended.try_recv() {
+                Ok(ended) => return ended,
+                Err(oneshot::error::TryRecvError::Closed) => return self.unwatched(),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    let heard = self.shared.heard();
+                    // Its watcher may have told between the two: then one tick is lost.
+                    let waited = self.shared.changed.wait_timeout(heard, SHORT_TICK);
+                    drop(waited.unwrap_or_else(PoisonError::into_inner));
+                }
+            }
+        }
     }
 
     fn unwatched(&self) -> Ended {

@@ -82,7 +82,7 @@ fn one_that_floods_is_ended_and_its_last_words_are_the_last() {
     let ended = run("echo first >&2; yes more >&2", bounds);
     assert_eq!((&ended.how, ended.out.len()), (&How::Flooded(Stream::Err), 0));
     let words = &ended.last_words;
-    assert!(words.starts_with('…') && words.ends_with("more") && !words.contains("first"));
+    assert!(words.starts_with('…') && words.contains("more") && !words.contains("first"));
     assert!(words.len() <= LAST_WORDS + '…'.len_utf8());
     // Too much is too much for one that has ended by itself, too.
     let ended = run("head -c 100001 /dev/zero", bounds);

@@ -25,6 +25,7 @@ use crate::{
     lab::{Card, Experiment},
     limits, os,
     record::Scale,
+    runtimes::Languages,
     stop::EXIT_INTERRUPTED,
 };
 
@@ -176,8 +177,11 @@ pub(crate) struct Common {
     /// Run even if it takes longer than the scale allows: 20 s (smoke), 5 minutes (quick), 10 minutes (full)
     #[arg(long)]
     long: bool,
-    /// Run the experiment in Python as well (asyncio, aiohttp), where the lab has such a version and
-    /// Python is there
+    /// Run the experiment in these languages as well, where the lab has such a version and their runtimes are there:
+    /// python, node, go, java, with commas; or all
+    #[arg(long, value_name = "LANGUAGES", value_parser = Languages::read)]
+    with: Option<Languages>,
+    /// Short for --with python
     #[arg(long)]
     python: bool,
     /// Send the load to a server that is already running, such as `mock_server`, instead of the

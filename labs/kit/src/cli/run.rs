@@ -27,6 +27,7 @@ use crate::{
     progress::Progress,
     record::{Point, Record, SCHEMA, Scale},
     report::{self, Entry},
+    runtimes::{BESIDE, Language, Languages},
     scratch,
     session::Session,
     stop::Stop,
@@ -48,9 +49,7 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
         .collect::<Result<_>>()
         .map_err(|e| Failed::Usage(e.to_string()))?;
     match labs.as_slice() {
-        [lab] => {
-            one(*lab, syllabus, &format!("labs run {}", lab.card().number), options, false)
-        }
+        [lab] => one(*lab, syllabus, &format!("labs run {}", lab.card().number), options, false),
         [] => {
             let mut command = Common::augment_args(clap::Command::new("labs run"))
                 .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
@@ -330,9 +329,11 @@ impl Common {
         if self.one_at_a_time {
             words.push("--one-at-a-time".into());
         }
-        for (given, word) in [(self.python, "--python"), (self.long, "--long")] {
-            words.extend(given.then(|| word.to_string()));
+        let with = self.with();
+        if !with.is_empty() {
+            words.extend(["--with".to_string(), with.to_string()]);
         }
+        words.extend(self.long.then(|| "--long".to_string()));
         words.into_iter().map(OsString::from).collect()
     }
 
@@ -345,6 +346,12 @@ impl Common {
         f64::from(self.more) / 100.0
     }
 
+    /// The languages that a comparison is asked for with.
+    fn with(&self) -> Languages {
+        let python = if self.python { Languages::of(&[Language::Python]) } else { Languages::NONE };
+        self.with.unwrap_or_default().and(python)
+    }
+
     fn trials(&self, card: &Card) -> usize {
         self.trials.map_or(card.trials(self.scale), usize::from)
     }
@@ -355,7 +362,7 @@ impl Common {
             scale: self.scale,
             trials: self.trials(card),
             one_at_a_time: self.scale == Scale::Full || self.one_at_a_time || self.target.is_some(),
-            with_python: self.python,
+            with: self.with(),
         });
         needs.of_a_run(self.scale, self.more())
     }
@@ -497,7 +504,7 @@ impl Bench {
         // Of several labs, some have no use for it.
         let target = self.target.as_ref().filter(|_| lab.takes_target());
         session.target = target.map(|url| url.reveal().to_string());
-        session.with_python = common.python;
+        session.with = common.with();
         session.one_at_a_time |= common.one_at_a_time || target.is_some();
         let Prepared { params, measure, .. } = prepared;
         let blank = Record {
@@ -685,7 +692,10 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     // The first table, and what was asked for besides.
     let tables = entry.findings.tables.iter().enumerate();
     let asked = |title: &str| {
-        title.contains("Python") || title.starts_with(YOUR_CURVE) || title == preset::TITLE
+        title.ends_with(BESIDE)
+            || title.contains("Python")
+            || title.starts_with(YOUR_CURVE)
+            || title == preset::TITLE
     };
     for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);

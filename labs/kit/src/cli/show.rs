@@ -20,6 +20,7 @@ use crate::{
     prove,
     record::Scale,
     report::{self, Entry},
+    runtimes::{Language, Runtime},
     store,
 };
 
@@ -287,9 +288,12 @@ pub(super) fn prove(
 pub(super) fn doctor(json: bool) -> Outcome {
     let host = Host::calibrate(Scale::Quick)?;
     let complaints = host.complaints();
+    let runtimes = Language::ALL.map(|language| (language, Runtime::find(language)));
     if json {
+        let found: Vec<_> =
+            runtimes.iter().map(|(language, found)| told(*language, found)).collect();
         return pretty(
-            &json!({"fit": complaints.is_empty(), "complaints": complaints, "host": host}),
+            &json!({"fit": complaints.is_empty(), "complaints": complaints, "host": host, "runtimes": found}),
         );
     }
     let mut text = report::text_table(&report::host_table(&host));
@@ -304,7 +308,27 @@ pub(super) fn doctor(json: bool) -> Outcome {
         text += "\nMeasure again when these are gone, or expect inconclusive verdicts:\n";
         complaints.iter().for_each(|c| text += &format!("  - {c}\n"));
     }
+    text += "\nOther languages, for --with:\n";
+    for (language, found) in runtimes {
+        text += &match found {
+            Ok(runtime) => {
+                format!("  {language} {}: {}\n", runtime.version, runtime.executable().display())
+            }
+            Err(why) => format!("  no {language}: {why}\n"),
+        };
+    }
     Ok(print(text)?)
+}
+
+/// A runtime, or what is missing of it, for programs to read.
+fn told(language: Language, found: &Result<Runtime, String>) -> Value {
+    let runtime = found.as_ref().ok();
+    json!({
+        "language": language.key(),
+        "version": runtime.map(|runtime| &runtime.version),
+        "executable": runtime.map(|runtime| runtime.executable().display().to_string()),
+        "missing": found.as_ref().err(),
+    })
 }
 
 #[cfg(test)]
