@@ -10,7 +10,7 @@ use crate::{
     record::Record,
     stats::Estimate,
     summary::Summary,
-    text::{cell, number},
+    text::{cell, number, thousands},
 };
 
 /// Title of the table that a run with a preset has.
@@ -82,8 +82,8 @@ impl Preset {
                 let ratio = here.map(|here| here.value / figure).filter(|r| r.is_finite());
                 table.row([
                     what.replace("{x}", &number(*x)),
-                    written(figure.to_string()),
-                    cell(here, |value| written(number(value))),
+                    written(long(*figure).unwrap_or(figure.to_string())),
+                    cell(here, |value| written(long(value).unwrap_or(number(value)))),
                     interval.map_or("–".into(), |(low, high)| {
                         format!("{} to {}", number(low), number(high))
                     }),
@@ -110,6 +110,11 @@ impl Preset {
             })
             .collect()
     }
+}
+
+/// A number of many digits, which is read in groups.
+fn long(value: f64) -> Option<String> {
+    (value >= 10_000.0).then(|| thousands(value.round() as u64))
 }
 
 /// The preset of this name.

@@ -316,7 +316,7 @@ impl Lab for IngestionPipeline {
                 what: "batches of {x}, 25 in flight: chunks a second",
                 unit: "",
                 at: &[(25.0, 12.75), (50.0, 9.20), (100.0, 16.30)],
-                read: |s, x| s.at("batch/random", x)?.estimate(chunks_per_s),
+                read: |s, x| s.at("batch/random", x)?.estimate(findings::rate),
             },
             Printed {
                 what: "{x} in flight, batches of 50: chunks a second",
@@ -324,7 +324,7 @@ impl Lab for IngestionPipeline {
                 at: &[(10.0, 6.39), (25.0, 7.32), (50.0, 21.72)],
                 read: |s, x| {
                     let level = s.at("level/random", x);
-                    level.or_else(|| s.at("batch/random", 50.0))?.estimate(chunks_per_s)
+                    level.or_else(|| s.at("batch/random", 50.0))?.estimate(findings::rate)
                 },
             },
             Printed {
@@ -432,10 +432,6 @@ impl Lab for IngestionPipeline {
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
-}
-
-fn chunks_per_s(trial: &Trial) -> Option<f64> {
-    Some(trial.offered as f64 / trial.wall_s)
 }
 
 /// How quickly does the pipeline get a batch on its way? Theory needs it.

@@ -12,11 +12,11 @@ const SHORT: &[(u8, &str)] = &[
     (3, "--slots 4 --service 20ms --timeout 70ms --levels 1,10,500"),
     (4, "--slots 4 --service 5ms --timeout 70ms --requests 40 --limits 10,25"),
     (6, "--size 20KB --service 5ms --batches 25 --levels 10 --heap-levels 10"),
-    (7, "--fetch 2ms --cost 4ms"),
+    (7, "--fetch 2ms --cost 10ms"),
     (8, "--items 4 --fetch 3ms --transform 5ms --store 2ms"),
     (10, "--weather 6ms --news 8ms --knowledge 5ms --infer 5ms"),
     (12, "--items 16 --fetch 10ms --process 1ms --store 3ms"),
-    (19, "--limit 12"),
+    (19, "--sessions 12"),
 ];
 
 #[test]
