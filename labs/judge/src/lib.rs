@@ -32,5 +32,6 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::Limit>>(),
     entry::<Judged<briefs::Resilient>>(),
     entry::<Judged<briefs::Ingestion>>(),
+    entry::<Judged<briefs::Overlap>>(),
     entry::<server::Server>(),
 ];

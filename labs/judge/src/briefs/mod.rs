@@ -2,10 +2,12 @@
 
 mod ingestion;
 mod limit;
+mod overlap;
 mod resilient;
 mod trap;
 
 pub use ingestion::Ingestion;
 pub use limit::Limit;
+pub use overlap::Overlap;
 pub use resilient::Resilient;
 pub use trap::Trap;
