@@ -49,6 +49,8 @@ lab_kit::gauges! {
     TOO_EARLY = "too_early",
     /// Requests of one kind that were under way while one of another kind was.
     BESIDE = "beside",
+    /// Queries all of whose fetches were in flight at the same moment.
+    TOGETHER = "together",
     /// Requests, or items, that one found under way when it began, itself included, in the mean.
     FOUND = "found_on_arrival",
     /// Items in progress at a time, at most: from their first request to their last answer.

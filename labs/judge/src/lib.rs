@@ -33,5 +33,6 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::Resilient>>(),
     entry::<Judged<briefs::Ingestion>>(),
     entry::<Judged<briefs::Overlap>>(),
+    entry::<Judged<briefs::FanOut>>(),
     entry::<server::Server>(),
 ];

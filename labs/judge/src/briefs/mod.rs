@@ -1,11 +1,13 @@
 //! What each lab asks of a program.
 
+mod fan_out;
 mod ingestion;
 mod limit;
 mod overlap;
 mod resilient;
 mod trap;
 
+pub use fan_out::FanOut;
 pub use ingestion::Ingestion;
 pub use limit::Limit;
 pub use overlap::Overlap;
