@@ -51,6 +51,12 @@ lab_kit::gauges! {
     BESIDE = "beside",
     /// Queries all of whose fetches were in flight at the same moment.
     TOGETHER = "together",
+    /// Items that were fetched, and are neither stored nor in the fallback.
+    RESULTS_LOST = "results_lost",
+    /// Stores and fallbacks beyond the first for an item.
+    STORED_AGAIN = "stored_again",
+    /// Fallbacks for what was stored in time, or for what no store had been tried.
+    NEEDLESS = "fallbacks_needless",
     /// Requests, or items, that one found under way when it began, itself included, in the mean.
     FOUND = "found_on_arrival",
     /// Items in progress at a time, at most: from their first request to their last answer.

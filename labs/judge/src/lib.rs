@@ -34,5 +34,6 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::Ingestion>>(),
     entry::<Judged<briefs::Overlap>>(),
     entry::<Judged<briefs::FanOut>>(),
+    entry::<Judged<briefs::Pipeline>>(),
     entry::<server::Server>(),
 ];

@@ -4,6 +4,7 @@ mod fan_out;
 mod ingestion;
 mod limit;
 mod overlap;
+mod pipeline;
 mod resilient;
 mod trap;
 
@@ -11,5 +12,6 @@ pub use fan_out::FanOut;
 pub use ingestion::Ingestion;
 pub use limit::Limit;
 pub use overlap::Overlap;
+pub use pipeline::Pipeline;
 pub use resilient::Resilient;
 pub use trap::Trap;
