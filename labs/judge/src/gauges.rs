@@ -57,6 +57,12 @@ lab_kit::gauges! {
     STORED_AGAIN = "stored_again",
     /// Fallbacks for what was stored in time, or for what no store had been tried.
     NEEDLESS = "fallbacks_needless",
+    /// Requests for what robots.txt disallows.
+    DISALLOWED = "disallowed",
+    /// Requests that came before robots.txt had been answered.
+    BEFORE_ROBOTS = "before_robots",
+    /// Pages that were asked for before all pages nearer to the first one had been answered.
+    AHEAD = "ahead_of_levels",
     /// Requests, or items, that one found under way when it began, itself included, in the mean.
     FOUND = "found_on_arrival",
     /// Items in progress at a time, at most: from their first request to their last answer.

@@ -36,4 +36,5 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::FanOut>>(),
     entry::<Judged<briefs::Pipeline>>(),
     entry::<server::Server>(),
+    entry::<Judged<briefs::Crawl>>(),
 ];

@@ -1,5 +1,6 @@
 //! What each lab asks of a program.
 
+mod crawl;
 mod fan_out;
 mod ingestion;
 mod limit;
@@ -8,6 +9,7 @@ mod pipeline;
 mod resilient;
 mod trap;
 
+pub use crawl::Crawl;
 pub use fan_out::FanOut;
 pub use ingestion::Ingestion;
 pub use limit::Limit;
