@@ -3,7 +3,7 @@
 
 use lab_kit::{claim::Verdict, prelude::*};
 
-use crate::{asked::Asked, gauges};
+use crate::{asked::Asked, brief::ALL, gauges};
 
 /// Something that a program was asked to do.
 pub struct Check {
@@ -23,7 +23,7 @@ impl Check {
 }
 
 /// How many there are in all trials: none should be.
-fn none(text: impl Into<String>, unit: &'static str, k: &Condition, gauge: Gauge) -> Claim {
+pub fn none(text: impl Into<String>, unit: &'static str, k: &Condition, gauge: Gauge) -> Claim {
     Law::counted(text, unit).near([Case::exact("", 0.0, k.total(|t| t.gauge(gauge)))])
 }
 
@@ -41,17 +41,22 @@ fn none_beyond(
 
 /// Every item is asked for.
 pub fn nothing_lost(k: &Condition) -> Check {
+    all_asked_for(k, "every item is asked for")
+}
+
+/// The same, in the words of a brief.
+pub fn all_asked_for(k: &Condition, text: &str) -> Check {
     Check {
         fault: "lost items",
         cause: "a loop that ends too early, an error that ends a worker, a task that nobody waited for",
-        claim: none("every item is asked for", "items", k, gauges::MISSED),
+        claim: none(text, "items", k, gauges::MISSED),
     }
 }
 
 /// No item is asked for again after its answer.
 pub fn nothing_twice(p: &Asked, k: &Condition) -> Check {
     let spare = p.timeout.s() - p.service_s();
-    let text = "no item is asked for again once it has been answered";
+    let text = "nothing is asked for again once it has been answered";
     Check {
         fault: "duplicates",
         cause: "the same item in two workers' hands, or a retry that does not look whether an answer came",
@@ -63,20 +68,33 @@ pub fn nothing_twice(p: &Asked, k: &Condition) -> Check {
 pub fn nothing_else(k: &Condition) -> Check {
     Check {
         fault: "stray requests",
-        cause: "a path put together wrongly, or one item too many",
+        cause: "a path put together wrongly, another method, or one item too many",
         claim: none("nothing else is asked for", "requests", k, gauges::STRAY),
     }
 }
 
-/// At most so many requests are at the service at a time.
-pub fn limit_holds(p: &Asked, k: &Condition) -> Check {
-    let most = k.every(|t| t.gauge(gauges::AT_SERVICE_MAX));
+/// At most so many requests are at the service at a time, below each of these paths by itself.
+pub fn limit_holds(p: &Asked, k: &Condition, parts: &[&'static str]) -> Check {
     let text = format!("no more than {} requests are in flight at a time", p.limit);
+    let (fault, text) = match parts {
+        [ALL] => ("no limit for all requests together", text),
+        parts => ("no limit", format!("{text} at {}", parts.join(", at "))),
+    };
+    let at = |part: &&'static str| {
+        let most = k.every(|t| t.gauge(gauges::most_at(part)));
+        Case::exact(*part, p.limit as f64, most)
+    };
     Check {
-        fault: "no limit for all requests together",
+        fault,
         cause: "no semaphore at all, or one made inside the function that asks, so that every call has its own",
-        claim: Law::counted(text, "requests").at_most([Case::exact("", p.limit as f64, most)]),
+        claim: Law::counted(text, "requests").at_most(parts.iter().map(at)),
     }
+}
+
+/// Why a window cannot be told from batches; `None` where it can.
+pub fn in_step(p: &Asked) -> Option<String> {
+    let is_constant = matches!(p.service.of, ServiceTime::Constant(_));
+    is_constant.then(|| "all take equally long: what begins together ends together, in a window as in batches; a --service that varies tells".into())
 }
 
 /// The service is never left with nothing to do before the end.
