@@ -69,6 +69,7 @@ pub(crate) fn page(
     all.add("figures", "What the figures show", under("What the figures show"));
     all.add("code", "The wrong way and the right way", ways(card)?);
     all.add("belief", "A common belief", under("A common belief"));
+    all.add("languages", "In other languages", under("In other languages"));
     all.add("production", "In production", under("In production"));
     all.add("check", "Check yourself", questions(card, &lesson, flags));
     all.add("next", "What to try next", next(card));

@@ -143,7 +143,9 @@ fn every_lesson_has_its_parts_and_every_question_one_answer() {
     for lab in SYLLABUS {
         let card = lab.card();
         let lesson = Lesson::of(&card.lesson(&defaults(*lab)));
-        assert_eq!(lesson.headings().collect::<Vec<_>>(), parts, "{}", card.id());
+        // Some lessons say more, of runtimes beside Rust's.
+        let own = lesson.headings().filter(|heading| *heading != "In other languages");
+        assert_eq!(own.collect::<Vec<_>>(), parts, "{}", card.id());
         let questions = lesson.questions();
         let answers = filled(card.answers, &defaults(*lab));
         let answers = lesson::answers(&answers);

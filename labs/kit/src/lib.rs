@@ -9,6 +9,8 @@
 //! - [`session`] runs conditions and their trials; [`load`] sends requests; `calibrate` measures the
 //!   machine first. That is the only impure stage; it ends in a [`record`], kept by [`store`]. What it
 //!   [`needs`] is told before it begins.
+//! - The same experiment in other languages is a matter of [`runtimes`], which run as children within bounds
+//!   ([`child`]).
 //! - [`gate`] lets through what a lab can have written, and [`summary`] reads it as estimates with
 //!   intervals ([`stats`]).
 //! - A [`lab`] holds the summary against [`theory`] and returns [`findings`]: charts as data

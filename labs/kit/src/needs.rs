@@ -15,6 +15,9 @@ use crate::{
 /// Processor seconds of a request over loopback, both ends together.
 pub const REQUEST_S: f64 = 1.5e-4;
 
+/// Seconds that a program in another language takes to start and to find out how fast it computes, about.
+pub const START_S: f64 = 0.5;
+
 /// Memory in bytes of an open connection, both ends together.
 pub const CONNECTION_B: f64 = 30e3;
 

@@ -70,8 +70,7 @@ pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, program: &'a Program, p: &'a Para
 pub(super) fn takes(p: &Params, language: Language) -> f64 {
     let waits: f64 = p.durations().iter().map(Duration::as_secs_f64).sum();
     let jobs = p.jobs as f64 * p.cost.s();
-    // Each program starts, and finds out how fast it computes.
-    arms(language).count() as f64 * 0.8 + 3.0 * waits + 6.0 * jobs
+    arms(language).count() as f64 * needs::START_S + 3.0 * waits + 6.0 * jobs
 }
 
 /// What a trial is: as many waits or jobs as there should be, the last of which ends it.

@@ -93,7 +93,7 @@ impl Lab for WaitingAndWorking {
                 "more threads than processors: who gains?",
             ),
             (
-                "cargo run --release --bin lab01 -- --with python,node,go,java",
+                "cargo run --release --bin lab01 -- --with all",
                 "the same in other languages: where do threads wait, and where do they compute, side by side?",
             ),
         ],

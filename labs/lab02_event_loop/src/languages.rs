@@ -76,8 +76,7 @@ pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, program: &'a Program, p: &'a Para
 
 /// Seconds that all arms of a language take once, where one in Rust takes so long.
 pub(super) fn takes(language: Language, arm_s: f64) -> f64 {
-    // Each program starts, and finds out how fast it computes.
-    arms(language).count() as f64 * (arm_s + 0.8)
+    arms(language).count() as f64 * (arm_s + needs::START_S)
 }
 
 /// What a trial is: gaps between beats as long as it was watched, the longest of them as said, somebody busy for as

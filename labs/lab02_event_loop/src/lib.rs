@@ -70,6 +70,31 @@
 //! (CPython 3.13, `sys.setswitchinterval`), unless one is in a long call into C. The loop lives;
 //! only the computation gains nothing.
 //!
+//! ## In other languages
+//!
+//! `--with all` runs the same heartbeat in Python, Node, Go and Java, as far as they are there, each on
+//! one scheduler thread. What a blocking call costs is not a property of a language, but of who may
+//! interrupt whom.
+//!
+//! - **Python** (asyncio) and **Node** have an event loop like tokio's, and nothing interrupts what
+//!   runs on it. A blocking sleep and a computation stop everybody. The cure leaves the loop:
+//!   `asyncio.to_thread` or a pool of processes, `worker_threads` or a child process. Beside a thread
+//!   that computes, Python's loop waits for the interpreter's lock, at each wake-up; beside a process,
+//!   or another interpreter, it does not.
+//! - **Go** spreads goroutines over threads. Its runtime looks every 10 ms who has computed for so
+//!   long, and interrupts it; and where a thread is in a blocking system call, it hands the processor
+//!   on to another. So neither stops the others for long, even on one processor. They are late by a
+//!   few of these looks, and a second processor takes that away as well.
+//! - **Java** parks virtual threads that wait, and gives their carrier to others. It does not
+//!   interrupt those that compute: on one carrier they stop everybody, as on an event loop, and
+//!   `Thread.yield` is a hint that need not help. The cure is a pool of platform threads. With as many
+//!   carriers as processors it takes more of them to stop all, and it is the same mistake.
+//! - **tokio** does what the first two do, and it says so: what blocks belongs into `spawn_blocking`,
+//!   what computes onto a pool such as rayon's.
+//!
+//! That something is interrupted is no reason to compute where others wait. What was interrupted has
+//! the processor again soon, and each message of the others waits once more.
+//!
 //! ## In production
 //!
 //! Nothing between two `.await`s should take longer than some 100 µs (Ryhl 2020); what does,

@@ -109,7 +109,7 @@ impl Lab for EventLoop {
                 "more workers: what do they cure, and what not?",
             ),
             (
-                "cargo run --release --bin lab02 -- --with python,node,go,java",
+                "cargo run --release --bin lab02 -- --with all",
                 "the same call in other runtimes: which of them is held up by it?",
             ),
             (

@@ -26,7 +26,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
         headline: view.headline(),
         figures,
         tables,
-        claims: view.claims(),
+        claims: [view.claims(), languages::claims(p, summary)].concat(),
         answers: view.answers(),
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
 /// Levels this close to `N = c·T/s` are decided by late timers, as a share of it: below, everybody is
 /// answered in time; above, nobody.
 const ANSWERED: f64 = 0.95;
-const LOST: f64 = 1.2;
+pub(super) const LOST: f64 = 1.2;
 
 /// The record, and what the flags say.
 struct View<'a> {

@@ -5,7 +5,10 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::plan::{Params, plan};
+use super::{
+    findings::LOST,
+    plan::{Params, plan},
+};
 
 /// `python/lab03.py` and so on.
 pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab03", "Lab03": python, go, java);
@@ -78,6 +81,26 @@ pub(super) fn premise(load: &str, clients: f64, t: &Trial) -> Result<(), String>
         return equal("requests", sent, clients);
     }
     ensure(sent >= clients, || format!("{clients} clients sent {sent} requests"))
+}
+
+/// Whoever waits longer than its patience gets nothing, whatever it is written in.
+pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
+    let patience = p.slots as f64 * p.timeout.s() / p.service.s();
+    let crowded = runtimes::conditions(summary)
+        .filter(|(_, load, k)| *load == "sustained" && k.x() > LOST * patience);
+    let cases = crowded.map(|(language, _, k)| {
+        let clients = k.x();
+        let window = plan(p, clients as usize, None).window.as_secs_f64() + p.timeout.s();
+        let attempts = clients / p.timeout.s() * window * k.trials().len() as f64;
+        let in_time = k.total(|t| Some(t.ok as f64));
+        Case::new(format!("{language}, {}", number(clients)), 0.0, in_time, attempts / 100.0)
+    });
+    let law = "collapse in every language: beyond N = c·T/s, of the attempts on an unbounded queue none is answered in time";
+    vec![
+        Law::new(law, "answers in time", Disturbed::Either(Resource::Timers))
+            .within("one attempt in a hundred: a gap in the arrivals, when the machine stands still, lets a few in")
+            .near(cases),
+    ]
 }
 
 /// Rust and other languages against the same upstream. How they stand to each other is for the reader: it depends

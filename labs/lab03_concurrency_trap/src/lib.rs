@@ -50,8 +50,8 @@
 //!
 //! *The server is to blame.* Often the client is: behind a pool of connections (aiohttp 3 keeps 100
 //! unless told otherwise) most of a large burst times out in the client's own queue, and the server
-//! never sees it. A pool is a hidden semaphore. With `--python` that library sends the same loads,
-//! with its default pool and with none.
+//! never sees it. A pool is a hidden semaphore. With `--with python` that library sends the same loads,
+//! with its default pool and with none; Node, Go and Java do, too, with the same pool and with none.
 //!
 //! ## In production
 //!

@@ -88,8 +88,8 @@ impl Lab for ConcurrencyTrap {
                 "patient clients: where has the collapse gone?",
             ),
             (
-                "cargo run --release --bin lab03 -- --with python",
-                "the same load from asyncio and aiohttp, whose pool holds 100 connections unless told otherwise",
+                "cargo run --release --bin lab03 -- --with all",
+                "the same load from Python, Node, Go and Java: which client has a pool of connections by default?",
             ),
             ("cargo run --release -- make next bound_the_queue", "make it: a queue that says no"),
         ],
@@ -211,7 +211,7 @@ impl Lab for ConcurrencyTrap {
         }
         for n in extent.with.iter().flat_map(|_| compared(p.slots, &levels)) {
             let sustained = plan(p, n, None).longest_s() + 5.0 * timeout;
-            sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0);
+            sweep.alone(sustained + 2.0 * timeout + n as f64 * 1e-3 + 3.0 * needs::START_S);
         }
         let most = levels.iter().chain(&fallen).copied().max().unwrap_or(0);
         Needs {

@@ -40,8 +40,8 @@
 //! the limit, the more waiting it hides. Both clocks are in the second panel.
 //!
 //! *A client without a limit has none.* Its HTTP library's pool of connections is one. That
-//! semaphore protects nobody, because the clock of the timeout runs in its queue. `--python` shows
-//! it beside asyncio's semaphore, and both beside Rust.
+//! semaphore protects nobody, because the clock of the timeout runs in its queue. `--with all` shows
+//! it beside a semaphore in Python, Node, Go and Java, and both beside Rust.
 //!
 //! ## In production
 //!

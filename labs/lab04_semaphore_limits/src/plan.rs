@@ -78,8 +78,8 @@ impl Lab for SemaphoreLimits {
                 "another capacity: does the adaptive limit find it?",
             ),
             (
-                "cargo run --release --bin lab04 -- --with python",
-                "the same limits in asyncio and aiohttp: a semaphore against a pool of connections",
+                "cargo run --release --bin lab04 -- --with all",
+                "the same limits in Python, Node, Go and Java: a semaphore against a pool of connections",
             ),
             ("cargo run --release -- make next limit_outside", "make it: a limit that limits"),
             (
@@ -196,7 +196,7 @@ impl Lab for SemaphoreLimits {
         }
         for _ in extent.with.iter() {
             let limited: f64 = compared(p.slots, &limits).into_iter().map(takes).sum();
-            sweep.alone(5.0 * (1.0 + 10.0 * sent(n)) + limited + 2.0 * timeout);
+            sweep.alone(5.0 * (needs::START_S + 10.0 * sent(n)) + limited + 2.0 * timeout);
         }
         Needs {
             seconds: sweep.seconds(),

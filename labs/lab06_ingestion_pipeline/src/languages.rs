@@ -46,7 +46,8 @@ pub(super) fn add(
                     ..Spec::new(mock_server::MAX_SLOTS, service)
                 };
                 let service = r.upstream(spec).await?;
-                flags.push(("seed", (r.seed() >> 32).to_string()));
+                // A number that every language holds in its whole ones.
+                flags.push(("seed", (r.seed() >> 33).to_string()));
                 r.program(&program, Some(&service), &flags, LIMIT).await
             }
         });

@@ -48,7 +48,7 @@
 //! *Bigger batches are faster.* The lab notes that this suite grew from saw 12.75, 9.20 and
 //! 16.30 chunks/s in batches of 25, 50 and 100, and concluded that larger ones share an overhead.
 //! Each chunk is a request of its own, so there is none to share: where service is random, larger
-//! batches meet fewer barriers. The cure is to have no barrier, in any language (`--python`).
+//! batches meet fewer barriers. The cure is to have no barrier, in any language (`--with all`).
 //!
 //! *Memory grows with concurrency because the answers pile up.* It grows, but the largest part of
 //! what a request holds is its connection, even here without TLS, whose buffers would come on top.

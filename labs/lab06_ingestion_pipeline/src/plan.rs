@@ -169,8 +169,10 @@ impl Params {
                 add(None, m);
             }
             for _ in extent.with.iter() {
-                add(Some(self.batch), self.concurrency);
-                add(None, self.concurrency);
+                for batch in [Some(self.batch), None] {
+                    let takes = self.arm_takes(n, batch, self.concurrency, s, random);
+                    sweep.alone(takes + needs::connected(self.concurrency) + needs::START_S);
+                }
             }
         }
         let crash = 2.0 * self.arm_takes(n, None, self.concurrency, s, false);
@@ -265,8 +267,8 @@ impl Lab for IngestionPipeline {
                 "a text of your own",
             ),
             (
-                "cargo run --release --bin lab06 -- --with python",
-                "the same requests from asyncio and aiohttp",
+                "cargo run --release --bin lab06 -- --with all",
+                "the same requests from Python, Node, Go and Java: is there a barrier anywhere?",
             ),
             (
                 "cargo run --release -- make next stream_do_not_collect",

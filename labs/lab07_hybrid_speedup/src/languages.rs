@@ -63,8 +63,7 @@ pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, program: &'a Program, p: &'a Para
 /// Seconds that all trials of a language's arms take once.
 pub(super) fn takes(p: &Params, language: Language) -> f64 {
     let (n, f, one) = (p.items as f64, p.fetch.s(), p.cost.s());
-    // Each program starts, and finds out how fast it computes.
-    arms(language).count() as f64 * (1.0 + n * (f / 4.0 + one))
+    arms(language).count() as f64 * (needs::START_S + n * (f / 4.0 + one))
 }
 
 /// What a trial of an arm is: all items are there, for each was computed, or waited, on so many threads at most.

@@ -62,8 +62,8 @@
 //! any machine. The second is to divide by a *computed* time of one after another. Measure that
 //! baseline, in the same run, with the same work. Languages differ, too. In Rust threads compute in
 //! parallel: no lock is held while they run, since what they may share is checked when the program
-//! is compiled. In a usual build of Python they take turns. `--python` runs all strategies, re-made
-//! in Python (`python/lab07.py`), on threads and on processes, beside Rust.
+//! is compiled. In a usual build of Python they take turns. `--with all` runs the strategies in
+//! Python on threads and on processes, in Node on worker threads, in Go and in Java, beside Rust.
 //!
 //! ## In production
 //!

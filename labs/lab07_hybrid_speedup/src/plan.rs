@@ -224,8 +224,8 @@ impl Lab for HybridSpeedup {
                 "items that compute twenty times as long as they wait: the speed-up is that of your processors",
             ),
             (
-                "cargo run --release --bin lab07 -- --with python",
-                "the same strategies in asyncio, on threads that take turns and on processes",
+                "cargo run --release --bin lab07 -- --with all",
+                "the same strategies in Python, Node, Go and Java: where do threads compute side by side?",
             ),
         ],
         sources: lab_kit::sources!["lib.rs"],

@@ -44,7 +44,8 @@ pub(super) fn add<'a>(
                     ("store-timeout", s(p.store_timeout)),
                     ("hang-every", p.hang_every.to_string()),
                     ("connections", p.connections.to_string()),
-                    ("seed", (r.seed() >> 32).to_string()),
+                    // A number that every language holds in its whole ones.
+                    ("seed", (r.seed() >> 33).to_string()),
                 ];
                 r.program(program, Some(&upstream), &flags, LIMIT).await
             })

@@ -59,7 +59,7 @@
 //! timeout round a computation does not stop it either: the caller goes on, and so does the
 //! computation, on a worker that is now missing. Here the computation itself looks at the clock.
 //!
-//! Batches and a window are re-made in Python (`python/lab12.py`): `--python` runs both beside
+//! Batches and a window are re-made in Python, Node, Go and Java: `--with all` runs both beside
 //! Rust.
 //!
 //! ## In production

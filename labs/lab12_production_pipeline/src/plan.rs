@@ -285,8 +285,8 @@ impl Lab for ProductionPipeline {
                 "every commit waits for the disk; commits made together make it bearable",
             ),
             (
-                "cargo run --release --bin lab12 -- --with python",
-                "batches and a window in asyncio, with a pool of processes",
+                "cargo run --release --bin lab12 -- --with all",
+                "batches and a window in Python, Node, Go and Java",
             ),
             (
                 "cargo run --release -- make next resume_exactly_once",
@@ -420,8 +420,7 @@ impl Lab for ProductionPipeline {
         let few = (2 * p.batch) as f64 / p.items as f64 * calm_window + 0.05;
         let locked = p.fetch.s() + p.lock.s() + few + p.store.s();
         let locks = 2.0 * f64::from(lock_repeats(extent.smoke()));
-        // Each program starts, and finds out how fast it computes.
-        let in_one = 2.0 * (1.5 + batches + window);
+        let in_one = 2.0 * needs::START_S + 1.5 * (batches + window);
         let others = extent.with.iter().count() as f64 * in_one;
         let round = batches
             + window

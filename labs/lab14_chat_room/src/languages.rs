@@ -78,8 +78,7 @@ pub(super) fn add<'a>(
 /// Seconds that all conversations of a language take once, where one in Rust takes so long.
 pub(super) fn takes(language: Language, visit_s: f64, smoke: bool) -> f64 {
     let all = conversations(language).map(|name| often(name, smoke) as f64);
-    // Each server starts, and finds out how fast it computes.
-    all.sum::<f64>() * (visit_s + 1.0)
+    all.sum::<f64>() * (visit_s + needs::START_S)
 }
 
 /// A conversation: a server is started, the users come, talk and go, and the server says what it has counted.

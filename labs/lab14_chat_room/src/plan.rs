@@ -181,7 +181,7 @@ impl Lab for ChatRoom {
                 "each message to four times as many: how long does the server work off what has waited?",
             ),
             (
-                "cargo run --release --bin lab14 -- --with python,node,go,java",
+                "cargo run --release --bin lab14 -- --with all",
                 "the same users, and a server in another language: which of them answers while it computes?",
             ),
             (

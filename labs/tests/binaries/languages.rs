@@ -26,9 +26,13 @@ fn with(languages: &str, path: &Path, out: &Path) -> std::process::Command {
 /// A tool that is this script of the shell's.
 #[cfg(unix)]
 fn tool(folder: &Path, name: &str, script: &str) {
+    let draft = folder.join(format!("{name}.draft"));
+    fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+    // A process that another test starts right now may hold open what this one writes, and nobody could run it.
     let file = folder.join(name);
-    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let copied = std::process::Command::new("cp").args([&draft, &file]).status();
+    assert!(copied.unwrap().success());
 }
 
 /// A runtime of this version that does this with a program.
