@@ -79,8 +79,11 @@ pub(crate) fn table(summary: &Summary, checks: &[Check]) -> Table {
         .done()
 }
 
+/// What a line of the books says, how it is written, and the figure.
+type Row = (&'static str, fn(f64) -> String, Gauge);
+
 fn books(k: &Condition) -> Table {
-    let rows: [(&str, fn(f64) -> String, Gauge); 11] = [
+    let rows: [Row; 11] = [
         ("requests", number, gauges::REQUESTS),
         ("items with an answer", number, gauges::ANSWERED),
         ("in flight at most", number, gauges::AT_SERVICE_MAX),

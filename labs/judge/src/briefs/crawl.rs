@@ -187,7 +187,7 @@ impl Brief for Crawl {
         vec![
             check::all_asked_for(k, "everything that links lead to is asked for"),
             check::all_recovered(k, pages),
-            check::nothing_twice(p, k),
+            check::answered_once(k),
             check::nothing_else(k),
             Check {
                 fault: "robots.txt not kept",

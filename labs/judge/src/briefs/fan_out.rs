@@ -99,7 +99,7 @@ impl Brief for FanOut {
         let no_barrier = Law::counted("inferences go on beside fetches", "inferences");
         vec![
             check::all_asked_for(k, "everything is asked for that the queries need"),
-            check::nothing_twice(p, k),
+            check::answered_once(k),
             check::nothing_else(k),
             Check {
                 fault: "sources one after another",
