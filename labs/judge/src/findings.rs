@@ -36,7 +36,7 @@ pub(crate) fn explain<B: Brief>(p: &Asked, summary: &Summary, checks: Vec<Check>
         figures.extend(attempts(k));
     }
     Findings {
-        headline: headline(summary, &checks),
+        headline: headline(BOOKS_SHOW, summary, &checks),
         figures,
         tables,
         claims: checks.into_iter().map(|check| check.claim).collect(),
@@ -44,8 +44,10 @@ pub(crate) fn explain<B: Brief>(p: &Asked, summary: &Summary, checks: Vec<Check>
     }
 }
 
-/// What the books show; and apart from it what they seem to show in a run that cannot tell.
-pub(crate) fn headline(summary: &Summary, checks: &[Check]) -> String {
+const BOOKS_SHOW: &str = "The service's books show";
+
+/// What the books (or `who` else) show; and apart from it what they seem to show in a run that cannot tell.
+pub(crate) fn headline(who: &str, summary: &Summary, checks: &[Check]) -> String {
     let (open, found): (Vec<&Check>, Vec<&Check>) =
         checks.iter().filter(|check| check.is_found()).partition(|check| is_open(summary, check));
     let names = |checks: &[&Check]| {
@@ -53,8 +55,8 @@ pub(crate) fn headline(summary: &Summary, checks: &[Check]) -> String {
         names.join("; ")
     };
     let shown = match found.is_empty() {
-        true => "The service's books show none of the faults that were looked for.".into(),
-        false => format!("The service's books show: {}.", names(&found)),
+        true => format!("{who} none of the faults that were looked for."),
+        false => format!("{who}: {}.", names(&found)),
     };
     match open.is_empty() {
         true => shown,
@@ -68,10 +70,10 @@ fn is_open(summary: &Summary, check: &Check) -> bool {
 
 pub(crate) fn table(summary: &Summary, checks: &[Check]) -> Table {
     let found = |check: &Check| check.is_found() && !is_open(summary, check);
-    Table::of("What the service's books say", checks)
+    Table::of("What was looked for", checks)
         .column("asked for", |check| check.claim.text.clone())
         .column("bound", |check| number(check.claim.predicted()))
-        .column("in the books", |check| cell(check.claim.measured(), number))
+        .column("found", |check| cell(check.claim.measured(), number))
         .column("fault", |check| if found(check) { check.fault.into() } else { String::new() })
         .column("what it comes from, mostly", |check| {
             if found(check) { check.cause.into() } else { String::new() }
