@@ -1,4 +1,4 @@
-"""Three sources together, then an inference, and faults to switch on: an example for `labs judge 10`.
+"""Three sources, then an inference, and faults to switch on: an example for `labs judge 10`.
 
     --url URL     where the service is, http://HOST:PORT
     --n N         queries: GET /weather/q, /news/q and /knowledge/q, then POST /infer/q

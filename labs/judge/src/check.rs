@@ -97,6 +97,12 @@ pub fn limit_holds(p: &Asked, k: &Condition, parts: &[&'static str]) -> Check {
     }
 }
 
+/// Why so few items show nothing of a mean; `None` where they are at least so many limits.
+pub fn too_few(items: usize, limits: usize, limit: usize) -> Option<String> {
+    let least = limits * limit;
+    (items < least).then(|| format!("{items} are too few to tell: {least} would"))
+}
+
 /// Why a window cannot be told from batches; `None` where it can.
 pub fn in_step(p: &Asked) -> Option<String> {
     let is_constant = matches!(p.service.of, ServiceTime::Constant(_));
@@ -260,6 +266,12 @@ pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Che
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn five_limits_are_enough() {
+        assert_eq!(too_few(50, 5, 10), None);
+        assert!(too_few(49, 5, 10).is_some_and(|why| why.contains("50")));
+    }
 
     #[test]
     fn batches_use_less_than_half_way() {

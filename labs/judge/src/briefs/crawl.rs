@@ -133,7 +133,7 @@ impl Brief for Crawl {
         next: &[],
         sources: &[],
         answers: "",
-        sizes: Sizes { smoke: &["--n", "60"], full: &["--n", "900"], trials: (3, 5) },
+        sizes: Sizes { smoke: &["--n", "180"], full: &["--n", "900"], trials: (3, 5) },
     };
 
     const FLAGS: &'static [(&'static str, &'static str)] =
@@ -184,6 +184,7 @@ impl Brief for Crawl {
         let no_levels =
             Law::counted("pages begin while pages nearer to the first are due", "pages");
         let alone = (p.limit == 1).then(|| "one at a time has no barriers".to_owned());
+        let open = alone.or_else(|| check::too_few(pages, 5, p.limit));
         vec![
             check::all_asked_for(k, "everything that links lead to is asked for"),
             check::all_recovered(k, pages),
@@ -218,7 +219,7 @@ impl Brief for Crawl {
                 claim: used
                     .within("half-way, in logarithms, between one at a time and all of the limit")
                     .at_least([Case::exact("", Crawl::half_way(p.limit), found)])
-                    .unless(alone.clone()),
+                    .unless(open.clone()),
             },
             Check {
                 fault: "a barrier after each level",
@@ -226,7 +227,7 @@ impl Brief for Crawl {
                 claim: no_levels
                     .within("half of those that begin beside the last pages of one level; behind a barrier none does")
                     .at_least([Case::exact("", Crawl::ahead(p.limit), ahead)])
-                    .unless(alone)
+                    .unless(open)
                     .unless(check::in_step(p)),
             },
         ]

@@ -126,6 +126,7 @@ impl Brief for FanOut {
                         "half of those that are done while fetches are; behind a barrier none is",
                     )
                     .at_least([Case::exact("", FanOut::beside(p), beside)])
+                    .unless(check::too_few(p.n, 5, p.limit.max(p.slots)))
                     .unless(check::in_step(p)),
             },
             check::limit_holds(p, k, Self::LIMITED),

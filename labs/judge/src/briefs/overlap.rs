@@ -91,8 +91,6 @@ impl Brief for Overlap {
 
     fn checks(p: &Asked, k: &Condition) -> Vec<Check> {
         let beside = k.every(|t| t.gauge(gauges::BESIDE));
-        let few = (Overlap::beside(p) == 0.0)
-            .then(|| "all items may be in progress at the same time: a larger --n tells".into());
         let overlap = Law::counted("transformations go on beside fetches", "of them");
         let found = k.every(|t| t.gauge(gauges::FOUND));
         let busy = Law::counted(
@@ -123,7 +121,7 @@ impl Brief for Overlap {
                 claim: overlap
                     .within("half of those that are transformed before the last fetch; in phases and in batches none is")
                     .at_least([Case::exact("", Overlap::beside(p), beside)])
-                    .unless(few),
+                    .unless(check::too_few(p.n, 2 * IN_PROGRESS, p.limit)),
             },
             Check {
                 fault: "the slowest stage is not kept busy",
@@ -131,6 +129,7 @@ impl Brief for Overlap {
                 claim: busy
                     .within("half-way, in logarithms, between all of the limit and what workers leave that take an item through all stages")
                     .at_least([Case::exact("", Overlap::half_way(p.limit), found)])
+                    .unless(check::too_few(p.n, IN_PROGRESS, p.limit))
                     .unless(check::in_step(p)),
             },
             Check {

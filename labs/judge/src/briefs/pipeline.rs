@@ -164,7 +164,7 @@ impl Brief for Pipeline {
             check::all_recovered(k, to_be_had),
             check::tries_are_bounded(p, k),
             check::backs_off(k),
-            check::has_a_timeout(p, k),
+            timeouts(p, k),
             Check {
                 fault: "lost results",
                 cause: "a store that hung is given up, and its item is not put elsewhere",
@@ -210,6 +210,19 @@ impl Brief for Pipeline {
     }
 }
 
+/// What hangs is given up.
+fn timeouts(p: &Asked, k: &Condition) -> Check {
+    let waited_on = k.every(|t| t.gauge(gauges::WAITED_ON));
+    let hanging = (0..p.n).filter(|item| hangs(*item) && !fails(*item)).count();
+    let text = "a store that hangs is not waited for beyond four times the timeout";
+    Check {
+        claim: Law::counted(text, "stores")
+            .within("half of those that hang; without a timeout all are waited for")
+            .at_most([Case::exact("", hanging as f64 / 2.0, waited_on)]),
+        ..check::has_a_timeout(p, k)
+    }
+}
+
 /// No more items are in progress than may be.
 fn in_progress(p: &Asked, k: &Condition) -> Check {
     let most = k.every(|t| t.gauge(gauges::IN_PROGRESS_MAX));
@@ -230,7 +243,8 @@ fn window(p: &Asked, k: &Condition) -> Check {
         cause: "a batch is awaited as a whole, so that an item that hangs holds up all others; or too few workers",
         claim: Law::counted(text, "at a time")
             .within("half-way, in logarithms, between a window (all of the limit) and batches (half of it, and a half)")
-            .at_least([Case::exact("", Pipeline::half_way(p.limit), found)]),
+            .at_least([Case::exact("", Pipeline::half_way(p.limit), found)])
+            .unless(check::too_few(p.n, 5, p.limit)),
     }
 }
 
