@@ -273,7 +273,7 @@ pub fn main(
         None => show::welcome(syllabus),
         Some(Command::List { json }) => show::list(syllabus, json),
         Some(Command::Run { rest }) => run::from_words(syllabus, &rest),
-        Some(Command::All { common }) => run::all(syllabus, &common),
+        Some(Command::All { common }) => run::all(syllabus, of_records, &common),
         Some(Command::Charts { dir }) => show::charts(of_records, &dir),
         Some(Command::Report { dir }) => show::report(of_records, &dir),
         Some(Command::Verdicts { dir, json, check }) => {

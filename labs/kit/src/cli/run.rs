@@ -71,11 +71,15 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
     }
 }
 
-/// `labs all`.
-pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outcome {
+/// `labs all`; its report is of whatever makes records.
+pub(super) fn all(
+    syllabus: &[&'static dyn Experiment],
+    of_records: &[&'static dyn Experiment],
+    common: &Common,
+) -> Outcome {
     let result = many(syllabus, syllabus, common);
     if !matches!(result, Err(Failed::Interrupted | Failed::Usage(_))) {
-        match show::write_report(syllabus, &common.out) {
+        match show::write_report(of_records, &common.out) {
             Ok((report, _)) if !common.json => print(format!("\nReport: {}\n", report.display()))?,
             Ok(_) => {}
             // Why a lab failed matters more than that there is nothing to report on.
