@@ -1,4 +1,5 @@
 import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -27,6 +28,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -34,8 +37,10 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.DoubleAdder;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Supplier;
@@ -478,7 +483,8 @@ final class Common {
             while (door < doors.size() - 1 && doors.get(door).toMillis() < wanted / 2.0) {
                 door++;
             }
-            var knock = HttpRequest.newBuilder(URI.create(url + "/open-connections/" + door)).build();
+            var address = URI.create(url + "/open-connections/" + door);
+            var knock = HttpRequest.newBuilder(address).build();
             try (var scope = Executors.newVirtualThreadPerTaskExecutor()) {
                 for (var i = 0; i < wanted; i++) {
                     scope.execute(() -> {
@@ -562,7 +568,10 @@ final class Common {
             try {
                 var answer = coming.get(end - System.nanoTime(), TimeUnit.NANOSECONDS);
                 return switch (answer.statusCode()) {
-                    case 200 -> expected == null || Arrays.equals(answer.body(), expected) ? OK : "body";
+                    case 200 -> {
+                        var right = expected == null || Arrays.equals(answer.body(), expected);
+                        yield right ? OK : "body";
+                    }
                     case 429, 503 -> REJECTED;
                     default -> "status " + answer.statusCode();
                 };
@@ -591,7 +600,8 @@ final class Common {
         record Message(int kind, byte[] payload) {
             /** The text; an error when it is no UTF-8. */
             String text() throws IOException {
-                return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(payload)).toString();
+                var strict = StandardCharsets.UTF_8.newDecoder();
+                return strict.decode(ByteBuffer.wrap(payload)).toString();
             }
         }
 
@@ -703,6 +713,154 @@ final class Common {
                 socket.close();
             } catch (IOException e) {
                 // Then it is closed already.
+            }
+        }
+    }
+
+    /** How a connection ended. */
+    enum End {
+        LEFT,
+        /** Too many heartbeats without an answer. */
+        GIVEN_UP,
+        /** More waited to be written than may. */
+        SLOW,
+        /** An error, or a line that is not in the protocol. */
+        BROKEN
+    }
+
+    /**
+     * A connection to a user: lines in both directions, and heartbeats.
+     *
+     * <p>Three virtual threads read, write and beat, each in plain blocking code, and the first of
+     * them to end ends the others. A heartbeat is a ping, whose eight bytes say when it was due, in
+     * nanoseconds after `origin`.
+     */
+    static final class Line {
+        private static final byte[] GOODBYE = WebSocket.frame(WebSocket.CLOSE, new byte[0]);
+
+        private final WebSocket socket;
+        private final BlockingQueue<byte[]> outbox;
+        private final AtomicInteger unanswered = new AtomicInteger();
+        private final ExecutorService scope = Executors.newVirtualThreadPerTaskExecutor();
+        private volatile boolean slow;
+
+        /** What is done with a line from the user. */
+        interface Listener {
+            void heard(String line) throws IOException;
+        }
+
+        /** At most so many messages wait to be written. */
+        Line(WebSocket socket, int mostWaiting) {
+            this.socket = socket;
+            outbox = new LinkedBlockingQueue<>(mostWaiting);
+        }
+
+        /**
+         * Puts a message where it waits to be written. Waits itself for nothing: false when there
+         * is no place, and then the connection ends. Else the slowest reader would set the pace of
+         * all.
+         */
+        boolean send(byte[] message) {
+            var placed = outbox.offer(message);
+            if (!placed) {
+                slow = true;
+                socket.close();
+            }
+            return placed;
+        }
+
+        boolean send(String line) {
+            return send(text(line));
+        }
+
+        static byte[] text(String line) {
+            return WebSocket.frame(WebSocket.TEXT, line.getBytes(StandardCharsets.UTF_8));
+        }
+
+        /** Begins something that ends with the connection at the latest. */
+        void execute(Runnable work) {
+            scope.execute(work);
+        }
+
+        /** Reads, writes and beats; returns when one of them has ended. */
+        End run(Listener listener, Duration beat, int mostUnanswered, long origin) {
+            List<Callable<End>> three = List.of(
+                    () -> read(listener),
+                    this::write,
+                    () -> beat(beat, mostUnanswered, origin));
+            try {
+                // Interrupts the other two when one has ended. An error is an end as well.
+                return scope.invokeAny(three.stream().map(this::unlessBroken).toList());
+            } catch (InterruptedException | ExecutionException e) {
+                return End.BROKEN;
+            } finally {
+                socket.close();
+            }
+        }
+
+        /** Interrupts whatever was begun with `execute`, and returns when it has ended. */
+        void close() {
+            scope.shutdownNow();
+            scope.close();
+        }
+
+        private Callable<End> unlessBroken(Callable<End> work) {
+            return () -> {
+                try {
+                    return work.call();
+                } catch (IOException e) {
+                    return slow ? End.SLOW : End.BROKEN;
+                }
+            };
+        }
+
+        private End read(Listener listener) throws IOException, InterruptedException {
+            while (true) {
+                var message = socket.read();
+                switch (message.kind()) {
+                    case WebSocket.TEXT -> listener.heard(message.text());
+                    case WebSocket.PONG -> unanswered.set(0);
+                    case WebSocket.PING -> send(WebSocket.frame(WebSocket.PONG, message.payload()));
+                    default -> {
+                        // The writer says goodbye and ends, and then this does.
+                        send(GOODBYE);
+                        Thread.sleep(1000);
+                        return End.LEFT;
+                    }
+                }
+            }
+        }
+
+        private End write() throws IOException, InterruptedException {
+            var waiting = new ArrayList<byte[]>();
+            while (!waiting.contains(GOODBYE)) {
+                waiting.clear();
+                waiting.add(outbox.take());
+                // As much as there is: a system call for each would be dearer than all the rest.
+                outbox.drainTo(waiting, 63);
+                var together = new ByteArrayOutputStream();
+                waiting.forEach(together::writeBytes);
+                socket.write(together.toByteArray());
+            }
+            return End.LEFT;
+        }
+
+        private End beat(Duration beat, int mostUnanswered, long origin)
+                throws InterruptedException {
+            var period = beat.toNanos();
+            // Spread, so that a thousand users are not a thousand pings at one instant.
+            var due = System.nanoTime() - origin + ThreadLocalRandom.current().nextLong(period);
+            while (true) {
+                Thread.sleep(Duration.ofNanos(due - (System.nanoTime() - origin)));
+                if (unanswered.getAndIncrement() >= mostUnanswered) {
+                    return End.GIVEN_UP;
+                }
+                // No place in the queue is for those to notice who have something to say.
+                var payload = ByteBuffer.allocate(8).putLong(due).array();
+                outbox.offer(WebSocket.frame(WebSocket.PING, payload));
+                // Those that fell due while the carrier was away are left out.
+                var late = System.nanoTime() - origin - due;
+                due += period * (1 + late / period);
             }
         }
     }

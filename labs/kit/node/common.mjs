@@ -20,7 +20,8 @@ What is printed: see labs/kit/python/common.py.
 import { isUtf8 } from "node:buffer";
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
-import { fstatSync, mkdtempSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { once } from "node:events";
+import { fstatSync, mkdtempSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -96,8 +97,16 @@ export const path = (usual) => ({
   },
 });
 
-/** The name of a file. */
-export const file = { usual: "", read: (text) => text };
+/** The name of a file that can be read, or none. */
+export const file = {
+  usual: "",
+  read(text) {
+    if (text && !statSync(text, { throwIfNoEntry: false })?.isFile()) {
+      throw new Error(`'${text}' is no file`);
+    }
+    return text;
+  },
+};
 
 const url = {
   read(text) {
@@ -121,8 +130,11 @@ function refuse(program, why) {
   process.exit(2);
 }
 
-/** The values of the flags; and watches, if asked to, whether the parent is still there. */
-export async function start(program, flags) {
+/**
+ * The values of the flags; and watches, if asked to, whether the parent is still there. A program
+ * that has something to say at the end does not `follow`, and looks itself.
+ */
+export async function start(program, flags, { follow = true } = {}) {
   const name = basename(fileURLToPath(program));
   const options = { help: { type: "boolean" }, parent: { type: "boolean" } };
   for (const flag in flags) options[flag] = { type: "string" };
@@ -144,7 +156,7 @@ export async function start(program, flags) {
         throw new Error(`--${flag}: ${error.message}`);
       }
     }
-    if (values.parent) await followParent();
+    if (values.parent && follow) await followParent();
   } catch (error) {
     refuse(name, error.message);
   }
@@ -253,7 +265,7 @@ export class Books {
       doors,
       gauges,
     };
-    process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+    print(result).then(() => process.exit(0));
   }
 }
 
@@ -261,6 +273,17 @@ export function sum(numbers) {
   let all = 0;
   for (const number of numbers) all += number;
   return all;
+}
+
+/** Numbers from 0 to 1 by chance, the same ones for the same seed: mulberry32. */
+export function random(seed) {
+  let state = Math.imul(seed % 2 ** 32, 0x9e3779b1);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
 // ---- Computation ----
@@ -540,6 +563,229 @@ export class Semaphore {
     if (this.#waiting.length) this.#waiting.shift()();
     else this.permits += 1;
   }
+}
+
+/**
+ * What the work comes to, or TIMED_OUT. A promise cannot be stopped from outside: the work is given a
+ * signal that tells it that nobody waits any more.
+ */
+export async function within(seconds, work) {
+  const controller = new AbortController();
+  let late;
+  const timeout = new Promise((resolve) => {
+    late = setTimeout(() => {
+      controller.abort();
+      resolve(TIMED_OUT);
+    }, seconds * 1000);
+  });
+  try {
+    return await Promise.race([work(controller.signal), timeout]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+// ---- WebSocket ----
+
+/** Longest message, in bytes. */
+const LONGEST_MESSAGE = 64 << 10;
+
+const [TEXT, CLOSE, PING, PONG] = [0x1, 0x8, 0x9, 0xa];
+
+/** A message as it goes over the line: one frame, not masked, as servers send them. */
+function frame(opcode, payload) {
+  const { length } = payload;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65536 ? 4 : 10);
+  head[0] = 0x80 | opcode;
+  head[1] = length < 126 ? length : length < 65536 ? 126 : 127;
+  if (head.length === 4) head.writeUInt16BE(length, 2);
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(length), 2);
+  return Buffer.concat([head, payload]);
+}
+
+/** A line for `tell`; one will do for many. */
+export const textFrame = (line) => frame(TEXT, Buffer.from(line));
+
+/**
+ * A user's WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no message in
+ * several frames. `hear` is called with each line; when it returns false, the connection ends. `leave`
+ * is called once, with why it ended: "left", "broken", "given_up" or "slow".
+ *
+ * Heartbeats are pings, of 8 bytes: nanoseconds from `origin` until they were due. They begin with
+ * `welcome`, the first thing that is told.
+ */
+class Peer {
+  hear = () => false;
+  leave = () => {};
+  #unread = Buffer.alloc(0);
+  #gone = false;
+  #waiting = 0;
+  #unanswered = 0;
+
+  constructor(socket, args, origin) {
+    Object.assign(this, { socket: socket.setNoDelay(true), args, origin });
+    socket.on("data", (chunk) => this.#read(chunk));
+    // No good-bye came before the end.
+    for (const event of ["end", "error", "close"]) socket.on(event, () => this.#hangUp("broken"));
+  }
+
+  /** False when this user reads so slowly that it is shown the door: nobody waits for it. */
+  tell(frame) {
+    if (this.#gone) return false;
+    if (this.#waiting < this.args.outbox) return this.#send(frame);
+    this.#hangUp("slow");
+    return false;
+  }
+
+  welcome(line) {
+    // The first heartbeat comes after a part of a beat, so that not everybody's come together.
+    this.due = clock() - this.origin + this.args.beat * Math.random();
+    this.#await();
+    return this.tell(textFrame(line));
+  }
+
+  #await() {
+    const ms = (this.due + this.origin - clock()) * 1000;
+    this.timer = setTimeout(() => this.#beat(), Math.max(ms, 0));
+  }
+
+  #beat() {
+    // Counted, and not looked up on the clock: who was away finds all others silent.
+    if (this.#unanswered >= this.args.unanswered) return this.#hangUp("given_up");
+    this.#unanswered += 1;
+    const payload = Buffer.alloc(8);
+    payload.writeBigUInt64BE(BigInt(Math.round(this.due * 1e9)));
+    if (this.#waiting < this.args.outbox) this.#send(frame(PING, payload));
+    // Those that fell due while the loop was away are left out: nobody needs six at once.
+    const late = Math.max(clock() - this.origin - this.due, 0);
+    this.due += this.args.beat * (Math.floor(late / this.args.beat) + 1);
+    this.#await();
+  }
+
+  #send(frame) {
+    this.#waiting += 1;
+    this.socket.write(frame, this.#written);
+    return true;
+  }
+
+  #written = () => {
+    this.#waiting -= 1;
+  };
+
+  /** Ends the connection at once. */
+  #hangUp(why) {
+    if (this.#gone) return;
+    this.socket.destroy();
+    this.#over(why);
+  }
+
+  #over(why) {
+    this.#gone = true;
+    clearTimeout(this.timer);
+    this.leave(why);
+  }
+
+  #read(chunk) {
+    if (this.#gone) return;
+    this.#unread = this.#unread.length ? Buffer.concat([this.#unread, chunk]) : chunk;
+    while (!this.#gone) {
+      const length = this.#frameLength();
+      if (length === undefined || this.#unread.length < length) return;
+      const whole = this.#unread.subarray(0, length);
+      this.#unread = this.#unread.subarray(length);
+      this.#take(whole);
+    }
+  }
+
+  /** Bytes of the frame that comes next; undefined as long as that is not known. */
+  #frameLength() {
+    const unread = this.#unread;
+    if (unread.length < 2) return undefined;
+    const short = unread[1] & 0x7f;
+    const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+    if (unread.length < head) return undefined;
+    const payload =
+      head === 2 ? short : head === 4 ? unread.readUInt16BE(2) : Number(unread.readBigUInt64BE(2));
+    // Whole (not the first of several), without extensions, masked, and not too long.
+    const control = (unread[0] & 0x08) !== 0;
+    const good = (unread[0] & 0xf0) === 0x80 && unread[1] & 0x80;
+    if (!good || payload > (control ? 125 : LONGEST_MESSAGE)) {
+      this.#hangUp("broken");
+      return undefined;
+    }
+    return head + 4 + payload;
+  }
+
+  #take(whole) {
+    const head = whole[1] === 0xfe ? 4 : whole[1] === 0xff ? 10 : 2;
+    const [mask, payload] = [whole.subarray(head, head + 4), whole.subarray(head + 4)];
+    for (let i = 0; i < payload.length; i++) payload[i] ^= mask[i & 3];
+    const opcode = whole[0] & 0x0f;
+    if (opcode === PING) this.#send(frame(PONG, payload));
+    else if (opcode === PONG) this.#unanswered = 0;
+    else if (opcode === CLOSE) {
+      this.socket.end(frame(CLOSE, payload.subarray(0, 2)));
+      this.socket.setTimeout(1000, () => this.socket.destroy());
+      this.#over("left");
+    } else {
+      const text = opcode === TEXT && isUtf8(payload);
+      // What is not in the protocol ends its own connection, and no other.
+      if (!text || !this.hear(payload.toString())) this.#hangUp("broken");
+    }
+  }
+}
+
+/**
+ * A chat server on a free port of this machine, until standard input ends. `hall.user(peer)` makes
+ * somebody who can `hear` a line and `leave`. Prints where it is, and at the end `hall.counts`.
+ */
+export async function serveChat(args, hall) {
+  const origin = clock();
+  const broken = () => (hall.counts.broken += 1);
+  const server = http.createServer((_, response) => {
+    broken();
+    response.writeHead(426, { connection: "close" }).end();
+  });
+  server.on("clientError", (_, socket) => {
+    broken();
+    socket.destroy();
+  });
+  server.on("upgrade", ({ headers, method }, socket, head) => {
+    const key = headers["sec-websocket-key"] ?? "";
+    const asked = headers.upgrade?.toLowerCase() === "websocket" && method === "GET";
+    if (!asked || headers["sec-websocket-version"] !== "13" || !/^[\w+/]{22}==$/.test(key)) {
+      broken();
+      socket.on("error", () => {}).end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+      return;
+    }
+    const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`);
+    socket.write(
+      "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
+        `sec-websocket-accept: ${accept.digest("base64")}\r\n\r\n`,
+    );
+    const peer = new Peer(socket, args, origin);
+    const user = hall.user(peer);
+    peer.hear = (line) => user.hear(line);
+    peer.leave = (why) => user.leave(why);
+    if (head.length) socket.unshift(head);
+  });
+  // The usual backlog loses some of many users who come at once; each would wait a second then.
+  server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 });
+  await once(server, "listening");
+  await print({ listening: `127.0.0.1:${server.address().port}` });
+  process.stdin.resume();
+  await once(process.stdin, "end").catch(() => {});
+  await print(hall.counts);
+  process.exit(0);
+}
+
+/** Prints a line at once. */
+function print(line) {
+  return new Promise((done) => {
+    // Nobody is there to read it.
+    process.stdout.once("error", () => process.exit(1));
+    process.stdout.write(`${JSON.stringify(line)}\n`, done);
+  });
 }
 
 // This file is also the program of the threads and processes above.

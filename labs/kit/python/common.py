@@ -37,6 +37,7 @@ import contextlib
 import json
 import math
 import os
+import random
 import shutil
 import signal
 import sys
@@ -135,30 +136,36 @@ def _url(text):
     return text.rstrip("/")
 
 
-def start(parser):
-    """The flags; and watches, if asked to, whether the parent is still there."""
+def start(parser, follow=True):
+    """The flags; and watches, if asked to, whether the parent is still there. A script that has
+    something to say at the end does not `follow`, and looks itself."""
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: _leave())
-    if args.parent:
-        threading.Thread(target=_until_parent_leaves, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: leave(1))
+    if args.parent and follow:
+        when_parent_leaves(lambda: leave(1))
     return args
 
 
-def _until_parent_leaves():
-    try:
-        while os.read(0, 1024):
+def when_parent_leaves(act):
+    """Calls `act`, on a thread of its own, when standard input ends."""
+
+    def wait():
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError:
+            # Closed before we began: nobody is there.
             pass
-    except OSError:
-        # Closed before we began: nobody is there.
-        pass
-    _leave()
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def _leave():
-    """Ends at once, whatever else is going on."""
+def leave(status):
+    """Ends at once, whatever else is going on. Worker processes notice, and end too."""
     for path in _folders:
         shutil.rmtree(path, ignore_errors=True)
-    os._exit(1)
+    os._exit(status)
 
 
 _folders = []
@@ -402,6 +409,8 @@ def process_pool(workers):
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
+    # When the script is told to end at once, nobody wants to hear what it had not tidied up yet.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=follow_parent
     )
@@ -457,3 +466,116 @@ def _start_all(pool, workers):
 def _nap(seconds):
     time.sleep(seconds)
     return os.getpid(), threading.get_ident()
+
+
+class Peer:
+    """A user's WebSocket connection. It reads, writes and beats at the same time.
+
+    Heartbeats are pings, of 8 bytes: nanoseconds from `origin` until they were due. They begin with
+    `welcome`, the first thing that is told.
+    """
+
+    def __init__(self, ws, args, origin):
+        self.ws, self.args, self.origin = ws, args, origin
+        self.unanswered = 0
+        # Bounded, and nobody waits for a place in it: the slowest reader would set the pace.
+        self.outbox = asyncio.Queue(args.outbox)
+        self.inside, self.slow = asyncio.Event(), asyncio.Event()
+
+    async def stay(self, hear):
+        """Until one of its parts ends; returns which: "left", "broken", "given_up" or "slow"."""
+        parts = self.read(hear), self.write(), self.beat(), self.slow.wait()
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        ends = ["broken" if task.exception() else task.result() for task in done]
+        return "slow" if True in ends else ends[0]
+
+    async def read(self, hear):
+        from aiohttp import WSMsgType
+
+        while True:
+            message = await self.ws.receive()
+            if message.type == WSMsgType.PONG:
+                self.unanswered = 0
+            elif message.type == WSMsgType.PING:
+                await self.ws.pong(message.data)
+            elif message.type == WSMsgType.CLOSE:
+                return "left"
+            elif message.type != WSMsgType.TEXT or not hear(message.data):
+                return "broken"
+
+    async def write(self):
+        while True:
+            message = await self.outbox.get()
+            await (self.ws.ping if isinstance(message, bytes) else self.ws.send_str)(message)
+
+    def welcome(self, line):
+        self.inside.set()
+        return self.tell(line)
+
+    def tell(self, line):
+        """False when this user reads so slowly that it is shown the door."""
+        if self.outbox.full():
+            self.slow.set()
+        if self.slow.is_set():
+            return False
+        self.outbox.put_nowait(line)
+        return True
+
+    async def beat(self):
+        await self.inside.wait()
+        # The first comes after a part of a beat, so that not everybody's come together.
+        due = clock() - self.origin + self.args.beat * random.random()
+        while True:
+            await asyncio.sleep(due + self.origin - clock())
+            # Counted, and not looked up on the clock: who was away finds all others silent.
+            if self.unanswered >= self.args.unanswered:
+                return "given_up"
+            self.unanswered += 1
+            if not self.outbox.full():
+                self.outbox.put_nowait(int(due * 1e9).to_bytes(8, "big"))
+            # Those that fell due while the loop was away are left out: nobody needs six at once.
+            due += self.args.beat * (max(clock() - self.origin - due, 0) // self.args.beat + 1)
+
+
+async def serve_chat(args, hall):
+    """A server on a free port of this machine, until standard input ends. `hall.user(peer)` makes
+    somebody who can `hear` a line and `leave`; what they do not want to hear ends their connection,
+    and no other. Prints where it is, and at the end `hall.counts`."""
+    from aiohttp import web
+
+    loop, over, origin = asyncio.get_running_loop(), asyncio.Event(), clock()
+    when_parent_leaves(lambda: loop.call_soon_threadsafe(over.set))
+
+    async def connection(request):
+        ws = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=64 << 10)
+        if not ws.can_prepare(request):
+            hall.counts["broken"] += 1
+            return web.Response(status=426)
+        await ws.prepare(request)
+        peer = Peer(ws, args, origin)
+        user, why = hall.user(peer), "broken"
+        try:
+            why = await peer.stay(user.hear)
+        finally:
+            user.leave(why)
+            # No good-byes: who reads slowly, or not at all, would be waited for.
+            if request.transport is not None:
+                request.transport.abort()
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/", connection)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    # The usual backlog loses some of many users who come at once; each would wait a second then.
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    print(json.dumps({"listening": "{}:{}".format(*runner.addresses[0])}), flush=True)
+    await over.wait()
+    print(json.dumps(hall.counts), flush=True)
+    # Whatever is still being computed, nobody waits for it.
+    leave(0)

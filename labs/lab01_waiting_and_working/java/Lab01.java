@@ -22,9 +22,9 @@ final class Lab01 {
                 --threads N               of the pool
                 --parent                  end when standard input does
 
-            Times in seconds. What is printed: see Common.java. A latency is the time from the common
-            beginning to the end of a wait or job. Calibration and the start of the pool come before
-            the clock. Gauges: kernel_steps_per_s, cost_alone_s (one job alone, just before),
+            Times in seconds. What is printed: see Common.java. A latency is the time from the
+            common beginning to the end of a wait or job. Calibration and the start of the pool come
+            before the clock. Gauges: kernel_steps_per_s, cost_alone_s (one job alone, just before),
             client_cpu_share.
             """;
 
@@ -61,7 +61,8 @@ final class Lab01 {
 
     // right: a pool with a platform thread for each processor
     // so: Virtual threads make waiting cheap. They add no processors, so that computations take as
-    // long as one after another on as many carriers; a pool says how many processors these may have.
+    // long as one after another on as many carriers; a pool says how many processors these may
+    // have.
     private void onAPool(List<Runnable> works, ExecutorService pool) {
         // Closing waits for the works.
         try (pool) {

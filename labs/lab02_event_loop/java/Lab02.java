@@ -9,14 +9,14 @@ import java.util.concurrent.Executors;
 
 final class Lab02 {
     private static final String ABOUT = """
-            lab02 in Java: a heartbeat beside a task that is busy once. Both are virtual threads, and
-            one platform thread carries them: their scheduler's only carrier.
+            lab02 in Java: a heartbeat beside a task that is busy once. Both are virtual threads,
+            and one platform thread carries them: their scheduler's only carrier.
 
                 --arm sleep          the task sleeps: its virtual thread parks and frees the carrier
                 --arm thread_sleep   it sleeps in a static initializer, and keeps the carrier
                 --arm compute        it computes
                 --arm yield          it computes in slices, with Thread.yield() after each
-                --arm nap            it computes in slices, and sleeps for 50 microseconds after each
+                --arm nap            it computes in slices, and sleeps for a moment after each
                 --arm threads        a pool of platform threads computes, and it waits for that
                 --arm tasks          no heartbeat: what a sleeping virtual thread takes of memory
                 --beat T             between two beats; a late one moves those that follow
@@ -43,7 +43,8 @@ final class Lab02 {
     private volatile boolean over;
 
     private Lab02(Common.Flags flags) {
-        arm = flags.oneOf("--arm", "sleep", "thread_sleep", "compute", "yield", "nap", "threads", "tasks");
+        arm = flags.oneOf("--arm",
+                "sleep", "thread_sleep", "compute", "yield", "nap", "threads", "tasks");
         beat = flags.time("--beat", 0.01, 0.001);
         watch = flags.time("--watch", 0.28, 0);
         lead = flags.time("--lead", 0.065, 0);
@@ -74,14 +75,14 @@ final class Lab02 {
 
     private void computeInSlicesAndYield() {
         // Looks like the cure, and is none here. Virtual threads that wait for the carrier stand in
-        // several queues. Who yields goes to the end of one, and the carrier empties that one before
-        // it looks at the next, where the timer has put the heartbeat.
+        // several queues. Who yields goes to the end of one, and the carrier empties that one
+        // before it looks at the next, where the timer has put the heartbeat.
         inSlices(Thread::yield);
     }
 
     private void computeInSlicesAndNap() {
-        // Lives: during the nap the carrier has nothing better to do than to look at all queues. But
-        // a nap costs time, and somebody must think of it wherever anything computes.
+        // Lives: during the nap the carrier has nothing better to do than to look at all queues.
+        // But a nap costs time, and somebody must think of it wherever anything computes.
         inSlices(() -> Common.sleep(Duration.ofNanos(50_000)));
     }
 

@@ -10,7 +10,7 @@ final class Lab03 {
                 --arm burst          N requests at once, and that is all
                 --arm sustained      N clients that each send, wait for the answer and send again
                 --clients N
-                --pool M             connections of the client; 0 is no limit, as HttpClient has none
+                --pool M             connections of the client; 0 is no limit, which is the default
                 --timeout T          how long a client waits
 
             and for the sustained load
@@ -73,7 +73,8 @@ final class Lab03 {
     private void oneClient(int i, long origin) {
         var random = new Random(seed * 1_000_003L + i);
         var share = Math.min(1.0, i / (double) Math.max(ramped, 1));
-        Common.sleep(Common.duration(Math.max(0, Common.seconds(ramp) * share - Common.since(origin))));
+        var start = Common.seconds(ramp) * share - Common.since(origin);
+        Common.sleep(Common.duration(Math.max(0, start)));
         var begin = Common.seconds(warmUp);
         var end = begin + Common.seconds(window);
         for (double sent; (sent = Common.since(origin)) < end; ) {

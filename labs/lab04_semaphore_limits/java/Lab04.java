@@ -8,7 +8,7 @@ final class Lab04 {
 
                 --requests N
                 --limit M            permits of one Semaphore for all; 0 for none
-                --pool C             connections of the client; 0 is no limit, as HttpClient has none
+                --pool C             connections of the client; 0 is no limit, which is the default
                 --timeout T          how long a request waits once it is sent
                 --url URL            the upstream
                 --doors A,B,...      milliseconds of its /open-connections/0, /1, ...
@@ -46,8 +46,8 @@ final class Lab04 {
     }
 
     // right: a virtual thread for each request, and a permit before it sends
-    // so: Virtual threads are cheap, what they ask for is not. To wait for a permit costs no carrier
-    // and no connection, and the clock of the timeout starts after it.
+    // so: Virtual threads are cheap, what they ask for is not. To wait for a permit costs no
+    // carrier and no connection, and the clock of the timeout starts after it.
     private void behindASemaphore() {
         var permits = new Semaphore(limit);
         try (var scope = Executors.newVirtualThreadPerTaskExecutor()) {

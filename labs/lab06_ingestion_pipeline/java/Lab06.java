@@ -14,7 +14,7 @@ import java.util.stream.Stream;
 
 final class Lab06 {
     private static final String ABOUT = """
-            lab06 in Java: a text in chunks to an embeddings endpoint, in batches or through a window.
+            lab06 in Java: a text in chunks to an embeddings endpoint, in batches or a window.
 
                 --arm window         M at a time, and a new one for each that is done
                 --arm batch          a batch, a wait for the last of it, the next batch
@@ -29,8 +29,8 @@ final class Lab06 {
                 --doors A,B,...      milliseconds of its /open-connections/0, /1, ...
                 --parent             end when standard input does
 
-            Times in seconds. What is printed: see Common.java. What is offered are chunks; a latency
-            is the time from the sending of a chunk to its answer. Gauges: chunks_per_s,
+            Times in seconds. What is printed: see Common.java. What is offered are chunks; a
+            latency is the time from the sending of a chunk to its answer. Gauges: chunks_per_s,
             in_flight_mean (sum of the times of all requests over the time of the whole),
             client_cpu_share.
             """;
@@ -77,7 +77,8 @@ final class Lab06 {
 
     // right: one scope for all, and a permit before each chunk
     // so: Whichever request ends lets the next one begin. The permit comes before the chunk is read
-    // and its thread begun, so that neither pile up: a virtual thread is cheap, what it holds is not.
+    // and its thread begun, so that neither pile up: a virtual thread is cheap, what it holds is
+    // not.
     private void inAWindow(Iterator<byte[]> text) {
         var permits = new Semaphore(concurrency);
         try (var scope = Executors.newVirtualThreadPerTaskExecutor()) {

@@ -9,8 +9,8 @@ final class Lab07 {
     private static final String ABOUT = """
             lab07 in Java: N items, each fetched and then processed (real computation).
 
-                --arm hybrid         C fetches at a time on virtual threads, computing on a pool of W
-                                     platform threads
+                --arm hybrid         C fetches at a time on virtual threads, computing on a pool of
+                                     W platform threads
                 --arm sequential     one item after another
                 --arm async          C fetches at a time on virtual threads, which compute as well
                 --arm threads        W platform threads; each fetches, waits for its item, computes

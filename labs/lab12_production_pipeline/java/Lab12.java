@@ -26,27 +26,28 @@ final class Lab12 {
                 --path PATH
                 --fetch-timeout T
                 --attempts A         at a fetch that fails
-                --backoff T          most that is waited before the second attempt; later ones: twice
-                                     as long
+                --backoff T          most that is waited before the second attempt; twice as long
+                                     before the next
                 --process P          seconds of computation an item takes on a processor of its own
                 --workers W          platform threads that compute
                 --process-timeout T
                 --store S            seconds a write takes to get to the database and back
                 --store-timeout T
-                --hang-every K       the write of every K-th item gets no answer (0: every write does)
+                --hang-every K       the write of every K-th item gets no answer (0: every one does)
                 --connections D      writes on their way at the same time
                 --seed S             of the back-offs
                 --url URL            the upstream, which decides which fetches fail
                 --doors A,B,...      milliseconds of its /open-connections/0, /1, ...
                 --parent             end when standard input does
 
-            Times in seconds. The database is a file of JSON lines in a temporary folder; what it does
-            not take within the timeout goes to a fallback file. What is printed: see Common.java.
-            Items are offered: ok are those in the database or the fallback file, failed those without
-            a result, by the status of their fetch; an item whose fetch or processing timed out counts
-            as timed out. A latency is the time from an item's first fetch to the end of its store.
-            Gauges: items_per_s, in_database, in_fallback (both counted in the files at the end),
-            requests, fetch_mean_s, process_mean_s, store_mean_s, client_cpu_share.
+            Times in seconds. The database is a file of JSON lines in a temporary folder; what it
+            does not take within the timeout goes to a fallback file. What is printed: see
+            Common.java. Items are offered: ok are those in the database or the fallback file,
+            failed those without a result, by the status of their fetch; an item whose fetch or
+            processing timed out counts as timed out. A latency is the time from an item's first
+            fetch to the end of its store. Gauges: items_per_s, in_database, in_fallback (both
+            counted in the files at the end), requests, fetch_mean_s, process_mean_s, store_mean_s,
+            client_cpu_share.
             """;
 
     private final String arm, path;
@@ -136,8 +137,8 @@ final class Lab12 {
         for (var attempt = 1; ; attempt++) {
             requests.incrementAndGet();
             var fate = upstream.get(path + "/" + item);
-            var hopeless = fate.equals(Common.OK) || fate.equals("body") || fate.startsWith("status 4");
-            if (hopeless || attempt == attempts) {
+            var last = fate.equals(Common.OK) || fate.equals("body") || fate.startsWith("status 4");
+            if (last || attempt == attempts) {
                 return fate;
             }
             Common.sleep(Common.duration(random.nextDouble() * wait));

@@ -1,25 +1,16 @@
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ProtocolException;
 import java.net.ServerSocket;
 import java.net.Socket;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.Semaphore;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -27,20 +18,18 @@ final class Lab14 {
     private static final String ABOUT = """
             lab14 in Java: a chat server over WebSocket, which also solves what its users ask.
 
-                --arm inline         virtual threads do all of it, and one carrier thread carries them
+                --arm inline         virtual threads do all of it, on one carrier thread
                 --arm threads        the same, but platform threads solve
                 --beat T             between two heartbeats to a user
                 --unanswered N       a user who leaves so many in a row without answer is given up
                 --outbox N           messages that may wait to be written to a user
 
-            Times in seconds. The first line printed says where it listens. It goes on until standard
-            input ends, and then prints what it has counted. Users send the lines `join ROOM`,
-            `say TEXT` and `solve MICROSECONDS`; they hear `welcome USER`, `said USER TEXT` and
-            `solved MICROSECONDS` or `failed WHY`. A heartbeat is a ping, whose eight bytes are the
-            nanoseconds from the server's start until it was due.
+            Times in seconds. The first line printed says where it listens. It goes on until
+            standard input ends, and then prints what it has counted. Users send the lines `join
+            ROOM`, `say TEXT` and `solve MICROSECONDS`; they hear `welcome USER`, `said USER TEXT`
+            and `solved MICROSECONDS` or `failed WHY`. A heartbeat is a ping, whose eight bytes are
+            the nanoseconds from the server's start until it was due.
             """;
-
-    private static final byte[] GOODBYE = Common.WebSocket.frame(Common.WebSocket.CLOSE, new byte[0]);
 
     private final boolean inline;
     private final Duration beat;
@@ -50,14 +39,13 @@ final class Lab14 {
     private final ExecutorService pool =
             Common.platformThreads(Math.max(1, Runtime.getRuntime().availableProcessors() - 1));
     private final Semaphore questions = new Semaphore(1000);
-    private final LongAdder joined = new LongAdder(), said = new LongAdder();
-    private final LongAdder delivered = new LongAdder(), solved = new LongAdder();
-    private final LongAdder givenUp = new LongAdder(), slow = new LongAdder();
-    private final LongAdder broken = new LongAdder(), left = new LongAdder();
     // Held for moments only. Before Java 24 who waits for a `synchronized` block keeps the carrier.
     private final ReentrantLock lock = new ReentrantLock();
-    private final Map<Integer, Map<Long, User>> rooms = new HashMap<>();
+    private final Map<Integer, Map<Long, Common.Line>> rooms = new HashMap<>();
     private long nextUser;
+    private final LongAdder joined = new LongAdder(), said = new LongAdder();
+    private final LongAdder delivered = new LongAdder(), solved = new LongAdder();
+    private final Map<Common.End, LongAdder> ends = new ConcurrentHashMap<>();
     private long origin;
 
     private Lab14(Common.Flags flags) {
@@ -78,7 +66,7 @@ final class Lab14 {
     }
 
     // right: a pool of platform threads solves it, and a virtual thread waits for that
-    // so: Waiting frees the carrier, computing does not, and nobody takes it away. A server with as
+    // so: Waiting frees the carrier, computing keeps it, and nobody takes it away. A server with as
     // many carriers as processors stops in the same way, with that many questions at a time.
     private Duration solveOnAPool(Duration cost) throws InterruptedException, ExecutionException {
         return pool.submit(() -> compute(cost)).get();
@@ -92,215 +80,111 @@ final class Lab14 {
 
     /** One connection. Its code reads as if it had a thread of its own, which it has. */
     private void welcome(Socket socket) {
+        var end = Common.End.BROKEN;
         try (socket) {
             // Who says nothing at all is not waited for.
             socket.setSoTimeout(10_000);
-            var line = new Common.WebSocket(socket);
-            var first = line.read().text();
-            if (!first.startsWith("join ")) {
-                throw new ProtocolException("the first line is no join");
-            }
-            var room = Integer.parseUnsignedInt(first.substring(5));
+            var webSocket = new Common.WebSocket(socket);
+            var room = roomOf(webSocket.read().text());
             socket.setSoTimeout(0);
-            new User(line, room).stay().increment();
-        } catch (IOException | NumberFormatException e) {
-            broken.increment();
+            var line = new Common.Line(webSocket, mostWaiting);
+            var user = join(room, line);
+            end = line.run(words -> heard(words, user, room, line), beat, mostUnanswered, origin);
+            leave(room, user);
+            line.close();
+        } catch (IOException e) {
+            // A broken connection, and counted as such.
         }
+        ends.computeIfAbsent(end, none -> new LongAdder()).increment();
     }
 
-    /** A user who has joined: three virtual threads, and the first of them to end ends the others. */
-    private final class User {
-        private final Common.WebSocket socket;
-        private final int room;
-        private final long number;
-        private final BlockingQueue<byte[]> outbox = new LinkedBlockingQueue<>(mostWaiting);
-        private final AtomicInteger unanswered = new AtomicInteger();
-        private final ExecutorService scope = Executors.newVirtualThreadPerTaskExecutor();
-        private volatile boolean shownTheDoor;
-
-        User(Common.WebSocket socket, int room) {
-            this.socket = socket;
-            this.room = room;
-            lock.lock();
-            try {
-                number = nextUser++;
-                send("welcome " + number);
-                rooms.computeIfAbsent(room, none -> new HashMap<>()).put(number, this);
-            } finally {
-                lock.unlock();
-            }
-            joined.increment();
+    private static int roomOf(String line) throws IOException {
+        if (!line.startsWith("join ")) {
+            throw new ProtocolException("the first line is no join");
         }
-
-        /** Returns the counter of the way in which it ended. */
-        LongAdder stay() {
-            // The scope does not close before all that was begun in it has ended.
-            try (scope) {
-                try {
-                    List<Callable<LongAdder>> three = List.of(
-                            () -> unlessBroken(this::read),
-                            () -> unlessBroken(this::write),
-                            this::beat);
-                    // Interrupts the other two when one has ended.
-                    return scope.invokeAny(three);
-                } catch (InterruptedException | ExecutionException e) {
-                    return broken;
-                } finally {
-                    leave();
-                    socket.close();
-                    // Whoever still waits for the pool need not.
-                    scope.shutdownNow();
-                }
-            }
-        }
-
-        private LongAdder unlessBroken(Callable<LongAdder> work) throws Exception {
-            try {
-                return work.call();
-            } catch (IOException | NumberFormatException e) {
-                return shownTheDoor ? left : broken;
-            }
-        }
-
-        private LongAdder read() throws IOException, InterruptedException {
-            while (true) {
-                var message = socket.read();
-                switch (message.kind()) {
-                    case Common.WebSocket.TEXT -> heard(message.text());
-                    case Common.WebSocket.PONG -> unanswered.set(0);
-                    case Common.WebSocket.PING -> outbox.offer(
-                            Common.WebSocket.frame(Common.WebSocket.PONG, message.payload()));
-                    default -> {
-                        // The writer says goodbye, and ends before this does.
-                        outbox.offer(GOODBYE);
-                        Thread.sleep(1000);
-                        return left;
-                    }
-                }
-            }
-        }
-
-        private void heard(String line) throws IOException {
-            var words = line.split(" ", 2);
-            if (words[0].equals("say") && words.length == 2) {
-                say(room, "said " + number + " " + words[1]);
-            } else if (words[0].equals("solve") && words.length == 2) {
-                var microseconds = Long.parseUnsignedLong(words[1]);
-                // A thread of its own: its user may go on talking meanwhile. If that is enough to
-                // keep everybody else talking is up to the way in which it is solved.
-                if (questions.tryAcquire()) {
-                    scope.execute(() -> answer(microseconds));
-                } else {
-                    send("failed too many questions at a time");
-                }
-            } else {
-                throw new ProtocolException("a line that is not in the protocol");
-            }
-        }
-
-        private void answer(long microseconds) {
-            try {
-                if (Long.compareUnsigned(microseconds, 60_000_000) > 0) {
-                    send("failed more than a minute");
-                    return;
-                }
-                var cost = Duration.ofNanos(1000 * microseconds);
-                var took = inline ? solveHere(cost) : solveOnAPool(cost);
-                solved.increment();
-                send("solved " + took.toNanos() / 1000);
-            } catch (InterruptedException | ExecutionException e) {
-                send("failed " + e.getMessage());
-            } finally {
-                questions.release();
-            }
-        }
-
-        private LongAdder write() throws IOException, InterruptedException {
-            var waiting = new ArrayList<byte[]>();
-            while (!waiting.contains(GOODBYE)) {
-                waiting.clear();
-                waiting.add(outbox.take());
-                // As much as there is: a system call for each would be dearer than all the rest.
-                outbox.drainTo(waiting, 63);
-                var together = new ByteArrayOutputStream();
-                waiting.forEach(together::writeBytes);
-                socket.write(together.toByteArray());
-            }
-            return left;
-        }
-
-        private LongAdder beat() throws InterruptedException {
-            var period = beat.toNanos();
-            // Spread by the golden ratio, so that a thousand users are not a thousand pings at once.
-            var phase = (long) (period * (number * 0.618033988749895 % 1));
-            var due = phase;
-            while (true) {
-                var late = System.nanoTime() - origin - due;
-                // Those that fell due while the carrier was away are left out.
-                due += late > 0 ? (late / period + 1) * period : 0;
-                Thread.sleep(Duration.ofNanos(due - (System.nanoTime() - origin)));
-                if (unanswered.getAndIncrement() >= mostUnanswered) {
-                    return givenUp;
-                }
-                var payload = ByteBuffer.allocate(8).putLong(due).array();
-                outbox.offer(Common.WebSocket.frame(Common.WebSocket.PING, payload));
-                due += period;
-            }
-        }
-
-        private void send(String line) {
-            if (!outbox.offer(text(line))) {
-                showTheDoor();
-            }
-        }
-
-        /** To wait until there is room would let the slowest reader set everybody's pace. */
-        private void showTheDoor() {
-            shownTheDoor = true;
-            if (leave()) {
-                slow.increment();
-                socket.close();
-            }
-        }
-
-        /** True when it was still there. */
-        private boolean leave() {
-            lock.lock();
-            try {
-                var members = rooms.get(room);
-                var was = members != null && members.remove(number) != null;
-                if (was && members.isEmpty()) {
-                    rooms.remove(room);
-                }
-                return was;
-            } finally {
-                lock.unlock();
-            }
-        }
+        return (int) number(line.substring(5), 0xFFFF_FFFFL);
     }
 
-    private void say(int room, String line) {
-        var frame = text(line);
-        var tooSlow = new ArrayList<User>();
+    private static long number(String digits, long most) throws IOException {
+        try {
+            var number = Long.parseLong(digits);
+            if (number >= 0 && number <= most) {
+                return number;
+            }
+        } catch (NumberFormatException e) {
+            // Said below.
+        }
+        throw new ProtocolException(digits + " is no number up to " + most);
+    }
+
+    private long join(int room, Common.Line line) {
+        joined.increment();
         lock.lock();
         try {
-            for (var member : rooms.getOrDefault(room, Map.of()).values()) {
-                if (member.outbox.offer(frame)) {
-                    delivered.increment();
-                } else {
-                    tooSlow.add(member);
-                }
+            var user = nextUser++;
+            // Before anybody else can reach it.
+            line.send("welcome " + user);
+            rooms.computeIfAbsent(room, none -> new HashMap<>()).put(user, line);
+            return user;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void leave(int room, long user) {
+        lock.lock();
+        try {
+            rooms.get(room).remove(user);
+            if (rooms.get(room).isEmpty()) {
+                rooms.remove(room);
             }
         } finally {
             lock.unlock();
         }
-        tooSlow.forEach(User::showTheDoor);
-        said.increment();
     }
 
-    private static byte[] text(String line) {
-        var bytes = line.getBytes(StandardCharsets.UTF_8);
-        return Common.WebSocket.frame(Common.WebSocket.TEXT, bytes);
+    private void heard(String line, long user, int room, Common.Line asker) throws IOException {
+        if (line.startsWith("say ")) {
+            say(room, "said " + user + " " + line.substring(4));
+        } else if (line.startsWith("solve ")) {
+            var microseconds = number(line.substring(6), Long.MAX_VALUE);
+            if (microseconds > 60_000_000 || !questions.tryAcquire()) {
+                asker.send("failed more than a minute, or too many questions at a time");
+                return;
+            }
+            // A virtual thread of its own: its user may go on talking meanwhile. If that is enough
+            // to keep everybody else talking is up to the way in which it is solved.
+            asker.execute(() -> answer(Duration.ofNanos(1000 * microseconds), asker));
+        } else {
+            throw new ProtocolException("a line that is not in the protocol");
+        }
+    }
+
+    private void say(int room, String line) {
+        var message = Common.Line.text(line);
+        said.increment();
+        lock.lock();
+        try {
+            rooms.getOrDefault(room, Map.of()).values().forEach(member -> {
+                if (member.send(message)) {
+                    delivered.increment();
+                }
+            });
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void answer(Duration cost, Common.Line asker) {
+        try {
+            var took = inline ? solveHere(cost) : solveOnAPool(cost);
+            solved.increment();
+            asker.send("solved " + took.toNanos() / 1000);
+        } catch (InterruptedException | ExecutionException e) {
+            asker.send("failed " + e);
+        } finally {
+            questions.release();
+        }
     }
 
     private void accept(ServerSocket door) {
@@ -323,13 +207,13 @@ final class Lab14 {
         Thread.startVirtualThread(() -> accept(door));
         Common.waitForEndOfInput();
         var counted = new LinkedHashMap<String, Object>();
-        counted.put("joined", joined.sum());
-        counted.put("said", said.sum());
-        counted.put("delivered", delivered.sum());
-        counted.put("given_up", givenUp.sum());
-        counted.put("slow", slow.sum());
-        counted.put("broken", broken.sum());
-        counted.put("solved", solved.sum());
+        counted.put("joined", joined);
+        counted.put("said", said);
+        counted.put("delivered", delivered);
+        counted.put("given_up", ends.getOrDefault(Common.End.GIVEN_UP, new LongAdder()));
+        counted.put("slow", ends.getOrDefault(Common.End.SLOW, new LongAdder()));
+        counted.put("broken", ends.getOrDefault(Common.End.BROKEN, new LongAdder()));
+        counted.put("solved", solved);
         System.out.println(Common.json(counted));
         System.exit(0);
     }

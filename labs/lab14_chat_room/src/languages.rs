@@ -20,8 +20,8 @@ use super::{
 
 use Language::{Go, Node, Python};
 
-/// `go/lab14.go` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab14", "Lab14": go, java);
+/// `node/lab14.mjs` and so on.
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab14", "Lab14": node, go, java);
 
 /// Longer than any conversation that runs without `--long`.
 const LIMIT: Duration = Duration::from_secs(700);

@@ -9,9 +9,14 @@ use crate::support::*;
 
 /// A run of lab 1 with these languages that finds runtimes in this folder only, and keeps what it compiles there.
 fn with(languages: &str, path: &Path, out: &Path) -> std::process::Command {
+    lab_with("1", languages, path, out)
+}
+
+/// The same of another lab.
+fn lab_with(lab: &str, languages: &str, path: &Path, out: &Path) -> std::process::Command {
     let mut command = labs();
     command
-        .args(["run", "1", "--scale", "smoke", "--with", languages, "--out"])
+        .args(["run", lab, "--scale", "smoke", "--with", languages, "--out"])
         .arg(out)
         .env("PATH", path)
         .env("HOME", path)
@@ -185,6 +190,23 @@ fn a_program_that_fails_floods_or_lies_ends_the_run_with_its_own_words() {
             said.says(&[&format!("{language}/"), program, why]);
             assert!(!out.path().join("lab01.json").exists(), "{language}: {why}");
         }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_does_not_serve_ends_the_run_with_its_own_words() {
+    for (then, why) in [
+        ("echo hello; read nothing", "says \"hello\" and not where it listens"),
+        ("echo no such luck >&2; exit 3", "no such luck"),
+        ("true", "never said where it listens"),
+        ("echo '{\"listening\": \"8.8.8.8:80\"}'; read nothing", "listens to other machines"),
+        ("echo '{\"listening\": \"127.0.0.1:1\"}'; read nothing; exit 0", "a user did not get in"),
+    ] {
+        let (path, out) = (temporary(), temporary());
+        made_up(path.path(), "go", "1.24", then);
+        let said = run(&mut lab_with("14", "go", path.path(), out.path())).expect(1);
+        said.says(&["go/", why]);
     }
 }
 

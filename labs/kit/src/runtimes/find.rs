@@ -268,8 +268,10 @@ fn said(program: &Path, word: impl AsRef<OsStr>) -> Option<String> {
 /// fetches things, is not waited for.
 fn answer(command: Command, input: &str, limit: Duration) -> Option<String> {
     let mut child = Child::spawn(command, Bounds::of(limit), &Stop::default()).ok()?;
-    // One that does not read is found out by its answer.
-    let _ = child.take_input()?.write_all(input.as_bytes());
+    // One that does not read, or has ended already, is found out by its answer.
+    if let Some(mut pipe) = child.take_input() {
+        let _ = pipe.write_all(input.as_bytes());
+    }
     let ended = child.wait();
     let silent = ended.out.trim().is_empty();
     ended.is_well().then_some(if silent { ended.last_words } else { ended.out })
