@@ -79,8 +79,8 @@
 //! - **Python** (asyncio) and **Node** have an event loop like tokio's, and nothing interrupts what
 //!   runs on it. A blocking sleep and a computation stop everybody. The cure leaves the loop:
 //!   `asyncio.to_thread` or a pool of processes, `worker_threads` or a child process. Beside a thread
-//!   that computes, Python's loop waits for the interpreter's lock, at each wake-up; beside a process,
-//!   or another interpreter, it does not.
+//!   that computes, Python's loop waits for the interpreter's lock, at each wake-up and at each call to a
+//!   socket; beside a process, or another interpreter, it does not.
 //! - **Go** spreads goroutines over threads. Its runtime looks every 10 ms who has computed for so
 //!   long, and interrupts it; and where a thread is in a blocking system call, it hands the processor
 //!   on to another. So neither stops the others for long, even on one processor. They are late by a

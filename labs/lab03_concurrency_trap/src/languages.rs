@@ -11,7 +11,7 @@ use super::{
 };
 
 /// `python/lab03.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab03", "Lab03": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab03", "Lab03": python, node, go, java);
 
 /// The loads: the end of the series, the arm of the program, and what it is for the reader.
 const LOADS: [(&str, &str, &str); 4] = [

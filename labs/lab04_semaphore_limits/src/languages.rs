@@ -8,7 +8,7 @@ use lab_kit::{
 use super::{findings::from_sending, plan::Params};
 
 /// `python/lab04.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab04", "Lab04": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab04", "Lab04": python, node, go, java);
 
 /// Longer than any limit takes that runs without `--long`.
 const LIMIT: Duration = Duration::from_secs(700);

@@ -5,7 +5,7 @@ use lab_kit::{accounts::equal, prelude::*, session::Sweep};
 use super::{Params, embeddings};
 
 /// `python/lab06.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab06", "Lab06": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab06", "Lab06": python, node, go, java);
 
 /// Longer than anything that `check` lets pass.
 const LIMIT: Duration = Duration::from_secs(1200);

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::{Params, gauges, trials};
 
 /// `python/lab12.py` and so on.
-pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab12", "Lab12": python, go, java);
+pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab12", "Lab12": python, node, go, java);
 
 /// Longer than anything that `check` lets pass.
 const LIMIT: Duration = Duration::from_secs(600);
