@@ -102,7 +102,7 @@ final class Common {
 
     /** A folder for files, which ends with the program. */
     static Path temporaryFolder() throws IOException {
-        var folder = Files.createTempDirectory("concurrency-labs-");
+        var folder = Files.createTempDirectory("java-lab-");
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             ending = true;
             try (var files = Files.list(folder)) {
@@ -499,7 +499,7 @@ final class Common {
             return wanted;
         }
 
-        /** Loads and compiles what a request needs, with requests to a server in this process. */
+        /** Loads and compiles what a request needs, by a thousand to a server in this process. */
         private void warmUp() {
             System.setProperty("sun.net.httpserver.nodelay", "true");
             try {
@@ -515,7 +515,7 @@ final class Common {
                 server.start();
                 var address = "http://127.0.0.1:" + server.getAddress().getPort() + "/";
                 var request = HttpRequest.newBuilder(URI.create(address)).build();
-                for (var lane = 0; lane < 20; lane++) {
+                for (var round = 0; round < 50; round++) {
                     try (var scope = Executors.newVirtualThreadPerTaskExecutor()) {
                         for (var i = 0; i < 20; i++) {
                             scope.execute(() -> send(request, PATIENCE, BODY));
@@ -567,6 +567,10 @@ final class Common {
                 throws InterruptedException {
             try {
                 var answer = coming.get(end - System.nanoTime(), TimeUnit.NANOSECONDS);
+                if (System.nanoTime() > end) {
+                    // It was there when this thread was, and that was too late.
+                    return TIMED_OUT;
+                }
                 return switch (answer.statusCode()) {
                     case 200 -> {
                         var right = expected == null || Arrays.equals(answer.body(), expected);
@@ -611,16 +615,16 @@ final class Common {
             in = new DataInputStream(new BufferedInputStream(socket.getInputStream(), 4096));
             // A message is to leave when it is written, and not wait for the next one.
             socket.setTcpNoDelay(true);
-            var lines = head().split("\r\n");
+            var head = head();
             var fields = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
-            for (var line : lines) {
+            for (var line : head.split("\r\n")) {
                 var colon = line.indexOf(':');
                 if (colon > 0) {
                     fields.put(line.substring(0, colon), line.substring(colon + 1).strip());
                 }
             }
             var key = fields.get("Sec-WebSocket-Key");
-            var wanted = lines[0].startsWith("GET ")
+            var wanted = head.startsWith("GET ")
                     && "websocket".equalsIgnoreCase(fields.get("Upgrade"))
                     && "13".equals(fields.get("Sec-WebSocket-Version"));
             if (key == null || !wanted) {

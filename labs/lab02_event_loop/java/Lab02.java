@@ -29,8 +29,9 @@ final class Lab02 {
 
             Times in seconds. What is printed: see Common.java. A latency is the gap between two
             beats; of the arm tasks, the time from the beginning until a task runs. Gauges:
-            longest_gap_s, busy_s (how long the task was really busy), beats, client_cpu_share;
-            of the arm tasks: tasks, bytes_per_task (of resident memory), client_cpu_share.
+            longest_gap_s, busy_s (how long the task was really busy), beats, client_cpu_share; of
+            the arm tasks: tasks, bytes_per_task (of resident memory: the fewer tasks, the more of
+            it is room that the heap has taken to grow in), client_cpu_share.
             """;
 
     private final String arm;

@@ -54,6 +54,9 @@ final class Lab06 {
         if (input.isEmpty() && (long) chunks * chunk > 1 << 28) {
             throw Common.stop(2, "--chunks and --chunk: a text of more than 256 MiB is not made");
         }
+        if (!input.isEmpty() && !Files.isRegularFile(Path.of(input))) {
+            throw Common.stop(2, "--input " + input + ": there is no such file");
+        }
     }
 
     private void embed(byte[] chunk) {
