@@ -6,11 +6,13 @@ Node 20 or later, and no packages. A program and this file lie in one folder:
     cp labs/kit/node/common.mjs labs/lab03_concurrency_trap/node/lab03.mjs /tmp/try/
     node /tmp/try/lab03.mjs --url http://127.0.0.1:8080 --arm burst --clients 500
 
-Flags of every program (times in seconds); lab01, lab02 and lab14 need no upstream and have no --url:
+Flags of every program (times in seconds); lab01, lab02 and lab14 need no upstream and have no
+--url:
 
     --url URL         the upstream
-    --doors A,B,...   milliseconds that the upstream holds a request to /open-connections/0, /1, ...;
-                      connections are opened there before the clock starts. Without it, by the load.
+    --doors A,B,...   milliseconds that the upstream holds a request to /open-connections/0, /1,
+                      ...; connections are opened there before the clock starts. Without it, by the
+                      load.
     --parent          end when standard input does: whoever started the program has gone
 
 A flag that is not known, or a value that makes no sense, is one line on standard error and exit 2.
@@ -432,9 +434,9 @@ const LONGEST_ANSWER = 1 << 20;
 /**
  * A client with at most so many connections, which it keeps; 0 is no limit, and Node's default.
  *
- * The clock of `timeout` runs while a request waits in the agent's queue for a connection, as it does
- * for every program that sets `AbortSignal.timeout`. The agent is our own: a global one may be told
- * by the environment to go through a proxy.
+ * The clock of `timeout` runs while a request waits in the agent's queue for a connection, as it
+ * does for every program that sets `AbortSignal.timeout`. The agent is our own: a global one may be
+ * told by the environment to go through a proxy.
  */
 export class Client {
   constructor(base, connections, timeout) {
@@ -452,7 +454,7 @@ export class Client {
     });
   }
 
-  /** The fate of one request; it never rejects. `expected` is the body of a success, if it matters. */
+  /** The fate of one request; it never rejects. `expected` is the body of a success, or null. */
   fetch(path = "", { method = "GET", body, expected = BODY, timeout = this.timeout } = {}) {
     return new Promise((resolve) => {
       const request = http.request({
@@ -566,8 +568,8 @@ export class Semaphore {
 }
 
 /**
- * What the work comes to, or TIMED_OUT. A promise cannot be stopped from outside: the work is given a
- * signal that tells it that nobody waits any more.
+ * What the work comes to, or TIMED_OUT. A promise cannot be stopped from outside: the work is given
+ * a signal that tells it that nobody waits any more.
  */
 export async function within(seconds, work) {
   const controller = new AbortController();
@@ -607,9 +609,9 @@ function frame(opcode, payload) {
 export const textFrame = (line) => frame(TEXT, Buffer.from(line));
 
 /**
- * A user's WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no message in
- * several frames. `hear` is called with each line; when it returns false, the connection ends. `leave`
- * is called once, with why it ended: "left", "broken", "given_up" or "slow".
+ * A user's WebSocket connection, as much of RFC 6455 as a chat needs: no extensions, and no message
+ * in several frames. `hear` is called with each line; when it returns false, the connection ends.
+ * `leave` is called once, with why it ended: "left", "broken", "given_up" or "slow".
  *
  * Heartbeats are pings, of 8 bytes: nanoseconds from `origin` until they were due. They begin with
  * `welcome`, the first thing that is told.

@@ -121,6 +121,20 @@ def listed(read, most=1000):
     return read_all
 
 
+def path(text):
+    """Reads a path of a URL."""
+    if text and (text[0] != "/" or not all("!" <= letter <= "~" for letter in text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no path of a URL")
+    return text
+
+
+def file(text):
+    """Reads the name of a file, or of none."""
+    if text and not os.path.isfile(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
+    return text
+
+
 def _doors(text):
     return listed(seconds(0, 3_600_000))(text) if text else []
 

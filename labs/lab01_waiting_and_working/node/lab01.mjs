@@ -14,9 +14,9 @@ lab01 in Node: waits and computations, one after another, concurrently, and in p
     --threads W               threads of the pool
 
 Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Waits or jobs are
-offered, and a latency is the time from the common begin to the end of one. Gauges: kernel_steps_per_s,
-cost_alone_s (one job, alone, just before), client_cpu_share (processor time of this process over the
-time of the whole).
+offered, and a latency is the time from the common begin to the end of one. Gauges:
+kernel_steps_per_s, cost_alone_s (one job, alone, just before), client_cpu_share (processor time of
+this process over the time of the whole).
 */
 
 import { Books, Kernel, Pool, listed, oneOf, seconds, sleep, start, whole } from "./common.mjs";

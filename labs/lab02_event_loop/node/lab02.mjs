@@ -17,10 +17,11 @@ A task beats. On the same event loop another one waits for a moment and is then 
     --tasks N            of the arm `tasks`
     --watch T            how long the beats are watched, at least
 
-Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gaps between beats are
-offered, and latencies are their lengths. A late beat moves those after it. Gauges: longest_gap_s, busy_s
-(how long the other task was busy), beats, client_cpu_share (processor time of this process over the time
-of the whole); arm `tasks`: tasks, bytes_per_task (memory of the process).
+Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gaps between
+beats are offered, and latencies are their lengths. A late beat moves those after it. Gauges:
+longest_gap_s, busy_s (how long the other task was busy), beats, client_cpu_share (processor time of
+this process over the time of the whole); arm `tasks`: tasks, bytes_per_task (memory of the
+process).
 */
 
 import { setImmediate as nextTurn } from "node:timers/promises";

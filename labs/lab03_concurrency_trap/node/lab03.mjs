@@ -13,8 +13,9 @@ and for the sustained load
     --warm-up, --window  what starts in the warm-up is not counted
     --pause, --seed      mean pause after a refusal: half to one and a half times this
 
-Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gauges: goodput_per_s,
-attempts_per_s, client_cpu_share (processor time of this process over the time of the load).
+Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gauges:
+goodput_per_s, attempts_per_s, client_cpu_share (processor time of this process over the time of the
+load).
 */
 
 import {

@@ -20,11 +20,26 @@ import asyncio
 import random
 import time
 
-from common import OK, REJECTED, Books, arguments, clock, fetch, open_connections, session, start
+from common import (
+    OK,
+    REJECTED,
+    Books,
+    arguments,
+    clock,
+    fetch,
+    open_connections,
+    seconds,
+    session,
+    start,
+    whole,
+)
 
 
+# wrong: All at once
 async def burst(args):
-    """N requests at once. aiohttp's pool lets 100 of them go, unless it is told otherwise."""
+    """N requests at once: a task costs next to nothing, and so nothing stops us. The upstream gets
+    them all together, and serves for nobody those whose timeout has run out. aiohttp's pool lets 100
+    of them go, unless it is told otherwise."""
     books = Books()
     async with session(args.pool, args.timeout) as client:
         doors = await open_connections(client, args, args.clients)
@@ -90,13 +105,13 @@ async def sustained(args):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--arm", choices=("burst", "sustained"), default="burst")
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--pool", type=int, default=100)
-    parser.add_argument("--timeout", type=float, default=0.325)
+    parser.add_argument("--clients", type=whole(0), default=100)
+    parser.add_argument("--pool", type=whole(0), default=100)
+    parser.add_argument("--timeout", type=seconds(0.001), default=0.325)
     parser.add_argument("--ramp", type=float, default=0.0)
-    parser.add_argument("--ramped", type=int, default=1)
+    parser.add_argument("--ramped", type=whole(0), default=1)
     parser.add_argument("--warm-up", type=float, default=0.5)
-    parser.add_argument("--window", type=float, default=1.0)
+    parser.add_argument("--window", type=seconds(0.001), default=1.0)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     args = start(parser)

@@ -6,9 +6,10 @@ lab04 in Node: N requests at once behind a semaphore, behind the agent's pool, b
     --pool C             connections of the client (maxSockets): 0, Node's default, is no limit
     --timeout T          how long a request waits once it is sent
 
-Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gauges: goodput_per_s,
-ok_from_sending_s (mean time of the successes from the permit to the answer, the clock that does not see
-the wait), client_cpu_share (processor time of this process over the time of the whole).
+Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Gauges:
+goodput_per_s, ok_from_sending_s (mean time of the successes from the permit to the answer, the
+clock that does not see the wait), client_cpu_share (processor time of this process over the time of
+the whole).
 */
 
 import {

@@ -12,26 +12,55 @@ time of the successes from the permit to the answer, the clock that does not see
 import asyncio
 import time
 
-from common import OK, Books, arguments, clock, fetch, open_connections, session, start
+from common import (
+    OK,
+    Books,
+    arguments,
+    clock,
+    fetch,
+    open_connections,
+    seconds,
+    session,
+    start,
+    whole,
+)
+
+
+# wrong: A pool for a limit
+async def behind_the_pool(args, send):
+    """The client's pool is a hidden semaphore, with a difference: the clock of the timeout runs in
+    its queue, and who waits too long is never sent."""
+    await asyncio.gather(*(send() for _ in range(args.requests)))
+
+
+# right: A semaphore for a limit
+# so: Both send no more than so many at a time. Behind the semaphore the clock starts with the
+#     permit, so that waiting for one's turn costs time, and no request.
+async def behind_a_semaphore(args, send):
+    """One semaphore for all: made anew for each request it would limit nobody."""
+    semaphore = asyncio.Semaphore(args.limit)
+
+    async def one():
+        async with semaphore:
+            await send()
+
+    await asyncio.gather(*(one() for _ in range(args.requests)))
 
 
 async def run(args):
     books, inside = Books(), []
-    # A pool is a hidden semaphore, with a difference: the clock of the timeout runs in its queue.
     async with session(args.pool, args.timeout) as client:
         doors = await open_connections(client, args, args.limit or args.requests)
-        semaphore = asyncio.Semaphore(args.limit or args.requests)
         cpu, begin = time.process_time(), clock()
 
-        async def one():
-            async with semaphore:
-                sent = clock()
-                fate, _ = await fetch(client, args.url)
-                if fate == OK:
-                    inside.append(clock() - sent)
+        async def send():
+            sent = clock()
+            fate, _ = await fetch(client, args.url)
+            if fate == OK:
+                inside.append(clock() - sent)
             books.enter(fate, clock() - begin)
 
-        await asyncio.gather(*(one() for _ in range(args.requests)))
+        await (behind_a_semaphore if args.limit else behind_the_pool)(args, send)
         wall = clock() - begin
         books.close(
             wall,
@@ -44,10 +73,10 @@ async def run(args):
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--limit", type=int, default=0)
-    parser.add_argument("--pool", type=int, default=100)
-    parser.add_argument("--timeout", type=float, default=0.325)
+    parser.add_argument("--requests", type=whole(0), default=1000)
+    parser.add_argument("--limit", type=whole(0), default=0)
+    parser.add_argument("--pool", type=whole(0), default=100)
+    parser.add_argument("--timeout", type=seconds(0.001), default=0.325)
     asyncio.run(run(start(parser)))
 
 

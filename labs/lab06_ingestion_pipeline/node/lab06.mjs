@@ -11,8 +11,8 @@ lab06 in Node: a text in chunks to an embeddings endpoint, in batches or through
     --input FILE         the text; else one is made (--seed)
     --timeout T          of one request
 
-Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. What is offered are
-chunks; a latency is the time from the sending of a chunk to its answer. Gauges: chunks_per_s,
+Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. What is offered
+are chunks; a latency is the time from the sending of a chunk to its answer. Gauges: chunks_per_s,
 in_flight_mean (sum of the times of all requests over the time of the whole), client_cpu_share.
 */
 
@@ -63,7 +63,7 @@ function* made(args) {
 
 // wrong: In batches
 async function inBatches(args, chunks, embed) {
-  // Promise.all waits for the slowest of a batch, and the places of all others stay empty meanwhile.
+  // Promise.all waits for the slowest of a batch, and all other places stay empty meanwhile.
   const permits = new Semaphore(args.concurrency);
   let batch = [];
   for (const chunk of chunks) {
@@ -77,8 +77,8 @@ async function inBatches(args, chunks, embed) {
 }
 
 // right: Through a window
-// so: A batch ends with its slowest request, and only then does the next one begin. In a window each
-//     place takes the next chunk as soon as it is free.
+// so: A batch ends with its slowest request, and only then does the next one begin. In a window
+//     each place takes the next chunk as soon as it is free.
 async function inAWindow(args, chunks, embed) {
   // All lanes take from one iterator: a chunk is read when somebody has time for it, and neither
   // promises nor chunks pile up.

@@ -19,7 +19,20 @@ import asyncio
 import random
 import time
 
-from common import OK, Books, arguments, clock, fetch, open_connections, session, start
+from common import (
+    OK,
+    Books,
+    arguments,
+    clock,
+    fetch,
+    file,
+    open_connections,
+    path,
+    seconds,
+    session,
+    start,
+    whole,
+)
 
 
 def text(args):
@@ -49,37 +62,43 @@ class Job:
         fate, _ = await fetch(self.client, url, expected=None, method="POST", data=chunk)
         self.books.enter(fate, clock() - sent)
 
-    async def in_batches(self, chunks):
-        """The wrong way: the slowest of a batch holds up all others."""
-        permits = asyncio.Semaphore(self.args.concurrency)
 
-        async def one(chunk):
-            async with permits:
-                await self.embed(chunk)
+# wrong: In batches
+async def in_batches(job, chunks):
+    """The wrong way: the slowest of a batch holds up all others."""
+    permits = asyncio.Semaphore(job.args.concurrency)
 
-        batch = []
-        for chunk in chunks:
-            batch.append(one(chunk))
-            if len(batch) == self.args.batch:
-                await asyncio.gather(*batch)
-                batch = []
-        await asyncio.gather(*batch)
+    async def one(chunk):
+        async with permits:
+            await job.embed(chunk)
 
-    async def in_a_window(self, chunks):
-        """The right way: a permit is taken before the next chunk is read, so that neither tasks nor
-        chunks pile up."""
-        permits, tasks = asyncio.Semaphore(self.args.concurrency), set()
+    batch = []
+    for chunk in chunks:
+        batch.append(one(chunk))
+        if len(batch) == job.args.batch:
+            await asyncio.gather(*batch)
+            batch = []
+    await asyncio.gather(*batch)
 
-        def done(task):
-            tasks.discard(task)
-            permits.release()
 
-        for chunk in chunks:
-            await permits.acquire()
-            task = asyncio.create_task(self.embed(chunk))
-            tasks.add(task)
-            task.add_done_callback(done)
-        await asyncio.gather(*tasks)
+# right: Through a window
+# so: A batch ends with its slowest request, and only then does the next one begin. In a window each
+#     place takes the next chunk as soon as it is free.
+async def in_a_window(job, chunks):
+    """The right way: a permit is taken before the next chunk is read, so that neither tasks nor
+    chunks pile up."""
+    permits, tasks = asyncio.Semaphore(job.args.concurrency), set()
+
+    def done(task):
+        tasks.discard(task)
+        permits.release()
+
+    for chunk in chunks:
+        await permits.acquire()
+        task = asyncio.create_task(job.embed(chunk))
+        tasks.add(task)
+        task.add_done_callback(done)
+    await asyncio.gather(*tasks)
 
 
 async def run(args):
@@ -90,7 +109,7 @@ async def run(args):
             # To make a text is no part of the pipeline.
             chunks = list(chunks)
         cpu, begin = time.process_time(), clock()
-        await (job.in_batches(chunks) if args.arm == "batch" else job.in_a_window(chunks))
+        await (in_batches if args.arm == "batch" else in_a_window)(job, chunks)
         wall = clock() - begin
         job.books.close(
             wall,
@@ -104,14 +123,14 @@ async def run(args):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--arm", choices=("batch", "window"), default="window")
-    parser.add_argument("--chunks", type=int, default=1024)
-    parser.add_argument("--chunk", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--concurrency", type=int, default=25)
-    parser.add_argument("--path", default="/embeddings")
-    parser.add_argument("--input", default="")
+    parser.add_argument("--chunks", type=whole(0), default=1024)
+    parser.add_argument("--chunk", type=whole(1), default=1024)
+    parser.add_argument("--batch", type=whole(1), default=50)
+    parser.add_argument("--concurrency", type=whole(1), default=25)
+    parser.add_argument("--path", type=path, default="/embeddings")
+    parser.add_argument("--input", type=file, default="")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=60.0)
+    parser.add_argument("--timeout", type=seconds(0.001), default=60.0)
     asyncio.run(run(start(parser)))
 
 

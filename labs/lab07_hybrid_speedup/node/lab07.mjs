@@ -11,11 +11,11 @@ lab07 in Node: N items, each fetched (f) and then processed (p, real computation
     --work compute|sleep what processing does; who sleeps blocks a thread and needs no processor
     --timeout T          of one fetch
 
-The upstream decides f. Times are in seconds. Other flags: see common.mjs. What is printed: see common.py.
-A latency is the time from the start of an item's fetch to the end of its processing. Calibration of the
-computation and the start of the threads come before the clock. Gauges: items_per_s, kernel_rounds_per_s,
-cost_alone_s (one item's processing, measured alone just before), client_cpu_share (processor time of the
-process, all threads, over the time of the whole).
+The upstream decides f. Times are in seconds. Other flags: see common.mjs. What is printed: see
+common.py. A latency is the time from the start of an item's fetch to the end of its processing.
+Calibration of the computation and the start of the threads come before the clock. Gauges:
+items_per_s, kernel_rounds_per_s, cost_alone_s (one item's processing, measured alone just before),
+client_cpu_share (processor time of the process, all threads, over the time of the whole).
 */
 
 import {

@@ -5,6 +5,8 @@
     --arm threads        W threads; each fetches, waits for its item, and computes
     --arm hybrid-threads C fetches at a time on the event loop, computing in a pool of W threads
     --arm hybrid         the same with a pool of W processes
+    --arm hybrid-interpreters  the same with a pool of W threads, each with an interpreter of its own
+                         (Python 3.14, or 3.13 with the package interpreters-pep-734)
     --items N
     --cost P             seconds of computation an item takes on a processor of its own
     --concurrency C      fetches at a time of the arms with an event loop
@@ -20,9 +22,9 @@ free-threaded build), client_cpu_share (processor time of the main process over 
 """
 
 import asyncio
+import contextlib
 import http.client
 import socket
-import sys
 import threading
 import time
 import urllib.parse
@@ -38,11 +40,15 @@ from common import (
     clock,
     compute,
     fetch,
+    gil,
+    interpreter_pool,
     open_connections,
     process_pool,
+    seconds,
     session,
     start,
     thread_pool,
+    whole,
 )
 
 
@@ -53,7 +59,9 @@ class Desk:
         url = urllib.parse.urlsplit(args.url)
         self.path = url.path or "/"
         self.line = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=args.timeout)
-        self.line.connect()
+        with contextlib.suppress(OSError):
+            # Where nobody listens, the requests that count will find out.
+            self.line.connect()
 
     def fetch(self):
         try:
@@ -63,9 +71,9 @@ class Desk:
         except socket.timeout:
             self.line.close()
             return TIMED_OUT
-        except (http.client.HTTPException, OSError):
+        except (http.client.HTTPException, OSError) as error:
             self.line.close()
-            return "broken"
+            return "connect" if isinstance(error, ConnectionRefusedError) else "broken"
         if answer.status in (429, 503):
             return REJECTED
         if answer.status >= 400:
@@ -80,14 +88,14 @@ def process(args, kernel):
 
 def sequential(args, kernel, books):
     desk = Desk(args)
-    begin = clock()
-    for _ in range(args.items):
-        sent = clock()
-        fate = desk.fetch()
-        if fate == OK:
-            process(args, kernel)
-        books.enter(fate, clock() - sent)
-    return clock() - begin, 0
+    with books.measured():
+        for _ in range(args.items):
+            sent = clock()
+            fate = desk.fetch()
+            if fate == OK:
+                process(args, kernel)
+            books.enter(fate, clock() - sent)
+    return 0
 
 
 def threads(args, kernel, books):
@@ -107,11 +115,10 @@ def threads(args, kernel, books):
             with lock:
                 books.enter(fate, clock() - sent)
 
-    with pool:
-        begin = clock()
+    with pool, books.measured():
         for job in [pool.submit(work, desk) for desk in desks]:
             job.result()
-        return clock() - begin, 0
+    return 0
 
 
 async def on_a_loop(args, books, handle):
@@ -129,18 +136,24 @@ async def on_a_loop(args, books, handle):
                 await handle()
             books.enter(fate, clock() - sent)
 
-        begin = clock()
-        await asyncio.gather(*(one() for _ in range(args.items)))
-        return clock() - begin, doors
+        with books.measured():
+            await asyncio.gather(*(one() for _ in range(args.items)))
+        return doors
 
 
+# wrong: Fetching and computing on one event loop
 def async_only(args, kernel, books):
+    """While an item is processed the loop is away: it reads no answer and sends no request."""
+
     async def handle():
         process(args, kernel)
 
     return asyncio.run(on_a_loop(args, books, handle))
 
 
+# right: Fetching on the event loop, computing in a pool
+# so: The waits for the upstream overlap on one thread either way. Computations overlap as well in a
+#     pool of processes or interpreters, which have a GIL each; in one of threads they take turns.
 def hybrid(args, kernel, books, make_pool):
     job, argument = (
         (time.sleep, args.cost) if args.work == "sleep" else (compute, kernel.rounds(args.cost))
@@ -153,39 +166,43 @@ def hybrid(args, kernel, books, make_pool):
         return asyncio.run(on_a_loop(args, books, handle))
 
 
+def on_interpreters(args, kernel, books):
+    return hybrid(args, kernel, books, interpreter_pool)
+
+
 ARMS = {
     "sequential": sequential,
     "async": async_only,
     "threads": threads,
     "hybrid-threads": lambda args, kernel, books: hybrid(args, kernel, books, thread_pool),
     "hybrid": lambda args, kernel, books: hybrid(args, kernel, books, process_pool),
+    "hybrid-interpreters": on_interpreters,
 }
 
 
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--arm", choices=sorted(ARMS), default="hybrid")
-    parser.add_argument("--items", type=int, default=20)
+    parser.add_argument("--items", type=whole(0), default=20)
     parser.add_argument("--cost", type=float, default=0.02)
-    parser.add_argument("--concurrency", type=int, default=10)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--concurrency", type=whole(1), default=10)
+    parser.add_argument("--workers", type=whole(1, 256), default=2)
     parser.add_argument("--work", choices=("compute", "sleep"), default="compute")
-    parser.add_argument("--timeout", type=float, default=60.0)
+    parser.add_argument("--timeout", type=seconds(0.001), default=60.0)
     args = start(parser)
     kernel, books = Kernel(), Books()
     alone = clock()
     process(args, kernel)
     alone = clock() - alone
-    cpu = time.process_time()
-    wall, doors = ARMS[args.arm](args, kernel, books)
+    doors = ARMS[args.arm](args, kernel, books)
     books.close(
-        wall,
+        books.wall,
         doors,
-        items_per_s=books.count(OK) / wall,
+        items_per_s=books.count(OK) / books.wall,
         kernel_rounds_per_s=kernel.rounds_per_s,
         cost_alone_s=alone,
-        gil=float(getattr(sys, "_is_gil_enabled", lambda: True)()),
-        client_cpu_share=(time.process_time() - cpu) / wall,
+        gil=gil(),
+        client_cpu_share=books.cpu_share,
     )
 
 

@@ -19,13 +19,14 @@ lab12 in Node: fetch, process, store, with failures, in batches of ten or throug
     --connections D      writes on their way at the same time
     --seed S             of the back-offs
 
-The database is a file of JSON lines in a temporary folder; what it does not take within the timeout goes
-to a fallback file. The upstream decides which fetches fail (mock_server --every item:7:500). Times are in
-seconds. Other flags: see common.mjs. What is printed: see common.py. Items are offered: ok are those in
-the database or the fallback file, failed those without a result, by the status of their fetch; an item
-whose fetch or processing timed out counts as timed out. A latency is the time from an item's first fetch
-to the end of its store. Gauges: items_per_s, in_database, in_fallback (both counted in the files at the
-end), requests, fetch_mean_s, process_mean_s, store_mean_s, client_cpu_share.
+The database is a file of JSON lines in a temporary folder; what it does not take within the timeout
+goes to a fallback file. The upstream decides which fetches fail (mock_server --every item:7:500).
+Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. Items are
+offered: ok are those in the database or the fallback file, failed those without a result, by the
+status of their fetch; an item whose fetch or processing timed out counts as timed out. A latency is
+the time from an item's first fetch to the end of its store. Gauges: items_per_s, in_database,
+in_fallback (both counted in the files at the end), requests, fetch_mean_s, process_mean_s,
+store_mean_s, client_cpu_share.
 */
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -137,8 +138,8 @@ async function inBatches(line, items, batch) {
 }
 
 // right: Through a window
-// so: Both have ten items under way. In a window the next item takes a place as soon as one is free,
-//     so that a slow one costs its own place and no other.
+// so: Both have ten items under way. In a window the next item takes a place as soon as one is
+//     free, so that a slow one costs its own place and no other.
 async function inAWindow(line, items, batch) {
   let next = 0;
 

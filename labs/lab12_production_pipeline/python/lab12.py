@@ -32,7 +32,6 @@ import json
 import os
 import random
 import sqlite3
-import tempfile
 import time
 
 from common import (
@@ -46,10 +45,14 @@ from common import (
     compute,
     fetch,
     open_connections,
+    path,
     process_pool,
+    seconds,
     session,
     start,
+    temporary_folder,
     thread_pool,
+    whole,
 )
 
 
@@ -128,21 +131,27 @@ class Line:
         await asyncio.sleep(self.args.store / 2)
 
     def stored(self):
-        """Items in the database, and lines in the fallback file."""
-        (database,) = self.database.execute("SELECT count(*) FROM items").fetchone()
+        """Items in the database, and those that are in the fallback file alone: the answer of a
+        write can be late although the item has got there."""
+        database = {item for (item,) in self.database.execute("SELECT item FROM items")}
         try:
             with open(self.fallback, encoding="utf-8") as file:
-                return database, sum(1 for _ in file)
+                fallback = {json.loads(line)["item"] for line in file}
         except FileNotFoundError:
-            return database, 0
+            fallback = set()
+        return len(database), len(fallback - database)
 
 
+# wrong: In batches
 async def in_batches(line, items, batch):
     """The wrong way: the slowest of ten holds up nine."""
     for first in range(0, items, batch):
         await asyncio.gather(*(line.take(i) for i in range(first, min(first + batch, items))))
 
 
+# right: Through a window
+# so: Both have ten items under way. In a window the next item takes a place as soon as one is free,
+#     so that a slow one costs its own place and no other.
 async def in_a_window(line, items, batch):
     """The right way: a new one for each that is done."""
     todo = iter(range(items))
@@ -189,24 +198,24 @@ async def run(args, pool, folder):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--arm", choices=("batches", "window"), default="window")
-    parser.add_argument("--items", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument("--path", default="/items")
-    parser.add_argument("--fetch-timeout", type=float, default=2.0)
-    parser.add_argument("--attempts", type=int, default=2)
+    parser.add_argument("--items", type=whole(0), default=100)
+    parser.add_argument("--batch", type=whole(1), default=10)
+    parser.add_argument("--path", type=path, default="/items")
+    parser.add_argument("--fetch-timeout", type=seconds(0.001), default=2.0)
+    parser.add_argument("--attempts", type=whole(1, 20), default=2)
     parser.add_argument("--backoff", type=float, default=0.005)
     parser.add_argument("--process", type=float, default=0.006)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=whole(1, 256), default=2)
     parser.add_argument("--pool", choices=("processes", "threads"), default="processes")
-    parser.add_argument("--process-timeout", type=float, default=2.0)
+    parser.add_argument("--process-timeout", type=seconds(0.001), default=2.0)
     parser.add_argument("--store", type=float, default=0.015)
-    parser.add_argument("--store-timeout", type=float, default=0.15)
-    parser.add_argument("--hang-every", type=int, default=20)
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--store-timeout", type=seconds(0.001), default=0.15)
+    parser.add_argument("--hang-every", type=whole(0), default=20)
+    parser.add_argument("--connections", type=whole(1), default=4)
     parser.add_argument("--seed", type=int, default=1)
     args = start(parser)
     make = process_pool if args.pool == "processes" else thread_pool
-    with tempfile.TemporaryDirectory() as folder, make(args.workers) as pool:
+    with temporary_folder() as folder, make(args.workers) as pool:
         asyncio.run(run(args, pool, folder))
 
 

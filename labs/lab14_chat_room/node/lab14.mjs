@@ -9,8 +9,8 @@ lab14 in Node: a chat server, one of whose users asks for computations.
     --outbox N           messages that may wait to be written to a user
 
 It listens on a free port of this machine and says where, in the first line of standard output:
-{"listening": "127.0.0.1:PORT"}. When standard input ends it prints one line with what it has counted,
-and ends. Lines of text go over WebSocket:
+{"listening": "127.0.0.1:PORT"}. When standard input ends it prints one line with what it has
+counted, and ends. Lines of text go over WebSocket:
 
     join ROOM            the first line of every user; the answer is: welcome USER
     say TEXT             to everybody in the room, the speaker included: said USER TEXT
