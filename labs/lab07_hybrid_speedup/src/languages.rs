@@ -25,8 +25,10 @@ const ARMS: [(&str, &str, &str, Languages); 6] = [
     ("threads", "threads only", "threads", THREADED),
     ("hybrid-threads", "hybrid, pool of threads", "hybrid", PYTHON),
     ("hybrid", "hybrid", "hybrid", EVERY),
-    ("hybrid-interpreters", "hybrid, pool of interpreters", "hybrid", Languages::NONE),
+    (INTERPRETERS, "hybrid, pool of interpreters", "hybrid", PYTHON),
 ];
+
+const INTERPRETERS: &str = "hybrid-interpreters";
 
 /// The arms of a language.
 fn arms(language: Language) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
@@ -36,7 +38,8 @@ fn arms(language: Language) -> impl Iterator<Item = (&'static str, &'static str,
 
 /// Adds a condition for each arm, where p is `--cost`.
 pub(super) fn add<'a>(plan: &mut Plan<'_, 'a>, program: &'a Program, p: &'a Params, job: Job) {
-    for (arm, ..) in arms(program.language) {
+    let here = |arm: &str| arm != INTERPRETERS || program.has_interpreters;
+    for (arm, ..) in arms(program.language).filter(|(arm, ..)| here(arm)) {
         let places =
             if matches!(arm, "sequential" | "threads") { p.workers } else { p.concurrency };
         plan.point(&program.language.series(arm), p.ratio(), move |r| {

@@ -344,6 +344,7 @@ impl Lab for HybridSpeedup {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
         let programs = session.programs(&languages::PROGRAMS);
+        session.note_interpreters(&programs);
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
             fetch,
