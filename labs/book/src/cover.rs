@@ -7,15 +7,19 @@ use lab_kit::{
 };
 
 use crate::{
-    claim, lab,
+    claim, lab, languages,
     page::{self, Html, Link},
 };
 
-/// The page over all labs of the course.
+/// The page over all labs of the course, some of which are in other languages, too.
 ///
 /// # Errors
 /// As [`page::Page::render`].
-pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result<String> {
+pub(crate) fn page(
+    cards: &[&'static Card],
+    in_languages: &[&'static Card],
+    entries: &[Entry],
+) -> anyhow::Result<String> {
     let (judged, entries): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| entry.card.judges());
     let of = |card: &Card| entries.iter().copied().find(|e| e.record.lab == card.id());
@@ -30,11 +34,14 @@ pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result
     if !claims.is_empty() {
         body.wrap("p class=\"badges\"", &claim::score(&claims));
     }
-    body.push(&section("syllabus", "The syllabus", &syllabus(cards, of)));
-    body.push(&section("reading", "How to read it", &reading()));
-    body.push(&section("machine", "The machine", &machines(&entries)));
+    body.push(&page::section("syllabus", "The syllabus", &syllabus(cards, of)));
+    if !in_languages.is_empty() {
+        body.push(&page::section("languages", languages::TITLE, &in_five(in_languages)));
+    }
+    body.push(&page::section("reading", "How to read it", &reading()));
+    body.push(&page::section("machine", "The machine", &machines(&entries)));
     if !judged.is_empty() {
-        body.push(&section("judged", "Programs that were judged", &programs(&judged)));
+        body.push(&page::section("judged", "Programs that were judged", &programs(&judged)));
     }
     page::Page {
         lang: "en",
@@ -47,10 +54,19 @@ pub(crate) fn page(cards: &[&'static Card], entries: &[Entry]) -> anyhow::Result
     .render()
 }
 
-fn section(id: &str, heading: &str, inside: &Html) -> Html {
-    Html::trusted(format!(
-        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{heading}</h2>\n{inside}</section>\n"
-    ))
+/// Where the page on other languages is, and which labs are on it.
+fn in_five(cards: &[&'static Card]) -> Html {
+    let mut numbers: Vec<u8> = cards.iter().map(|card| card.number).collect();
+    numbers.sort_unstable();
+    let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
+    let mut out = Html::new();
+    out.element("p", languages::ABOUT);
+    out.push(&Html::trusted(format!(
+        "<p><a href=\"{}\">Labs {} beside each other in Rust, Python, Node, Go and Java</a></p>\n",
+        languages::FILE,
+        numbers.join(", ")
+    )));
+    out
 }
 
 /// What each program was, and what the books say of it.

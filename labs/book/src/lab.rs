@@ -4,11 +4,14 @@ use lab_kit::{
     findings::Table,
     lab::{Card, filled},
     report::{Entry, host_table},
+    runtimes::Programs,
 };
 use serde_json::Value;
 
 use crate::{
-    chart, claim, code,
+    chart, claim,
+    code::{self, RUST},
+    languages,
     lesson::{self, Lesson},
     page::{self, Html, Link},
     pairs::{self, Piece},
@@ -33,23 +36,21 @@ impl Sections {
             return;
         }
         self.contents.push((id, heading));
-        self.body.push(&Html::trusted(format!(
-            "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{heading}</h2>\n{inside}</section>\n"
-        )));
+        self.body.push(&page::section(id, heading, &inside));
     }
 }
 
 /// The page, with what was measured if there is a record. Its texts have the record's flags; without
-/// one, `flags`. `before` and `after` lead on.
+/// one, `flags`. What is before and after leads on.
 ///
 /// # Errors
 /// When a chart cannot be drawn, or the lab's code is not where [`pairs`] says.
 pub(crate) fn page(
     card: &'static Card,
     flags: &Value,
+    programs: &Programs,
     entry: Option<&Entry>,
-    before: Option<&'static Card>,
-    after: Option<&'static Card>,
+    (before, after): (Option<&'static Card>, Option<&'static Card>),
 ) -> anyhow::Result<String> {
     let flags = entry.map_or(flags, |entry| &entry.record.params);
     let lesson = Lesson::of(&card.lesson(flags));
@@ -67,7 +68,7 @@ pub(crate) fn page(
         all.add("claims", "Theory against measurement", claims);
     }
     all.add("figures", "What the figures show", under("What the figures show"));
-    all.add("code", "The wrong way and the right way", ways(card)?);
+    all.add("code", "The wrong way and the right way", ways(card, programs)?);
     all.add("belief", "A common belief", under("A common belief"));
     all.add("languages", "In other languages", under("In other languages"));
     all.add("production", "In production", under("In production"));
@@ -90,7 +91,7 @@ pub(crate) fn page(
             body.element("p class=\"note\"", &why);
         }
     }
-    body.push(&contents(&all.contents));
+    body.push(&page::contents(&all.contents));
     body.push(&all.body);
     body.push(&turn(before, after));
 
@@ -127,16 +128,6 @@ fn foot(entry: Option<&Entry>) -> Html {
         },
     );
     foot
-}
-
-fn contents(sections: &[(&str, &str)]) -> Html {
-    let items: String = sections
-        .iter()
-        .map(|(id, heading)| format!("<li><a href=\"#{id}\">{heading}</a></li>\n"))
-        .collect();
-    Html::trusted(format!(
-        "<nav class=\"contents\" aria-label=\"On this page\">\n<ul>\n{items}</ul>\n</nav>\n"
-    ))
 }
 
 fn turn(before: Option<&Card>, after: Option<&Card>) -> Html {
@@ -199,30 +190,31 @@ fn measured(card: &Card, entry: Option<&Entry>) -> anyhow::Result<Html> {
     Ok(out)
 }
 
-fn ways(card: &Card) -> anyhow::Result<Html> {
+fn ways(card: &Card, programs: &Programs) -> anyhow::Result<Html> {
     let mut out = Html::new();
     for pair in pairs::of(card)? {
-        let (left, after) = code::beside(&pair.wrong.code, &pair.right.code);
+        let (left, after) = code::beside(&RUST, &pair.wrong.code, &pair.right.code);
         out.wrap("p", &lesson::inline(&pair.so));
         out.push(&Html::trusted(format!(
             "<div class=\"pair wide\">\n{}{}</div>\n",
-            way(card, "wrong", &pair.wrong, &left),
-            way(card, "right", &pair.right, &after),
+            way("h3", "wrong", &pair.wrong, &left),
+            way("h3", "right", &pair.right, &after),
         )));
     }
+    out.push(&languages::link(card, programs));
     Ok(out)
 }
 
-fn way(card: &Card, class: &str, piece: &Piece, code: &Html) -> String {
-    let file = format!("labs/{}_{}/src/{}", card.id(), card.name, piece.file);
+/// A piece of code under its heading, `h3` or `h4`; the class is wrong or right.
+pub(crate) fn way(heading: &str, class: &str, piece: &Piece, code: &Html) -> Html {
     let label = lesson::inline(&piece.label);
-    format!(
-        "<div class=\"way {class}\">\n<h3><span class=\"sign\">{}</span> {label}</h3>\n\
+    Html::trusted(format!(
+        "<div class=\"way {class}\">\n<{heading}><span class=\"sign\">{}</span> {label}</{heading}>\n\
          <pre tabindex=\"0\" role=\"group\" aria-label=\"Code of the {class} way\"><code>{code}</code></pre>\n\
          <p class=\"small\">{}</p>\n</div>\n",
         if class == "wrong" { "✗ Wrong:" } else { "✓ Right:" },
-        page::escaped(&file)
-    )
+        page::escaped(&piece.file)
+    ))
 }
 
 fn questions(card: &Card, lesson: &Lesson, flags: &Value) -> Html {

@@ -6,7 +6,7 @@
 //! - [`lesson`] takes a lab's lesson apart and renders it; [`pairs`] finds the wrong and the right way in
 //!   the labs' own sources, and [`code`] shows them; [`chart`] puts a figure into a page.
 //! - `claim` shows claims; `predicted` what the reader said beside what came out.
-//! - `cover`, `lab` and `comparison` are the pages; [`site`] puts them together.
+//! - `cover`, `lab`, [`languages`] and `comparison` are the pages; [`site`] puts them together.
 //! - [`cli`] is the terminal and the disk.
 //!
 //! Whatever a record says is text here: see [`page`]. The same records always give the same bytes; no
@@ -19,6 +19,7 @@ pub mod code;
 mod comparison;
 mod cover;
 mod lab;
+pub mod languages;
 pub mod lesson;
 pub mod page;
 pub mod pairs;

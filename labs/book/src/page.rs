@@ -226,6 +226,27 @@ pub fn word(text: &str) -> Html {
     Html(format!("<span class=\"badge plain\">{}</span>", escaped(text)))
 }
 
+/// A part of a page with an address in it and its heading.
+pub fn section(id: &str, heading: &str, inside: &Html) -> Html {
+    let id = escaped(id);
+    Html(format!(
+        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{}</h2>\n{inside}</section>\n",
+        escaped(heading)
+    ))
+}
+
+/// What is on a page: the address and the heading of each part.
+pub fn contents<A: AsRef<str>, B: AsRef<str>>(sections: &[(A, B)]) -> Html {
+    let mut items = String::new();
+    for (id, heading) in sections {
+        let (id, heading) = (escaped(id.as_ref()), escaped(heading.as_ref()));
+        let _ = writeln!(items, "<li><a href=\"#{id}\">{heading}</a></li>");
+    }
+    Html(format!(
+        "<nav class=\"contents\" aria-label=\"On this page\">\n<ul>\n{items}</ul>\n</nav>\n"
+    ))
+}
+
 /// A fold: closed until the reader opens it.
 pub fn fold(summary: &str, inside: &Html) -> Html {
     Html(format!(

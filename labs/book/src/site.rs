@@ -4,10 +4,11 @@ use anyhow::{Context, ensure};
 use lab_kit::{
     lab::{Card, Experiment, defaults},
     report::Entry,
+    runtimes::Programs,
 };
 use serde_json::Value;
 
-use crate::{cover, lab};
+use crate::{cover, lab, languages};
 
 /// Largest page in bytes. The labs' own records make a tenth of it; more is no record of these labs.
 const LARGEST: usize = 4 << 20;
@@ -33,41 +34,60 @@ pub fn site(syllabus: &[&'static dyn Experiment], entries: &[Entry]) -> anyhow::
         let before = n.checked_sub(1).and_then(|n| cards.get(n)).copied();
         let after = cards.get(n + 1).copied();
         let entry = entries.iter().find(|e| e.record.lab == card.id());
-        let shown = entry.map(|entry| page(card, flags, entry, before, after));
+        let programs = &experiment.programs();
+        let shown = entry.map(|entry| page(card, flags, programs, entry, (before, after)));
         let page = match shown {
             Some(Ok(page)) => page,
             Some(Err(error)) => {
                 site.left_out.push(error);
-                lab::page(card, flags, None, before, after)?
+                lab::page(card, flags, programs, None, (before, after))?
             }
-            None => lab::page(card, flags, None, before, after)?,
+            None => lab::page(card, flags, programs, None, (before, after))?,
         };
         site.pages.push((lab::file(card), page));
     }
     for entry in entries.iter().filter(|entry| entry.card.judges()) {
         let lab = cards.iter().find(|card| card.number == entry.card.number).copied();
-        match page(entry.card, &entry.record.params, entry, lab, None) {
+        match page(entry.card, &entry.record.params, &Programs::NONE, entry, (lab, None)) {
             Ok(page) => site.pages.push((lab::file(entry.card), page)),
             Err(error) => site.left_out.push(error),
         }
     }
-    site.pages[0].1 = cover::page(&cards, entries)?;
+    let labs = languages::labs(syllabus);
+    if !labs.is_empty() {
+        let made = sized(languages::page(&labs, entries), languages::TITLE);
+        let page = match made {
+            Ok(page) => page,
+            Err(error) => {
+                // What is amiss in a program is so without a record as well.
+                let without = languages::page(&labs, &[])?;
+                site.left_out.push(error);
+                without
+            }
+        };
+        site.pages.push((languages::FILE.into(), page));
+    }
+    let in_languages: Vec<&'static Card> = labs.iter().map(|(card, _)| *card).collect();
+    site.pages[0].1 = cover::page(&cards, &in_languages, entries)?;
     Ok(site)
 }
 
 fn page(
     card: &'static Card,
     flags: &Value,
+    programs: &Programs,
     entry: &Entry,
-    before: Option<&'static Card>,
-    after: Option<&'static Card>,
+    around: (Option<&'static Card>, Option<&'static Card>),
 ) -> anyhow::Result<String> {
-    let page = lab::page(card, flags, Some(entry), before, after)
-        .with_context(|| format!("{}: its record cannot be shown", card.id()))?;
+    sized(lab::page(card, flags, programs, Some(entry), around), &card.id())
+}
+
+/// A page that rests on records, unless it is too long.
+fn sized(page: anyhow::Result<String>, of: &str) -> anyhow::Result<String> {
+    let page = page.with_context(|| format!("{of}: its record cannot be shown"))?;
     ensure!(
         page.len() <= LARGEST,
-        "{}: its page would have {} bytes: that is no record of these labs",
-        card.id(),
+        "{of}: its page would have {} bytes: that is no record of these labs",
         page.len()
     );
     Ok(page)

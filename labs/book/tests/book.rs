@@ -14,9 +14,10 @@ use lab_kit::{
     answer::{Relation, Theory},
     cli,
     compare::{Comparison, Row},
-    lab::{defaults, filled},
+    lab::{Experiment, defaults, filled},
     record::{Record, Scale, Trial},
     report::Entry,
+    runtimes::Language,
     store,
 };
 use labs::SYLLABUS;
@@ -95,7 +96,8 @@ fn is_sound(name: &str, page: &str, all: &HashSet<String>) {
     for link in attributes(page, "href") {
         match link.split_once('#') {
             Some(("", id)) => assert!(known.contains(id), "{name}: no {id}"),
-            _ => assert!(all.contains(link), "{name}: no page {link}"),
+            Some((page, _)) => assert!(all.contains(page), "{name}: no page {page}"),
+            None => assert!(all.contains(link), "{name}: no page {link}"),
         }
     }
 }
@@ -107,7 +109,7 @@ fn names(pages: &[(String, String)]) -> HashSet<String> {
 #[test]
 fn every_lab_has_a_page_with_code_even_without_a_record() {
     let pages = pages(&[]);
-    assert_eq!(pages.len(), SYLLABUS.len() + 1);
+    assert_eq!(pages.len(), SYLLABUS.len() + 2);
     for (name, page) in &pages {
         is_sound(name, page, &names(&pages));
         if name != "index.html" {
@@ -127,6 +129,103 @@ fn every_lab_has_a_wrong_way_and_a_right_one() {
         let pairs = pairs::of(card).unwrap_or_else(|e| panic!("{}: {e}", card.id()));
         assert!(!pairs.is_empty(), "{}", card.id());
     }
+}
+
+/// The labs that there are programs for in other languages.
+fn with_programs() -> impl Iterator<Item = &'static dyn Experiment> {
+    SYLLABUS.iter().copied().filter(|lab| !lab.programs().sources.is_empty())
+}
+
+#[test]
+fn every_program_has_a_wrong_way_and_a_right_one() {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    assert!(with_programs().count() >= 8);
+    for lab in with_programs() {
+        let card = lab.card();
+        let rust: BTreeSet<usize> =
+            pairs::of(card).unwrap().iter().map(|pair| pair.number).collect();
+        for source in lab.programs().sources {
+            let name = format!("{}, {}", card.id(), source.1);
+            let pairs = pairs::of_program(card, source).unwrap_or_else(|e| panic!("{e}"));
+            for pair in &pairs {
+                assert!(rust.contains(&pair.number), "{name}: there is no such pair in Rust");
+                // What to do about the trap is for the service, which is Rust's here.
+                assert!(pair.right.is_there() || card.number == 3, "{name}");
+                for piece in [&pair.wrong, &pair.right].into_iter().filter(|p| p.is_there()) {
+                    assert!(root.join(&piece.file).is_file(), "{}", piece.file);
+                    assert!(!piece.code.starts_with([' ', '\t']), "{name}:\n{}", piece.code);
+                    assert!(piece.code.lines().count() > 1, "{name}:\n{}", piece.code);
+                    for (open, close) in ["{}", "()", "[]"].map(|both| both.split_at(1)) {
+                        let count = |of: &str| piece.code.matches(of).count();
+                        assert_eq!(count(open), count(close), "{name}:\n{}", piece.code);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn page<'a>(pages: &'a [(String, String)], name: &str) -> &'a str {
+    &pages.iter().find(|(of, _)| of == name).unwrap().1
+}
+
+#[test]
+fn the_page_on_languages_needs_no_record() {
+    let pages = pages(&[]);
+    let languages = page(&pages, "languages.html");
+    let cover = page(&pages, "index.html");
+    assert!(cover.contains("href=\"languages.html\""));
+    let ids = attributes(languages, "id");
+    for lab in SYLLABUS {
+        let (card, programs) = (lab.card(), lab.programs());
+        let here = !programs.sources.is_empty();
+        let link = format!("languages.html#{}", card.id());
+        let own = page(&pages, &format!("{}.html", card.id()));
+        assert_eq!(attributes(own, "href").contains(&link.as_str()), here, "{link}");
+        assert_eq!(ids.contains(&card.id().as_str()), here, "{link}");
+        for (_, name, _) in programs.sources {
+            assert!(languages.contains(&format!("/{name}</p>")), "{name}");
+        }
+        let command = format!("run {} <span class=\"w\">--with</span> all", card.number);
+        assert_eq!(languages.contains(&command), here, "{command}");
+    }
+    // The heart comes first.
+    let [first, second, third] = ["lab02", "lab14", "lab01"].map(|id| languages.find(id).unwrap());
+    assert!(first < second && second < third);
+}
+
+/// The committed record of lab 2 as if it had been made with Python and Node, which did what Rust did.
+fn in_two_languages() -> Record {
+    let mut record = records().into_iter().find(|r| r.lab == "lab02").unwrap();
+    record.points.retain(|point| Language::of_series(&point.series).is_none());
+    for language in [Language::Python, Language::Node] {
+        for arm in ["sleep", "compute", "yield"] {
+            let mut point = record.points.iter().find(|p| p.series == arm).unwrap().clone();
+            point.series = language.series(arm);
+            record.points.push(point);
+        }
+    }
+    record.notes = vec!["compared with Python 3.99".into(), "something else".into()];
+    record
+}
+
+#[test]
+fn the_page_on_languages_shows_what_was_measured() {
+    let made = || pages(&[entry(in_two_languages()).unwrap()]);
+    let pages = made();
+    assert!(pages == made(), "two builds differ");
+    let languages = page(&pages, "languages.html");
+    is_sound("languages.html", languages, &names(&pages));
+    let (_, rest) = languages.split_once("<section id=\"lab02\"").unwrap();
+    let (lab02, rest) = rest.split_once("<section id=\"lab14\"").unwrap();
+    let own = page(&pages, "lab02.html");
+    let (_, table) = own.split_once("The heartbeat in other languages</caption>").unwrap();
+    let (table, _) = table.split_once("</table>").unwrap();
+    assert!(lab02.contains(table) && table.contains("<td>Node</td>"), "the lab's own table");
+    assert!(lab02.contains("compared with Python 3.99") && !lab02.contains("something else"));
+    assert!(lab02.contains("Not measured here: Go and Java."));
+    assert!(lab02.contains("scale</span> Record of "));
+    assert!(!lab02.contains("Nothing yet") && rest.contains("Nothing yet"));
 }
 
 #[test]
@@ -389,7 +488,7 @@ fn the_command_makes_a_book_and_leaves_the_pages_of_others_alone() {
     let run = |out: &std::path::Path, results: &std::path::Path| {
         let words = [OsStr::new("book"), results.as_os_str(), OsStr::new("--out"), out.as_os_str()];
         let matches = lab_book::cli::book_command().get_matches_from(words);
-        lab_book::cli::book(SYLLABUS, &matches)
+        lab_book::cli::book(SYLLABUS, SYLLABUS, &matches)
     };
     let dir = tempfile::tempdir().unwrap();
     let results = dir.path().join("results");

@@ -305,6 +305,9 @@ fn lessons_and_answers_have_no_figures_of_a_run() {
             }
         }
     }
+    for (line, figure) in figures_without_a_right(lab_book::languages::TEXT, &[]) {
+        let _ = writeln!(offenders, "languages.md, line {line}: {figure}");
+    }
     none(&offenders, "figures that flags decide or a run measured (see figures_without_a_right)");
 }
 

@@ -28,7 +28,7 @@ use crate::{
     os,
     progress::Progress,
     record::{Point, Scale, Span, Trial},
-    runtimes::{self, Language, Languages, Program, Programs, Runtime},
+    runtimes::{self, COMPARED, Language, Languages, NOT_COMPARED, Program, Programs, Runtime},
     scratch,
     stop::Stop,
 };
@@ -160,19 +160,19 @@ impl Session {
         let runtime = match Runtime::find(language) {
             Ok(runtime) => runtime,
             Err(why) => {
-                self.note(format!("no comparison with {language}: {why}"));
+                self.note(format!("{NOT_COMPARED} {language}: {why}"));
                 return None;
             }
         };
         match Program::of(programs, &runtime, &self.stop) {
             Ok(program) => {
-                self.note(format!("compared with {language} {}", runtime.version));
+                self.note(format!("{COMPARED} {language} {}", runtime.version));
                 Some(program)
             }
             // What was broken off is no fault of the program's.
             Err(_) if self.stop.is_set() => None,
             Err(why) => {
-                self.note(format!("no comparison with {language}: {why:#}"));
+                self.note(format!("{NOT_COMPARED} {language}: {why:#}"));
                 None
             }
         }

@@ -49,7 +49,7 @@ final class Lab01 {
         works.forEach(Runnable::run);
     }
 
-    // wrong: a virtual thread for each computation
+    // wrong(2): a virtual thread for each computation
     private void onVirtualThreads(List<Runnable> works) {
         // Right for waits: who waits is off its carrier, and one carrier is enough for thousands.
         // But who computes stays on it, and here there is one. By default there are as many as
@@ -59,8 +59,8 @@ final class Lab01 {
         }
     }
 
-    // right: a pool with a platform thread for each processor
-    // so: Virtual threads make waiting cheap. They add no processors, so that computations take as
+    // right(2): a pool with a platform thread for each processor
+    // so(2): Virtual threads make waiting cheap. They add no processors, so that computations take as
     // long as one after another on as many carriers; a pool says how many processors these may
     // have.
     private void onAPool(List<Runnable> works, ExecutorService pool) {

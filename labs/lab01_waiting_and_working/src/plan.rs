@@ -106,6 +106,7 @@ impl Lab for WaitingAndWorking {
         },
     };
 
+<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "waits of 3 s, 1 s and 2 s, and four computations of 5 s (note on concurrency and parallelism)",
@@ -132,6 +133,9 @@ impl Lab for WaitingAndWorking {
             },
         ],
     }];
+=======
+    const PROGRAMS: Programs = languages::PROGRAMS;
+>>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.waits.len() > MOST {
@@ -166,7 +170,7 @@ impl Lab for WaitingAndWorking {
         let (wide, workers) = (pool("waiter", waits.len())?, pool("worker", p.threads)?);
         let sleepers = pool("sleeper", jobs)?;
 
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("waits/sequential", 0.0, |r| wait_in_turn(r, waits));

@@ -126,6 +126,7 @@ impl Lab for EventLoop {
         },
     };
 
+<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "ten tasks and their thread (lab notes), 2 s of mathematics without await (note)",
@@ -146,6 +147,9 @@ impl Lab for EventLoop {
             },
         ],
     }];
+=======
+    const PROGRAMS: Programs = languages::PROGRAMS;
+>>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         let (beat, busy, watch) = (p.beat.s(), p.busy.s(), p.watch.s());
@@ -187,7 +191,7 @@ impl Lab for EventLoop {
         let one = || Builder::new_current_thread().enable_all().build();
         let many = || Builder::new_multi_thread().worker_threads(p.workers).enable_all().build();
 
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         session.note_interpreters(&programs);
         let mut plan = session.plan();
         plan.point("threads/current", 0.0, |r| threads(r, one()?, p.tasks, || tell(kernel)));

@@ -172,6 +172,8 @@ impl Lab for ConcurrencyTrap {
         line: "goodput, unbounded",
     }];
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
             return Err("--timeout is shorter than --service: no request could ever succeed".into());
@@ -232,7 +234,7 @@ impl Lab for ConcurrencyTrap {
 
         let (crowded, alike) = (|n| p.crowded(n), |n| p.alike(&levels, n));
         let large = levels.iter().filter(|n| **n > 3 * pool).count();
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
 
         let mut sweep = session.sweep();
         for n in levels.iter().copied() {

@@ -109,6 +109,7 @@ impl Lab for SemaphoreLimits {
         },
     };
 
+<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "1000 requests behind a semaphore of 10 to 500 (lab notes, 2.3)",
@@ -162,6 +163,9 @@ impl Lab for SemaphoreLimits {
             },
         ],
     }];
+=======
+    const PROGRAMS: Programs = languages::PROGRAMS;
+>>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {
@@ -215,7 +219,7 @@ impl Lab for SemaphoreLimits {
         let (n, slots) = (p.requests, p.slots);
 
         let (tried, starts) = (limits.len(), p.starts.len());
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         let compared = compared(slots, &limits);
 
         let mut sweep = session.sweep();

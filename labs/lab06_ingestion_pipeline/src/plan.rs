@@ -308,6 +308,7 @@ impl Lab for IngestionPipeline {
         },
     };
 
+<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "1 MB in 1,024 chunks (lab notes, 2.5)",
@@ -343,6 +344,9 @@ impl Lab for IngestionPipeline {
             },
         ],
     }];
+=======
+    const PROGRAMS: Programs = languages::PROGRAMS;
+>>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {
@@ -405,7 +409,7 @@ impl Lab for IngestionPipeline {
         let (levels, heap_levels) =
             (session.levels_that_fit(&p.levels), session.levels_that_fit(&p.heap_levels));
         let job = Job::of(p);
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         quickness(p, session, &job, &levels)?;
         speed(p, session, &job, &levels, &programs)?;
         let left_out = heaps(p, session, &job, &heap_levels, room)?;

@@ -296,6 +296,8 @@ impl Lab for HybridSpeedup {
         line: "hybrid",
     }];
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         let least = p.others().first().copied().unwrap_or(1.0).min(p.ratio());
         if p.fetch.duration() < Duration::from_millis(1) || least * p.fetch.s() < 1e-5 {
@@ -343,7 +345,7 @@ impl Lab for HybridSpeedup {
 
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let kernel = Kernel::calibrate();
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         session.note_interpreters(&programs);
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {

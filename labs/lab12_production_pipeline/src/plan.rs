@@ -332,6 +332,7 @@ impl Lab for ProductionPipeline {
         },
     };
 
+<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "100 items in batches of 10, every 7th fails, every 20th write times out (lesson, example 6)",
@@ -361,6 +362,9 @@ impl Lab for ProductionPipeline {
             },
         ],
     }];
+=======
+    const PROGRAMS: Programs = languages::PROGRAMS;
+>>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if let Some(url) = &p.upstream {
@@ -460,7 +464,7 @@ impl Lab for ProductionPipeline {
         let random = ServiceTime::Exponential { mean: p.fetch.duration() };
 
         let smoke = session.scale == Scale::Smoke;
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         let mut plan = session.plan();
         for (arm, p, service) in
             [("faults", p, &constant), ("calm", calm, &constant), ("random", patient, &random)]

@@ -224,6 +224,8 @@ impl Lab for ChatRoom {
         },
     };
 
+    const PROGRAMS: Programs = languages::PROGRAMS;
+
     fn check(p: &Params) -> Result<(), String> {
         let (beat, block, patience) = (p.beat.s(), p.block.s(), p.patience.s());
         if p.users.iter().any(|n| *n < 2) || p.per_room < 2 {
@@ -301,7 +303,7 @@ impl Lab for ChatRoom {
         let levels = session.levels_that_fit(&p.users);
         let (scale, cost) = (session.scale, p.block.duration());
 
-        let programs = session.programs(&languages::PROGRAMS);
+        let programs = session.programs(&Self::PROGRAMS);
         let mut plan = session.plan();
         for (i, users) in levels.iter().copied().enumerate() {
             let (x, (blocked, elsewhere)) = (users as f64, often(scale, i == 0));

@@ -30,6 +30,12 @@ pub use language::{Language, Languages};
 /// How the titles of tables end that set other languages beside Rust.
 pub const BESIDE: &str = "in other languages";
 
+/// How a note begins that says which version of a language a lab was compared with.
+pub const COMPARED: &str = "compared with";
+
+/// How a note begins that says why it was not.
+pub const NOT_COMPARED: &str = "no comparison with";
+
 /// A file of a program: its language, its name, its text.
 pub type Source = (Language, &'static str, &'static str);
 
@@ -50,6 +56,9 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// No program in any language.
+    pub const NONE: Programs = Programs { sources: &[] };
+
     /// The languages that there is a program for.
     pub fn languages(&self) -> Languages {
         let all = self.sources.iter().map(|(language, ..)| *language);
