@@ -40,16 +40,14 @@ pub trait Lab: 'static {
     /// Curves that the reader may predict, drawn over the measured ones.
     const SKETCHES: &'static [Sketch] = &[];
 
-<<<<<<< HEAD
     /// Parameters by name, `--preset NAME`: those of the material that the lab grew from, where it has any.
     const PRESETS: &'static [Preset] = &[];
 
     /// Parameters that older records have under another name: that name, and the one of today.
     const FORMERLY: &'static [(&'static str, &'static str)] = &[];
-=======
+
     /// The same experiment in other languages.
     const PROGRAMS: Programs = Programs::NONE;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     /// Refuses combinations of flags that make no sense, with the sentence for the user.
     ///
@@ -128,15 +126,12 @@ pub trait Experiment: Sync {
     fn takes_target(&self) -> bool;
     /// Curves that the reader may predict.
     fn sketches(&self) -> &'static [Sketch];
-<<<<<<< HEAD
     /// Parameters by name.
     fn presets(&self) -> &'static [Preset];
     /// Parameters that older records have under another name.
     fn formerly(&self) -> &'static [(&'static str, &'static str)];
-=======
     /// The same experiment in other languages.
     fn programs(&self) -> Programs;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
     /// Adds the lab's flags to a command.
     fn flags(&self, command: Command) -> Command;
     /// Reads the flags.
@@ -211,17 +206,16 @@ impl<L: Lab> Experiment for Erased<L> {
         L::SKETCHES
     }
 
-<<<<<<< HEAD
     fn presets(&self) -> &'static [Preset] {
         L::PRESETS
     }
 
     fn formerly(&self) -> &'static [(&'static str, &'static str)] {
         L::FORMERLY
-=======
+    }
+
     fn programs(&self) -> Programs {
         L::PROGRAMS
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
     }
 
     fn flags(&self, command: Command) -> Command {

@@ -106,7 +106,6 @@ impl Lab for WaitingAndWorking {
         },
     };
 
-<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "waits of 3 s, 1 s and 2 s, and four computations of 5 s (note on concurrency and parallelism)",
@@ -133,9 +132,8 @@ impl Lab for WaitingAndWorking {
             },
         ],
     }];
-=======
+
     const PROGRAMS: Programs = languages::PROGRAMS;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.waits.len() > MOST {

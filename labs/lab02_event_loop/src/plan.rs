@@ -126,7 +126,6 @@ impl Lab for EventLoop {
         },
     };
 
-<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "ten tasks and their thread (lab notes), 2 s of mathematics without await (note)",
@@ -147,9 +146,8 @@ impl Lab for EventLoop {
             },
         ],
     }];
-=======
+
     const PROGRAMS: Programs = languages::PROGRAMS;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         let (beat, busy, watch) = (p.beat.s(), p.busy.s(), p.watch.s());

@@ -109,7 +109,6 @@ impl Lab for SemaphoreLimits {
         },
     };
 
-<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "1000 requests behind a semaphore of 10 to 500 (lab notes, 2.3)",
@@ -163,9 +162,8 @@ impl Lab for SemaphoreLimits {
             },
         ],
     }];
-=======
+
     const PROGRAMS: Programs = languages::PROGRAMS;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.timeout.s() < p.service.s() {

@@ -308,7 +308,6 @@ impl Lab for IngestionPipeline {
         },
     };
 
-<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "1 MB in 1,024 chunks (lab notes, 2.5)",
@@ -344,9 +343,8 @@ impl Lab for IngestionPipeline {
             },
         ],
     }];
-=======
+
     const PROGRAMS: Programs = languages::PROGRAMS;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if p.chunk.b() < 16 || p.heap_chunk.b() < 16 || p.heap_chunks.iter().any(|c| c.b() < 16) {

@@ -332,7 +332,6 @@ impl Lab for ProductionPipeline {
         },
     };
 
-<<<<<<< HEAD
     const PRESETS: &'static [Preset] = &[Preset {
         name: "source",
         what: "100 items in batches of 10, every 7th fails, every 20th write times out (lesson, example 6)",
@@ -362,9 +361,8 @@ impl Lab for ProductionPipeline {
             },
         ],
     }];
-=======
+
     const PROGRAMS: Programs = languages::PROGRAMS;
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 
     fn check(p: &Params) -> Result<(), String> {
         if let Some(url) = &p.upstream {

@@ -9,10 +9,7 @@ mod faults;
 mod judge;
 mod languages;
 mod misuse;
-<<<<<<< HEAD
 mod presets;
-=======
->>>>>>> fdf31b749e30585742580a2591b2fa9372c719a3
 mod reference;
 mod results;
 mod run;
