@@ -10,7 +10,7 @@ const BOOK: &[Extra] = &[
     },
     Extra {
         command: lab_book::cli::compare_command,
-        run: |flags| lab_book::cli::compare(labs::SYLLABUS, flags),
+        run: |flags| lab_book::cli::compare(&labs::records(), flags),
     },
 ];
 

@@ -87,6 +87,27 @@ fn what_a_lab_tells_its_reader_to_try_may_be_run() {
     }
 }
 
+#[test]
+fn every_preset_may_be_run_without_more_ado() {
+    let mut seen = 0;
+    for lab in SYLLABUS {
+        for preset in lab.presets() {
+            let what = format!("{} --preset {}", lab.card().id(), preset.name);
+            let extent = extent(*lab, Scale::Quick);
+            let needs = needs(*lab, &extent, &words(&preset.words()));
+            let needs = needs.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_sensible(&what, &needs);
+            assert!(1.33 * needs.seconds + 1.5 < limit_s(Scale::Quick), "{what}: {needs:?}");
+            assert!(!preset.what.is_empty() && !preset.differs.is_empty(), "{what}");
+            seen += 1;
+        }
+        let named = lab.presets().iter().map(|preset| preset.name);
+        let names: std::collections::BTreeSet<&str> = named.collect();
+        assert_eq!(names.len(), lab.presets().len(), "{}", lab.card().id());
+    }
+    assert!(seen > 10, "{seen}");
+}
+
 /// Who has run a lab is told what to make, and every exercise belongs to a lab that tells of it.
 #[test]
 fn labs_and_exercises_name_each_other() {

@@ -81,6 +81,11 @@ pub struct Tail {
     pub factor: f64,
 }
 
+/// The number that ends a path: of `/items/14` it is 14.
+pub(crate) fn item(path: &str) -> Option<u64> {
+    path.rsplit('/').next()?.parse().ok()
+}
+
 impl Faults {
     /// Checks every field against what it allows.
     ///
@@ -134,7 +139,7 @@ impl Faults {
     }
 
     pub(crate) fn by_number(&self, arrival: u64, path: &str) -> Option<u16> {
-        let item = path.rsplit('/').next().and_then(|s| s.parse::<u64>().ok());
+        let item = item(path);
         self.every
             .iter()
             .find(|every| match every.by {

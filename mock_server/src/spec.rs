@@ -24,6 +24,9 @@ const fn alphabet() -> [u8; 256] {
 pub const MAX_SLOTS: usize = 1_000_000;
 /// The most waiting places allowed, short of no bound at all.
 pub const MAX_PLACES: usize = 10_000_000;
+/// The longest [`Spec::cycle`] allowed.
+pub const MAX_CYCLE: u64 = 1000;
+
 /// One upstream, described.
 ///
 /// ```
@@ -43,6 +46,9 @@ pub struct Spec {
     pub slots: usize,
     /// How long each holds its slot.
     pub service: Service,
+    /// Items of which each takes a time longer than the one before, and then the first again: item `i`, the number
+    /// that ends the path, takes `1 + i mod cycle` times as long. 1 makes all alike.
+    pub cycle: u64,
     /// K: how many may wait, up to [`MAX_PLACES`]; `None` is no bound.
     pub queue: Option<usize>,
     /// The seed of service times and faults. Streams are drawn in order of arrival.
@@ -72,6 +78,7 @@ impl Spec {
         Self {
             slots,
             service,
+            cycle: 1,
             queue: None,
             seed: 1,
             faults: Faults::default(),
@@ -93,6 +100,12 @@ impl Spec {
         slots(self.slots)?;
         places(self.queue)?;
         self.service.check()?;
+        if !(1..=MAX_CYCLE).contains(&self.cycle) {
+            return Err(ParseError::new(format!(
+                "a cycle of {} items is not allowed: 1 to {MAX_CYCLE} are",
+                self.cycle
+            )));
+        }
         self.faults.check()?;
         self.body.check()?;
         if self.retry_after > MAX_TIME {

@@ -16,6 +16,7 @@ use wiremock::http::HeaderValue;
 use wiremock::matchers::any;
 use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
 
+use crate::fault;
 use crate::ledger::{Entry, Ledger, Pending};
 use crate::queue::{Admission, Queue};
 use crate::script::{Prompter, Turn};
@@ -520,6 +521,10 @@ impl Epoch {
             self.latest = now.max(self.latest);
         }
         let mut service = sampler.next_time();
+        if self.spec.cycle > 1 {
+            let place = fault::item(path).unwrap_or_default() % self.spec.cycle;
+            service = longer(service, (1 + place) as f64);
+        }
         if let Some(slow) = faults.tail
             && tail < slow.probability
         {

@@ -230,6 +230,22 @@ async fn what_is_not_allowed_does_not_start() {
 }
 
 #[tokio::test]
+async fn items_of_a_cycle_take_longer_one_after_another() {
+    let upstream = Upstream::start(Spec { cycle: 3, ..spec(10, 40 * MS) }).await.unwrap();
+    let client = client();
+    // Nothing is answered before its time; how much later is the machine's affair.
+    for (item, times) in [(2, 3), (4, 2), (301, 2), (5, 3)] {
+        let sent = std::time::Instant::now();
+        let answer = client.get(format!("{}/items/{item}", upstream.url())).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(sent.elapsed() > (40 * times - 20) * MS, "item {item}");
+    }
+    for cycle in [0, mock_server::MAX_CYCLE + 1] {
+        assert!(Spec { cycle, ..spec(1, MS) }.check().is_err());
+    }
+}
+
+#[tokio::test]
 async fn two_run_side_by_side() {
     let one = Upstream::start(spec(1, MS)).await.unwrap();
     let two = Upstream::start(spec(1, MS)).await.unwrap();

@@ -70,6 +70,22 @@ impl From<Times> for String {
     }
 }
 
+impl Times {
+    /// So many times as long.
+    pub fn times(&self, factor: u32) -> ServiceTime {
+        match &self.of {
+            ServiceTime::Constant(time) => ServiceTime::Constant(*time * factor),
+            ServiceTime::Exponential { mean } => ServiceTime::Exponential { mean: *mean * factor },
+            ServiceTime::LogNormal { mean, cv } => {
+                ServiceTime::LogNormal { mean: *mean * factor, cv: *cv }
+            }
+            ServiceTime::Trace(times) => {
+                ServiceTime::Trace(times.iter().map(|time| *time * factor).collect())
+            }
+        }
+    }
+}
+
 fn service(text: &str) -> Result<Times, String> {
     text.to_owned().try_into()
 }
@@ -200,5 +216,17 @@ mod tests {
         let own = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(own("JUDGE_URL"), Some("http://h:1"));
         assert_eq!(own("JUDGE_LIMIT"), Some("10"));
+    }
+
+    #[test]
+    fn times_are_multiplied_and_vary_as_before() {
+        for (typed, thrice) in [
+            ("20ms", "60ms"),
+            ("exp:20ms", "exp:60ms"),
+            ("lognormal:20ms:0.5", "lognormal:60ms:0.5"),
+            ("trace:20ms,5ms", "trace:60ms,15ms"),
+        ] {
+            assert_eq!(service(typed).unwrap().times(3).to_string(), thrice);
+        }
     }
 }

@@ -9,8 +9,11 @@ use tokio::runtime::Builder;
 use crate::{
     asked::{Asked, For},
     check::Check,
-    findings, trial,
+    findings, reading, trial,
 };
+
+/// All requests, as a path that they are below.
+pub const ALL: &str = "";
 
 /// What a lab asks of a program.
 pub trait Brief: 'static {
@@ -26,17 +29,22 @@ pub trait Brief: 'static {
     /// The service that the program talks to.
     fn spec(asked: &Asked, seed: u64) -> Spec;
 
-    /// Paths of the items, as in `/items`; item 7 is at `/items/7`.
-    const ITEMS: &'static str = "/items";
+    /// The requests for the items, in order, as in `GET /items/7`. What becomes of each is in the accounts.
+    fn items(asked: &Asked) -> Vec<String> {
+        reading::numbered("GET /items", asked.n)
+    }
+
+    /// Whether a request that is for no item is asked for by the brief.
+    fn knows(_asked: &Asked, _entry: &Entry) -> bool {
+        false
+    }
+
+    /// Where the limit holds: below each of these paths by itself, and for all requests together where it is [`ALL`].
+    const LIMITED: &'static [&'static str] = &[ALL];
 
     /// What else is read from the books.
     fn read(_asked: &Asked, _ledger: &[Entry]) -> Vec<(Gauge, f64)> {
         Vec::new()
-    }
-
-    /// Whether a path that is no item's is asked for by the brief.
-    fn knows(_path: &str) -> bool {
-        false
     }
 
     /// What the books must bear out.
@@ -102,11 +110,11 @@ impl<B: Brief> Lab for Judged<B> {
     }
 
     fn premise(p: &For<B>, _: &Condition, trial: &Trial) -> Result<(), String> {
-        findings::premise(&p.asked, trial)
+        findings::premise(B::items(&p.asked).len(), trial)
     }
 
     fn explain(p: &For<B>, summary: &Summary) -> Findings {
         let checks = summary.only(SERIES).map(|k| B::checks(&p.asked, &k));
-        findings::explain(&p.asked, summary, checks.unwrap_or_default())
+        findings::explain::<B>(&p.asked, summary, checks.unwrap_or_default())
     }
 }

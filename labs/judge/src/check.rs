@@ -3,7 +3,7 @@
 
 use lab_kit::{claim::Verdict, prelude::*};
 
-use crate::{asked::Asked, gauges};
+use crate::{asked::Asked, brief::ALL, gauges};
 
 /// Something that a program was asked to do.
 pub struct Check {
@@ -23,7 +23,7 @@ impl Check {
 }
 
 /// How many there are in all trials: none should be.
-fn none(text: impl Into<String>, unit: &'static str, k: &Condition, gauge: Gauge) -> Claim {
+pub fn none(text: impl Into<String>, unit: &'static str, k: &Condition, gauge: Gauge) -> Claim {
     Law::counted(text, unit).near([Case::exact("", 0.0, k.total(|t| t.gauge(gauge)))])
 }
 
@@ -41,21 +41,32 @@ fn none_beyond(
 
 /// Every item is asked for.
 pub fn nothing_lost(k: &Condition) -> Check {
+    all_asked_for(k, "every item is asked for")
+}
+
+/// The same, in the words of a brief.
+pub fn all_asked_for(k: &Condition, text: &str) -> Check {
     Check {
         fault: "lost items",
         cause: "a loop that ends too early, an error that ends a worker, a task that nobody waited for",
-        claim: none("every item is asked for", "items", k, gauges::MISSED),
+        claim: none(text, "items", k, gauges::MISSED),
     }
 }
+
+const ONCE: &str = "nothing is asked for again once it has been answered";
 
 /// No item is asked for again after its answer.
 pub fn nothing_twice(p: &Asked, k: &Condition) -> Check {
     let spare = p.timeout.s() - p.service_s();
-    let text = "no item is asked for again once it has been answered";
+    Check { claim: none_beyond(ONCE, "requests", k, gauges::AGAIN, spare), ..answered_once(k) }
+}
+
+/// The same where nothing is given up, so that no answer can be late.
+pub fn answered_once(k: &Condition) -> Check {
     Check {
         fault: "duplicates",
         cause: "the same item in two workers' hands, or a retry that does not look whether an answer came",
-        claim: none_beyond(text, "requests", k, gauges::AGAIN, spare),
+        claim: none(ONCE, "requests", k, gauges::AGAIN),
     }
 }
 
@@ -63,20 +74,39 @@ pub fn nothing_twice(p: &Asked, k: &Condition) -> Check {
 pub fn nothing_else(k: &Condition) -> Check {
     Check {
         fault: "stray requests",
-        cause: "a path put together wrongly, or one item too many",
+        cause: "a path put together wrongly, another method, or one item too many",
         claim: none("nothing else is asked for", "requests", k, gauges::STRAY),
     }
 }
 
-/// At most so many requests are at the service at a time.
-pub fn limit_holds(p: &Asked, k: &Condition) -> Check {
-    let most = k.every(|t| t.gauge(gauges::AT_SERVICE_MAX));
+/// At most so many requests are at the service at a time, below each of these paths by itself.
+pub fn limit_holds(p: &Asked, k: &Condition, parts: &[&'static str]) -> Check {
     let text = format!("no more than {} requests are in flight at a time", p.limit);
+    let (fault, text) = match parts {
+        [ALL] => ("no limit for all requests together", text),
+        parts => ("no limit", format!("{text} at {}", parts.join(", at "))),
+    };
+    let at = |part: &&'static str| {
+        let most = k.every(|t| t.gauge(gauges::most_at(part)));
+        Case::exact(*part, p.limit as f64, most)
+    };
     Check {
-        fault: "no limit for all requests together",
+        fault,
         cause: "no semaphore at all, or one made inside the function that asks, so that every call has its own",
-        claim: Law::counted(text, "requests").at_most([Case::exact("", p.limit as f64, most)]),
+        claim: Law::counted(text, "requests").at_most(parts.iter().map(at)),
     }
+}
+
+/// Why so few items show nothing of a mean; `None` where they are at least so many limits.
+pub fn too_few(items: usize, limits: usize, limit: usize) -> Option<String> {
+    let least = limits * limit;
+    (items < least).then(|| format!("{items} are too few to tell: {least} would"))
+}
+
+/// Why a window cannot be told from batches; `None` where it can.
+pub fn in_step(p: &Asked) -> Option<String> {
+    let is_constant = matches!(p.service.of, ServiceTime::Constant(_));
+    is_constant.then(|| "all take equally long: what begins together ends together, in a window as in batches; a --service that varies tells".into())
 }
 
 /// The service is never left with nothing to do before the end.
@@ -236,6 +266,12 @@ pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Che
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn five_limits_are_enough() {
+        assert_eq!(too_few(50, 5, 10), None);
+        assert!(too_few(49, 5, 10).is_some_and(|why| why.contains("50")));
+    }
 
     #[test]
     fn batches_use_less_than_half_way() {

@@ -2,11 +2,16 @@
 
 use lab_kit::{accounts, prelude::*};
 
-use crate::{asked::Asked, brief::SERIES, check::Check, gauges};
+use crate::{
+    asked::Asked,
+    brief::{ALL, Brief, SERIES},
+    check::Check,
+    gauges,
+};
 
 /// Whether a trial is one: what is told twice must be the same.
-pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
-    accounts::equal("items", t.offered as f64, p.n as f64)?;
+pub(crate) fn premise(items: usize, t: &Trial) -> Result<(), String> {
+    accounts::equal("items", t.offered as f64, items as f64)?;
     let figure = |gauge| accounts::gauge(t, gauge);
     accounts::equal("items never asked for", figure(gauges::MISSED)?, t.never_sent as f64)?;
     accounts::equal("items with an answer", figure(gauges::ANSWERED)?, t.ok as f64)?;
@@ -20,18 +25,18 @@ pub(crate) fn premise(p: &Asked, t: &Trial) -> Result<(), String> {
     })
 }
 
-pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findings {
+pub(crate) fn explain<B: Brief>(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findings {
     let condition = summary.only(SERIES);
     let judged_by = "The program is judged by what arrived at the service and when. What the program prints is not looked at.";
-    let mut tables = vec![table(&checks).note(judged_by)];
+    let mut tables = vec![table(summary, &checks).note(judged_by)];
     let mut figures = Vec::new();
     if let Some(k) = &condition {
         tables.push(books(k));
-        figures.extend(in_flight(p, k));
+        figures.extend(in_flight::<B>(p, k));
         figures.extend(attempts(k));
     }
     Findings {
-        headline: headline(&checks),
+        headline: headline(BOOKS_SHOW, summary, &checks),
         figures,
         tables,
         claims: checks.into_iter().map(|check| check.claim).collect(),
@@ -39,20 +44,36 @@ pub(crate) fn explain(p: &Asked, summary: &Summary, checks: Vec<Check>) -> Findi
     }
 }
 
-pub(crate) fn headline(checks: &[Check]) -> String {
-    let found: Vec<&str> = checks.iter().filter(|c| c.is_found()).map(|c| c.fault).collect();
-    if found.is_empty() {
-        return "The service's books show none of the faults that were looked for.".into();
+const BOOKS_SHOW: &str = "The service's books show";
+
+/// What the books (or `who` else) show; and apart from it what they seem to show in a run that cannot tell.
+pub(crate) fn headline(who: &str, summary: &Summary, checks: &[Check]) -> String {
+    let (open, found): (Vec<&Check>, Vec<&Check>) =
+        checks.iter().filter(|check| check.is_found()).partition(|check| is_open(summary, check));
+    let names = |checks: &[&Check]| {
+        let names: Vec<&str> = checks.iter().map(|check| check.fault).collect();
+        names.join("; ")
+    };
+    let shown = match found.is_empty() {
+        true => format!("{who} none of the faults that were looked for."),
+        false => format!("{who}: {}.", names(&found)),
+    };
+    match open.is_empty() {
+        true => shown,
+        false => format!("{shown} This run cannot tell, but it looks like: {}.", names(&open)),
     }
-    format!("The service's books show: {}.", found.join("; "))
 }
 
-pub(crate) fn table(checks: &[Check]) -> Table {
-    let found = |check: &Check| check.is_found();
-    Table::of("What the service's books say", checks)
+fn is_open(summary: &Summary, check: &Check) -> bool {
+    summary.leaves_open(check.claim.disturbed).is_some()
+}
+
+pub(crate) fn table(summary: &Summary, checks: &[Check]) -> Table {
+    let found = |check: &Check| check.is_found() && !is_open(summary, check);
+    Table::of("What was looked for", checks)
         .column("asked for", |check| check.claim.text.clone())
         .column("bound", |check| number(check.claim.predicted()))
-        .column("in the books", |check| cell(check.claim.measured(), number))
+        .column("found", |check| cell(check.claim.measured(), number))
         .column("fault", |check| if found(check) { check.fault.into() } else { String::new() })
         .column("what it comes from, mostly", |check| {
             if found(check) { check.cause.into() } else { String::new() }
@@ -60,8 +81,11 @@ pub(crate) fn table(checks: &[Check]) -> Table {
         .done()
 }
 
+/// What a line of the books says, how it is written, and the figure.
+type Row = (&'static str, fn(f64) -> String, Gauge);
+
 fn books(k: &Condition) -> Table {
-    let rows: [(&str, fn(f64) -> String, Gauge); 11] = [
+    let rows: [Row; 11] = [
         ("requests", number, gauges::REQUESTS),
         ("items with an answer", number, gauges::ANSWERED),
         ("in flight at most", number, gauges::AT_SERVICE_MAX),
@@ -88,32 +112,18 @@ fn drawn<'a>(k: &Condition<'a>) -> Option<&'a Trial> {
     k.typical(|t| t.wall_s)
 }
 
-fn in_flight(p: &Asked, k: &Condition) -> Option<Figure> {
-    let trial = drawn(k)?;
-    let start = trial.started_s();
-    let steps = trial.trace("in flight");
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for (at, n) in steps {
-        // A number holds until the next one.
-        points.extend(points.last().map(|(_, before)| (at - start, *before)));
-        points.push((at - start, *n));
+/// The trace of what is in flight below a path.
+pub(crate) fn in_flight_at(part: &str) -> String {
+    match part {
+        ALL => "in flight".into(),
+        part => format!("in flight at {part}"),
     }
+}
+
+fn in_flight<B: Brief>(p: &Asked, k: &Condition) -> Option<Figure> {
+    let trial = drawn(k)?;
     let most = k.gauge(gauges::AT_SERVICE_MAX)?;
-    let line = Line {
-        label: String::new(),
-        colour: Colour::Blue,
-        style: Style::Trace,
-        points,
-        band: Vec::new(),
-    };
-    let limit = Layer::Rule { y: p.limit as f64, label: format!("--limit {}", p.limit) };
-    let panel = Panel {
-        title: "requests in flight".into(),
-        note: "as the service counts them".into(),
-        y: Unit::Number.into(),
-        layers: vec![limit, Layer::Line(line)],
-        height: 1.0,
-    };
+    let panels = B::LIMITED.iter().map(|part| panel::<B>(p, trial, part));
     let figure =
         Figure::new("in-flight", format!("{} requests in flight at most", number(most.value)))
             .subtitle("One trial, the one of median length. Each step is an arrival or an end.")
@@ -123,8 +133,38 @@ fn in_flight(p: &Asked, k: &Condition) -> Option<Figure> {
             ));
     Some(figure.over(
         Axis { label: "time since the first arrival".into(), ..Unit::Seconds.into() },
-        [panel],
+        panels.collect::<Vec<_>>(),
     ))
+}
+
+/// What is in flight below a path over time, and the limit, if there is one.
+fn panel<B: Brief>(p: &Asked, trial: &Trial, part: &str) -> Panel {
+    let start = trial.started_s();
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (at, n) in trial.trace(&in_flight_at(part)) {
+        // A number holds until the next one.
+        points.extend(points.last().map(|(_, before)| (at - start, *before)));
+        points.push((at - start, *n));
+    }
+    let line = Line {
+        label: String::new(),
+        colour: Colour::Blue,
+        style: Style::Trace,
+        points,
+        band: Vec::new(),
+    };
+    let mut layers = vec![Layer::Line(line)];
+    if B::FLAGS.iter().any(|(flag, _)| *flag == "limit") {
+        let label = format!("--limit {}", p.limit);
+        layers.insert(0, Layer::Rule { y: p.limit as f64, label });
+    }
+    Panel {
+        title: format!("requests {}", in_flight_at(part)),
+        note: "as the service counts them".into(),
+        y: Unit::Number.into(),
+        layers,
+        height: 1.0,
+    }
 }
 
 fn attempts(k: &Condition) -> Option<Figure> {
@@ -153,7 +193,7 @@ fn attempts(k: &Condition) -> Option<Figure> {
     }
     let group = Group {
         title: "attempts".into(),
-        note: "by item; status of each answer".into(),
+        note: "status of each answer".into(),
         end: Some(trial.wall_s),
         predicted_end: None,
         lanes,

@@ -1,5 +1,7 @@
 //! Single figures of a trial: what was read from the service's books.
 
+use lab_kit::prelude::Gauge;
+
 lab_kit::gauges! {
     /// Items that were never asked for.
     MISSED = "items_missed",
@@ -43,6 +45,28 @@ lab_kit::gauges! {
     ORDERS_MISSED = "orders_missed",
     /// Orders sent again.
     ORDERS_AGAIN = "orders_again",
+    /// Requests that came before what they need had been answered.
+    TOO_EARLY = "too_early",
+    /// Requests of one kind that were under way while one of another kind was.
+    BESIDE = "beside",
+    /// Queries all of whose fetches were in flight at the same moment.
+    TOGETHER = "together",
+    /// Items that were fetched, and are neither stored nor in the fallback.
+    RESULTS_LOST = "results_lost",
+    /// Stores and fallbacks beyond the first for an item.
+    STORED_AGAIN = "stored_again",
+    /// Fallbacks for what was stored in time, or for what no store had been tried.
+    NEEDLESS = "fallbacks_needless",
+    /// Requests for what robots.txt disallows.
+    DISALLOWED = "disallowed",
+    /// Requests that came before robots.txt had been answered.
+    BEFORE_ROBOTS = "before_robots",
+    /// Pages that were asked for before all pages nearer to the first one had been answered.
+    AHEAD = "ahead_of_levels",
+    /// Requests, or items, that one found under way when it began, itself included, in the mean.
+    FOUND = "found_on_arrival",
+    /// Items in progress at a time, at most: from their first request to their last answer.
+    IN_PROGRESS_MAX = "in_progress_max",
     /// Connections opened.
     CONNECTIONS = "connections",
     /// Connections open at a time, at most.
@@ -51,4 +75,9 @@ lab_kit::gauges! {
     EXIT_CODE = "exit_code",
     /// From the program's start to its end.
     PROGRAM_S = "program_s",
+}
+
+/// [`AT_SERVICE_MAX`] of the requests below a path.
+pub fn most_at(part: &'static str) -> Gauge {
+    AT_SERVICE_MAX.of(part.trim_start_matches('/'))
 }

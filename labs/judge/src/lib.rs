@@ -32,5 +32,9 @@ pub const JUDGES: &[&dyn Experiment] = &[
     entry::<Judged<briefs::Limit>>(),
     entry::<Judged<briefs::Resilient>>(),
     entry::<Judged<briefs::Ingestion>>(),
+    entry::<Judged<briefs::Overlap>>(),
+    entry::<Judged<briefs::FanOut>>(),
+    entry::<Judged<briefs::Pipeline>>(),
     entry::<server::Server>(),
+    entry::<Judged<briefs::Crawl>>(),
 ];

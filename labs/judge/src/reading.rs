@@ -1,6 +1,9 @@
 //! What a service's books tell of the program that it served: pure functions of the requests written down.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use mock_server::{Entry, books};
 
@@ -19,15 +22,17 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// The items `PREFIX/0` to `PREFIX/N−1`.
-    pub fn of(ledger: &'a [Entry], prefix: &str, wanted: usize, timeout: Duration) -> Items<'a> {
+    /// Those that these requests are for: of `GET /a` and `GET /b` the first is item 0.
+    pub fn of(ledger: &'a [Entry], requests: &[String], timeout: Duration) -> Items<'a> {
+        let numbers: HashMap<&str, usize> =
+            requests.iter().enumerate().map(|(item, request)| (request.as_str(), item)).collect();
         let mut tries = BTreeMap::<usize, Vec<&Entry>>::new();
         for entry in ledger {
-            if let Some(item) = number(&entry.path, prefix).filter(|item| *item < wanted) {
-                tries.entry(item).or_default().push(entry);
+            if let Some(item) = numbers.get(request(entry).as_str()) {
+                tries.entry(*item).or_default().push(entry);
             }
         }
-        Items { tries, wanted, timeout }
+        Items { tries, wanted: requests.len(), timeout }
     }
 
     /// Those that were never asked for.
@@ -106,10 +111,85 @@ impl Retry<'_> {
     }
 }
 
-/// The number of an item that a path names.
-fn number(path: &str, prefix: &str) -> Option<usize> {
-    let rest = path.split('?').next()?.strip_prefix(prefix)?.strip_prefix('/')?;
-    rest.bytes().all(|b| b.is_ascii_digit()).then(|| rest.parse().ok())?
+/// The requests for numbered items: `GET /items/0` to `GET /items/N−1` of `GET /items`.
+pub fn numbered(items: &str, n: usize) -> Vec<String> {
+    (0..n).map(|item| format!("{items}/{item}")).collect()
+}
+
+/// What was asked for, without the query: `GET /items/7`.
+pub fn request(entry: &Entry) -> String {
+    format!("{} {}", entry.method, path(entry))
+}
+
+/// The path, without the query.
+pub fn path(entry: &Entry) -> &str {
+    entry.path.split('?').next().unwrap_or_default()
+}
+
+/// The number of the item that a request is for, if it is one of the numbered requests: 7 of `GET /items/7`, where
+/// those are `GET /items`.
+pub fn number(entry: &Entry, items: &str) -> Option<usize> {
+    let (method, prefix) = items.split_once(' ')?;
+    let rest = path(entry).strip_prefix(prefix)?.strip_prefix('/')?;
+    let item: usize = rest.parse().ok().filter(|_| entry.method == method)?;
+    (item.to_string() == rest).then_some(item)
+}
+
+/// The numbered requests of one kind, as `POST /store`, by item.
+pub fn of_kind<'a>(ledger: &'a [Entry], items: &str) -> BTreeMap<usize, Vec<&'a Entry>> {
+    let mut of_kind = BTreeMap::<usize, Vec<&Entry>>::new();
+    for entry in ledger {
+        if let Some(item) = number(entry, items) {
+            of_kind.entry(item).or_default().push(entry);
+        }
+    }
+    of_kind
+}
+
+/// How many requests of one kind came before those of another kind for the same item had been answered.
+pub fn too_early(ledger: &[Entry], these: &str, need: &str) -> usize {
+    let needed = of_kind(ledger, need);
+    let is_early = |item: &usize, entry: &Entry| {
+        let answered = |other: &&Entry| is_answer(other) && other.left <= Some(entry.arrived);
+        !needed.get(item).is_some_and(|others| others.iter().any(answered))
+    };
+    let these = of_kind(ledger, these);
+    let early = |(item, entries): (&usize, &Vec<&Entry>)| {
+        entries.iter().filter(|entry| is_early(item, entry)).count()
+    };
+    these.iter().map(early).sum()
+}
+
+/// Each item as if it were one request, from its first arrival to its last end, in order of arrival. What is asked
+/// for on its behalf are the numbered requests of these kinds.
+pub fn wholes(ended: &[Entry], kinds: &[&str]) -> Vec<Entry> {
+    let mut wholes = BTreeMap::<usize, Entry>::new();
+    for entry in ended {
+        let Some(item) = kinds.iter().find_map(|kind| number(entry, kind)) else {
+            continue;
+        };
+        let whole = wholes.entry(item).or_insert_with(|| entry.clone());
+        whole.arrived = whole.arrived.min(entry.arrived);
+        whole.left = whole.left.max(entry.left);
+    }
+    let mut wholes: Vec<Entry> = wholes.into_values().collect();
+    wholes.sort_by_key(|whole| whole.arrived);
+    wholes
+}
+
+/// How many are under way, itself included, when one more begins: the mean, without the first ones, which find
+/// fewer because there are none.
+pub fn found_on_arrival(ended: &[Entry], without: usize) -> f64 {
+    let mut now = 0_isize;
+    let mut found = Vec::new();
+    for (_, change) in books::changes(ended) {
+        now += change;
+        if change > 0 {
+            found.push(now as f64);
+        }
+    }
+    let found = found.get(without..).unwrap_or_default();
+    found.iter().sum::<f64>() / found.len().max(1) as f64
 }
 
 /// Whether it is a success that the program took.
@@ -117,10 +197,14 @@ pub fn is_answer(entry: &Entry) -> bool {
     (200..300).contains(&entry.status) && !entry.abandoned && entry.left.is_some()
 }
 
-/// When a program was done with an attempt. One that gives up has done so before the service sees it, and by
-/// its timeout at the latest: its clock started before the request arrived.
+/// The share of a timeout after which an attempt that is given up is no longer counted.
+const COUNTED: f64 = 0.8;
+
+/// When a program was done with an attempt. One that gives up has done so before the service sees it: its clock
+/// started before the request arrived, and its next request may overtake the news that it has left. So the last
+/// part of its timeout is not counted.
 pub fn end(entry: &Entry, timeout: Duration) -> Duration {
-    let given_up = entry.arrived + timeout;
+    let given_up = entry.arrived + timeout.mul_f64(COUNTED);
     match (entry.left, entry.abandoned) {
         (Some(left), false) => left,
         (Some(left), true) => left.min(given_up),
@@ -132,6 +216,13 @@ pub fn end(entry: &Entry, timeout: Duration) -> Duration {
 pub fn ended(ledger: &[Entry], timeout: Duration) -> Vec<Entry> {
     let with_end = |entry: &Entry| Entry { left: Some(end(entry, timeout)), ..entry.clone() };
     ledger.iter().map(with_end).collect()
+}
+
+/// The requests below a path: `/fetch/7` is below `/fetch`.
+pub fn below(ledger: &[Entry], prefix: &str) -> Vec<Entry> {
+    let is_below =
+        |entry: &&Entry| path(entry).strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+    ledger.iter().filter(is_below).cloned().collect()
 }
 
 /// From the first arrival to the last end.
@@ -203,8 +294,9 @@ mod tests {
             entry("/items/9", 0, 1, 200),
             entry("/items/+2", 0, 1, 200),
             entry("/orders/2", 0, 1, 200),
+            Entry { method: "PUT".into(), ..entry("/items/2", 0, 1, 200) },
         ];
-        let items = Items::of(&ledger, "/items", 3, TIMEOUT);
+        let items = Items::of(&ledger, &numbered("GET /items", 3), TIMEOUT);
         assert_eq!((items.missed(), items.again(), items.answered()), (1, 1, 2));
         assert_eq!((items.most_tries(), items.attempts()), (2, 4));
         assert_eq!(items.all_begun(), Duration::ZERO);
@@ -215,14 +307,61 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_is_done_by_its_timeout() {
+    fn who_gives_up_is_done_before_its_timeout() {
         let late = Entry { abandoned: true, ..entry("/items/0", 0, 130, 200) };
-        assert_eq!(end(&late, TIMEOUT), TIMEOUT);
+        assert_eq!(end(&late, TIMEOUT), TIMEOUT.mul_f64(0.8));
         let early = Entry { abandoned: true, ..entry("/items/0", 0, 30, 200) };
         assert_eq!(end(&early, TIMEOUT), Duration::from_millis(30));
         let patient = entry("/items/0", 0, 500, 200);
         assert_eq!(end(&patient, TIMEOUT), Duration::from_millis(500));
         assert!(!is_answer(&late) && is_answer(&patient));
+    }
+
+    #[test]
+    fn a_number_is_written_in_one_way() {
+        let item = |path: &str| number(&entry(path, 0, 1, 200), "GET /items");
+        assert_eq!((item("/items/7"), item("/items/10?x=1")), (Some(7), Some(10)));
+        for path in ["/items", "/items/", "/items/07", "/items/+7", "/items/7/8", "/item/7"] {
+            assert_eq!(item(path), None, "{path}");
+        }
+        assert_eq!(number(&entry("/items/7", 0, 1, 200), "PUT /items"), None);
+    }
+
+    #[test]
+    fn what_needs_an_answer_comes_after_it() {
+        let ledger = [
+            entry("/a/0", 0, 10, 200),
+            entry("/a/1", 0, 10, 200),
+            entry("/a/2", 0, 10, 500),
+            entry("/b/0", 10, 20, 200),
+            entry("/b/1", 9, 20, 200),
+            entry("/b/2", 30, 40, 200),
+            entry("/b/3", 30, 40, 200),
+        ];
+        assert_eq!(too_early(&ledger, "GET /b", "GET /a"), 3);
+        assert_eq!(too_early(&ledger[..4], "GET /b", "GET /a"), 0);
+    }
+
+    #[test]
+    fn an_item_lasts_from_its_first_request_to_its_last() {
+        let ledger =
+            [entry("/a/0", 0, 10, 200), entry("/a/1", 5, 8, 200), entry("/b/0", 30, 40, 200)];
+        let wholes = wholes(&ledger, &["GET /a", "GET /b"]);
+        let ms = Duration::from_millis;
+        let spans: Vec<_> = wholes.iter().map(|whole| (whole.arrived, whole.left)).collect();
+        assert_eq!(spans, [(ms(0), Some(ms(40))), (ms(5), Some(ms(8)))]);
+        assert_eq!(books::most_in_flight(&wholes), 2);
+    }
+
+    /// Four places: in a window each one begins when another ends, in batches all four end before.
+    #[test]
+    fn a_window_is_found_full_and_a_batch_half_full() {
+        let window: Vec<Entry> = (0..12).map(|i| entry("/a/0", 10 * i, 10 * i + 40, 200)).collect();
+        assert!((found_on_arrival(&window, 4) - 4.0).abs() < 1e-9);
+        let batches: Vec<Entry> =
+            (0..12).map(|i| entry("/a/0", i / 4 * 40, i / 4 * 40 + 40 - i % 4, 200)).collect();
+        assert!((found_on_arrival(&batches, 4) - 2.5).abs() < 1e-9);
+        assert!(found_on_arrival(&window, 12).abs() < 1e-9);
     }
 
     proptest! {

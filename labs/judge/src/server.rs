@@ -305,7 +305,7 @@ fn explain(p: &Claimed, summary: &Summary) -> Findings {
         label: "load, as a share of what it says it can serve".into(),
         ..Unit::Share.into()
     };
-    let headline = findings::headline(&checks);
+    let headline = findings::headline("The server shows", summary, &checks);
     let figure = Figure::new("server", headline.trim_end_matches('.').to_owned())
         .subtitle("Arrivals by chance that wait for nobody. Dashed: the queue that the server claims to be.")
         .desc("Share refused and mean time of an answer over the load, of the server and of the queue it claims to be.")
@@ -313,7 +313,7 @@ fn explain(p: &Claimed, summary: &Summary) -> Findings {
     Findings {
         headline,
         figures: vec![figure],
-        tables: vec![findings::table(&checks), queue],
+        tables: vec![findings::table(summary, &checks), queue],
         claims: checks.into_iter().map(|check| check.claim).collect(),
         answers: Vec::new(),
     }

@@ -9,7 +9,7 @@ use mock_server::{Entry, MAX_LEDGER, Upstream, books};
 use crate::{
     asked::Asked,
     brief::Brief,
-    gauges, program,
+    findings, gauges, program,
     reading::{self, AT_ONCE, Items},
     relay::Relay,
 };
@@ -45,7 +45,7 @@ pub(crate) async fn run<B: Brief>(r: &Recorder, asked: &Asked, stop: &Stop) -> R
     }
     let timeout = asked.timeout.duration();
     let all = reading::ended(&ledger, timeout);
-    let items = Items::of(&ledger, B::ITEMS, asked.n, timeout);
+    let items = Items::of(&ledger, &B::items(asked), timeout);
     r.books(accounts(&items, &all));
     for (gauge, value) in figures::<B>(asked, &ledger, &all, &items) {
         r.gauge(gauge, value);
@@ -59,8 +59,12 @@ pub(crate) async fn run<B: Brief>(r: &Recorder, asked: &Asked, stop: &Stop) -> R
     r.gauge(gauges::PROGRAM_S, took.as_secs_f64());
     let first = all.iter().map(|entry| entry.arrived).min().unwrap_or_default();
     r.gauge(gauge::STARTED_S, (opened + first).saturating_duration_since(r.origin()).as_secs_f64());
-    for (at, n) in reading::in_flight(&all, STEPS) {
-        r.trace("in flight", opened + at, n as f64);
+    for part in B::LIMITED {
+        let below = reading::below(&all, part);
+        r.gauge(gauges::most_at(part), books::most_in_flight(&below) as f64);
+        for (at, n) in reading::in_flight(&below, STEPS) {
+            r.trace(&findings::in_flight_at(part), opened + at, n as f64);
+        }
     }
     for (lane, name, entry) in shown(&items) {
         let end = reading::end(entry, timeout);
@@ -119,11 +123,8 @@ fn figures<B: Brief>(
     let given_up = ledger.iter().filter(|entry| entry.abandoned).count();
     let stay = |entry: &Entry| entry.left.map_or(Duration::MAX, |left| left - entry.arrived);
     let is_waited_on = |entry: &&Entry| !entry.abandoned && stay(entry) > 4 * timeout;
-    let is_known = |entry: &&Entry| {
-        let path = entry.path.split('?').next().unwrap_or_default();
-        B::knows(path) || items.tries.values().flatten().any(|known| std::ptr::eq(*known, *entry))
-    };
-    let stray = ledger.len() - ledger.iter().filter(is_known).count();
+    let known = ledger.iter().filter(|entry| B::knows(asked, entry)).count();
+    let stray = ledger.len() - items.attempts() - known;
     [
         (gauges::MISSED, items.missed()),
         (gauges::AGAIN, items.again()),
@@ -158,14 +159,14 @@ fn shown<'a>(items: &Items<'a>) -> Vec<(String, String, &'a Entry)> {
     chosen.sort_by_key(|(item, tries)| (tries.len() == 1, **item));
     chosen.truncate(SHOWN);
     let mut spans = Vec::new();
-    for (item, tries) in chosen {
+    for (_, tries) in chosen {
         for entry in tries {
             let name = match (entry.abandoned || entry.left.is_none(), entry.status) {
                 (true, _) => "given up".to_owned(),
                 (false, 0) => "cut".to_owned(),
                 (false, status) => status.to_string(),
             };
-            spans.push((format!("item {item}"), name, *entry));
+            spans.push((reading::path(entry).to_owned(), name, *entry));
         }
     }
     spans

@@ -178,8 +178,15 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
         let meant = known.find(|known| letters(known.get_name()) == letters(&text));
         meant.map_or(text, |known| known.get_name().to_string())
     };
-    let mut words = Vec::new();
+    // What comes after `--`: a command.
+    let is_last = |name: &str| {
+        let mut flags = command.get_arguments();
+        flags.any(|flag| flag.get_id().as_str() == name && flag.is_last_set())
+    };
+    let (mut words, mut last) = (Vec::new(), Vec::new());
     for (name, value) in params.as_object().context("its parameters are no flags")? {
+        let renamed = lab.formerly().iter().find(|(former, _)| former == name);
+        let name = renamed.map_or(name.as_str(), |(_, today)| today);
         let flag = format!("--{}", name.replace('_', "-"));
         match value {
             Value::Null | Value::Bool(false) => {}
@@ -193,6 +200,10 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
                     "its parameters are no flags of this lab: {flag} is empty"
                 );
             }
+            Value::Array(items) if is_last(name) => {
+                last.push("--".to_owned());
+                last.extend(items.iter().map(|item| word(name, item)));
+            }
             Value::Array(items) => {
                 let list: Vec<String> = items.iter().map(|item| word(name, item)).collect();
                 words.push(format!("{flag}={}", list.join(",")));
@@ -205,8 +216,9 @@ fn vet(lab: &dyn Experiment, params: &Value) -> Result<()> {
         let line: String = line.trim_start_matches("error: ").chars().take(300).collect();
         anyhow!("its parameters are no flags of this lab: {line}")
     };
-    let matches =
-        command.try_get_matches_from(words).map_err(|error| refused(&error.to_string()))?;
+    let matches = command
+        .try_get_matches_from([words, last].concat())
+        .map_err(|error| refused(&error.to_string()))?;
     lab.prepare(&matches).map_err(|why| refused(&why))?;
     Ok(())
 }

@@ -14,9 +14,10 @@ use crate::{
     claim::{Case, Claim, Law},
     contain,
     disturbance::{self, Disturbed, Unfit},
-    findings::Findings,
+    findings::{Findings, Table},
     needs::{Extent, Needs},
     prediction,
+    preset::{self, Preset},
     record::{Record, Scale, Trial},
     runtimes::Programs,
     session::Session,
@@ -38,6 +39,12 @@ pub trait Lab: 'static {
 
     /// Curves that the reader may predict, drawn over the measured ones.
     const SKETCHES: &'static [Sketch] = &[];
+
+    /// Parameters by name, `--preset NAME`: those of the material that the lab grew from, where it has any.
+    const PRESETS: &'static [Preset] = &[];
+
+    /// Parameters that older records have under another name: that name, and the one of today.
+    const FORMERLY: &'static [(&'static str, &'static str)] = &[];
 
     /// The same experiment in other languages.
     const PROGRAMS: Programs = Programs::NONE;
@@ -119,6 +126,10 @@ pub trait Experiment: Sync {
     fn takes_target(&self) -> bool;
     /// Curves that the reader may predict.
     fn sketches(&self) -> &'static [Sketch];
+    /// Parameters by name.
+    fn presets(&self) -> &'static [Preset];
+    /// Parameters that older records have under another name.
+    fn formerly(&self) -> &'static [(&'static str, &'static str)];
     /// The same experiment in other languages.
     fn programs(&self) -> Programs;
     /// Adds the lab's flags to a command.
@@ -195,6 +206,14 @@ impl<L: Lab> Experiment for Erased<L> {
         L::SKETCHES
     }
 
+    fn presets(&self) -> &'static [Preset] {
+        L::PRESETS
+    }
+
+    fn formerly(&self) -> &'static [(&'static str, &'static str)] {
+        L::FORMERLY
+    }
+
     fn programs(&self) -> Programs {
         L::PROGRAMS
     }
@@ -245,6 +264,7 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
     // A law that this run has no condition for says nothing of it.
     findings.claims.retain(|claim| !claim.cases.is_empty());
     prediction::draw_over(L::SKETCHES, record, &mut findings);
+    findings.tables.extend(printed::<L>(record));
     let unfit = disturbance::unfit(record);
     let claims = findings.claims.into_iter();
     let open = |claim: &Claim| undecided(claim.disturbed, record, &unfit);
@@ -263,10 +283,17 @@ fn explained<L: Lab>(params: &L::Params, record: &Record) -> Findings {
     findings
 }
 
+/// What the source printed beside what was measured, where the run has a preset.
+fn printed<L: Lab>(record: &Record) -> Option<Table> {
+    let preset = preset::named(L::PRESETS, record.preset.as_deref()?)?;
+    let own = serde_json::to_value(params::<L>(&preset.words())).ok()?;
+    preset.table(record, &own)
+}
+
 /// Why a claim about what is disturbed by `disturbed` is left open whatever was measured: the run as a whole
 /// cannot decide it. It was interrupted, it was too short, or the machine was unfit to measure what the claim
 /// is about. Symmetrical: what could have falsified a figure could have faked it.
-fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<String> {
+pub(crate) fn undecided(disturbed: Disturbed, record: &Record, unfit: &[Unfit]) -> Option<String> {
     if record.interrupted {
         return Some("the run was interrupted".into());
     }

@@ -52,6 +52,7 @@ pub mod needs;
 pub mod origin;
 pub mod os;
 pub mod prediction;
+pub mod preset;
 pub mod progress;
 pub mod prove;
 pub mod quantity;
@@ -105,6 +106,7 @@ pub mod prelude {
         load::{Closed, Open, Outcome, Tally},
         needs::{self, Extent, Needs},
         origin::Origin,
+        preset::{Preset, Printed, in_percent},
         quantity::{Quantity, Within},
         record::{Scale, Trial},
         runtimes::{self, Language, Languages, Program, Programs},

@@ -254,6 +254,12 @@ impl Load {
         Load { arrivals: Some(arrivals), ..self }
     }
 
+    /// The same generator, which gives a request up no sooner than this: where requests wait at the client until
+    /// it is their turn.
+    pub fn patient(self, wait: Duration) -> Load {
+        Load { give_up: self.give_up.max(wait), ..self }
+    }
+
     /// Sends `n` requests at once and waits for all. Latency counts from the one common start.
     pub async fn burst<F, Fut>(&self, n: usize, op: F) -> Tally
     where

@@ -57,6 +57,9 @@ pub struct Record {
     /// The command that repeats the run.
     #[serde(default)]
     pub command: String,
+    /// The preset whose flags it had, by name; absent where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// How large the run was.
     pub scale: Scale,
     /// Seed of all randomness in the run.

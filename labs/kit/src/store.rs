@@ -228,7 +228,7 @@ pub struct Results {
     pub refused: Vec<anyhow::Error>,
 }
 
-/// Reads every `labNN.json` of a folder. One that is refused costs nothing but itself.
+/// Reads every `labNN.json` of a folder, and every `judgeNN.json`. One that is refused costs nothing but itself.
 ///
 /// # Errors
 /// When the folder cannot be read or holds no such file at all.
@@ -239,7 +239,7 @@ pub fn load_all(dir: &Path) -> Result<Results> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(is_record_name)
+            name.is_some_and(|name| is_record_name(name) || is_numbered(name, "judge"))
         })
         .collect();
     paths.sort();
@@ -254,9 +254,14 @@ pub fn load_all(dir: &Path) -> Result<Results> {
     Ok(results)
 }
 
-/// "lab03.json": the name of a record in a folder of results.
+/// "lab03.json": the name of a lab's record in a folder of results.
 pub fn is_record_name(name: &str) -> bool {
-    let number = name.strip_prefix("lab").and_then(|n| n.strip_suffix(".json"));
+    is_numbered(name, "lab")
+}
+
+/// "judge03.json", where `kind` is "judge".
+fn is_numbered(name: &str, kind: &str) -> bool {
+    let number = name.strip_prefix(kind).and_then(|n| n.strip_suffix(".json"));
     number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -278,6 +283,7 @@ mod tests {
             schema: SCHEMA,
             lab: "lab03".into(),
             params: serde_json::json!({"slots": 1}),
+            preset: None,
             command: "labs run 3".into(),
             scale: Scale::Smoke,
             seed: 1,

@@ -1,10 +1,11 @@
 //! What a record says, as estimates with intervals: the input of every lab's `explain`.
 
 use crate::{
-    disturbance::{self, Disturbance},
+    disturbance::{self, Disturbance, Disturbed},
     gauge::Gauge,
     given::Given,
     host::Host,
+    lab,
     origin::Origin,
     record::{Point, Record, Scale, Trial},
     stats::{self, Estimate},
@@ -67,6 +68,11 @@ impl<'a> Summary<'a> {
     pub fn unfit(&self) -> Option<String> {
         let found = disturbance::unfit(self.record).into_iter().next();
         found.map(|unfit| unfit.why)
+    }
+
+    /// Why this run leaves open, whatever was measured, what is disturbed by `disturbed`; `None` when it does not.
+    pub fn leaves_open(&self, disturbed: Disturbed) -> Option<String> {
+        lab::undecided(disturbed, self.record, &disturbance::unfit(self.record))
     }
 
     /// A figure of the machine's calibration, for theory: it knows that it was measured.

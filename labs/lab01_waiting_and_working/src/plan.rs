@@ -106,6 +106,33 @@ impl Lab for WaitingAndWorking {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "waits of 3 s, 1 s and 2 s, and four computations of 5 s (note on concurrency and parallelism)",
+        flags: "--waits 3,1,2 --unit 1s --jobs 4 --cost 5s",
+        differs: "The note has round seconds and Python's asyncio.",
+        printed: &[
+            Printed {
+                what: "waits begun together",
+                unit: "s",
+                at: &[(0.0, 3.0)],
+                read: |s, _| s.only("waits/concurrent")?.wall_s(),
+            },
+            Printed {
+                what: "computations in a loop",
+                unit: "s",
+                at: &[(0.0, 20.0)],
+                read: |s, _| s.only("jobs/sequential")?.wall_s(),
+            },
+            Printed {
+                what: "computations begun together on one event loop",
+                unit: "s",
+                at: &[(0.0, 20.0)],
+                read: |s, _| s.only("jobs/concurrent")?.wall_s(),
+            },
+        ],
+    }];
+
     const PROGRAMS: Programs = languages::PROGRAMS;
 
     fn check(p: &Params) -> Result<(), String> {

@@ -6,6 +6,7 @@ use lab_kit::{host, prelude::*};
 use rayon::ThreadPoolBuilder;
 use tokio::runtime::Builder;
 
+use super::gauges::{LONGEST_GAP_S, THREADS};
 use super::who::{tell, tell_from_blocking, threads};
 use super::{
     beside, compute, compute_blocking, compute_in_place, compute_in_slices, compute_on_rayon,
@@ -124,6 +125,27 @@ impl Lab for EventLoop {
             trials: (3, 7),
         },
     };
+
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "ten tasks and their thread (lab notes), 2 s of mathematics without await (note)",
+        flags: "--tasks 10 --busy 2s --watch 2.5s",
+        differs: "The lab notes print the thread's name ten times. The note has 50,000 users on the loop; here a heartbeat stands for the others.",
+        printed: &[
+            Printed {
+                what: "threads of ten tasks",
+                unit: "",
+                at: &[(0.0, 1.0)],
+                read: |s, _| s.only("threads/current")?.gauge(THREADS),
+            },
+            Printed {
+                what: "how long the others stand still",
+                unit: "s",
+                at: &[(0.0, 2.0)],
+                read: |s, _| s.only("compute")?.gauge(LONGEST_GAP_S),
+            },
+        ],
+    }];
 
     const PROGRAMS: Programs = languages::PROGRAMS;
 

@@ -12,9 +12,15 @@ use Resource::Timers;
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     let view = View::of(p, summary);
-    let mut figures = vec![view.trap(), view.burst()];
+    let mut figures = vec![view.burst()];
+    if !p.bursts_only {
+        figures.insert(0, view.trap());
+    }
     figures.extend(view.recovery.map(|k| recovery_figure(&k, p)));
-    let mut tables = vec![view.sustained_table(), view.burst_table()];
+    let mut tables = vec![view.burst_table()];
+    if !p.bursts_only {
+        tables.insert(0, view.sustained_table());
+    }
     tables.extend(languages::table(summary));
     Findings {
         headline: view.headline(),
@@ -514,7 +520,8 @@ impl<'a> View<'a> {
     }
 
     fn level_axis(&self, label: &str) -> Axis {
-        let levels: Vec<f64> = self.unbounded.iter().map(Condition::x).collect();
+        let measured = if self.p.bursts_only { &self.bursts } else { &self.unbounded };
+        let levels: Vec<f64> = measured.iter().map(Condition::x).collect();
         Axis::log(label, Unit::Number).with_ticks(levels)
     }
 
@@ -564,6 +571,9 @@ impl<'a> View<'a> {
 
     fn headline(&self) -> String {
         let (p, last) = (self.p, self.unbounded.last());
+        if p.bursts_only {
+            return format!("{}.", self.burst_title());
+        }
         let Some(knee) = self.knee().filter(|knee| knee.full.goodput > 0.0) else {
             return "Nothing was answered under sustained load.".into();
         };
@@ -715,7 +725,7 @@ impl<'a> View<'a> {
 }
 
 /// All requests over the time of the burst, which counts failures.
-fn all_by_time(k: &Condition) -> Option<Estimate> {
+pub(super) fn all_by_time(k: &Condition) -> Option<Estimate> {
     k.estimate(|t| Some(t.offered as f64 / t.wall_s))
 }
 

@@ -33,6 +33,10 @@ pub struct Params {
     /// Connections of the client with a limited pool
     #[arg(long, default_value_t = 100, value_parser = level)]
     pub pool: usize,
+    /// Bursts alone, without the load that is sustained
+    #[arg(long)]
+    #[serde(default)]
+    pub bursts_only: bool,
 }
 
 impl Params {
@@ -113,6 +117,49 @@ impl Lab for ConcurrencyTrap {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "bursts of 1 to 2000 requests (lab notes, 2.2)",
+        flags: "--levels 1,5,10,25,50,100,200,500,1000,2000 --pool 100 --slots 100 --service 955ms --timeout 11s --bursts-only",
+        differs: "The source's server was somewhere on the internet. Here it has {slots} slots and takes {service}: 10 requests at a time, at 10.47 a second (lab notes, 2.3), take as long. Here a client waits for {timeout}: no level of the source takes 20 ms longer. Connections are open before a burst begins. The source's requests a second count failures as well, and so do these.",
+        printed: &[
+            Printed {
+                what: "{x} at once: requests a second",
+                unit: "",
+                at: &[
+                    (1.0, 0.41),
+                    (5.0, 1.56),
+                    (10.0, 2.95),
+                    (25.0, 4.31),
+                    (50.0, 4.79),
+                    (100.0, 9.72),
+                    (200.0, 18.18),
+                    (500.0, 45.46),
+                    (1000.0, 90.82),
+                    (2000.0, 181.42),
+                ],
+                read: |s, x| findings::all_by_time(&as_the_source(s, x)?),
+            },
+            Printed {
+                what: "{x} at once: answered",
+                unit: "%",
+                at: &[
+                    (1.0, 100.0),
+                    (5.0, 100.0),
+                    (10.0, 100.0),
+                    (25.0, 100.0),
+                    (50.0, 100.0),
+                    (100.0, 99.0),
+                    (200.0, 99.5),
+                    (500.0, 99.8),
+                    (1000.0, 57.4),
+                    (2000.0, 27.3),
+                ],
+                read: |s, x| in_percent(as_the_source(s, x)?.success_share()),
+            },
+        ],
+    }];
+
     const SKETCHES: &'static [Sketch] = &[Sketch {
         key: "goodput",
         ask: "good answers per second, sustained, with an unbounded queue",
@@ -149,8 +196,10 @@ impl Lab for ConcurrencyTrap {
                 // The last attempts are answered, or given up, after the window.
                 let lasts = plan(p, n, queue).longest_s() + waves.min(timeout);
                 let group = if queue.is_none() && p.crowded(n) { "giving up" } else { "answered" };
-                let sustained = sweep.steady(n, opened(n) + lasts);
-                sustained.among(p.alike(&levels, n)).only_beside(group);
+                if !p.bursts_only {
+                    let sustained = sweep.steady(n, opened(n) + lasts);
+                    sustained.among(p.alike(&levels, n)).only_beside(group);
+                }
                 let burst = sweep.burst(n, opened(n) + waves.min(timeout));
                 burst.among(2 * levels.len());
             }
@@ -193,15 +242,17 @@ impl Lab for ConcurrencyTrap {
             for (queue, spec) in [("unbounded", &unbounded), ("bounded", &bounded)] {
                 let (plan, spec) = (plan(p, n, spec.queue), spec.clone());
                 let again = spec.clone();
-                sweep
-                    .steady(&format!("sustained/{queue}"), x, n, move |r| {
-                        sustained(r, spec.clone(), plan, timeout)
-                    })
-                    .among(alike(n))
-                    .only_beside(match queue {
-                        "unbounded" if crowded(n) => "giving up",
-                        _ => "answered",
-                    });
+                if !p.bursts_only {
+                    sweep
+                        .steady(&format!("sustained/{queue}"), x, n, move |r| {
+                            sustained(r, spec.clone(), plan, timeout)
+                        })
+                        .among(alike(n))
+                        .only_beside(match queue {
+                            "unbounded" if crowded(n) => "giving up",
+                            _ => "answered",
+                        });
+                }
                 sweep
                     .burst(&format!("burst/{queue}"), x, n, move |r| {
                         burst(r, again.clone(), n, timeout)
@@ -246,6 +297,12 @@ impl Lab for ConcurrencyTrap {
     fn explain(p: &Params, summary: &Summary) -> Findings {
         findings::explain(p, summary)
     }
+}
+
+/// A burst on an unbounded queue, through a pool of connections like that of the source's client where the burst
+/// is larger.
+fn as_the_source<'a>(summary: &Summary<'a>, burst: f64) -> Option<Condition<'a>> {
+    summary.at("burst/pool", burst).or_else(|| summary.at("burst/unbounded", burst))
 }
 
 /// The sizes of the recovery run.

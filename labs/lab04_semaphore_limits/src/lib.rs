@@ -106,7 +106,8 @@ async fn limited(r: Recorder, spec: Spec, timeout: Duration, n: usize, m: usize)
     let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, m).await?;
     let semaphore = Arc::new(Semaphore::new(m));
-    let load = r.load();
+    // The last one may wait for all before it.
+    let load = r.load().patient(timeout * n.div_ceil(m) as u32);
     let burst = load.burst(n, |_| {
         let (r, semaphore) = (r.clone(), semaphore.clone());
         let request = fetch(client.clone(), service.url());
@@ -150,7 +151,7 @@ async fn adaptive(
     let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, start).await?;
     let limit = Arc::new(Adaptive::new(start, late));
-    let load = r.load();
+    let load = r.load().patient(timeout * n as u32);
     let begin = Instant::now();
     let burst = load.burst(n, |_| {
         let (r, limit) = (r.clone(), limit.clone());

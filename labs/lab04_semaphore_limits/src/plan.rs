@@ -109,6 +109,60 @@ impl Lab for SemaphoreLimits {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "1000 requests behind a semaphore of 10 to 500 (lab notes, 2.3)",
+        flags: "--requests 1000 --limits 10,25,50,100,200,500 --slots 100 --service 955ms --timeout 11s --starts 10,50,100",
+        differs: "The source's server was somewhere on the internet. Here it has {slots} slots and takes {service}: 10 requests at a time, at the source's 10.47 a second, take as long. The other rows follow from that.",
+        printed: &[
+            Printed {
+                what: "limit {x}: all requests",
+                unit: "s",
+                at: &[
+                    (10.0, 95.49),
+                    (25.0, 39.84),
+                    (50.0, 20.11),
+                    (100.0, 11.22),
+                    (200.0, 10.59),
+                    (500.0, 10.48),
+                ],
+                read: |s, x| s.at("limit", x)?.wall_s(),
+            },
+            Printed {
+                what: "limit {x}: requests a second",
+                unit: "",
+                at: &[
+                    (10.0, 10.47),
+                    (25.0, 25.10),
+                    (50.0, 49.73),
+                    (100.0, 89.10),
+                    (200.0, 94.44),
+                    (500.0, 95.39),
+                ],
+                read: |s, x| s.at("limit", x)?.estimate(|t| Some(t.offered as f64 / t.wall_s)),
+            },
+            Printed {
+                what: "limit {x}: answered",
+                unit: "%",
+                at: &[
+                    (10.0, 100.0),
+                    (25.0, 100.0),
+                    (50.0, 99.9),
+                    (100.0, 99.8),
+                    (200.0, 100.0),
+                    (500.0, 100.0),
+                ],
+                read: |s, x| in_percent(s.at("limit", x)?.success_share()),
+            },
+            Printed {
+                what: "no limit: answered",
+                unit: "%",
+                at: &[(1000.0, 57.4)],
+                read: |s, _| in_percent(s.only("none")?.success_share()),
+            },
+        ],
+    }];
+
     const PROGRAMS: Programs = languages::PROGRAMS;
 
     fn check(p: &Params) -> Result<(), String> {

@@ -159,7 +159,7 @@ struct Measured<'a> {
 }
 
 /// Chunks/s of a trial.
-fn rate(trial: &Trial) -> Option<f64> {
+pub(super) fn rate(trial: &Trial) -> Option<f64> {
     Some(trial.gauge(gauges::LINES)? / trial.wall_s)
 }
 

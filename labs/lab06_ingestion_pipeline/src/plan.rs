@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use lab_kit::prelude::*;
 
 use super::{
-    findings, languages, premise,
+    findings,
+    gauges::{HEAP_IDLE_BYTES, HEAP_PEAK_BYTES},
+    languages, premise,
     trials::{Arm, How, Job, crash, memory, pace, throughput},
 };
 
@@ -305,6 +307,42 @@ impl Lab for IngestionPipeline {
             trials: (1, 3),
         },
     };
+
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "1 MB in 1,024 chunks (lab notes, 2.5)",
+        flags: "--size 1MB --chunk 1KB --batches 25,50,100 --concurrency 25 --levels 10,25,50 --batch 50 --heap-levels 10,25,50 --service 1s --random lognormal",
+        differs: "The source's server was somewhere on the internet. Here it takes {service} on average and times spread: that comes near the source's. Its memory is what Python's tracemalloc counts. Here memory is counted in a run of its own, with batches of twice the requests in flight.",
+        printed: &[
+            Printed {
+                what: "batches of {x}, 25 in flight: chunks a second",
+                unit: "",
+                at: &[(25.0, 12.75), (50.0, 9.20), (100.0, 16.30)],
+                read: |s, x| s.at("batch/random", x)?.estimate(findings::rate),
+            },
+            Printed {
+                what: "{x} in flight, batches of 50: chunks a second",
+                unit: "",
+                at: &[(10.0, 6.39), (25.0, 7.32), (50.0, 21.72)],
+                read: |s, x| {
+                    let level = s.at("level/random", x);
+                    level.or_else(|| s.at("batch/random", 50.0))?.estimate(findings::rate)
+                },
+            },
+            Printed {
+                what: "{x} in flight: most memory",
+                unit: "MB",
+                at: &[(10.0, 3.74), (25.0, 7.58), (50.0, 14.18)],
+                read: |s, x| {
+                    let held = |t: &Trial| {
+                        let bytes = t.gauge(HEAP_PEAK_BYTES)? - t.gauge(HEAP_IDLE_BYTES)?;
+                        Some(bytes / 1e6)
+                    };
+                    s.at("heap/level/batch", x)?.estimate(held)
+                },
+            },
+        ],
+    }];
 
     const PROGRAMS: Programs = languages::PROGRAMS;
 

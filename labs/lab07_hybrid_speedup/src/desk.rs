@@ -9,7 +9,8 @@ use super::Job;
 impl Job {
     /// An upstream that never lets a request wait.
     pub(super) fn upstream(&self, clients: usize) -> Spec {
-        Spec::new(clients, ServiceTime::Constant(self.fetch))
+        let times = (1..=self.cycle as u32).map(|times| self.fetch * times);
+        Spec::new(clients, ServiceTime::Trace(times.collect()))
     }
 
     /// The service that is such an upstream.

@@ -154,6 +154,8 @@ fn with_its_causes(e: ItemError<anyhow::Error>) -> anyhow::Error {
 #[derive(Clone, Copy)]
 struct Job {
     fetch: Duration,
+    /// So many items take longer and longer before one is as quick as the first.
+    cycle: usize,
     concurrency: usize,
     cost: Duration,
     work: Work,

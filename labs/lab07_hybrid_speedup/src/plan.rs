@@ -6,7 +6,7 @@ use lab_kit::{host, prelude::*};
 use super::{
     Job,
     arms::{fetch_only, one_after_another, process_only, threads_only},
-    async_only, findings, hybrid, languages, premise,
+    async_only, findings, gauges, hybrid, languages, premise,
 };
 
 /// The constants of the experiment.
@@ -18,6 +18,10 @@ pub struct Params {
     /// Time to fetch one: f
     #[arg(long, default_value = "20ms")]
     pub fetch: Time,
+    /// How much longer for some: item i takes 1 + (i mod this) times as long
+    #[arg(long, default_value_t = 1, value_parser = cycle)]
+    #[serde(default = "alike")]
+    pub fetch_cycle: usize,
     /// Time to process one on a processor of its own: p
     #[arg(long, default_value = "20ms")]
     pub cost: Time,
@@ -54,11 +58,26 @@ pub enum Work {
     Sleep,
 }
 
+/// Seconds that so many items take at what one takes.
+fn counted_up(summary: &Summary, series: &str, ratio: f64, items: f64) -> Option<Estimate> {
+    let all = |t: &Trial| Some(items * t.wall_s / t.gauge(gauges::ITEMS)?);
+    summary.at(series, ratio)?.estimate(all)
+}
+
 /// Most threads, and most fetches at a time.
 const MOST: usize = 256;
 
 fn few(text: &str) -> Result<usize, String> {
     whole(text, 1..=MOST)
+}
+
+fn cycle(text: &str) -> Result<usize, String> {
+    whole(text, 1..=100)
+}
+
+/// All items take the same time.
+fn alike() -> usize {
+    1
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -148,7 +167,8 @@ impl Params {
 
     /// Seconds that an arm takes for so many items, about, with so many threads that compute.
     fn arm_takes(&self, arm: &str, n: usize, ratio: f64, threads: usize) -> f64 {
-        let (f, p) = (self.fetch.s() + needs::REQUEST_S, ratio * self.fetch.s());
+        let mean = self.fetch.s() * (1 + self.fetch_cycle) as f64 / 2.0;
+        let (f, p) = (mean + needs::REQUEST_S, ratio * self.fetch.s());
         let (n, c, t) = (n as f64, self.concurrency as f64, threads as f64);
         let computing = match self.work {
             Work::Spin => needs::processors(threads),
@@ -227,6 +247,43 @@ impl Lab for HybridSpeedup {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "5 items, fetched in 0.1 or 0.2 s, processed in 0.5 s by 4 threads (lesson, example 1), and the lesson's opening",
+        flags: "--items 5 --fetch 100ms --fetch-cycle 2 --cost 500ms --concurrency 5 --workers 4 --work sleep --ratios 20",
+        differs: "The source computes its time of one after another and does not measure it. The 1,000 endpoints of its opening (0.1 s and 2 s) are counted up here from a few, with the example's workers.",
+        printed: &[
+            Printed {
+                what: "5 items, one after another, computed",
+                unit: "s",
+                at: &[(5.0, 7.0)],
+                read: |s, n| counted_up(s, "sequential", 5.0, n),
+            },
+            Printed {
+                what: "1,000 endpoints, one after another",
+                unit: "s",
+                at: &[(1000.0, 2100.0)],
+                read: |s, n| counted_up(s, "sequential", 20.0, n),
+            },
+            Printed {
+                what: "1,000 endpoints, hybrid",
+                unit: "s",
+                at: &[(1000.0, 300.0)],
+                read: |s, n| counted_up(s, "hybrid", 20.0, n),
+            },
+            Printed {
+                what: "times as fast",
+                unit: "",
+                at: &[(0.0, 7.0)],
+                read: |s, _| {
+                    let each = |t: &Trial| Some(t.wall_s / t.gauge(gauges::ITEMS)?);
+                    let gain = |one: &Trial, hybrid: &Trial| Some(each(one)? / each(hybrid)?);
+                    s.at("sequential", 20.0)?.paired(&s.at("hybrid", 20.0)?, gain)
+                },
+            },
+        ],
+    }];
+
     const SKETCHES: &'static [Sketch] = &[Sketch {
         key: "hybrid",
         ask: "how many times faster the hybrid is than one after another",
@@ -293,6 +350,7 @@ impl Lab for HybridSpeedup {
         let fetch = p.fetch.duration();
         let job = |ratio: f64, work| Job {
             fetch,
+            cycle: p.fetch_cycle,
             concurrency: p.concurrency,
             cost: fetch.mul_f64(ratio),
             work,

@@ -153,6 +153,19 @@ impl Lab for PipelineOverlap {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "30 items in batches of 10, queues of 20 (lesson, example 3)",
+        flags: "--items 30 --batch 10 --fetch 50ms --fetchers 10 --transform 100ms --transformers 4 --store 20ms --storers 1 --capacities 1,4,20 --work sleep",
+        differs: "The source computes its time of one after another and does not measure it. Here a transformation sleeps, so that a pool of four fits on any machine.",
+        printed: &[Printed {
+            what: "one after another, computed",
+            unit: "s",
+            at: &[(0.0, 5.1)],
+            read: |s, _| s.only("in-turn")?.wall_s(),
+        }],
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         let each = [p.fetch, p.transform, p.store, p.varying];
         if each.iter().any(|t| t.duration() < Duration::from_millis(1)) {

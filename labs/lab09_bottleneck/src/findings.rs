@@ -624,7 +624,7 @@ impl View<'_> {
         if let [only] = &self.studies[..] {
             return held_back(only);
         }
-        if let (Some(_), [long, short]) = (self.p.preset, &self.studies[..]) {
+        if let (Some(_), [long, short]) = (self.p.problem, &self.studies[..]) {
             let short = short.base();
             return format!(
                 "{} The same with shorter times, measured: {}, where the simulator says {}.",

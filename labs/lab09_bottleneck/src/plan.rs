@@ -23,7 +23,7 @@ pub struct Params {
     /// The one that is to be held back by store
     #[arg(long, default_value = "fetch=6x90ms,process=1x8ms,store=1x25ms")]
     pub storage: Stages,
-    /// Items through each pipeline [default: 24; the problem's own with --preset; 1000 with --simulate]
+    /// Items through each pipeline [default: 24; the problem's own with --problem; 1000 with --simulate]
     #[arg(long, value_parser = count)]
     pub items: Option<usize>,
     /// Places in the queue before process and in the one before store
@@ -34,9 +34,10 @@ pub struct Params {
     pub work: Work,
     /// A worked problem instead of the three pipelines: simulated, and measured with shorter times
     #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
+    #[serde(alias = "preset")]
+    pub problem: Option<Problem>,
     /// Any pipeline, simulated only: fetch=10x100ms,process=8xexp:500ms,store=1x50ms
-    #[arg(long, value_name = "STAGES", conflicts_with = "preset")]
+    #[arg(long, value_name = "STAGES", conflicts_with = "problem")]
     pub simulate: Option<Stages>,
 }
 
@@ -53,7 +54,7 @@ pub enum Work {
 /// Worked problems. What only waits has ten permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Preset {
+pub enum Problem {
     /// 1000 items of 0.1 s, 0.5 s and 0.05 s on 4 cores
     Lesson1,
     /// 100 items of 1 s, 2 s and 0.5 s on 4 cores
@@ -62,13 +63,13 @@ pub enum Preset {
     Documents,
 }
 
-impl Preset {
-    fn problem(self) -> (&'static str, usize) {
+impl Problem {
+    fn stages(self) -> (&'static str, usize) {
         match self {
-            Preset::Lesson1 => ("fetch=10x100ms,process=4x500ms,store=10x50ms", 1000),
-            Preset::Lesson2 => ("fetch=10x1s,process=4x2s,store=10x500ms", 100),
+            Problem::Lesson1 => ("fetch=10x100ms,process=4x500ms,store=10x50ms", 1000),
+            Problem::Lesson2 => ("fetch=10x1s,process=4x2s,store=10x500ms", 100),
             // Extracting and embedding share the cores, so they are one stage of 7 s.
-            Preset::Documents => ("fetch=10x10s,process=8x7s,store=10x100ms", 1000),
+            Problem::Documents => ("fetch=10x10s,process=8x7s,store=10x100ms", 1000),
         }
     }
 }
@@ -100,7 +101,7 @@ impl Params {
             stages: stages.clone(),
             items,
             // Four cores of a worked problem are not those of this machine.
-            work: if self.preset.is_some() { Work::Sleep } else { self.work },
+            work: if self.problem.is_some() { Work::Sleep } else { self.work },
             simulated,
         };
         let items = self.items.unwrap_or(ITEMS);
@@ -108,11 +109,11 @@ impl Params {
             let items = self.items.unwrap_or(1000);
             return vec![scenario("simulated/stages", "Simulated", stages, items, true)];
         }
-        if let Some(preset) = self.preset {
-            let (text, own) = preset.problem();
+        if let Some(problem) = self.problem {
+            let (text, own) = problem.stages();
             let long: Stages = text.parse().expect("the problems are well written");
             let (own, short) = (self.items.unwrap_or(own), long.shrunk_to(SHORT));
-            let name = format!("simulated/{preset:?}").to_lowercase();
+            let name = format!("simulated/{problem:?}").to_lowercase();
             return vec![
                 scenario(&name, "Simulated", &long, own, true),
                 scenario("shrunk", "Measured, shorter", &short, own.min(SAMPLE), false),
@@ -136,6 +137,17 @@ impl Params {
             _ => 48,
         };
         (cost, each)
+    }
+}
+
+/// A problem of the source, which prints no figure of it.
+const fn of_the_lesson(flags: &'static str) -> Preset {
+    Preset {
+        name: "",
+        what: "",
+        flags,
+        differs: "What only waits has ten permits. The whole is simulated; what is measured has shorter times and fewer items.",
+        printed: &[],
     }
 }
 
@@ -210,6 +222,36 @@ impl Lab for Bottleneck {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[
+        Preset {
+            name: "source",
+            what: "the challenge: 0.1 s, 0.5 s and 0.05 s, 1,000 items, 4 cores (lesson)",
+            ..of_the_lesson("--problem lesson1 --items 1000")
+        },
+        Preset {
+            name: "prompt1",
+            what: "10,000 items (lesson, prompt 1), with the times of the challenge",
+            ..of_the_lesson("--problem lesson1 --items 10000")
+        },
+        Preset {
+            name: "lesson1",
+            what: "the challenge, as with --preset source",
+            ..of_the_lesson("--problem lesson1 --items 1000")
+        },
+        Preset {
+            name: "lesson2",
+            what: "1 s, 2 s and 0.5 s, 100 items, 4 cores (lesson)",
+            ..of_the_lesson("--problem lesson2 --items 100")
+        },
+        Preset {
+            name: "documents",
+            what: "documents: 10 s, 5 s + 2 s, 0.1 s, 8 cores, 10 at a time (lesson)",
+            ..of_the_lesson("--problem documents --items 1000")
+        },
+    ];
+
+    const FORMERLY: &'static [(&'static str, &'static str)] = &[("preset", "problem")];
+
     fn check(p: &Params) -> Result<(), String> {
         for Scenario { stages, items, simulated, .. } in p.scenarios() {
             if simulated {
@@ -274,7 +316,7 @@ impl Lab for Bottleneck {
             round += 8.0 * (REQUEST.as_secs_f64() + 2e-3) + 0.05;
         }
         let mut pools = 0.0;
-        if p.simulate.is_none() && p.preset.is_none() {
+        if p.simulate.is_none() && p.problem.is_none() {
             let ((cost, each), cores) = (p.pools(), host::cores().min(MOST_THREADS));
             let jobs = (each * cores) as f64 * cost.as_secs_f64();
             let sleeping = jobs / cores as f64 * 1.5;
@@ -314,7 +356,7 @@ impl Lab for Bottleneck {
             }
         }
         plan.run()?;
-        if p.simulate.is_some() || p.preset.is_some() {
+        if p.simulate.is_some() || p.problem.is_some() {
             return Ok(());
         }
 

@@ -232,6 +232,33 @@ impl Lab for FanOutInference {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "weather, news and knowledge, then inference on 3 workers (lesson, example 4)",
+        flags: "--weather 300ms --news 400ms --knowledge 250ms --infer 500ms --workers 3",
+        differs: "The source computes its time of one after another and does not measure it. Its two phases take as long only with a processor for each of the three workers, or where workers sleep.",
+        printed: &[
+            Printed {
+                what: "one after another, computed",
+                unit: "s",
+                at: &[(0.0, 2.45)],
+                read: |s, _| s.only("one_after_another")?.wall_s(),
+            },
+            Printed {
+                what: "two phases, workers that sleep",
+                unit: "s",
+                at: &[(0.0, 0.9)],
+                read: |s, _| s.only("slept/phases")?.wall_s(),
+            },
+            Printed {
+                what: "two phases, workers that compute",
+                unit: "s",
+                at: &[(0.0, 0.9)],
+                read: |s, _| s.only("phases")?.wall_s(),
+            },
+        ],
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         if p.infer.len() != 1 && p.infer.len() != 3 {
             return Err("--infer takes one cost for all sources, or three with commas".into());

@@ -183,6 +183,14 @@ impl Lab for WorkerLimits {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "at most 5 fetches, 3 workers (lesson, example 5)",
+        flags: "--fetch 100ms --io 5 --ios 5 --cost 200ms --cpu 3 --cpus 3 --work sleep --window 667ms",
+        differs: "The source has 20 items. Here it is one more, which fills the line and is not counted. Here workers sleep, so that three fit on any machine. The source prints no figure of it.",
+        printed: &[],
+    }];
+
     fn check(p: &Params) -> Result<(), String> {
         if p.cost.s() < 1e-3 || p.mixed_cost.s() < 5e-4 {
             return Err("--cost must be 1 ms or more and --mixed-cost 0.5 ms: below that this measures the switches themselves".into());

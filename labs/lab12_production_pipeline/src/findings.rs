@@ -41,7 +41,8 @@ impl Means {
     fn of_flags(p: &Params, width: impl Into<Given>) -> Means {
         let width = width.into();
         let process = Stage::on_processors(p.process.s(), busiest(p), width.value);
-        Means { stages: [p.fetch.s(), process.service, p.store.s()], origin: width.origin() }
+        let fetch = p.fetch.s() * p.mean_factor();
+        Means { stages: [fetch, process.service, p.store.s()], origin: width.origin() }
     }
 
     /// Of a condition with this pattern of faults: of items that neither fail nor hang.
@@ -71,10 +72,13 @@ impl Means {
         let waited: f64 = waits.map(|w| w.as_secs_f64() / 2.0).sum();
         // What a write takes beside its way there and back, a hanging one takes as well.
         let hung = p.store_timeout.s() + (store - p.store.s()).max(0.0);
-        let item = |i: usize| match () {
-            () if p.fails(i) => vec![p.attempts as f64 * fetch + waited],
-            () if p.hangs(i) => vec![fetch, process, hung],
-            () => vec![fetch, process, store],
+        let item = |i: usize| {
+            let fetch = fetch * p.factor(i) / p.mean_factor();
+            match () {
+                () if p.fails(i) => vec![p.attempts as f64 * fetch + waited],
+                () if p.hangs(i) => vec![fetch, process, hung],
+                () => vec![fetch, process, store],
+            }
         };
         (0..p.items).map(item).collect()
     }

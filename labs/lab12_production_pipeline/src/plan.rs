@@ -8,7 +8,9 @@ use mock_server::{By, Every, Faults};
 use tokio::runtime::Builder;
 
 use super::{
-    alone, findings, languages, premise,
+    alone, findings,
+    gauges::{BOOKS_FAILED, IN_DATABASE, IN_FALLBACK},
+    languages, premise,
     replay::Way,
     stages::Tools,
     store::{Options, Store, Synchronous},
@@ -27,6 +29,10 @@ pub struct Params {
     /// Time the upstream takes for an item
     #[arg(long, default_value = "30ms")]
     pub fetch: Time,
+    /// How much longer for some: item i takes 1 + (i mod this) times as long
+    #[arg(long, default_value_t = 1, value_parser = cycle)]
+    #[serde(default = "alike")]
+    pub fetch_cycle: usize,
     /// How long a fetch waits for its answer
     #[arg(long, default_value = "2s")]
     pub fetch_timeout: Time,
@@ -97,6 +103,15 @@ fn every(text: &str) -> Result<usize, String> {
     whole(text, 0..=1_000_000)
 }
 
+fn cycle(text: &str) -> Result<usize, String> {
+    whole(text, 1..=100)
+}
+
+/// All items take the same time.
+fn alike() -> usize {
+    1
+}
+
 /// As many as SQLite knows.
 fn pages(text: &str) -> Result<u32, String> {
     whole(text, 1..=u32::MAX - 1)
@@ -151,6 +166,21 @@ impl Params {
         }
     }
 
+    /// How many times as long as the shortest an item's fetch takes.
+    pub(super) fn factor(&self, item: usize) -> f64 {
+        (1 + item % self.fetch_cycle) as f64
+    }
+
+    /// The same on average over all items of a cycle.
+    pub(super) fn mean_factor(&self) -> f64 {
+        (1 + self.fetch_cycle) as f64 / 2.0
+    }
+
+    /// The longest fetch.
+    fn longest_fetch(&self) -> Time {
+        Time::from(self.fetch.duration() * self.fetch_cycle as u32)
+    }
+
     /// The same pipeline without any faults.
     pub(super) fn calm(&self) -> Params {
         Params { fail_every: 0, hang_every: 0, ..self.clone() }
@@ -166,6 +196,7 @@ impl Params {
             ("items", self.items.to_string()),
             ("batch", self.batch.to_string()),
             ("fetch", self.fetch.to_string()),
+            ("fetch-cycle", self.fetch_cycle.to_string()),
             ("fetch-timeout", self.fetch_timeout.to_string()),
             ("attempts", self.attempts.to_string()),
             ("backoff", self.backoff.to_string()),
@@ -200,7 +231,8 @@ impl Params {
             by: By::Item,
         });
         let faults = Faults { every: every.into_iter().collect(), ..Faults::default() };
-        Spec { seed, faults, ..Spec::new(self.batch, service) }
+        let cycle = self.fetch_cycle as u64;
+        Spec { seed, faults, cycle, ..Spec::new(self.batch, service) }
     }
 }
 
@@ -300,6 +332,36 @@ impl Lab for ProductionPipeline {
         },
     };
 
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "100 items in batches of 10, every 7th fails, every 20th write times out (lesson, example 6)",
+        flags: "--items 100 --batch 10 --fetch 50ms --fetch-cycle 3 --fetch-timeout 2s --fail-every 7 --attempts 1 --process 100ms --workers 4 --store 20ms --store-timeout 150ms --hang-every 20",
+        differs: "The source's figures are what its rules make of the items. Here processing computes, on as many processors as there are. A write waits for {store-timeout}.",
+        printed: &[
+            Printed {
+                what: "stored",
+                unit: "items",
+                at: &[(0.0, 85.0)],
+                read: |s, _| {
+                    let stored = |t: &Trial| Some(t.gauge(IN_DATABASE)? + t.gauge(IN_FALLBACK)?);
+                    s.only("faults/batches")?.estimate(stored)
+                },
+            },
+            Printed {
+                what: "of these by fallback",
+                unit: "items",
+                at: &[(0.0, 4.0)],
+                read: |s, _| s.only("faults/batches")?.gauge(IN_FALLBACK),
+            },
+            Printed {
+                what: "failed",
+                unit: "items",
+                at: &[(0.0, 15.0)],
+                read: |s, _| s.only("faults/batches")?.gauge(BOOKS_FAILED),
+            },
+        ],
+    }];
+
     const PROGRAMS: Programs = languages::PROGRAMS;
 
     fn check(p: &Params) -> Result<(), String> {
@@ -308,7 +370,7 @@ impl Lab for ProductionPipeline {
         }
         // A timeout close to what it guards would decide by chance.
         for (name, time, limit) in [
-            ("fetch", p.fetch, p.fetch_timeout),
+            ("fetch", p.longest_fetch(), p.fetch_timeout),
             ("process", p.process, p.process_timeout),
             ("store", p.store, p.store_timeout),
         ] {
@@ -393,7 +455,7 @@ impl Lab for ProductionPipeline {
         let (calm, rt) = (&p.calm(), &runtime);
         // None of the random times is to time out: at most one in 10¹³ is that long.
         let patient = &Params {
-            fetch_timeout: p.fetch_timeout.max(Time::from(30 * p.fetch.duration())),
+            fetch_timeout: p.fetch_timeout.max(Time::from(30 * p.longest_fetch().duration())),
             ..p.calm()
         };
         let constant = ServiceTime::Constant(p.fetch.duration());

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use super::{
     alone,
     crawls::{crawled, killed, limited},
-    findings,
+    findings, gauges,
     learnt::{HELD_OUT, MORE, learnt},
     model::wall,
     premise,
@@ -314,6 +314,22 @@ impl Lab for WebScraper {
             trials: (1, 1),
         },
     };
+
+    const PRESETS: &'static [Preset] = &[Preset {
+        name: "source",
+        what: "4 workers, 10 addresses with a client for each (article on the scraper)",
+        flags: "--workers 4 --sessions 10",
+        differs: "The source's pages were on the internet; here the shop is on this machine, allows {limit} requests at a time and answers within {fetch}. Its kernel, a sum of 50,000 squares in Python for each page, is a burden of {burden} here, and reading and classifying a page.",
+        printed: &[Printed {
+            what: "pages an hour",
+            unit: "",
+            at: &[(0.0, 100_000.0)],
+            read: |s, _| {
+                let per_hour = |t: &Trial| Some(3600.0 * t.gauge(gauges::PAGES)? / t.wall_s);
+                s.series("crawl").last()?.estimate(per_hour)
+            },
+        }],
+    }];
 
     fn check(p: &Params) -> Result<(), String> {
         if !(1.0..=1000.0).contains(&p.slow_factor) {

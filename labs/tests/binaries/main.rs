@@ -9,6 +9,7 @@ mod faults;
 mod judge;
 mod languages;
 mod misuse;
+mod presets;
 mod reference;
 mod results;
 mod run;

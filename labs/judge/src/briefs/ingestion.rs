@@ -6,6 +6,7 @@ use crate::{
     asked::Asked,
     brief::Brief,
     check::{self, Check},
+    reading,
 };
 
 /// Lab 6.
@@ -34,7 +35,9 @@ impl Brief for Ingestion {
 
     const TASK: &'static str = "POST the chunks to {url}/embeddings/0 to {url}/embeddings/N-1, each once, with no more than {limit} requests in flight at any time. The next one starts when any other has ended, not when a batch has.";
 
-    const ITEMS: &'static str = "/embeddings";
+    fn items(p: &Asked) -> Vec<String> {
+        reading::numbered("POST /embeddings", p.n)
+    }
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         Spec { seed, ..Spec::new(p.slots, p.service.of.clone()) }
@@ -45,7 +48,7 @@ impl Brief for Ingestion {
             check::nothing_lost(k),
             check::nothing_twice(p, k),
             check::nothing_else(k),
-            check::limit_holds(p, k),
+            check::limit_holds(p, k, Self::LIMITED),
             check::limit_is_used(p, k),
             check::no_barriers(p, k),
         ]

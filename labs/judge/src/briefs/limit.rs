@@ -38,7 +38,7 @@ impl Brief for Limit {
             check::nothing_lost(k),
             check::nothing_twice(p, k),
             check::nothing_else(k),
-            check::limit_holds(p, k),
+            check::limit_holds(p, k, Self::LIMITED),
             check::limit_is_used(p, k),
             check::no_barriers(p, k),
         ]

@@ -8,7 +8,7 @@ use crate::{
     brief::Brief,
     check::{self, Check},
     gauges,
-    reading::Items,
+    reading::{self, Items},
 };
 
 /// Lab 5.
@@ -40,6 +40,9 @@ impl Kind {
         }
     }
 }
+
+/// The requests that are sent once.
+const ORDERS: &str = "POST /orders";
 
 /// An answer that comes so many timeouts late.
 const LATE: u32 = 5;
@@ -117,12 +120,13 @@ impl Brief for Resilient {
         }
     }
 
-    fn knows(path: &str) -> bool {
-        path.starts_with("/orders/")
+    fn knows(p: &Asked, entry: &Entry) -> bool {
+        reading::number(entry, ORDERS).is_some_and(|order| order < p.orders)
     }
 
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
-        let orders = Items::of(ledger, "/orders", p.orders, p.timeout.duration());
+        let orders = reading::numbered(ORDERS, p.orders);
+        let orders = Items::of(ledger, &orders, p.timeout.duration());
         let again = orders.attempts() - orders.tries.len();
         vec![(gauges::ORDERS_MISSED, orders.missed() as f64), (gauges::ORDERS_AGAIN, again as f64)]
     }
@@ -134,7 +138,7 @@ impl Brief for Resilient {
             check::nothing_lost(k),
             check::nothing_twice(p, k),
             check::nothing_else(k),
-            check::limit_holds(p, k),
+            check::limit_holds(p, k, Self::LIMITED),
             check::has_a_timeout(p, k),
             check::all_recovered(k, p.n - gone as usize),
             check::tries_are_bounded(p, k),

@@ -152,6 +152,10 @@ pub(crate) struct Common {
     /// open. What one lab of several does not use is there for the next. Not at smoke scale, nor with --trials
     #[arg(long, value_name = "PERCENT", default_value_t = MORE, value_parser = clap::value_parser!(u16).range(0..=1000))]
     more: u16,
+    /// Flags by name, put before your own: `source` has the parameters of the material that these labs grew
+    /// from, and sets what it printed beside what is measured. Of several labs, those that have it take it
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Seed of all randomness
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -237,7 +241,7 @@ pub fn strictly(
     name: &str,
     options: Vec<OsString>,
 ) -> Result<(), Failed> {
-    run::one(lab, name, options, true)
+    run::one(lab, &[], name, options, true)
 }
 
 /// The umbrella command, with what else than labs makes records, and with commands of its own.
@@ -269,7 +273,7 @@ pub fn main(
         None => show::welcome(syllabus),
         Some(Command::List { json }) => show::list(syllabus, json),
         Some(Command::Run { rest }) => run::from_words(syllabus, &rest),
-        Some(Command::All { common }) => run::all(syllabus, &common),
+        Some(Command::All { common }) => run::all(syllabus, of_records, &common),
         Some(Command::Charts { dir }) => show::charts(of_records, &dir),
         Some(Command::Report { dir }) => show::report(of_records, &dir),
         Some(Command::Verdicts { dir, json, check }) => {
@@ -289,7 +293,7 @@ pub fn single(lab: &'static dyn Experiment) -> ExitCode {
     if let Err(limit) = limits::for_a_program() {
         return exit(Err(limit.into()));
     }
-    exit(run::one(lab, &id, std::env::args_os().skip(1).collect(), false))
+    exit(run::one(lab, &[], &id, std::env::args_os().skip(1).collect(), false))
 }
 
 /// The whole of a numbered binary: `lab_kit::binary!(lab03::ConcurrencyTrap);`

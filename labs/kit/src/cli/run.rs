@@ -23,6 +23,7 @@ use crate::{
     needs::{self, Extent, Needs},
     os,
     prediction::YOUR_CURVE,
+    preset,
     progress::Progress,
     record::{Point, Record, SCHEMA, Scale},
     report::{self, Entry},
@@ -48,7 +49,7 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
         .collect::<Result<_>>()
         .map_err(|e| Failed::Usage(e.to_string()))?;
     match labs.as_slice() {
-        [lab] => one(*lab, &format!("labs run {}", lab.card().number), options, false),
+        [lab] => one(*lab, syllabus, &format!("labs run {}", lab.card().number), options, false),
         [] => {
             let mut command = Common::augment_args(clap::Command::new("labs run"))
                 .override_usage("labs run <LAB>... [OPTIONS] [LAB'S OWN OPTIONS]")
@@ -64,17 +65,21 @@ pub(super) fn from_words(syllabus: &[&'static dyn Experiment], words: &[OsString
             let command = Common::augment_args(clap::Command::new("labs run"));
             match command.try_get_matches_from(with_name("labs run", &options)) {
                 Err(error) => quit(&error),
-                Ok(matches) => many(several, &common_of(&matches)?),
+                Ok(matches) => many(several, syllabus, &common_of(&matches)?),
             }
         }
     }
 }
 
-/// `labs all`.
-pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outcome {
-    let result = many(syllabus, common);
+/// `labs all`; its report is of whatever makes records.
+pub(super) fn all(
+    syllabus: &[&'static dyn Experiment],
+    of_records: &[&'static dyn Experiment],
+    common: &Common,
+) -> Outcome {
+    let result = many(syllabus, syllabus, common);
     if !matches!(result, Err(Failed::Interrupted | Failed::Usage(_))) {
-        match show::write_report(syllabus, &common.out) {
+        match show::write_report(of_records, &common.out) {
             Ok((report, _)) if !common.json => print(format!("\nReport: {}\n", report.display()))?,
             Ok(_) => {}
             // Why a lab failed matters more than that there is nothing to report on.
@@ -88,9 +93,10 @@ pub(super) fn all(syllabus: &[&'static dyn Experiment], common: &Common) -> Outc
 /// A run that takes so many seconds or more says first how long it takes.
 const LONG_S: f64 = 15.0;
 
-/// One lab with its own flags; with `--check` where it is checked anyway.
+/// One lab of these with its own flags; with `--check` where it is checked anyway.
 pub(super) fn one(
     lab: &'static dyn Experiment,
+    syllabus: &[&'static dyn Experiment],
     name: &str,
     options: Vec<OsString>,
     checked: bool,
@@ -101,6 +107,7 @@ pub(super) fn one(
     };
     let mut common = common_of(&matches)?;
     common.check |= checked;
+    check_preset(&common, &[lab], syllabus)?;
     if let Some(done) = lab.instead(&matches).map_err(Failed::Usage)? {
         return Ok(done?);
     }
@@ -118,14 +125,19 @@ pub(super) fn one(
 }
 
 /// Several labs with their defaults; goes on when one fails.
-fn many(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
+fn many(
+    labs: &[&'static dyn Experiment],
+    syllabus: &[&'static dyn Experiment],
+    common: &Common,
+) -> Outcome {
     check_keys(common, labs)?;
+    check_preset(common, labs, syllabus)?;
     in_time(labs, common)?;
     let mut bench = Bench::new(common)?;
     let (mut failed, mut refuted) = (Vec::new(), false);
     for lab in labs {
         let name = format!("labs run {}", lab.card().number);
-        let options = common.flags();
+        let options = common.flags_of(*lab);
         let matches = parse(*lab, &name, &options).map_err(|e| anyhow!("{name}: {e}"))?;
         // A lab that panics is a lab that failed; the others still count.
         let result = catch_unwind(AssertUnwindSafe(|| bench.run(*lab, &matches, &options)));
@@ -160,7 +172,8 @@ fn in_time(labs: &[&'static dyn Experiment], common: &Common) -> Outcome {
     let mut refused = Vec::new();
     for lab in labs {
         let name = format!("labs run {}", lab.card().number);
-        let matches = parse(*lab, &name, &common.flags()).map_err(|e| anyhow!("{name}: {e}"))?;
+        let matches =
+            parse(*lab, &name, &common.flags_of(*lab)).map_err(|e| anyhow!("{name}: {e}"))?;
         // What else speaks against a lab costs it alone, when it has its turn.
         let Ok(prepared) = lab.prepare(&matches) else {
             continue;
@@ -197,7 +210,41 @@ fn quit(error: &clap::Error) -> Outcome {
     }
 }
 
-/// Reads the options: first for the scale, then again with the scale's own flags before them.
+/// Refuses a preset that none of these labs has, and says which of the others do, or that some go without.
+fn check_preset(
+    common: &Common,
+    labs: &[&'static dyn Experiment],
+    syllabus: &[&'static dyn Experiment],
+) -> Outcome {
+    let Some(name) = &common.preset else {
+        return Ok(());
+    };
+    let has = |lab: &&&'static dyn Experiment| preset::named(lab.presets(), name).is_some();
+    let ids = |labs: Vec<&&'static dyn Experiment>| -> String {
+        let ids: Vec<String> = labs.into_iter().map(|lab| lab.card().id()).collect();
+        ids.join(", ")
+    };
+    let without: Vec<_> = labs.iter().filter(|lab| !has(lab)).collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    if without.len() < labs.len() {
+        say(format!("no preset {name}, run as usual: {}", ids(without)));
+        return Ok(());
+    }
+    let known: Vec<&str> = labs.iter().flat_map(|lab| lab.presets()).map(|p| p.name).collect();
+    let known = match known.as_slice() {
+        [] => format!("{} has no preset", ids(without)),
+        known => format!("{} has {}", ids(without), known.join(", ")),
+    };
+    let others = match ids(syllabus.iter().filter(has).collect()) {
+        none if none.is_empty() => String::new(),
+        some => format!("; there is one for {some}"),
+    };
+    Err(Failed::Usage(format!("--preset {name}: {known}{others}")))
+}
+
+/// Reads the options: first for scale and preset, then again with the flags of these before them.
 fn parse(
     lab: &dyn Experiment,
     name: &str,
@@ -211,7 +258,25 @@ fn parse(
         .map(|(scale, flags)| format!("\n  --scale {scale}: {}", flags.join(" ")))
         .collect::<String>();
     let keys = ask::keys(card, lab.sketches());
-    let after = format!("To predict, by key:{keys}\n\nA scale changes these defaults:{sized}");
+    let presets = lab.presets().iter();
+    let presets = presets
+        .map(|p| {
+            format!(
+                "\n\n  --preset {}, {}:\n    {}\n    {}",
+                p.name,
+                p.what,
+                p.flags,
+                p.differs(lab)
+            )
+        })
+        .collect::<String>();
+    let of_presets = match presets.as_str() {
+        "" => "",
+        _ => "\n\nSo does a preset, after the scale's:",
+    };
+    let after = format!(
+        "To predict, by key:{keys}\n\nA scale changes these defaults:{sized}{of_presets}{presets}"
+    );
     let base = clap::Command::new(name.to_string())
         .bin_name(name.to_string())
         .version(env!("CARGO_PKG_VERSION"));
@@ -221,15 +286,24 @@ fn parse(
         .after_help(after)
         .args_override_self(true);
     let matches = command.clone().try_get_matches_from(with_name(name, options))?;
-    let scale = Common::from_arg_matches(&matches)?.scale;
-    // The scale's own flags, without those the user gives: a list would else be added to.
+    let common = Common::from_arg_matches(&matches)?;
+    let chosen = common.preset.and_then(|name| preset::named(lab.presets(), &name));
+    let of_preset = chosen.map_or_else(Vec::new, preset::Preset::words);
+    // Each list without the flags that a later one gives: a list would else be added to.
     let given = |flag: &str| {
         let id = flag.trim_start_matches('-').replace('-', "_");
         matches.try_contains_id(&id).is_ok()
             && matches.value_source(&id) == Some(ValueSource::CommandLine)
     };
     let (mut words, mut skip) = (Vec::new(), false);
-    for word in card.preset(scale) {
+    let of_scale = card.preset(common.scale).iter().filter(|word| {
+        let replaced = word.starts_with("--").then(|| of_preset.contains(*word));
+        skip = replaced.unwrap_or(skip);
+        !skip
+    });
+    let before: Vec<&str> = of_scale.chain(&of_preset).copied().collect();
+    skip = false;
+    for word in before {
         skip = if word.starts_with("--") { given(word) } else { skip };
         if !skip {
             words.push(OsString::from(word));
@@ -240,6 +314,14 @@ fn parse(
 }
 
 impl Common {
+    /// The same as words for one of several labs.
+    fn flags_of(&self, lab: &dyn Experiment) -> Vec<OsString> {
+        let name = self.preset.as_ref();
+        let name = name.filter(|name| preset::named(lab.presets(), name).is_some());
+        let preset = name.into_iter().flat_map(|name| ["--preset", name.as_str()]);
+        self.flags().into_iter().chain(preset.map(OsString::from)).collect()
+    }
+
     /// The options that change what is measured, as words.
     fn flags(&self) -> Vec<OsString> {
         let mut words = vec!["--scale".to_string(), self.scale.to_string()];
@@ -363,7 +445,10 @@ impl Bench {
                 ..LONG_S => String::new(),
                 seconds => format!("\nAbout {}.", needs::words(seconds)),
             };
-            print(format!("\n{}: {}\n{}{length}\n", card.id(), card.title, card.question))?;
+            let preset = common.preset.as_ref();
+            let preset = preset.and_then(|name| preset::named(lab.presets(), name));
+            let preset = preset.map_or_else(String::new, |p| p.said(&prepared.params));
+            print(format!("\n{}: {}\n{}{preset}{length}\n", card.id(), card.title, card.question))?;
         }
         let predictions = ask::predictions(&common, lab, &prepared.params)?;
         let record = self.measure(lab, prepared, predictions, options)?;
@@ -431,6 +516,7 @@ impl Bench {
             lab: card.id(),
             params,
             command: command(card, options),
+            preset: common.preset.filter(|name| preset::named(lab.presets(), name).is_some()),
             scale: common.scale,
             seed: common.seed,
             started_at,
@@ -610,7 +696,10 @@ fn after_run(entry: &Entry, path: &Path, charts: &[PathBuf]) -> String {
     // The first table, and what was asked for besides.
     let tables = entry.findings.tables.iter().enumerate();
     let asked = |title: &str| {
-        title.ends_with(BESIDE) || title.contains("Python") || title.starts_with(YOUR_CURVE)
+        title.ends_with(BESIDE)
+            || title.contains("Python")
+            || title.starts_with(YOUR_CURVE)
+            || title == preset::TITLE
     };
     for (_, table) in tables.filter(|(i, table)| *i == 0 || asked(&table.title)) {
         text += &report::text_table(table);

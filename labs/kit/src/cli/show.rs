@@ -64,8 +64,13 @@ pub(super) fn list(syllabus: &[&'static dyn Experiment], json: bool) -> Outcome 
                     json!({"key": s.key, "ask": s.ask, "unit": s.unit, "hint": s.hint, "x": s.x})
                 })
                 .collect();
+            let presets: Vec<_> = lab
+                .presets()
+                .iter()
+                .map(|p| json!({"name": p.name, "what": p.what, "flags": p.flags}))
+                .collect();
             json!({"lab": card.id(), "number": card.number, "name": card.name, "title": card.title,
-                   "question": card.question, "predict": questions, "curves": curves})
+                   "question": card.question, "predict": questions, "curves": curves, "presets": presets})
         })
         .collect();
     pretty(&labs)
