@@ -14,34 +14,34 @@ const MOST: usize = 1000;
 /// What a program is asked to do, what it is asked of, and the program.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
-    /// Items, numbered from 0; their number is told by an n in braces
+    /// How many items there are, N in the task: the first is item 0
     #[arg(long, default_value_t = 200, value_parser = items)]
     pub n: usize,
-    /// Requests in flight at a time, at most: {limit}
+    /// Most requests in flight at a time
     #[arg(long, default_value_t = 10, value_parser = items)]
     pub limit: usize,
-    /// How long an attempt may take before the program gives it up: {timeout}, in seconds
+    /// How long an attempt may take before the program gives it up
     #[arg(long, default_value = "400ms")]
     pub timeout: Time,
-    /// Orders, each to be sent once: {orders}
+    /// Orders, each to be sent once
     #[arg(long, default_value_t = 20, value_parser = items)]
     pub orders: usize,
-    /// Attempts at an item, at most: {attempts}
+    /// Most attempts at an item
     #[arg(long, default_value_t = 4, value_parser = tries)]
     pub attempts: usize,
-    /// About how long to wait before the second attempt, twice as long before the third: {backoff}, in seconds
+    /// How long to wait before the second attempt; twice as long before the third
     #[arg(long, default_value = "50ms")]
     pub backoff: Time,
-    /// How many requests the service serves at a time
+    /// Requests that the service serves at a time
     #[arg(long, default_value_t = 10, value_parser = items)]
     pub slots: usize,
     /// How long it takes for one: 50ms, exp:50ms, lognormal:50ms:0.5
     #[arg(long, default_value = "50ms", value_parser = service)]
     pub service: Times,
-    /// How long the program may take
+    /// How long the program may take, each time
     #[arg(long, default_value = "60s")]
     pub patience: Time,
-    /// The program and its arguments, in which {url} and the like are filled in, and in its environment
+    /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -104,47 +104,104 @@ impl Asked {
         self.service.of.mean().as_secs_f64()
     }
 
-    /// What a placeholder stands for.
+    /// Everything that a program can be told, by name: each stands in braces in its command.
     fn placeholders(&self, url: &str) -> [(&'static str, String); 7] {
         [
-            ("{url}", url.to_owned()),
-            ("{n}", self.n.to_string()),
-            ("{limit}", self.limit.to_string()),
-            ("{timeout}", self.timeout.s().to_string()),
-            ("{orders}", self.orders.to_string()),
-            ("{attempts}", self.attempts.to_string()),
-            ("{backoff}", self.backoff.s().to_string()),
+            (URL, url.to_owned()),
+            ("n", self.n.to_string()),
+            ("limit", self.limit.to_string()),
+            ("timeout", self.timeout.s().to_string()),
+            ("orders", self.orders.to_string()),
+            ("attempts", self.attempts.to_string()),
+            ("backoff", self.backoff.s().to_string()),
         ]
     }
 
-    /// A text with its placeholders filled in.
-    fn filled(&self, text: &str, url: &str) -> String {
-        let mut text = text.to_owned();
-        for (name, value) in self.placeholders(url) {
-            text = text.replace(name, &value);
-        }
-        text
+    /// What a brief tells: the address, and those of its flags that are no affair of the service alone.
+    fn told<B: Brief>(&self, url: &str) -> Vec<(&'static str, String)> {
+        let all = self.placeholders(url).into_iter();
+        all.filter(|(name, _)| *name == URL || has::<B>(name)).collect()
     }
 
-    /// The words of the command.
-    pub fn words(&self, url: &str) -> Vec<String> {
-        self.command.iter().map(|word| self.filled(word, url)).collect()
+    /// Why a command cannot be told what it asks for.
+    ///
+    /// # Errors
+    /// When there is a placeholder of another brief in it.
+    pub(crate) fn tells_all<B: Brief>(&self) -> Result<(), String> {
+        let told = self.told::<B>("");
+        let in_command = |name: &str| self.command.iter().any(|word| word.contains(&braced(name)));
+        let is_told = |name: &str| told.iter().any(|(told, _)| *told == name);
+        let all = self.placeholders("").into_iter();
+        match all.map(|(name, _)| name).find(|name| in_command(name) && !is_told(name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "{} is not told here; these are: {}",
+                braced(name),
+                told.iter().map(|(name, _)| braced(name)).collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+
+    /// The words of the command, with what is told filled in.
+    pub fn words<B: Brief>(&self, url: &str) -> Vec<String> {
+        let told = self.told::<B>(url);
+        self.command.iter().map(|word| filled(word, &told)).collect()
     }
 
     /// What is set in the program's environment: `JUDGE_URL`, `JUDGE_N` and so on, and what is there already
     /// with a placeholder in it.
-    pub fn environment(&self, url: &str) -> Vec<(String, String)> {
-        let own = self.placeholders(url).into_iter().map(|(name, value)| {
-            let name = name.trim_matches(['{', '}']).to_uppercase();
-            (format!("JUDGE_{name}"), value)
-        });
+    pub fn environment<B: Brief>(&self, url: &str) -> Vec<(String, String)> {
+        let told = self.told::<B>(url);
         let inherited = std::env::vars_os().filter_map(|(name, value)| {
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-            let filled = self.filled(&value, url);
+            let filled = filled(&value, &told);
             (filled != value).then_some((name, filled))
         });
-        inherited.chain(own).collect()
+        let inherited: Vec<_> = inherited.collect();
+        let own = told.into_iter().map(|(name, value)| (variable(name), value));
+        inherited.into_iter().chain(own).collect()
     }
+}
+
+/// The service's address.
+const URL: &str = "url";
+
+fn has<B: Brief>(name: &str) -> bool {
+    B::FLAGS.iter().any(|(flag, _)| *flag == name)
+}
+
+fn braced(name: &str) -> String {
+    format!("{{{name}}}")
+}
+
+fn variable(name: &str) -> String {
+    format!("JUDGE_{}", name.to_uppercase())
+}
+
+fn filled(text: &str, told: &[(&'static str, String)]) -> String {
+    told.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&braced(name), value))
+}
+
+/// What every program has to know about its judge.
+fn terms<B: Brief>() -> String {
+    let names = ["n", "limit", "timeout", "orders", "attempts", "backoff"];
+    let told: Vec<&str> =
+        std::iter::once(URL).chain(names.into_iter().filter(|name| has::<B>(name))).collect();
+    let list = |write: &dyn Fn(&str) -> String| {
+        told.iter().map(|name| write(name)).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "What the program has to do:\n{}\n\n\
+         What the program is told, in its command and in its environment:\n{}\n{}\n\
+         Times are in seconds. The address is another one each time, and ends without a slash.\n\n\
+         What counts: an item is answered when the whole of a 2xx answer has come. A request is given up when its \
+         connection is closed before that. The clock runs from the first request to the end of the last one.\n\
+         What does not count: what the program prints, its exit code, its start, how many connections it opens, \
+         headers, bodies, what comes after a `?`. The program runs once for each trial.",
+        B::TASK,
+        list(&braced),
+        list(&variable),
+    )
 }
 
 /// The flags of a lab's judge: those of [`Asked`] that its brief names, with the brief's defaults.
@@ -170,7 +227,7 @@ impl<B: Brief> Args for For<B> {
                 None => arg.hide(true),
             });
         }
-        command.before_help(format!("What the program has to do:\n{}", B::TASK))
+        command.before_help(terms::<B>())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -203,6 +260,7 @@ impl<'de, B> Deserialize<'de> for For<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::briefs::{Resilient, Trap};
 
     #[test]
     fn placeholders_are_filled_in_everywhere_and_nothing_else_is() {
@@ -211,11 +269,17 @@ mod tests {
             ["--n", "7", "--timeout", "1500ms", "--", "c", "{url}/x?n={n}", "{N}", "{timeout}"];
         let matches = command.try_get_matches_from(words).unwrap();
         let asked = Asked::from_arg_matches(&matches).unwrap();
-        assert_eq!(asked.words("http://h:1"), ["c", "http://h:1/x?n=7", "{N}", "1.5"]);
-        let environment = asked.environment("http://h:1");
+        assert_eq!(asked.words::<Resilient>("http://h:1"), ["c", "http://h:1/x?n=7", "{N}", "1.5"]);
+        let environment = asked.environment::<Resilient>("http://h:1");
         let own = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(own("JUDGE_URL"), Some("http://h:1"));
         assert_eq!(own("JUDGE_LIMIT"), Some("10"));
+        // The trap is that nobody says how many.
+        assert_eq!(asked.tells_all::<Trap>(), Ok(()));
+        let environment = asked.environment::<Trap>("http://h:1");
+        assert!(environment.iter().all(|(name, _)| name != "JUDGE_LIMIT"));
+        let asked = Asked { command: vec!["--limit={limit}".into()], ..asked };
+        assert!(asked.tells_all::<Trap>().is_err_and(|why| why.contains("{url}, {n}, {timeout}")));
     }
 
     #[test]

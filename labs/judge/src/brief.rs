@@ -74,6 +74,7 @@ impl<B: Brief> Lab for Judged<B> {
         if p.command.is_empty() {
             return Err("which program? Its command comes after `--`".into());
         }
+        p.tells_all::<B>()?;
         if p.timeout.s() < 3.0 * p.service_s() {
             return Err("--timeout must be three mean service times or more: what is late by chance would be given up".into());
         }

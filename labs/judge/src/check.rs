@@ -106,7 +106,7 @@ pub fn too_few(items: usize, limits: usize, limit: usize) -> Option<String> {
 /// Why a window cannot be told from batches; `None` where it can.
 pub fn in_step(p: &Asked) -> Option<String> {
     let is_constant = matches!(p.service.of, ServiceTime::Constant(_));
-    is_constant.then(|| "all take equally long: what begins together ends together, in a window as in batches; a --service that varies tells".into())
+    is_constant.then(|| "all requests take equally long, so that batches look like a window; try --service lognormal:50ms:0.5".into())
 }
 
 /// The service is never left with nothing to do before the end.
@@ -122,7 +122,7 @@ pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
     }
 }
 
-/// The limit is made use of.
+/// The limit is used.
 pub fn limit_is_used(p: &Asked, k: &Condition) -> Check {
     let share = k.estimate(|t| Some(t.gauge(gauges::AT_SERVICE_MEAN)? / p.limit as f64));
     let text =
@@ -130,10 +130,10 @@ pub fn limit_is_used(p: &Asked, k: &Condition) -> Check {
     let law = Law::new(text, "%", Disturbed::Fewer(Resource::Timers));
     let bound = 100.0 * half_way(p.limit);
     Check {
-        fault: "the limit is not made use of",
+        fault: "the limit is not used",
         cause: "too few workers, a barrier, or a permit that is held while nothing is in flight",
         claim: law
-            .within("half-way, in logarithms, between a window (all in use) and batches, of which with exponential times a share of 1/(1 + 1/2 + … + 1/limit) is")
+            .within("the bound is between two cases: a window, in which all places are in use, and batches, which wait for their slowest request (their geometric mean)")
             .at_least([Case::exact("", bound, share.map(|share| share.scaled(100.0)))]),
     }
 }
@@ -145,13 +145,13 @@ pub fn half_way(limit: usize) -> f64 {
     1.0 / longest.sqrt()
 }
 
-/// All items that can be had are had in the end.
+/// All items that the service has are answered in the end.
 pub fn all_recovered(k: &Condition, to_be_had: usize) -> Check {
     let missing = k.every(|t| Some(to_be_had as f64 - t.gauge(gauges::ANSWERED)?));
-    let text = "every item that can be had is had in the end";
+    let text = "every item that the service has is answered in the end";
     Check {
         fault: "gives up too early",
-        cause: "a failure that passes is taken for one that stays, or too few attempts",
+        cause: "too few attempts, or a failure that passes is taken for one that stays",
         claim: Law::counted(text, "items missing").near([Case::exact("", 0.0, missing)]),
     }
 }
@@ -176,7 +176,7 @@ pub fn backs_off(k: &Condition) -> Check {
         fault: "no back-off",
         cause: "the retry loop does not sleep: it hits a service that has just said that it cannot",
         claim: Law::counted(text, "%")
-            .within("of full jitter, which waits anything up to --backoff, a tenth comes within 5 ms; without back-off all do")
+            .within("a wait below 5 ms counts: without waiting all are, and of random waits from 0 to 50 ms one in ten is")
             .at_most([Case::exact("", 25.0, share.map(|share| share.scaled(100.0)))]),
     }
 }
@@ -189,7 +189,7 @@ pub fn backs_off_further(p: &Asked, k: &Condition) -> Check {
     let text = "second retries wait for about twice as long as first ones should";
     Check {
         fault: "a back-off that does not grow",
-        cause: "the same pause every time: attempt ** 2 for 2 ** attempt, or a constant",
+        cause: "the same pause every time: it is not doubled",
         claim: Law::counted(text, "times --backoff")
             .within("2 is asked for, 1 is the same pause again")
             .at_least([Case::exact("", 1.5, mean)]),
@@ -253,12 +253,12 @@ pub fn has_a_timeout(p: &Asked, k: &Condition) -> Check {
 /// wait.
 pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Check {
     let share = k.estimate(|t| Some(t.gauge(gauges::UNTIL_BEGUN_MEAN)? / p.limit as f64));
-    let text = "until the last item is begun the limit is in use: others go on while items wait for their next attempt";
+    let text = "the limit is in use until the last item has begun: other items go on while some wait for their next attempt";
     Check {
         fault: "a permit held while sleeping",
         cause: "the retry loop, with its pauses, is inside the semaphore",
         claim: Law::new(text, "%", Disturbed::Fewer(Resource::Timers))
-            .within("half-way, in logarithms, between all in use and what is left when permits are held through the pauses")
+            .within("the bound is between all in use, and what is in use when permits are held through the pauses (their geometric mean)")
             .at_least([Case::exact("", 100.0 * held_share.sqrt(), share.map(|s| s.scaled(100.0)))]),
     }
 }

@@ -22,9 +22,9 @@ pub fn command() -> Command {
         .value_name("LAB");
     Command::new("judge")
         .about("Judges any program by the books of the service that it talks to")
-        .long_about("Judges any program by the books of the service that it talks to.\n\nThe lab's service is started, the program is run against it, and what arrived and when is held against what was asked for. What the program prints is not looked at. Without a lab: what there is to be judged.")
+        .long_about("Judges any program by the books of the service that it talks to.\n\nThe lab's service is started, the program is run against it, and what arrived, and when, is compared with what was asked for. What the program prints is not looked at. Without a lab: what there is to be judged.")
         .override_usage("labs judge [LAB] [OPTIONS] -- COMMAND...")
-        .after_help("In the command and in its environment {url}, n in braces, {limit}, {timeout}, {orders}, {attempts} and {backoff} are filled in; they are in the environment as JUDGE_URL and so on as well. `labs judge 4 --help` says what a program has to do.\n\nExit codes: 0 nothing found, 3 the books show a fault, 1 the program could not be judged, 2 usage.")
+        .after_help("The command may contain {url} and what else the lab tells a program; its environment has the same as JUDGE_URL and so on. `labs judge 3 --help` says what a program has to do, and what it is told.\n\nA first one to start from: labs judge 3 -- python3 labs/judge/clients/first.py\n\nExit codes: 0 nothing found, 3 the books show a fault, 1 the program could not be judged, 2 usage.")
         .disable_help_flag(true)
         .arg(rest)
 }

@@ -21,7 +21,7 @@ pub(crate) fn premise(items: usize, t: &Trial) -> Result<(), String> {
     })?;
     let (mean, most) = (figure(gauges::AT_SERVICE_MEAN)?, figure(gauges::AT_SERVICE_MAX)?);
     accounts::ensure(mean <= most + 1e-6, || {
-        format!("{mean} requests in flight in the mean, and {most} at most")
+        format!("{mean} requests in flight on average, and {most} at most")
     })
 }
 
@@ -75,9 +75,12 @@ pub(crate) fn table(summary: &Summary, checks: &[Check]) -> Table {
         .column("bound", |check| number(check.claim.predicted()))
         .column("found", |check| cell(check.claim.measured(), number))
         .column("fault", |check| if found(check) { check.fault.into() } else { String::new() })
-        .column("what it comes from, mostly", |check| {
-            if found(check) { check.cause.into() } else { String::new() }
-        })
+        .column(
+            "usual cause",
+            |check| {
+                if found(check) { check.cause.into() } else { String::new() }
+            },
+        )
         .done()
 }
 
@@ -89,7 +92,7 @@ fn books(k: &Condition) -> Table {
         ("requests", number, gauges::REQUESTS),
         ("items with an answer", number, gauges::ANSWERED),
         ("in flight at most", number, gauges::AT_SERVICE_MAX),
-        ("in flight in the mean", number, gauges::AT_SERVICE_MEAN),
+        ("in flight on average", number, gauges::AT_SERVICE_MEAN),
         ("attempts at one item at most", number, gauges::TRIES_MAX),
         ("retries after a failure", number, gauges::RETRIES),
         ("attempts given up", number, gauges::GIVEN_UP),
@@ -98,7 +101,7 @@ fn books(k: &Condition) -> Table {
         ("the program took", seconds, gauges::PROGRAM_S),
         ("its exit code", number, gauges::EXIT_CODE),
     ];
-    let mut table = Table::new("The books", &["", "in the mean of the trials"]);
+    let mut table = Table::new("The books", &["", "average of the trials"]);
     for (what, write, gauge) in rows {
         table.row([what.to_string(), cell(k.gauge(gauge), write)]);
     }

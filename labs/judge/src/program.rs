@@ -8,7 +8,7 @@ use lab_kit::{
     stop::Stop,
 };
 
-use crate::asked::Asked;
+use crate::{asked::Asked, brief::Brief};
 
 /// How a program ended by itself.
 pub struct Ended {
@@ -29,13 +29,13 @@ impl Ended {
 /// # Errors
 /// When it cannot be started, or had to be ended: it took too long, wrote too much, held too much memory or too
 /// many processes.
-pub async fn run(asked: &Asked, url: &str, stop: &Stop) -> Result<Option<Ended>> {
-    let words = asked.words(url);
+pub async fn run<B: Brief>(asked: &Asked, url: &str, stop: &Stop) -> Result<Option<Ended>> {
+    let words = asked.words::<B>(url);
     let Some((program, arguments)) = words.split_first() else {
         bail!("no command");
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(asked.environment(url));
+    command.args(arguments).envs(asked.environment::<B>(url));
     // A service on this machine is never behind a proxy.
     for name in ["NO_PROXY", "no_proxy"] {
         command.env(name, "127.0.0.1,localhost");

@@ -20,13 +20,13 @@ pub struct Claimed {
     /// The server, on this machine
     #[arg(long, required = true, value_name = "URL")]
     pub server: String,
-    /// How many requests it says it serves at a time: c
+    /// Requests that it says it serves at a time
     #[arg(long, default_value_t = 4, value_parser = slots)]
     pub slots: usize,
-    /// How long it says it takes for one: s
+    /// How long it says it takes for one
     #[arg(long, default_value = "20ms")]
     pub service: Time,
-    /// How many more may wait, it says, before it refuses with 503: K
+    /// Waiting places: when all are taken it answers 503
     #[arg(long, default_value_t = 12, value_parser = places)]
     pub queue: usize,
     /// Loads to put on it, as shares of what it can serve, with commas
@@ -202,10 +202,11 @@ fn answers(url: &ServerUrl) -> Result<(), String> {
     let client = http::builder().timeout(Duration::from_secs(10)).build();
     let client = client.map_err(|e| failed(e.to_string()))?;
     runtime.block_on(async {
-        match client.get(url.reveal()).send().await {
+        let first = format!("{}/work/0", url.reveal().trim_end_matches('/'));
+        match client.get(first).send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => {
-                Err(failed(format!("it answers {} when nobody else asks", answer.status())))
+                Err(failed(format!("GET /work/0 is answered with {}, not 2xx", answer.status())))
             }
             Err(e) if e.is_timeout() => Err(failed("no answer within 10 s".into())),
             Err(e) if e.is_connect() => {
@@ -356,7 +357,7 @@ fn checks(loads: &[(Condition, Queued)]) -> Vec<Check> {
             fault: "other times than claimed",
             cause: "fewer slots or a longer service than claimed, work on the event loop, a queue that is not first come, first served",
             claim: Law::new("its answers take as long as those of the queue", "ms", processors)
-                .within("4 ms for timers and a request's way, and a tenth, which is what they add to each service before it")
+                .within("4 ms for timers and the network, and a tenth, since each request before it was a little late, too")
                 .near(stays),
         },
     ];

@@ -31,7 +31,7 @@ pub(crate) async fn run<B: Brief>(r: &Recorder, asked: &Asked, stop: &Stop) -> R
     let opened = Instant::now();
     let relay = Relay::to(upstream.address()).context("the relay did not start")?;
     let begun = Instant::now();
-    let Some(ended) = program::run(asked, &relay.url(), stop).await? else {
+    let Some(ended) = program::run::<B>(asked, &relay.url(), stop).await? else {
         return Ok(());
     };
     let took = begun.elapsed();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Title of the table that a run with a preset has.
-pub const TITLE: &str = "What the source printed";
+pub const TITLE: &str = "What the original texts printed";
 
 /// Parameters by name: `--preset source`.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Preset {
     /// What the source printed beside what was measured; `None` where it printed nothing. `own` are the
     /// parameters that the preset's flags give by themselves.
     pub fn table(&self, record: &Record, own: &Value) -> Option<Table> {
-        let columns = ["", "the source", "here", "95 %", "here ÷ source"];
+        let columns = ["", "original text", "here", "95 %", "here ÷ original"];
         let (mut table, summary) = (Table::new(TITLE, &columns), Summary::of(record));
         for printed in self.printed {
             let Printed { what, unit, read, .. } = printed;

@@ -113,7 +113,7 @@ pub(super) fn premise(p: &Params, language: Language, arm: &str, t: &Trial) -> R
 /// a scheduler may ignore it.
 fn effect(theory: &Theory, language: Language, arm: &str) -> Option<Effect> {
     let calm = Effect {
-        claim: "in every language a task that sleeps as tasks do, or computes elsewhere, does not keep the heartbeat waiting",
+        claim: "in every language a task that sleeps as tasks do, or computes on another thread, does not keep the heartbeat waiting",
         ..theory.calm()
     };
     let longer =
@@ -123,7 +123,7 @@ fn effect(theory: &Theory, language: Language, arm: &str) -> Option<Effect> {
             computes: true,
             ..longer(
                 2.0 * LOOK,
-                "Go's runtime interrupts who computes and moves the others away from who blocks: the heartbeat waits for two of its looks at most",
+                "Go interrupts a goroutine that computes, and moves the others away from one that blocks: it looks for these every 10 ms, and the heartbeat waits for two looks at most",
                 "a beat, two times 10 ms, and 6 ms for timer and scheduler",
             )
         },
@@ -134,10 +134,10 @@ fn effect(theory: &Theory, language: Language, arm: &str) -> Option<Effect> {
         ),
         (Java, "yield") => return None,
         (_, "thread_sleep") => theory.slept(
-            "in Python, Node and Java a call that blocks its thread stops the heartbeat for as long as it blocks, and what had passed of the beat",
+            "in Python, Node and Java a call that blocks its thread stops the heartbeat: the gap is the time of the call and the part of a beat before it",
         ),
         (_, "compute") => theory.computed(
-            "in Python, Node and Java a computation stops the heartbeat for as long as it computes, and what had passed of the beat",
+            "in Python, Node and Java a computation stops the heartbeat: the gap is its time and the part of a beat before it",
         ),
         (_, "yield") => theory.sliced(
             1.0,
@@ -206,7 +206,7 @@ pub(super) fn tables(p: &Params, summary: &Summary) -> Vec<Table> {
         .column("theory", |r| says(&r.2))
         .cells("busy for", seconds, |r| r.3.gauge(gauges::BUSY_S))
         .note(format!(
-            "The longest gap of a trial, on average; the other task is to be busy for {}. One thread runs all tasks, but for what is computed elsewhere.",
+            "The longest gap of a trial, on average; the other task is to be busy for {}. One thread runs all tasks, except what is computed on another thread or in another process.",
             p.busy
         ));
     let tasks = conditions.iter().filter(|(_, arm, _)| *arm == TASKS);
@@ -214,7 +214,7 @@ pub(super) fn tables(p: &Params, summary: &Summary) -> Vec<Table> {
         .column("language", |r| r.0.to_string())
         .cells("tasks", number, |r| r.2.gauge(gauges::TASKS))
         .cells("bytes of memory each", number, |r| r.2.gauge(gauges::BYTES_PER_TASK))
-        .note("Resident memory with them, less that before, through their number. Python: tasks of asyncio; Node: promises; Go: goroutines; Java: virtual threads.")
+        .note("Resident memory with them, minus that before, divided by their number. Python: tasks of asyncio; Node: promises; Go: goroutines; Java: virtual threads.")
         .unless_empty();
     std::iter::once(beats).chain(memory).collect()
 }

@@ -243,19 +243,19 @@ pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
     });
     let longer = |text| Law::new(text, "s", Disturbed::Longer(Resource::Processors));
     vec![
-        longer("mathematics on the thread of the event loop, in Python, Node and Java: an echo that falls due meanwhile waits for the rest of it")
+        longer("mathematics on the thread that serves the users, in Python, Node and Java: an echo that falls due meanwhile waits until the mathematics ends")
             .within("5 % of the block, by which a computation may be quicker, and 3 ms for late timers")
             .at_least(waits),
-        Law::new("mathematics on the thread of the event loop, in Python, Node and Java: every heartbeat that falls due meanwhile is missed", "heartbeats", Disturbed::Longer(Resource::Processors))
+        Law::new("mathematics on the thread that serves the users, in Python, Node and Java: every heartbeat that falls due meanwhile is missed", "heartbeats", Disturbed::Longer(Resource::Processors))
             .within("those of 5 % of the block, by which a computation may be quicker, and of 3 ms for late timers")
             .at_least(misses),
-        longer("mathematics on the only thread, in Go: an echo waits for two of its runtime's looks where it is read and two where it is written")
+        longer("mathematics on the only thread, in Go: its runtime looks every 10 ms who has to wait, and an echo waits for two looks where it is read and two where it is written")
             .within("four times 10 ms on top of what echoes take when nobody asks")
             .at_most(in_go),
-        longer("mathematics elsewhere, in every language, but on no thread of Python's: 99 % of everybody else's echoes come within a tenth of the time that it takes")
+        longer("mathematics on another thread or in another process, except on a thread of Python's: 99 % of the others' echoes take at most a tenth of the time of the mathematics")
             .goal()
             .at_most(elsewhere),
-        Law::counted("in every language nobody is lost, and no message, by mathematics that does not hold up the event loop", "users and messages")
+        Law::counted("in every language mathematics that does not hold up the event loop costs no user and no message", "users and messages")
             .near(stays),
     ]
 }
@@ -281,6 +281,6 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
         .cells("users gone", number, |r| r.2.estimate(gone))
         .cells("computed for", seconds, |r| r.2.gauge(gauges::BUSY_S))
         .cells("answered after", seconds, |r| r.2.gauge(gauges::ANSWER_S))
-        .note("The users are the same program, whatever the server is written in. A server in another language is a process of its own, that of Rust a thread beside the users. Beside a thread that computes, an event loop in Python gives the interpreter's lock away at each call to a socket, and waits up to 5 ms for it each time.")
+        .note("The users are the same program, whatever the server is written in. A server in another language is a process of its own, that of Rust a thread beside the users. Beside a thread that computes, an event loop in Python gives the interpreter's lock away at each call to a socket. It waits up to 5 ms to have the lock again, each time.")
         .unless_empty()
 }

@@ -152,6 +152,17 @@ fn programs_that_misbehave_are_ended_with_a_sentence_and_leave_nothing() {
     }
 }
 
+/// The client to start from is a good one.
+#[test]
+fn the_first_client_is_not_accused() {
+    if clients().iter().all(|[language, _]| *language != "python3") {
+        return;
+    }
+    let (out, file) = (temporary(), concat!(env!("CARGO_MANIFEST_DIR"), "/judge/clients/first.py"));
+    let done = judged("3", out.path(), &["python3", file], &[]).expect(0);
+    assert!(shown(&done).contains("none of the faults"), "{}", done.stdout);
+}
+
 #[test]
 fn what_is_asked_wrongly_is_said() {
     let labs = |words: &[&str]| run(labs().args(words));
@@ -159,6 +170,8 @@ fn what_is_asked_wrongly_is_said() {
     labs(&["judge", "4"]).expect(2).says(&["<COMMAND>"]);
     labs(&["judge", "4", "--n", "0", "--", "true"]).expect(2).says(&["1 to 1000"]);
     labs(&["judge", "4", "--timeout", "1ms", "--", "true"]).expect(2).says(&["--timeout"]);
+    let limit = ["judge", "3", "--", "true", "--limit={limit}"];
+    labs(&limit).expect(2).says(&["{limit} is not told here", "{url}, {n}, {timeout}"]);
     labs(&["judge", "4", "--", "/no/such/program"]).expect(1).says(&["cannot start"]);
     labs(&["judge", "15", "--server", "http://10.0.0.1"]).expect(2).says(&["this machine"]);
     labs(&["judge", "15", "--server", "http://127.0.0.1:9"]).expect(2).says(&["nobody is there"]);

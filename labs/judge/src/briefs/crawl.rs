@@ -128,7 +128,7 @@ impl Brief for Crawl {
         number: 19,
         name: "judge_crawl",
         title: "A program and the shop that it crawls",
-        question: "Is every page fetched once, and is the shop's word kept?",
+        question: "Is every page fetched once, and is robots.txt obeyed?",
         predict: &[],
         next: &[],
         sources: &[],
@@ -139,7 +139,7 @@ impl Brief for Crawl {
     const FLAGS: &'static [(&'static str, &'static str)] =
         &[("n", "200"), ("limit", "10"), ("slots", "100"), ("service", "lognormal:40ms:0.5")];
 
-    const TASK: &'static str = "Crawl the shop at {url}/, which has N products. GET {url}/robots.txt first, and stay away from what it disallows for everybody. Then GET {url}/ and every page of this host that links lead to, each until it has come, and then not again. Links are the href of an a: relative, with fragments, repeated; in comments and scripts there are none. What is not there (404) is not asked for again. A 429 is, and not before its Retry-After has passed; other pages go on meanwhile. No more than {limit} requests are in flight at any time, and the next one begins when any other has ended, however far its page is from the first.";
+    const TASK: &'static str = "Crawl the shop at {url}/, which has N products. GET {url}/robots.txt first, and stay away from what it disallows for everybody. Then GET {url}/ and every page of this host that links lead to, each until it has come, and then not again. Links are in <a href=...>. They may be relative, repeated, or end in a #part. Comments and scripts have no links. What is not there (404) is not asked for again. A 429 is, and not before its Retry-After has passed; other pages go on meanwhile. No more than {limit} requests are in flight at any time, and the next one begins as soon as any other has ended, however many links its page is away from the first.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         let script = Script::new(|asked, _| {
@@ -177,12 +177,14 @@ impl Brief for Crawl {
         let pages = shop(p).census().pages as usize;
         let found = k.every(|t| t.gauge(gauges::FOUND));
         let used = Law::counted(
-            "a request that begins is one of several at a time, in the mean",
+            "the limit is used: requests in flight when one begins, on average",
             "at a time",
         );
         let ahead = k.every(|t| t.gauge(gauges::AHEAD));
-        let no_levels =
-            Law::counted("pages begin while pages nearer to the first are due", "pages");
+        let no_levels = Law::counted(
+            "pages begin while pages that are fewer links from the first are still awaited",
+            "pages",
+        );
         let alone = (p.limit == 1).then(|| "one at a time has no barriers".to_owned());
         let open = alone.or_else(|| check::too_few(pages, 5, p.limit));
         vec![
@@ -191,7 +193,7 @@ impl Brief for Crawl {
             check::answered_once(k),
             check::nothing_else(k),
             Check {
-                fault: "robots.txt not kept",
+                fault: "robots.txt not obeyed",
                 cause: "links are followed wherever they lead",
                 claim: check::none(
                     "nothing is asked for that robots.txt disallows",
@@ -214,10 +216,10 @@ impl Brief for Crawl {
             check::gone_is_gone(k),
             check::limit_holds(p, k, Self::LIMITED),
             Check {
-                fault: "the limit is not made use of",
+                fault: "the limit is not used",
                 cause: "one page after another, or all wait while one of them waits for its Retry-After",
                 claim: used
-                    .within("half-way, in logarithms, between one at a time and all of the limit")
+                    .within("the bound is between one at a time and all of the limit (their geometric mean)")
                     .at_least([Case::exact("", Crawl::half_way(p.limit), found)])
                     .unless(open.clone()),
             },
@@ -225,7 +227,7 @@ impl Brief for Crawl {
                 fault: "a barrier after each level",
                 cause: "all links of a level are gathered before the first of them is followed",
                 claim: no_levels
-                    .within("half of those that begin beside the last pages of one level; behind a barrier none does")
+                    .within("half of the pages that begin beside the last pages of one level; behind a barrier there is none")
                     .at_least([Case::exact("", Crawl::ahead(p.limit), ahead)])
                     .unless(open)
                     .unless(check::in_step(p)),

@@ -105,7 +105,7 @@ impl Brief for FanOut {
                 fault: "sources one after another",
                 cause: "each fetch is awaited before the next one begins",
                 claim: fan_out
-                    .within("half of the queries; of fetches that wait for each other none are")
+                    .within("half of the queries; where fetches wait for each other there is none")
                     .at_least([Case::exact("", p.n as f64 / 2.0, together)]),
             },
             Check {
@@ -123,7 +123,7 @@ impl Brief for FanOut {
                 cause: "all fetches, or those of a batch, are gathered before the first inference begins",
                 claim: no_barrier
                     .within(
-                        "half of those that are done while fetches are; behind a barrier none is",
+                        "half of the inferences that there is time for before the last fetch; behind a barrier there is none",
                     )
                     .at_least([Case::exact("", FanOut::beside(p), beside)])
                     .unless(check::too_few(p.n, 5, p.limit.max(p.slots)))

@@ -33,7 +33,7 @@ impl Brief for Ingestion {
         ("timeout", "5s"),
     ];
 
-    const TASK: &'static str = "POST the chunks to {url}/embeddings/0 to {url}/embeddings/N-1, each once, with no more than {limit} requests in flight at any time. The next one starts when any other has ended, not when a batch has.";
+    const TASK: &'static str = "POST to {url}/embeddings/0 to {url}/embeddings/N-1, each once, with any body. No more than {limit} requests are in flight at any time. The next one begins as soon as any other has ended, not when a batch has. No answer takes {timeout} seconds.";
 
     fn items(p: &Asked) -> Vec<String> {
         reading::numbered("POST /embeddings", p.n)

@@ -16,7 +16,7 @@ impl Brief for Limit {
         number: 4,
         name: "judge_limit",
         title: "A program and its limit",
-        question: "Does the program keep the limit that it was given, and make use of it?",
+        question: "Does the program keep the limit that it was given, and use all of it?",
         predict: &[],
         next: &[],
         sources: &[],
@@ -24,10 +24,15 @@ impl Brief for Limit {
         sizes: Sizes { smoke: &["--n", "40"], full: &["--n", "600"], trials: (3, 5) },
     };
 
-    const FLAGS: &'static [(&'static str, &'static str)] =
-        &[("n", "200"), ("limit", "10"), ("slots", "10"), ("service", "lognormal:50ms:0.5")];
+    const FLAGS: &'static [(&'static str, &'static str)] = &[
+        ("n", "200"),
+        ("limit", "10"),
+        ("slots", "10"),
+        ("service", "lognormal:50ms:0.5"),
+        ("timeout", "5s"),
+    ];
 
-    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, each once, with no more than {limit} requests in flight at any time, and as soon as that allows.";
+    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, each once, with no more than {limit} requests in flight at any time. The next request begins as soon as any other has ended. No answer takes {timeout} seconds.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         Spec { seed, ..Spec::new(p.slots, p.service.of.clone()) }

@@ -56,7 +56,7 @@ impl Brief for Overlap {
     const FLAGS: &'static [(&'static str, &'static str)] =
         &[("n", "100"), ("limit", "4"), ("slots", "4"), ("service", "lognormal:40ms:0.5")];
 
-    const TASK: &'static str = "Take the items 0 to N-1 through three stages: GET {url}/fetch/0, then POST {url}/transform/0, then POST {url}/store/0, and so on for each item, every request once and when the one before has been answered. No stage has more than {limit} requests in flight at any time, and each has as many as there are items for it. A transformation takes twice as long as a fetch or a store. Between two stages no more than {limit} items wait, so that never more than 5 times {limit} items are in progress, from the fetch to the end of the store.";
+    const TASK: &'static str = "Take the items 0 to N-1 through three stages: GET {url}/fetch/0, then POST {url}/transform/0, then POST {url}/store/0, and so on for each item, every request once and when the one before has been answered. No stage has more than {limit} requests in flight at any time. A stage begins with an item that waits for it as soon as that allows. A transformation takes twice as long as a fetch or a store. Between two stages no more than {limit} items wait, so that never more than 5 times {limit} items are in progress, from the fetch to the end of the store.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         let own = Slots::Own { slots: p.slots, queue: None };
@@ -94,7 +94,7 @@ impl Brief for Overlap {
         let overlap = Law::counted("transformations go on beside fetches", "of them");
         let found = k.every(|t| t.gauge(gauges::FOUND));
         let busy = Law::counted(
-            "a transformation that begins is one of as many as there may be at a time, in the mean",
+            "the slowest stage is kept full: transformations in flight when one begins, on average",
             "at a time",
         );
         let most = k.every(|t| t.gauge(gauges::IN_PROGRESS_MAX));
@@ -119,7 +119,7 @@ impl Brief for Overlap {
                 fault: "stages do not overlap",
                 cause: "everything, or a whole batch, goes through one stage before the next one begins",
                 claim: overlap
-                    .within("half of those that are transformed before the last fetch; in phases and in batches none is")
+                    .within("half of the transformations before the last fetch; in phases and in batches there is no such transformation")
                     .at_least([Case::exact("", Overlap::beside(p), beside)])
                     .unless(check::too_few(p.n, 2 * IN_PROGRESS, p.limit)),
             },
@@ -127,7 +127,7 @@ impl Brief for Overlap {
                 fault: "the slowest stage is not kept busy",
                 cause: "a loop that awaits each item before it takes the next one, or workers that each take an item through all stages",
                 claim: busy
-                    .within("half-way, in logarithms, between all of the limit and what workers leave that take an item through all stages")
+                    .within("the bound is between two cases: a stage that is kept full, and workers that each take an item through all stages (their geometric mean)")
                     .at_least([Case::exact("", Overlap::half_way(p.limit), found)])
                     .unless(check::too_few(p.n, IN_PROGRESS, p.limit))
                     .unless(check::in_step(p)),

@@ -112,7 +112,7 @@ impl Brief for Pipeline {
         ("service", "lognormal:30ms:0.5"),
     ];
 
-    const TASK: &'static str = "Fetch the items {url}/items/0 to {url}/items/N-1 (GET), and store each that came: PUT {url}/store/0 and so on. Try a fetch again that failed (5xx) or timed out, after about {backoff} seconds, at most {attempts} times in all; some items cannot be had. Give a request up after {timeout} seconds. A store is sent once: where it was given up, the item goes to PUT {url}/fallback/0 and so on, once, and nothing else does. An item is in progress from its first request until it is stored, in the fallback or cannot be had. No more than {limit} items are in progress at any time, and the next one begins when any other has ended, not when a batch has.";
+    const TASK: &'static str = "Fetch the items {url}/items/0 to {url}/items/N-1 (GET), and store each that came: item 7 by PUT {url}/store/7. Try a fetch again that failed (5xx) or timed out, after about {backoff} seconds, at most {attempts} times in all; some items never come. Give a request up after {timeout} seconds. Send each store once. Where the store of item 7 was given up, send PUT {url}/fallback/7, once; nothing else goes to the fallback. An item is in progress from the beginning of its first request to the end of its last one. No more than {limit} items are in progress at any time. The next one begins as soon as any other has ended, not when a batch has.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         let late = p.timeout.duration() * LATE;
@@ -217,7 +217,7 @@ fn timeouts(p: &Asked, k: &Condition) -> Check {
     let text = "a store that hangs is not waited for beyond four times the timeout";
     Check {
         claim: Law::counted(text, "stores")
-            .within("half of those that hang; without a timeout all are waited for")
+            .within("half of the stores that hang; without a timeout all are waited for")
             .at_most([Case::exact("", hanging as f64 / 2.0, waited_on)]),
         ..check::has_a_timeout(p, k)
     }
@@ -237,12 +237,12 @@ fn in_progress(p: &Asked, k: &Condition) -> Check {
 /// A window, and no batches.
 fn window(p: &Asked, k: &Condition) -> Check {
     let found = k.every(|t| t.gauge(gauges::FOUND));
-    let text = "an item that begins is one of as many as may be in progress at a time, in the mean";
+    let text = "the window is kept full: items in progress when one begins, on average";
     Check {
         fault: "batches with a barrier",
         cause: "a batch is awaited as a whole, so that an item that hangs holds up all others; or too few workers",
         claim: Law::counted(text, "at a time")
-            .within("half-way, in logarithms, between a window (all of the limit) and batches (half of it, and a half)")
+            .within("the bound is between two cases: a window, which is full whenever an item begins, and batches, in which it is half full on average (their geometric mean)")
             .at_least([Case::exact("", Pipeline::half_way(p.limit), found)])
             .unless(check::too_few(p.n, 5, p.limit)),
     }

@@ -93,7 +93,7 @@ impl Brief for Resilient {
         ("service", "20ms"),
     ];
 
-    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, and POST {url}/orders/0 to {url}/orders/M-1 (M is {orders}), with no more than {limit} requests in flight at any time. Give an attempt up after {timeout} seconds. Try an item again after a time-out, a broken connection, a 5xx or a 429, at most {attempts} times in all: after a Retry-After not before it has passed, else after about {backoff} seconds the first time and twice as long each further time (half to one and a half times that, by chance). Other items go on meanwhile. What is not there (404) is not tried again. An order is sent once, whatever is answered.";
+    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, and POST {url}/orders/0 to {url}/orders/M-1 (M is {orders}), with no more than {limit} requests in flight at any time. Give an attempt up after {timeout} seconds. Try an item again after a time-out, a broken connection, a 5xx or a 429, at most {attempts} times in all. Where an answer has a Retry-After, wait for so many seconds at least. Else wait for about {backoff} seconds before the second attempt, and twice as long before each further one; multiply each wait by a random number from 0.5 to 1.5. Other items go on meanwhile. What is not there (404) is not tried again. An order is sent once, whatever is answered.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         let late = p.timeout.duration() * LATE;

@@ -35,7 +35,7 @@ impl Brief for Trap {
     const FLAGS: &'static [(&'static str, &'static str)] =
         &[("n", "300"), ("timeout", "325ms"), ("slots", "10"), ("service", "50ms")];
 
-    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1 and have each answered within {timeout} seconds of its request. Nobody tells the program how many it may have in flight: a service that is asked for too much at a time answers everybody too late. What was given up may be asked for again.";
+    const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, each once. Give a request up when it has taken {timeout} seconds: close its connection. No request should have to be given up. The program decides how many requests are in flight at a time. With too many, every answer comes too late; with too few, the service stands idle. It serves --slots requests at a time, each in --service; how many in flight are best follows from these two and the timeout.";
 
     fn spec(p: &Asked, seed: u64) -> Spec {
         Spec { seed, ..Spec::new(p.slots, p.service.of.clone()) }
@@ -68,17 +68,17 @@ impl Brief for Trap {
             check::all_recovered(k, p.n),
             check::has_a_timeout(p, k),
             Check {
-                fault: "an unbounded burst",
-                cause: "all requests begin at once: the queue they make is longer than anybody waits",
+                fault: "too many requests at once",
+                cause: "an unbounded burst, or a limit that is too high: the queue is longer than anybody waits",
                 claim: in_flight.at_most([Case::exact("", Trap::useful(p), most)]),
             },
             Check {
-                fault: "work for nobody",
-                cause: "the service goes on with what its client has given up",
+                fault: "requests given up",
+                cause: "too many requests in flight, or too short a timeout in the program: the service works for nobody",
                 claim: wasted.near([Case::exact("", 0.0, given_up)]),
             },
             Check {
-                fault: "the service is not made use of",
+                fault: "the service stands idle",
                 cause: "one request after another, or too few at a time",
                 claim: law.goal().at_least([Case::exact("", 0.8 * capacity, goodput)]),
             },

@@ -272,11 +272,13 @@ fn parse(
         .collect::<String>();
     let of_presets = match presets.as_str() {
         "" => "",
-        _ => "\n\nSo does a preset, after the scale's:",
+        _ => "\n\nA preset changes defaults, too, after the scale:",
     };
-    let after = format!(
-        "To predict, by key:{keys}\n\nA scale changes these defaults:{sized}{of_presets}{presets}"
-    );
+    let to_predict = match keys.as_str() {
+        "" => String::new(),
+        keys => format!("To predict, by key:{keys}\n\n"),
+    };
+    let after = format!("{to_predict}A scale changes these defaults:{sized}{of_presets}{presets}");
     let base = clap::Command::new(name.to_string())
         .bin_name(name.to_string())
         .version(env!("CARGO_PKG_VERSION"));
@@ -285,6 +287,7 @@ fn parse(
         .about(about)
         .after_help(after)
         .args_override_self(true);
+    let command = without_what_it_lacks(command, lab);
     let matches = command.clone().try_get_matches_from(with_name(name, options))?;
     let common = Common::from_arg_matches(&matches)?;
     let chosen = common.preset.and_then(|name| preset::named(lab.presets(), &name));
@@ -311,6 +314,24 @@ fn parse(
     }
     words.extend(options.iter().cloned());
     command.try_get_matches_from(with_name(name, &words))
+}
+
+/// Does not list the flags that are of no use with a lab.
+fn without_what_it_lacks(command: clap::Command, lab: &dyn Experiment) -> clap::Command {
+    let languages = lab.programs().languages();
+    let predicts = !(lab.card().predict.is_empty() && lab.sketches().is_empty());
+    [
+        (lab.takes_target(), "target"),
+        (lab.takes_target(), "allow_remote_target"),
+        (!lab.presets().is_empty(), "preset"),
+        (!languages.is_empty(), "with"),
+        (languages.has(Language::Python), "python"),
+        (predicts, "predict"),
+        (predicts, "no_predict"),
+    ]
+    .into_iter()
+    .filter(|(is_of_use, _)| !is_of_use)
+    .fold(command, |command, (_, flag)| command.mut_arg(flag, |arg| arg.hide(true)))
 }
 
 impl Common {
