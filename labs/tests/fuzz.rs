@@ -211,9 +211,9 @@ fn keep(text: &str, number: usize) {
 
 fn explained(text: &str) -> Result<(), String> {
     let record = store::parse(text).map_err(|e| format!("{e:#}"))?;
-    let lab = labs::SYLLABUS.iter().find(|lab| lab.card().id() == record.lab);
+    let lab = labs::records().into_iter().find(|lab| lab.card().id() == record.lab);
     let lab = lab.ok_or("no lab of this version")?;
-    let found = gate::explained(*lab, record).map_err(|e| format!("{e:#}"))?;
+    let found = gate::explained(lab, record).map_err(|e| format!("{e:#}"))?;
     // What is drawn and written is made of the same.
     for figure in &found.1.figures {
         lab_kit::draw::draw(figure, "x").map_err(|e| format!("{e:#}"))?;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
-use lab_kit::prelude::*;
+use lab_kit::{address, prelude::*};
 use serde::{Deserializer, Serializer};
 
 use crate::brief::Brief;
@@ -43,6 +43,7 @@ pub struct Asked {
     pub patience: Time,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[serde(serialize_with = "without_passwords")]
     pub command: Vec<String>,
 }
 
@@ -86,6 +87,10 @@ impl Times {
     }
 }
 
+fn without_passwords<S: Serializer>(words: &[String], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(words.iter().map(|word| address::shown(word)))
+}
+
 fn service(text: &str) -> Result<Times, String> {
     text.to_owned().try_into()
 }
@@ -104,6 +109,16 @@ impl Asked {
         self.service.of.mean().as_secs_f64()
     }
 
+    /// After how long an attempt is given up, where a brief asks for it.
+    pub fn gives_up<B: Brief>(&self) -> Option<Duration> {
+        self.has::<B>("timeout").then(|| self.timeout.duration())
+    }
+
+    /// Whether a brief has this flag.
+    pub fn has<B: Brief>(&self, name: &str) -> bool {
+        has::<B>(name)
+    }
+
     /// Everything that a program can be told, by name: each stands in braces in its command.
     fn placeholders(&self, url: &str) -> [(&'static str, String); 7] {
         [
@@ -120,7 +135,7 @@ impl Asked {
     /// What a brief tells: the address, and those of its flags that are no affair of the service alone.
     fn told<B: Brief>(&self, url: &str) -> Vec<(&'static str, String)> {
         let all = self.placeholders(url).into_iter();
-        all.filter(|(name, _)| *name == URL || has::<B>(name)).collect()
+        all.filter(|(name, _)| *name == URL || self.has::<B>(name)).collect()
     }
 
     /// Why a command cannot be told what it asks for.

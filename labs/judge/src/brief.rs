@@ -26,6 +26,9 @@ pub trait Brief: 'static {
     /// What a program has to do, for `--help`.
     const TASK: &'static str;
 
+    /// Attempts that an item may need.
+    const LEAST_ATTEMPTS: usize = 1;
+
     /// The service that the program talks to.
     fn spec(asked: &Asked, seed: u64) -> Spec;
 
@@ -75,8 +78,13 @@ impl<B: Brief> Lab for Judged<B> {
             return Err("which program? Its command comes after `--`".into());
         }
         p.tells_all::<B>()?;
-        if p.timeout.s() < 3.0 * p.service_s() {
+        let slow = p.timeout.duration() < 3 * p.service.of.mean();
+        if p.has::<B>("timeout") && slow {
             return Err("--timeout must be three mean service times or more: what is late by chance would be given up".into());
+        }
+        if p.has::<B>("attempts") && p.attempts < B::LEAST_ATTEMPTS {
+            let least = B::LEAST_ATTEMPTS;
+            return Err(format!("--attempts must be {least} or more: some items fail before that"));
         }
         if B::seconds(p) > p.patience.s() / 2.0 {
             return Err(format!(
@@ -111,7 +119,7 @@ impl<B: Brief> Lab for Judged<B> {
     }
 
     fn premise(p: &For<B>, _: &Condition, trial: &Trial) -> Result<(), String> {
-        findings::premise(B::items(&p.asked).len(), trial)
+        findings::premise(B::items(&p.asked).len(), B::LIMITED, trial)
     }
 
     fn explain(p: &For<B>, summary: &Summary) -> Findings {

@@ -3,7 +3,7 @@
 
 use lab_kit::{claim::Verdict, prelude::*};
 
-use crate::{asked::Asked, brief::ALL, gauges};
+use crate::{asked::Asked, brief::ALL, gauges, reading};
 
 /// Something that a program was asked to do.
 pub struct Check {
@@ -81,6 +81,12 @@ pub fn nothing_else(k: &Condition) -> Check {
 
 /// At most so many requests are at the service at a time, below each of these paths by itself.
 pub fn limit_holds(p: &Asked, k: &Condition, parts: &[&'static str]) -> Check {
+    // When an attempt that was given up has ended is a guess; see `reading::end`.
+    let guessed =
+        k.total(|t| t.gauge(gauges::GIVEN_UP)).is_none_or(|given_up| given_up.value > 0.0);
+    let spare = (1.0 - reading::COUNTED) * p.timeout.s();
+    let disturbed =
+        if guessed { Disturbed::Beyond(Resource::Timers, spare) } else { Disturbed::Never };
     let text = format!("no more than {} requests are in flight at a time", p.limit);
     let (fault, text) = match parts {
         [ALL] => ("no limit for all requests together", text),
@@ -93,7 +99,7 @@ pub fn limit_holds(p: &Asked, k: &Condition, parts: &[&'static str]) -> Check {
     Check {
         fault,
         cause: "no semaphore at all, or one made inside the function that asks, so that every call has its own",
-        claim: Law::counted(text, "requests").at_most(parts.iter().map(at)),
+        claim: Law::new(text, "requests", disturbed).at_most(parts.iter().map(at)),
     }
 }
 
@@ -109,6 +115,23 @@ pub fn in_step(p: &Asked) -> Option<String> {
     is_constant.then(|| "all requests take equally long, so that batches look like a window; try --service lognormal:50ms:0.5".into())
 }
 
+/// Why a limit of one cannot be told from batches of one.
+pub fn alone(p: &Asked) -> Option<String> {
+    (p.limit == 1).then(|| "one at a time has no batches".into())
+}
+
+/// Fewest limits of items from which a mean says something.
+const LIMITS: usize = 4;
+
+/// A new request is on its way for so many seconds at most after another has ended.
+const TURN_S: f64 = 5e-3;
+
+/// How often a window runs out of requests by chance: all others end, too, while one request is replaced by the next.
+fn empty_by_chance(p: &Asked) -> f64 {
+    let others = i32::try_from(p.limit).unwrap_or(i32::MAX) - 1;
+    (p.n as f64 * (TURN_S / p.service_s()).min(1.0).powi(others)).floor()
+}
+
 /// The service is never left with nothing to do before the end.
 pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
     let empty = k.every(|t| t.gauge(gauges::FOUND_EMPTY));
@@ -118,7 +141,11 @@ pub fn no_barriers(p: &Asked, k: &Condition) -> Check {
     Check {
         fault: "batches with a barrier",
         cause: "a batch is awaited as a whole before the next one begins, so its slowest item holds up all others",
-        claim: law.at_most([Case::exact("", 0.0, empty)]),
+        claim: law
+            .within("what chance makes of it, when all requests end within 5 ms of each other")
+            .at_most([Case::exact("", empty_by_chance(p), empty)])
+            .unless(alone(p))
+            .unless(in_step(p)),
     }
 }
 
@@ -134,7 +161,9 @@ pub fn limit_is_used(p: &Asked, k: &Condition) -> Check {
         cause: "too few workers, a barrier, or a permit that is held while nothing is in flight",
         claim: law
             .within("the bound is between two cases: a window, in which all places are in use, and batches, which wait for their slowest request (their geometric mean)")
-            .at_least([Case::exact("", bound, share.map(|share| share.scaled(100.0)))]),
+            .at_least([Case::exact("", bound, share.map(|share| share.scaled(100.0)))])
+            .unless(alone(p))
+            .unless(too_few(p.n, LIMITS, p.limit)),
     }
 }
 
@@ -146,8 +175,8 @@ pub fn half_way(limit: usize) -> f64 {
 }
 
 /// All items that the service has are answered in the end.
-pub fn all_recovered(k: &Condition, to_be_had: usize) -> Check {
-    let missing = k.every(|t| Some(to_be_had as f64 - t.gauge(gauges::ANSWERED)?));
+pub fn all_recovered(k: &Condition, there: impl Fn(&Trial) -> Option<f64>) -> Check {
+    let missing = k.every(|t| Some(there(t)? - t.gauge(gauges::ANSWERED)?));
     let text = "every item that the service has is answered in the end";
     Check {
         fault: "gives up too early",
@@ -259,7 +288,8 @@ pub fn sleeps_without_a_permit(p: &Asked, k: &Condition, held_share: f64) -> Che
         cause: "the retry loop, with its pauses, is inside the semaphore",
         claim: Law::new(text, "%", Disturbed::Fewer(Resource::Timers))
             .within("the bound is between all in use, and what is in use when permits are held through the pauses (their geometric mean)")
-            .at_least([Case::exact("", 100.0 * held_share.sqrt(), share.map(|s| s.scaled(100.0)))]),
+            .at_least([Case::exact("", 100.0 * held_share.sqrt(), share.map(|s| s.scaled(100.0)))])
+            .unless(too_few(p.n, LIMITS, p.limit)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the books say, as sentences, tables and charts.
 
-use lab_kit::{accounts, prelude::*};
+use lab_kit::{accounts, claim::Verdict, prelude::*};
 
 use crate::{
     asked::Asked,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Whether a trial is one: what is told twice must be the same.
-pub(crate) fn premise(items: usize, t: &Trial) -> Result<(), String> {
+pub(crate) fn premise(items: usize, limited: &[&'static str], t: &Trial) -> Result<(), String> {
     accounts::equal("items", t.offered as f64, items as f64)?;
     let figure = |gauge| accounts::gauge(t, gauge);
     accounts::equal("items never asked for", figure(gauges::MISSED)?, t.never_sent as f64)?;
@@ -19,6 +19,13 @@ pub(crate) fn premise(items: usize, t: &Trial) -> Result<(), String> {
     accounts::ensure(requests >= asked, || {
         format!("{requests} requests, and {asked} items were asked for")
     })?;
+    // An item that is not there fails, and each that fails is there or is not.
+    let of_status = |status: &str| t.failures.get(status).map_or(0.0, |n| *n as f64);
+    accounts::equal("items that are not there", figure(gauges::GONE)?, of_status("status 404"))?;
+    for part in limited {
+        let most = t.trace(&in_flight_at(part)).iter().map(|(_, n)| *n).fold(0.0, f64::max);
+        accounts::equal("most in flight", figure(gauges::most_at(part))?, most)?;
+    }
     let (mean, most) = (figure(gauges::AT_SERVICE_MEAN)?, figure(gauges::AT_SERVICE_MAX)?);
     accounts::ensure(mean <= most + 1e-6, || {
         format!("{mean} requests in flight on average, and {most} at most")
@@ -58,10 +65,19 @@ pub(crate) fn headline(who: &str, summary: &Summary, checks: &[Check]) -> String
         true => format!("{who} none of the faults that were looked for."),
         false => format!("{who}: {}.", names(&found)),
     };
-    match open.is_empty() {
+    let shown = match open.is_empty() {
         true => shown,
         false => format!("{shown} This run cannot tell, but it looks like: {}.", names(&open)),
+    };
+    let undecided = |check: &&Check| !check.is_found() && !is_decided(summary, check);
+    match checks.iter().filter(undecided).count() {
+        0 => shown,
+        n => format!("{shown} It could not decide {n} of {} questions.", checks.len()),
     }
+}
+
+fn is_decided(summary: &Summary, check: &Check) -> bool {
+    !matches!(check.claim.verdict(), Verdict::Inconclusive(_)) && !is_open(summary, check)
 }
 
 fn is_open(summary: &Summary, check: &Check) -> bool {

@@ -18,12 +18,13 @@ pub struct Items<'a> {
     pub tries: BTreeMap<usize, Vec<&'a Entry>>,
     /// How many there should be.
     pub wanted: usize,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl<'a> Items<'a> {
-    /// Those that these requests are for: of `GET /a` and `GET /b` the first is item 0.
-    pub fn of(ledger: &'a [Entry], requests: &[String], timeout: Duration) -> Items<'a> {
+    /// Those that these requests are for: of `GET /a` and `GET /b` the first is item 0. Where attempts are given up,
+    /// it is after `timeout`.
+    pub fn of(ledger: &'a [Entry], requests: &[String], timeout: Option<Duration>) -> Items<'a> {
         let numbers: HashMap<&str, usize> =
             requests.iter().enumerate().map(|(item, request)| (request.as_str(), item)).collect();
         let mut tries = BTreeMap::<usize, Vec<&Entry>>::new();
@@ -43,11 +44,9 @@ impl<'a> Items<'a> {
     /// Requests for items whose answer the program had already. An answer about as late as the timeout may have
     /// met nobody, and does not count.
     pub fn again(&self) -> usize {
-        let in_time = |entry: &Entry| {
-            entry.left.is_some_and(|left| left - entry.arrived < self.timeout.mul_f64(0.8))
-        };
+        let timeout = self.timeout.unwrap_or(Duration::MAX);
         let after_success = |tries: &Vec<&Entry>| {
-            let had = tries.iter().position(|entry| is_answer(entry) && in_time(entry));
+            let had = tries.iter().position(|entry| is_in_time(entry, timeout));
             had.map_or(0, |had| tries.len() - had - 1)
         };
         self.tries.values().map(after_success).sum()
@@ -74,11 +73,6 @@ impl<'a> Items<'a> {
         begun.map(|entry| entry.arrived).max().unwrap_or_default()
     }
 
-    /// When the program was done with an attempt.
-    fn end(&self, entry: &Entry) -> Duration {
-        end(entry, self.timeout)
-    }
-
     /// Each pair of attempts at one item that follow each other.
     pub fn retries(&self) -> Vec<Retry<'a>> {
         let mut retries = Vec::new();
@@ -87,7 +81,7 @@ impl<'a> Items<'a> {
             retries.extend(pairs.map(|(nth, pair)| Retry {
                 nth: nth + 1,
                 after: pair[0],
-                wait: pair[1].arrived.saturating_sub(self.end(pair[0])),
+                wait: pair[1].arrived.saturating_sub(end(pair[0], self.timeout)),
             }));
         }
         retries
@@ -107,7 +101,8 @@ pub struct Retry<'a> {
 impl Retry<'_> {
     /// Whether it came before the service had asked it to.
     pub fn is_early(&self) -> bool {
-        self.after.retry_after.is_some_and(|asked| self.wait + EARLY < asked)
+        let asked = self.after.retry_after.filter(|_| is_told(self.after));
+        asked.is_some_and(|asked| self.wait + EARLY < asked)
     }
 }
 
@@ -192,28 +187,39 @@ pub fn found_on_arrival(ended: &[Entry], without: usize) -> f64 {
     found.iter().sum::<f64>() / found.len().max(1) as f64
 }
 
+/// Whether the program was there until the answer had left.
+pub fn is_told(entry: &Entry) -> bool {
+    !entry.abandoned && entry.left.is_some()
+}
+
 /// Whether it is a success that the program took.
 pub fn is_answer(entry: &Entry) -> bool {
-    (200..300).contains(&entry.status) && !entry.abandoned && entry.left.is_some()
+    (200..300).contains(&entry.status) && is_told(entry)
+}
+
+/// The same of an answer that cannot have met nobody: one about as late as the timeout may have.
+pub fn is_in_time(entry: &Entry, timeout: Duration) -> bool {
+    let took = entry.left.map(|left| left.saturating_sub(entry.arrived).as_secs_f64());
+    is_answer(entry) && took.is_some_and(|took| took < COUNTED * timeout.as_secs_f64())
 }
 
 /// The share of a timeout after which an attempt that is given up is no longer counted.
-const COUNTED: f64 = 0.8;
+pub const COUNTED: f64 = 0.8;
 
 /// When a program was done with an attempt. One that gives up has done so before the service sees it: its clock
 /// started before the request arrived, and its next request may overtake the news that it has left. So the last
 /// part of its timeout is not counted.
-pub fn end(entry: &Entry, timeout: Duration) -> Duration {
-    let given_up = entry.arrived + timeout.mul_f64(COUNTED);
-    match (entry.left, entry.abandoned) {
-        (Some(left), false) => left,
-        (Some(left), true) => left.min(given_up),
-        (None, _) => given_up,
+pub fn end(entry: &Entry, timeout: Option<Duration>) -> Duration {
+    let given_up = timeout.map(|timeout| entry.arrived + timeout.mul_f64(COUNTED));
+    match (entry.left, given_up) {
+        (Some(left), Some(given_up)) if entry.abandoned => left.min(given_up),
+        (Some(left), _) => left,
+        (None, given_up) => given_up.unwrap_or(entry.arrived),
     }
 }
 
 /// The same requests, with the ends that [`end`] gives.
-pub fn ended(ledger: &[Entry], timeout: Duration) -> Vec<Entry> {
+pub fn ended(ledger: &[Entry], timeout: Option<Duration>) -> Vec<Entry> {
     let with_end = |entry: &Entry| Entry { left: Some(end(entry, timeout)), ..entry.clone() };
     ledger.iter().map(with_end).collect()
 }
@@ -296,7 +302,7 @@ mod tests {
             entry("/orders/2", 0, 1, 200),
             Entry { method: "PUT".into(), ..entry("/items/2", 0, 1, 200) },
         ];
-        let items = Items::of(&ledger, &numbered("GET /items", 3), TIMEOUT);
+        let items = Items::of(&ledger, &numbered("GET /items", 3), Some(TIMEOUT));
         assert_eq!((items.missed(), items.again(), items.answered()), (1, 1, 2));
         assert_eq!((items.most_tries(), items.attempts()), (2, 4));
         assert_eq!(items.all_begun(), Duration::ZERO);
@@ -309,11 +315,12 @@ mod tests {
     #[test]
     fn who_gives_up_is_done_before_its_timeout() {
         let late = Entry { abandoned: true, ..entry("/items/0", 0, 130, 200) };
-        assert_eq!(end(&late, TIMEOUT), TIMEOUT.mul_f64(0.8));
+        assert_eq!(end(&late, Some(TIMEOUT)), TIMEOUT.mul_f64(0.8));
+        assert_eq!(end(&late, None), Duration::from_millis(130));
         let early = Entry { abandoned: true, ..entry("/items/0", 0, 30, 200) };
-        assert_eq!(end(&early, TIMEOUT), Duration::from_millis(30));
+        assert_eq!(end(&early, Some(TIMEOUT)), Duration::from_millis(30));
         let patient = entry("/items/0", 0, 500, 200);
-        assert_eq!(end(&patient, TIMEOUT), Duration::from_millis(500));
+        assert_eq!(end(&patient, Some(TIMEOUT)), Duration::from_millis(500));
         assert!(!is_answer(&late) && is_answer(&patient));
     }
 

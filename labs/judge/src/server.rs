@@ -19,7 +19,7 @@ use crate::{check::Check, findings};
 pub struct Claimed {
     /// The server, on this machine
     #[arg(long, required = true, value_name = "URL")]
-    pub server: String,
+    pub server: ServerUrl,
     /// Requests that it says it serves at a time
     #[arg(long, default_value_t = 4, value_parser = slots)]
     pub slots: usize,
@@ -53,6 +53,8 @@ fn load(text: &str) -> Result<f64, String> {
 const MOST: f64 = 20_000.0;
 /// The first requests find a server that was idle: connections, caches, a compiler that is still at work.
 const WARM_UP: usize = 20;
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What an answer may be late by, beside its share: two ticks of a timer and a request's way.
 const LATE_S: f64 = 0.004;
 
@@ -145,6 +147,14 @@ impl Lab for Server {
                 "{most:.0} requests in one load are too many: a shorter --window, fewer --slots or a longer --service"
             ));
         }
+        let longest = (1.0 + p.queue as f64 / p.slots as f64) * p.service.s();
+        if longest > PATIENCE.as_secs_f64() / 2.0 {
+            return Err(format!(
+                "the last of its waiting places waits for {}, and an answer is waited for for {} s: fewer --queue places, or a shorter --service",
+                seconds(longest),
+                PATIENCE.as_secs()
+            ));
+        }
         if p.service.s() < 5e-3 {
             return Err("--service must be 5 ms or more: timers tick in milliseconds".into());
         }
@@ -152,15 +162,15 @@ impl Lab for Server {
     }
 
     fn ready(p: &Claimed) -> Result<(), String> {
-        let url = ServerUrl::from(p.server.as_str());
-        http::site("--server", &url)?;
-        answers(&url)
+        http::site("--server", &p.server)?;
+        answers(&p.server)
     }
 
     fn needs(p: &Claimed, extent: &Extent) -> Needs {
+        let warm_up = WARM_UP as f64 * p.service.s();
         let drain = (p.slots + p.queue) as f64 / p.capacity();
         Needs {
-            seconds: extent.times() * p.loads.len() as f64 * (p.window.s() + drain + 0.1),
+            seconds: extent.times() * p.loads.len() as f64 * (warm_up + p.window.s() + drain + 0.1),
             less: "a shorter --window or fewer --loads",
             ..Needs::default()
         }
@@ -218,8 +228,8 @@ fn answers(url: &ServerUrl) -> Result<(), String> {
 }
 
 async fn ask(r: &Recorder, p: &Claimed, load: f64, seed: u64) -> Result<()> {
-    let client = http::builder().timeout(Duration::from_secs(30)).build()?;
-    let url = p.server.trim_end_matches('/').to_owned();
+    let client = http::builder().timeout(PATIENCE).build()?;
+    let url = p.server.reveal().trim_end_matches('/').to_owned();
     let one = |i: usize| {
         let (client, url) = (client.clone(), format!("{url}/work/{i}"));
         async move {

@@ -43,7 +43,7 @@ pub(crate) async fn run<B: Brief>(r: &Recorder, asked: &Asked, stop: &Stop) -> R
     if ledger.len() == MAX_LEDGER {
         bail!("the program asked {MAX_LEDGER} times and more: the books are full");
     }
-    let timeout = asked.timeout.duration();
+    let timeout = asked.gives_up::<B>();
     let all = reading::ended(&ledger, timeout);
     let items = Items::of(&ledger, &B::items(asked), timeout);
     r.books(accounts(&items, &all));
@@ -115,10 +115,12 @@ fn figures<B: Brief>(
 ) -> Vec<(Gauge, f64)> {
     let timeout = asked.timeout.duration();
     let retries = items.retries();
-    let failed = |entry: &Entry| !entry.abandoned && entry.status != 404 && entry.status >= 400;
+    let failed =
+        |entry: &Entry| reading::is_told(entry) && entry.status != 404 && entry.status >= 400;
     let after_failure = || retries.iter().filter(|retry| failed(retry.after));
     let second = || after_failure().filter(|r| r.nth == 2 && r.after.retry_after.is_none());
-    let gone = |tries: &Vec<&Entry>| tries.iter().filter(|entry| entry.status == 404).count();
+    let is_gone = |entry: &&&Entry| entry.status == 404 && reading::is_told(entry);
+    let gone = |tries: &Vec<&Entry>| tries.iter().filter(is_gone).count();
     let gone: Vec<usize> = items.tries.values().map(gone).filter(|gone| *gone > 0).collect();
     let given_up = ledger.iter().filter(|entry| entry.abandoned).count();
     let stay = |entry: &Entry| entry.left.map_or(Duration::MAX, |left| left - entry.arrived);

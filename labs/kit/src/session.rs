@@ -5,6 +5,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
+    process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     address,
-    child::Child,
+    child::{self, Bounds, Child},
     gauge::{self, Gauge},
     host::Host,
     http,
@@ -984,6 +985,20 @@ impl Recorder {
         Ok(Server { child: Some(child), name: program.name })
     }
 
+    /// Runs a program of others to its end, within bounds, with the calling thread held up until then. `None` when
+    /// the run was stopped meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn command(
+        &self,
+        command: process::Command,
+        bounds: Bounds,
+    ) -> anyhow::Result<Option<child::Ended>> {
+        let ended = Child::spawn(command, bounds, &self.0.stop)?.wait();
+        Ok(Some(ended).filter(|ended| !ended.is_stopped()))
+    }
+
     /// Waits until an upstream that outlives the trial has worked off what the trial left.
     async fn settle(&self) {
         let rest = self.state().settle;
@@ -1065,7 +1080,11 @@ impl Server {
                 None => Ok(None),
                 Some(child) => {
                     child.close_input();
-                    let ended = child.ended().await;
+                    // One that does not end at that is killed as it is dropped.
+                    let ended = tokio::time::timeout(limit, child.ended()).await;
+                    let ended = ended.with_context(|| {
+                        format!("{name} does not say where it listens, and does not end")
+                    })?;
                     ensure!(
                         ended.is_stopped(),
                         "{name} never said where it listens: it {}",

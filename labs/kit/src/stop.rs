@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::{contain, terminal::say};
+use crate::{child, contain, terminal::say};
 
 /// Exit code of a process that was interrupted.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -154,14 +154,14 @@ impl Stop {
             () = self.hang_after_a_panic() => {
                 say("error: a thread has panicked, and the others do not come to an end without it");
                 self.rescue();
-                std::process::exit(1);
+                leave(1);
             }
         }
         // The wish first: words may fail, where the terminal is gone.
         let first = !self.is_set();
         self.set();
         if !first || matches!(*self.ending(), Ending::AtOnce) {
-            std::process::exit(EXIT_INTERRUPTED);
+            leave(EXIT_INTERRUPTED);
         }
         say("\nstopping: what is complete is kept (once more to stop at once)");
         // What ends by itself is left to end, unless it is a measurement that does not.
@@ -175,7 +175,7 @@ impl Stop {
             () = signals.next() => {}
             () = patience => self.rescue(),
         }
-        std::process::exit(EXIT_INTERRUPTED);
+        leave(EXIT_INTERRUPTED);
     }
 
     /// Waits for a panic after which a measurement does not end by itself.
@@ -197,6 +197,12 @@ impl Stop {
             rescue();
         }
     }
+}
+
+/// Ends the process, and programs of others before it.
+fn leave(code: i32) -> ! {
+    child::kill_all();
+    std::process::exit(code);
 }
 
 /// An event loop, and the signals that come to it.

@@ -1,15 +1,10 @@
 //! The same job in Python, for comparison: one process, the standard library's pool of processes, and
 //! Ray, if the reader has them.
 
-use std::{
-    io::Read,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context, bail, ensure};
-use lab_kit::{prelude::*, session::Plan};
+use anyhow::{Context, ensure};
+use lab_kit::{child::Bounds, prelude::*, session::Plan};
 
 use super::{Params, bench::Bench, count::Digest, gauges, plan::PAIR};
 
@@ -19,6 +14,8 @@ const SCRIPT: &str = include_str!("../python/lab18.py");
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any arm, which starts Ray and counts a gigabyte a few times.
 const LIMIT: Duration = Duration::from_secs(900);
+/// Ray has many processes, and a store of objects; a gigabyte of text is there several times.
+const BOUNDS: Bounds = Bounds { memory: 16_000_000_000, processes: 1024, ..Bounds::of(LIMIT) };
 
 /// An arm in Python: its name there, its name for the reader, whether it is one with Ray, and the arm
 /// in Rust it stands beside.
@@ -71,41 +68,6 @@ pub(super) fn find(session: &mut Session) -> Option<Python> {
     Some(python)
 }
 
-/// Waits for the end of a program and reads what it wrote: to standard output, and to standard error
-/// if that is a pipe.
-fn until_end(mut child: Child, limit: Duration) -> Result<(String, String)> {
-    fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut pipe) = pipe {
-                // What came before an error is shown.
-                let _ = pipe.read_to_end(&mut bytes);
-            }
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-    }
-    let stdin = child.stdin.take();
-    let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if start.elapsed() > limit {
-            // The processes that it has started end with it: they watch it, or it their input.
-            drop(stdin);
-            child.kill()?;
-            child.wait()?;
-            bail!("it did not end within {} s", limit.as_secs());
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
-    let (out, err) = (text(out), text(err));
-    ensure!(status.success(), "it failed ({status}) and wrote:\n{}", err.trim());
-    Ok((out, err))
-}
-
 /// What the script prints.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,23 +116,23 @@ pub(super) fn add<'a>(
             let folder = r.folder()?;
             let script = folder.path().join("lab18.py");
             std::fs::write(&script, SCRIPT)?;
-            let child = Command::new(&python.executable)
+            let mut command = Command::new(&python.executable);
+            command
                 .arg(&script)
                 .args(["--arm", arm, "--workers", &PAIR.to_string()])
                 .args(["--bytes", &p.bytes.b().to_string()])
                 .args(["--rounds", &p.rounds.to_string(), "--parent", "--file"])
                 .arg(&bench.file)
                 .env("PYTHONDONTWRITEBYTECODE", "1")
-                .env("RAY_USAGE_STATS_ENABLED", "0")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .context("cannot start Python")?;
-            let (out, err) =
-                until_end(child, LIMIT).with_context(|| format!("lab18.py --arm {arm}"))?;
-            let printed = Printed::read(&out)
-                .with_context(|| format!("lab18.py --arm {arm} wrote {out:?} and {err:?}"))?;
+                .env("RAY_USAGE_STATS_ENABLED", "0");
+            let ended = r.command(command, BOUNDS).context("cannot start Python")?;
+            let Some(ended) = ended else {
+                return Ok(());
+            };
+            ensure!(ended.is_well(), "lab18.py --arm {arm} {}", ended.why());
+            let printed = Printed::read(&ended.out).with_context(|| {
+                format!("lab18.py --arm {arm} wrote {:?}{}", ended.out, ended.said())
+            })?;
             r.wall(Duration::from_secs_f64(printed.wall_s));
             r.gauge(gauges::START_S, printed.start_s);
             bench.check(r, p.bytes, printed.digest()?)

@@ -85,7 +85,7 @@ fn address(path: &str, href: &str) -> Option<String> {
 fn ahead(ledger: &[Entry], p: &Asked) -> usize {
     let (mut above, mut ahead) = (Duration::ZERO, 0);
     for level in levels(&shop(p)) {
-        let pages = Items::of(ledger, &requests(level), p.timeout.duration());
+        let pages = Items::of(ledger, &requests(level), None);
         let first = pages.tries.values().filter_map(|tries| tries.first());
         ahead += first.filter(|entry| entry.arrived < above).count();
         let answered = |tries: &Vec<&Entry>| {
@@ -163,7 +163,7 @@ impl Brief for Crawl {
     }
 
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
-        let ended = reading::ended(ledger, p.timeout.duration());
+        let ended = reading::ended(ledger, p.gives_up::<Self>());
         let disallowed = ledger.iter().filter(|entry| entry.path.starts_with(DISALLOWED));
         vec![
             (gauges::DISALLOWED, disallowed.count() as f64),
@@ -185,11 +185,10 @@ impl Brief for Crawl {
             "pages begin while pages that are fewer links from the first are still awaited",
             "pages",
         );
-        let alone = (p.limit == 1).then(|| "one at a time has no barriers".to_owned());
-        let open = alone.or_else(|| check::too_few(pages, 5, p.limit));
+        let open = check::alone(p).or_else(|| check::too_few(pages, 5, p.limit));
         vec![
             check::all_asked_for(k, "everything that links lead to is asked for"),
-            check::all_recovered(k, pages),
+            check::all_recovered(k, |_| Some(pages as f64)),
             check::answered_once(k),
             check::nothing_else(k),
             Check {

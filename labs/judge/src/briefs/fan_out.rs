@@ -80,7 +80,7 @@ impl Brief for FanOut {
     const LIMITED: &'static [&'static str] = &[INFERENCES];
 
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
-        let ended = reading::ended(ledger, p.timeout.duration());
+        let ended = reading::ended(ledger, p.gives_up::<Self>());
         let fetches: Vec<Entry> =
             SOURCES.iter().flat_map(|source| reading::below(&ended, source)).collect();
         let beside = books::beside(&reading::below(&ended, INFERENCES), &fetches);

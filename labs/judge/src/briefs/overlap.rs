@@ -76,7 +76,7 @@ impl Brief for Overlap {
     const LIMITED: &'static [&'static str] = &["/fetch", SLOWEST, "/store"];
 
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
-        let ended = reading::ended(ledger, p.timeout.duration());
+        let ended = reading::ended(ledger, p.gives_up::<Self>());
         let slowest = reading::below(&ended, SLOWEST);
         let beside = books::beside(&slowest, &reading::below(&ended, "/fetch"));
         let in_progress = books::most_in_flight(&reading::wholes(&ended, &STAGES));

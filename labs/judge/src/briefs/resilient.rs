@@ -95,6 +95,9 @@ impl Brief for Resilient {
 
     const TASK: &'static str = "GET {url}/items/0 to {url}/items/N-1, and POST {url}/orders/0 to {url}/orders/M-1 (M is {orders}), with no more than {limit} requests in flight at any time. Give an attempt up after {timeout} seconds. Try an item again after a time-out, a broken connection, a 5xx or a 429, at most {attempts} times in all. Where an answer has a Retry-After, wait for so many seconds at least. Else wait for about {backoff} seconds before the second attempt, and twice as long before each further one; multiply each wait by a random number from 0.5 to 1.5. Other items go on meanwhile. What is not there (404) is not tried again. An order is sent once, whatever is answered.";
 
+    /// Some items fail twice.
+    const LEAST_ATTEMPTS: usize = 3;
+
     fn spec(p: &Asked, seed: u64) -> Spec {
         let late = p.timeout.duration() * LATE;
         let script = Script::new(move |asked, before| {
@@ -126,21 +129,21 @@ impl Brief for Resilient {
 
     fn read(p: &Asked, ledger: &[Entry]) -> Vec<(Gauge, f64)> {
         let orders = reading::numbered(ORDERS, p.orders);
-        let orders = Items::of(ledger, &orders, p.timeout.duration());
+        let orders = Items::of(ledger, &orders, p.gives_up::<Self>());
         let again = orders.attempts() - orders.tries.len();
         vec![(gauges::ORDERS_MISSED, orders.missed() as f64), (gauges::ORDERS_AGAIN, again as f64)]
     }
 
     fn checks(p: &Asked, k: &Condition) -> Vec<Check> {
-        // One in ten is not there, whatever the seed: the others can be had.
-        let gone = k.every(|t| t.gauge(gauges::GONE)).map_or(0.0, |gone| gone.value);
+        // Which are not there depends on the trial.
+        let there = |t: &Trial| Some(p.n as f64 - t.gauge(gauges::GONE)?);
         vec![
             check::nothing_lost(k),
             check::nothing_twice(p, k),
             check::nothing_else(k),
             check::limit_holds(p, k, Self::LIMITED),
             check::has_a_timeout(p, k),
-            check::all_recovered(k, p.n - gone as usize),
+            check::all_recovered(k, there),
             check::tries_are_bounded(p, k),
             check::backs_off(k),
             check::backs_off_further(p, k),

@@ -15,7 +15,8 @@ pub struct Trap;
 impl Trap {
     /// The most requests at a time that a service with c slots of s answers within T: ⌊T/s⌋ waves of c.
     fn useful(p: &Asked) -> f64 {
-        p.slots as f64 * (p.timeout.s() / p.service_s()).floor()
+        let waves = p.timeout.duration().as_nanos() / p.service.of.mean().as_nanos().max(1);
+        p.slots as f64 * waves as f64
     }
 }
 
@@ -65,7 +66,7 @@ impl Brief for Trap {
             check::nothing_lost(k),
             check::nothing_twice(p, k),
             check::nothing_else(k),
-            check::all_recovered(k, p.n),
+            check::all_recovered(k, |_| Some(p.n as f64)),
             check::has_a_timeout(p, k),
             Check {
                 fault: "too many requests at once",

@@ -35,10 +35,14 @@ pub(super) fn set_apart(command: &mut Command) -> String {
 
 #[cfg(unix)]
 pub(super) use unix::Group;
+#[cfg(unix)]
+pub(crate) use unix::kill_all;
 
 #[cfg(unix)]
 mod unix {
     use std::{
+        collections::BTreeSet,
+        sync::{Mutex, MutexGuard, PoisonError},
         thread,
         time::{Duration, Instant},
     };
@@ -60,6 +64,20 @@ mod unix {
     /// Threads that all programs of the machine may begin before it is looked whose they are.
     const MANY: u64 = 50;
 
+    /// Leaders of the groups that have not been swept.
+    static LIVING: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+    fn living_groups() -> MutexGuard<'static, BTreeSet<Pid>> {
+        LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the groups of all children: this process ends, and nobody will watch them.
+    pub(crate) fn kill_all() {
+        for leader in living_groups().iter() {
+            let _ = killpg(*leader, Signal::SIGKILL);
+        }
+    }
+
     /// The processes of a child.
     pub(in super::super) struct Group {
         leader: Option<Pid>,
@@ -75,6 +93,7 @@ mod unix {
             // 0 and 1 would be others' groups.
             let leader = i32::try_from(process).ok().filter(|id| *id > 1).map(Pid::from_raw);
             let next = (Instant::now() + LOOKS.0, LOOKS.0);
+            living_groups().extend(leader);
             Group { leader, mark, members: vec![process], next, threads: u64::MAX }
         }
 
@@ -120,6 +139,9 @@ mod unix {
                     let _ = nix::sys::signal::kill(Pid::from_raw(process), Signal::SIGKILL);
                 }
                 thread::sleep(PAUSE);
+            }
+            if let Some(leader) = self.leader {
+                living_groups().remove(&leader);
             }
         }
 
@@ -244,6 +266,10 @@ mod list {
         done.map_or(String::new(), |done| String::from_utf8_lossy(&done.stdout).into_owned())
     }
 }
+
+/// What they have started ends with their input.
+#[cfg(not(unix))]
+pub(crate) fn kill_all() {}
 
 #[cfg(not(unix))]
 pub(super) struct Group(u32);

@@ -24,6 +24,7 @@ use crate::stop::Stop;
 mod group;
 
 use group::Group;
+pub(crate) use group::kill_all;
 
 /// What a child may take before it is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -484,7 +485,8 @@ impl Watcher {
             self.group.terminate();
             self.wait(GRACE);
         }
-        // Before its process is waited for no other can have its number.
+        // A group keeps its number for as long as one of its processes lives; only where none does could another
+        // group have it, and numbers come round seldom.
         self.group.kill();
         if !self.gone {
             let _ = self.process.kill();

@@ -690,7 +690,9 @@ fn command(card: &Card, options: &[OsString]) -> String {
 /// A word as a shell reads it back.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%{}".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    // A shell expands braces that have a comma between them.
+    let expands = word.contains('{') && word.contains(',');
+    if !word.is_empty() && !expands && word.chars().all(plain) {
         return word.into();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
