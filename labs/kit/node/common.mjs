@@ -742,7 +742,6 @@ class Peer {
  * somebody who can `hear` a line and `leave`. Prints where it is, and at the end `hall.counts`.
  */
 export async function serveChat(args, hall) {
-  const origin = clock();
   const broken = () => (hall.counts.broken += 1);
   const server = http.createServer((_, response) => {
     broken();
@@ -774,6 +773,7 @@ export async function serveChat(args, hall) {
   // The usual backlog loses some of many users who come at once; each would wait a second then.
   server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 });
   await once(server, "listening");
+  const origin = clock();
   await print({ listening: `127.0.0.1:${server.address().port}` });
   process.stdin.resume();
   await once(process.stdin, "end").catch(() => {});

@@ -562,7 +562,7 @@ async def serve_chat(args, hall):
     and no other. Prints where it is, and at the end `hall.counts`."""
     from aiohttp import web
 
-    loop, over, origin = asyncio.get_running_loop(), asyncio.Event(), clock()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
     when_parent_leaves(lambda: loop.call_soon_threadsafe(over.set))
 
     async def connection(request):
@@ -588,6 +588,7 @@ async def serve_chat(args, hall):
     await runner.setup()
     # The usual backlog loses some of many users who come at once; each would wait a second then.
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    origin = clock()
     print(json.dumps({"listening": "{}:{}".format(*runner.addresses[0])}), flush=True)
     await over.wait()
     print(json.dumps(hall.counts), flush=True)

@@ -19,8 +19,8 @@
 // processor on when a goroutine stays in a system call.
 //
 // What is counted are gaps between beats, all of them ok. Gauges: longest_gap_s, busy_s (how long
-// the other goroutine took), beats, client_cpu_share; tasks and bytes_per_task (resident memory,
-// Linux only). What is printed: see common.go.
+// the other goroutine took), client_cpu_share; tasks and bytes_per_task (resident memory, Linux
+// only). What is printed: see common.go.
 package main
 
 import (
@@ -109,7 +109,6 @@ func watchBeats(beBusy func(), g gauges) {
 	wall := clock.elapsed()
 	g["longest_gap_s"] = longest.Seconds()
 	g["busy_s"] = took.Seconds()
-	g["beats"] = float64(books.count(ok) + 1)
 	g["client_cpu_share"] = clock.cpuShare()
 	books.close(wall, 0, g)
 }

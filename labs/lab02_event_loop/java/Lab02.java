@@ -16,12 +16,11 @@ final class Lab02 {
                 --arm thread_sleep   it sleeps in a static initializer, and keeps the carrier
                 --arm compute        it computes
                 --arm yield          it computes in slices, with Thread.yield() after each
-                --arm nap            it computes in slices, and sleeps for a moment after each
                 --arm threads        a pool of platform threads computes, and it waits for that
                 --arm tasks          no heartbeat: what a sleeping virtual thread takes of memory
                 --beat T             between two beats; a late one moves those that follow
                 --busy T             how long the task is busy (compute: on a processor of its own)
-                --slice T            of the arms yield and nap
+                --slice T            of the arm yield
                 --watch T            the heartbeat is watched so long, and a beat beyond the task
                 --lead T             before the task is busy
                 --tasks N            of the arm tasks
@@ -29,9 +28,9 @@ final class Lab02 {
 
             Times in seconds. What is printed: see Common.java. A latency is the gap between two
             beats; of the arm tasks, the time from the beginning until a task runs. Gauges:
-            longest_gap_s, busy_s (how long the task was really busy), beats, client_cpu_share; of
-            the arm tasks: tasks, bytes_per_task (of resident memory: the fewer tasks, the more of
-            it is room that the heap has taken to grow in), client_cpu_share.
+            longest_gap_s, busy_s (how long the task was really busy), client_cpu_share; of the arm
+            tasks: tasks, bytes_per_task (of resident memory: the fewer tasks, the more of it is
+            room that the heap has taken to grow in), client_cpu_share.
             """;
 
     private final String arm;
@@ -45,7 +44,7 @@ final class Lab02 {
 
     private Lab02(Common.Flags flags) {
         arm = flags.oneOf("--arm",
-                "sleep", "thread_sleep", "compute", "yield", "nap", "threads", "tasks");
+                "sleep", "thread_sleep", "compute", "yield", "threads", "tasks");
         beat = flags.time("--beat", 0.01, 0.001);
         watch = flags.time("--watch", 0.28, 0);
         lead = flags.time("--lead", 0.065, 0);
@@ -74,31 +73,21 @@ final class Lab02 {
         kernel.work(busy);
     }
 
-    private void computeInSlicesAndYield() {
-        // Looks like the cure, and is none here. Virtual threads that wait for the carrier stand in
-        // several queues. Who yields goes to the end of one, and the carrier empties that one
-        // before it looks at the next, where the timer has put the heartbeat.
-        inSlices(Thread::yield);
-    }
-
-    private void computeInSlicesAndNap() {
-        // Lives: during the nap the carrier has nothing better to do than to look at all queues.
-        // But a nap costs time, and somebody must think of it wherever anything computes.
-        inSlices(() -> Common.sleep(Duration.ofNanos(50_000)));
-    }
-
-    private void inSlices(Runnable between) {
-        for (var left = busy; left.isPositive(); left = left.minus(slice)) {
-            kernel.work(left.compareTo(slice) < 0 ? left : slice);
-            between.run();
-        }
-    }
-
     // right: A platform thread computes, and the virtual thread waits for it
     // so: A virtual thread that waits frees its carrier, and one that computes keeps it, since Java
     // does not preempt virtual threads. The operating system does preempt platform threads.
     private void computeOnAPool() {
         CompletableFuture.runAsync(() -> kernel.work(busy), pool).join();
+    }
+
+    private void computeInSlicesAndYield() {
+        // Looks like the cure, and is none here. Virtual threads that wait for the carrier stand in
+        // several queues. Who yields goes to the end of one, and the carrier empties that one
+        // before it looks at the next, where the timer has put the heartbeat.
+        for (var left = busy; left.isPositive(); left = left.minus(slice)) {
+            kernel.work(left.compareTo(slice) < 0 ? left : slice);
+            Thread.yield();
+        }
     }
 
     private void watch(Runnable task) {
@@ -111,7 +100,6 @@ final class Lab02 {
         var wall = time.seconds();
         books.gauge("longest_gap_s", longestGap);
         books.gauge("busy_s", busyFor);
-        books.gauge("beats", books.count(Common.OK) + 1);
         books.gauge("client_cpu_share", time.cpuShare());
         books.close(wall, 0);
     }
@@ -188,7 +176,6 @@ final class Lab02 {
             case "thread_sleep" -> watch(this::sleepAndKeepTheCarrier);
             case "compute" -> watch(this::compute);
             case "yield" -> watch(this::computeInSlicesAndYield);
-            case "nap" -> watch(this::computeInSlicesAndNap);
             case "threads" -> watch(this::computeOnAPool);
             default -> countMemory();
         }

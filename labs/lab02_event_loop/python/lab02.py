@@ -19,8 +19,8 @@ A task beats. On the same event loop another one waits for a moment and is then 
 
 What is printed: see common.py. Gaps between beats are offered, and latencies are their lengths. A
 late beat moves those after it. Gauges: longest_gap_s, busy_s (how long the other task was busy),
-beats, client_cpu_share (processor time of this process over the time of the whole); arm `tasks`:
-tasks, bytes_per_task (memory of the process, where /proc tells).
+client_cpu_share (processor time of this process over the time of the whole); arm `tasks`: tasks,
+bytes_per_task (memory of the process, where /proc tells).
 """
 
 import asyncio
@@ -120,7 +120,6 @@ async def run(args, kernel, pool, books):
     books.close(
         books.wall,
         longest_gap_s=max(books.latencies),
-        beats=len(books.latencies),
         client_cpu_share=books.cpu_share,
         **gauges,
     )

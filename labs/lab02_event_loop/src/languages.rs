@@ -214,7 +214,7 @@ pub(super) fn tables(p: &Params, summary: &Summary) -> Vec<Table> {
         .column("language", |r| r.0.to_string())
         .cells("tasks", number, |r| r.2.gauge(gauges::TASKS))
         .cells("bytes of memory each", number, |r| r.2.gauge(gauges::BYTES_PER_TASK))
-        .note("Resident memory with them, minus that before, divided by their number. Python: tasks of asyncio; Node: promises; Go: goroutines; Java: virtual threads.")
+        .note("Memory with them, minus that before, divided by their number. Python: tasks of asyncio; Node: promises and their timers; Go: goroutines; Java: virtual threads. It is resident memory, in Node what is in use on the heap. Node and Java collect what is garbage before each reading.")
         .unless_empty();
     std::iter::once(beats).chain(memory).collect()
 }

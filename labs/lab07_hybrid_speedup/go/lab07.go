@@ -26,7 +26,7 @@ import (
 var (
 	service     = upstream()
 	arm         = choice("arm", "hybrid", "sequential", "async", "threads")
-	items       = count("items", 20, 1, 100_000)
+	items       = count("items", 20, 1, 1_000_000)
 	cost        = seconds("cost", 0.02, 0)
 	concurrency = count("concurrency", 10, 1, 10_000)
 	workers     = count("workers", 2, 1, 256)

@@ -43,7 +43,7 @@ final class Lab07 {
 
     private Lab07(Common.Flags flags) {
         arm = flags.oneOf("--arm", "hybrid", "sequential", "async", "threads");
-        items = flags.count("--items", 20, 1, 100_000);
+        items = flags.count("--items", 20, 1, 1_000_000);
         cost = flags.time("--cost", 0.02, 0);
         var concurrency = flags.count("--concurrency", 10, 1, 10_000);
         workers = flags.count("--workers", 2, 1, 256);
@@ -79,6 +79,13 @@ final class Lab07 {
         eachOnAVirtualThread(this::process);
     }
 
+    // right: Virtual threads fetch, and a pool of platform threads computes
+    // so: A virtual thread waits for an item, and then for the pool; both are waits, which cost no
+    // carrier. So the fetches go on while as many items are computed as the pool has threads.
+    private void hybrid() {
+        eachOnAVirtualThread(() -> CompletableFuture.runAsync(this::process, pool).join());
+    }
+
     private void onPlatformThreads() {
         // Computes on W processors, but a worker that waits for its item computes nothing.
         var taken = new AtomicInteger();
@@ -91,13 +98,6 @@ final class Lab07 {
                 });
             }
         }
-    }
-
-    // right: Virtual threads fetch, and a pool of platform threads computes
-    // so: A virtual thread waits for an item, and then for the pool; both are waits, which cost no
-    // carrier. So the fetches go on while as many items are computed as the pool has threads.
-    private void hybrid() {
-        eachOnAVirtualThread(() -> CompletableFuture.runAsync(this::process, pool).join());
     }
 
     private void eachOnAVirtualThread(Runnable process) {

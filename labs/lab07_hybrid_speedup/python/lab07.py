@@ -36,6 +36,7 @@ from common import (
     TIMED_OUT,
     Books,
     Kernel,
+    TaskGroup,
     arguments,
     clock,
     compute,
@@ -52,27 +53,45 @@ from common import (
 )
 
 
-class Desk:
+class Socket(socket.socket):
+    """Has one deadline for a whole answer. A plain timeout would begin anew with every read."""
+
+    def recv_into(self, *into):
+        left = self.desk.deadline - clock()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+        return super().recv_into(*into)
+
+
+class Desk(http.client.HTTPConnection):
     """A connection of one thread that waits for its answers: the standard library's client."""
 
     def __init__(self, args):
         url = urllib.parse.urlsplit(args.url)
+        super().__init__(url.hostname, url.port or 80, timeout=args.timeout)
         self.path = url.path or "/"
-        self.line = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=args.timeout)
         with contextlib.suppress(OSError):
             # Where nobody listens, the requests that count will find out.
-            self.line.connect()
+            self.connect()
+
+    def connect(self):
+        super().connect()
+        self.sock = Socket(fileno=self.sock.detach())
+        self.sock.settimeout(self.timeout)
+        self.sock.desk = self
 
     def fetch(self):
+        self.deadline = clock() + self.timeout
         try:
-            self.line.request("GET", self.path)
-            answer = self.line.getresponse()
+            self.request("GET", self.path)
+            answer = self.getresponse()
             body = answer.read()
-        except socket.timeout:
-            self.line.close()
+        except TimeoutError:
+            self.close()
             return TIMED_OUT
         except (http.client.HTTPException, OSError) as error:
-            self.line.close()
+            self.close()
             return "connect" if isinstance(error, ConnectionRefusedError) else "broken"
         if answer.status in (429, 503):
             return REJECTED
@@ -86,16 +105,17 @@ def process(args, kernel):
     return time.sleep(args.cost) if args.work == "sleep" else kernel.work(args.cost)
 
 
-def sequential(args, kernel, books):
-    desk = Desk(args)
-    with books.measured():
-        for _ in range(args.items):
-            sent = clock()
-            fate = desk.fetch()
-            if fate == OK:
-                process(args, kernel)
-            books.enter(fate, clock() - sent)
-    return 0
+async def sequential(args, kernel, books):
+    async with session(1, args.timeout) as client:
+        doors = await open_connections(client, args, 1)
+        with books.measured():
+            for _ in range(args.items):
+                sent = clock()
+                fate, _ = await fetch(client, args.url)
+                if fate == OK:
+                    process(args, kernel)
+                books.enter(fate, clock() - sent)
+        return doors
 
 
 def threads(args, kernel, books):
@@ -107,7 +127,7 @@ def threads(args, kernel, books):
         while True:
             with lock:
                 if next(taken, None) is None:
-                    return
+                    return desk.close()
             sent = clock()
             fate = desk.fetch()
             if fate == OK:
@@ -122,7 +142,7 @@ def threads(args, kernel, books):
 
 
 async def on_a_loop(args, books, handle):
-    """C fetches at a time; `handle` gets what has come. An item keeps its place until it is done."""
+    """C fetches at a time; `handle` gets what has come."""
     async with session(args.concurrency, args.timeout) as client:
         doors = await open_connections(client, args, args.concurrency)
         permits = asyncio.Semaphore(args.concurrency)
@@ -137,7 +157,9 @@ async def on_a_loop(args, books, handle):
             books.enter(fate, clock() - sent)
 
         with books.measured():
-            await asyncio.gather(*(one() for _ in range(args.items)))
+            async with TaskGroup() as group:
+                for _ in range(args.items):
+                    group.create_task(one())
         return doors
 
 
@@ -171,7 +193,7 @@ def on_interpreters(args, kernel, books):
 
 
 ARMS = {
-    "sequential": sequential,
+    "sequential": lambda args, kernel, books: asyncio.run(sequential(args, kernel, books)),
     "async": async_only,
     "threads": threads,
     "hybrid-threads": lambda args, kernel, books: hybrid(args, kernel, books, thread_pool),

@@ -90,7 +90,7 @@ func main() {
 const (
 	// Who comes and says nothing is waited for so long.
 	patience = 10 * time.Second
-	longest  = time.Minute
+	longest  = time.Hour
 )
 
 // hall is what all users share.

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.ReentrantLock;
@@ -148,13 +149,18 @@ final class Lab14 {
             say(room, "said " + user + " " + line.substring(4));
         } else if (line.startsWith("solve ")) {
             var microseconds = number(line.substring(6), Long.MAX_VALUE);
-            if (microseconds > 60_000_000 || !questions.tryAcquire()) {
-                asker.send("failed more than a minute, or too many questions at a time");
+            if (microseconds > 3_600_000_000L || !questions.tryAcquire()) {
+                asker.send("failed more than an hour, or too many questions at a time");
                 return;
             }
             // A virtual thread of its own: its user may go on talking meanwhile. If that is enough
             // to keep everybody else talking is up to the way in which it is solved.
-            asker.execute(() -> answer(Duration.ofNanos(1000 * microseconds), asker));
+            try {
+                asker.execute(() -> answer(Duration.ofNanos(1000 * microseconds), asker));
+            } catch (RejectedExecutionException e) {
+                // The connection is closing, and nobody waits for the answer.
+                questions.release();
+            }
         } else {
             throw new ProtocolException("a line that is not in the protocol");
         }
