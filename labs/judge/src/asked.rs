@@ -214,10 +214,14 @@ fn terms<B: Brief>() -> String {
          What does not count: what the program prints, its exit code, its start, how many connections it opens, \
          headers, bodies, what comes after a `?`. The program runs once for each trial.",
         B::TASK,
-        list(&braced),
+        list(&|name| braced(name).replace("{n}", N)),
         list(&variable),
     )
 }
+
+/// `{n}` in a text of clap's, which would make it the end of a line: a change of style in it, to the same style, is
+/// taken out where there are no styles.
+const N: &str = "{\u{1b}[0mn}";
 
 /// The flags of a lab's judge: those of [`Asked`] that its brief names, with the brief's defaults.
 pub struct For<B> {

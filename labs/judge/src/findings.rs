@@ -19,9 +19,11 @@ pub(crate) fn premise(items: usize, limited: &[&'static str], t: &Trial) -> Resu
     accounts::ensure(requests >= asked, || {
         format!("{requests} requests, and {asked} items were asked for")
     })?;
-    // An item that is not there fails, and each that fails is there or is not.
-    let of_status = |status: &str| t.failures.get(status).map_or(0.0, |n| *n as f64);
-    accounts::equal("items that are not there", figure(gauges::GONE)?, of_status("status 404"))?;
+    // Of what is not there the last answer says so, unless it was asked for again and given up.
+    let (gone, last) = (figure(gauges::GONE)?, t.failures.get("status 404").copied().unwrap_or(0));
+    accounts::ensure((last..=last.saturating_add(t.timed_out)).contains(&(gone as u64)), || {
+        format!("{gone} items are not there, and {last} ended with a 404")
+    })?;
     for part in limited {
         let most = t.trace(&in_flight_at(part)).iter().map(|(_, n)| *n).fold(0.0, f64::max);
         accounts::equal("most in flight", figure(gauges::most_at(part))?, most)?;

@@ -14,8 +14,13 @@ use tokio::runtime::Builder;
 
 use crate::{check::Check, findings};
 
+/// What a server has to do, for `--help`.
+const TASK: &str = "What the server has to do:
+Answer GET /work/0, GET /work/1 and so on with any 2xx, after its service time. It serves --slots requests at a time, first come, first served. No more than --queue others wait; what finds no waiting place is answered at once with 503.";
+
 /// What a server claims, and how it is asked.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[command(before_help = TASK)]
 pub struct Claimed {
     /// The server, on this machine
     #[arg(long, required = true, value_name = "URL")]

@@ -26,6 +26,7 @@ import re
 from common import (
     Kernel,
     arguments,
+    gil,
     process_pool,
     seconds,
     serve_chat,
@@ -115,7 +116,7 @@ class Hall:
         self.arm, self.kernel, self.pool = arm, kernel, pool
         self.rooms = {}
         names = "joined", "said", "delivered", "given_up", "slow", "broken", "solved"
-        self.counts = dict.fromkeys(names, 0)
+        self.counts = {**dict.fromkeys(names, 0), "gil": gil()}
 
     def user(self, peer):
         return User(self, peer)

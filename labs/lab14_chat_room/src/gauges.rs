@@ -15,6 +15,8 @@ lab_kit::gauges! {
     USERS_BUSY_SHARE = "users_busy_share",
     /// Share of the time that the server's event loop was busy.
     SERVER_BUSY_SHARE = "server_busy_share",
+    /// 1 where one thread at a time runs in the server, 0 where all do: in Python.
+    GIL = "gil",
     /// Messages that reach somebody when all stay.
     MESSAGES_MEANT = "messages_meant",
     /// Messages that came to the server.

@@ -37,13 +37,19 @@ const INLINE: &str = "inline";
 const CONVERSATIONS: [(&str, &str, &str, &[Language]); 4] = [
     (QUIET, "nobody asks", "quiet", &Language::ALL),
     (INLINE, "on the scheduler's thread", "inline", &Language::ALL),
-    ("threads", "on another thread", "spawn_blocking", &Language::ALL),
+    (THREADS, "on another thread", "spawn_blocking", &Language::ALL),
     ("processes", "in another process", "process", &[Python, Node]),
 ];
 
 /// Go interrupts what has computed for so long, and looks as often for it, and for what has come over the network
 /// meanwhile.
 const LOOK: f64 = 10e-3;
+
+/// How long one thread of CPython keeps the lock of the interpreter while another waits for it
+/// (`sys.setswitchinterval`).
+const SWITCH: f64 = 5e-3;
+
+const THREADS: &str = "threads";
 
 /// By what share a computation may take less time than was asked for.
 const CLOCK: f64 = 0.05;
@@ -133,6 +139,9 @@ struct Counted {
     delivered: u64,
     given_up: u64,
     slow: u64,
+    /// Whether one thread at a time runs, in Python.
+    #[serde(default)]
+    gil: Option<f64>,
 }
 
 /// Ends a server and writes down what it has counted.
@@ -150,17 +159,50 @@ fn counted(r: &Recorder, runtime: &Runtime, server: Server, users: usize) -> Res
     ] {
         r.gauge(gauge, n as f64);
     }
+    if let Some(gil) = counted.gil {
+        r.gauge(gauges::GIL, gil);
+    }
     Ok(())
 }
 
-/// Only a server that computes on the one thread of its loop may lose users, and what they would have said and heard.
+/// Whether mathematics may hold up the loop: on its own thread, or on another one that has the same lock.
+fn may_hold_up(language: Language, conversation: &str) -> bool {
+    match (language, conversation) {
+        (language, INLINE) => language != Go,
+        (language, THREADS) => language == Python,
+        _ => false,
+    }
+}
+
+/// For which share of the mathematics the loop stands still, if it does.
+///
+/// A loop in Python gives the interpreter's lock away at each call to a socket, and a thread that computes keeps the
+/// lock for 5 ms then (Beazley 2010, "Understanding the Python GIL"). A message is one call for each member of its
+/// room, so the loop gets through one in so many messages.
+fn held_up(p: &Params, language: Language, name: &str, k: &Condition) -> Option<f64> {
+    if name == INLINE {
+        return may_hold_up(language, name).then_some(1.0);
+    }
+    let locked = k.gauge(gauges::GIL).is_some_and(|gil| gil.value == 1.0);
+    let calls = p.rate as f64 * (p.per_room as f64).min(k.x());
+    let load = calls * SWITCH;
+    (may_hold_up(language, name) && locked && load > 2.0).then(|| 1.0 - 1.0 / load)
+}
+
+/// Only a server whose loop may be held up may lose users, and what they would have said and heard.
 pub(super) fn may(language: Language, conversation: &str) -> &'static [Fate] {
-    if conversation == INLINE && language != Go { &[Fate::Failed, Fate::NeverSent] } else { &[] }
+    if may_hold_up(language, conversation) { &[Fate::Failed, Fate::NeverSent] } else { &[] }
 }
 
 /// What a trial is: as many speak as are asked to, what the users heard the server has sent, and what was asked for
 /// was computed, if anything was.
-pub(super) fn premise(p: &Params, conversation: &str, users: f64, t: &Trial) -> Result<(), String> {
+pub(super) fn premise(
+    p: &Params,
+    language: Language,
+    conversation: &str,
+    users: f64,
+    t: &Trial,
+) -> Result<(), String> {
     // A record may come from anywhere.
     ensure((2.0..=20_000.0).contains(&users), || format!("{users} users were not asked for"))?;
     let crowd = p.crowd(Instant::now(), users as usize, p.block.s(), vec![]);
@@ -176,7 +218,7 @@ pub(super) fn premise(p: &Params, conversation: &str, users: f64, t: &Trial) -> 
     let (solved, failed) = (gauge(t, gauges::JOBS_SOLVED)?, gauge(t, gauges::JOBS_FAILED)?);
     let asked = f64::from(u8::from(conversation != QUIET));
     // Who has left is told nothing.
-    let alone = conversation == INLINE && gauge(t, gauges::USERS_LEFT)? > 0.0;
+    let alone = may_hold_up(language, conversation) && gauge(t, gauges::USERS_LEFT)? > 0.0;
     ensure((solved, failed) == (asked, 0.0) || alone, || {
         format!("{solved} jobs were done and {failed} failed, of {asked}")
     })?;
@@ -197,31 +239,31 @@ pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
         format!("{language}, {name}, {} users", number(k.x()))
     };
     let slowest = |k: &Condition| k.every(|t| t.latency.quantile_s(0.99));
-    let held_up = |language: Language, name: &str| name == INLINE && language != Go;
-
-    let least = (1.0 - CLOCK) * p.block.s();
-    let away = p.away(least);
+    // What theory says at the flags' block, shorter by the clock.
+    let away = |share: f64| p.away((1.0 - CLOCK) * p.block.s() * share);
+    let held: Vec<_> = all()
+        .filter_map(|(language, name, k)| {
+            Some((language, name, k, held_up(p, language, name, &k)?))
+        })
+        .collect();
     // Who has left hears nothing late.
     let stayed = |k: &Condition| k.total(gone).is_some_and(|gone| gone.value == 0.0);
-    let waits = all().filter(|(language, name, _)| held_up(*language, name));
-    let waits = waits.map(|(language, name, k)| {
-        // Not what theory says at the flags' block: one that is shorter by the clock.
-        let least = summary.calibrated(|_| away.quantile(0.99, 0.0) - LATE);
-        Case::exact(named(language, name, &k), least, slowest(&k).filter(|_| stayed(&k)))
+    let waits = held.iter().map(|(language, name, k, share)| {
+        let least = summary.calibrated(|_| away(*share).quantile(0.99, 0.0) - LATE);
+        Case::exact(named(*language, name, k), least, slowest(k).filter(|_| stayed(k)))
     });
-    let misses = all().filter(|(language, name, _)| held_up(*language, name));
-    let misses = misses.map(|(language, name, k)| {
+    let misses = held.iter().map(|(language, name, k, share)| {
         let least = summary.calibrated(|_| {
             let late = LATE / p.beat.s();
-            k.x() * (away.missed() - late).max(0.0)
+            k.x() * (away(*share).missed() - late).max(0.0)
         });
         let missed = k.estimate(|t| t.gauge(gauges::MISSED_HEARTBEATS));
-        Case::exact(named(language, name, &k), least, missed.filter(|_| stayed(&k)))
+        Case::exact(named(*language, name, k), least, missed.filter(|_| stayed(k)))
     });
     let goal = 0.1 * p.block.s();
-    // A thread of Python's hands over the interpreter's lock at every call to a socket, and waits to have it back.
-    let alone = |language: Language, name: &str| language != Python || name != "threads";
-    let elsewhere = all().filter(|(language, name, _)| *name != INLINE && alone(*language, name));
+    let is_apart = |language: Language, name: &str| !may_hold_up(language, name);
+    let elsewhere =
+        all().filter(|(language, name, _)| *name != INLINE && is_apart(*language, name));
     let elsewhere = elsewhere
         .map(|(language, name, k)| Case::exact(named(language, name, &k), goal, slowest(&k)));
     let in_go = all().filter(|(language, name, _)| *language == Go && *name == INLINE);
@@ -232,7 +274,7 @@ pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
         let most = quiet + 4.0 * LOOK;
         Some(Case::exact(named(language, name, &k), most, slowest(&k)))
     });
-    let stays = all().filter(|(language, name, _)| !held_up(*language, name));
+    let stays = all().filter(|(language, name, _)| is_apart(*language, name));
     let stays = stays.map(|(language, name, k)| {
         let lost = |t: &Trial| {
             let missing = t.gauge(gauges::MESSAGES_MEANT)? - t.gauge(gauges::MESSAGES_RECEIVED)?;
@@ -243,10 +285,10 @@ pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
     });
     let longer = |text| Law::new(text, "s", Disturbed::Longer(Resource::Processors));
     vec![
-        longer("mathematics on the thread that serves the users, in Python, Node and Java: an echo that falls due meanwhile waits until the mathematics ends")
-            .within("5 % of the block, by which a computation may be quicker, and 3 ms for late timers")
+        longer("mathematics on the thread that serves the users, in Python, Node and Java, and on another thread in Python, which has the same lock: an echo that falls due meanwhile waits until the mathematics ends")
+            .within("5 % of the block, by which a computation may be quicker, 3 ms for late timers, and what a loop in Python gets through beside a thread that computes")
             .at_least(waits),
-        Law::new("mathematics on the thread that serves the users, in Python, Node and Java: every heartbeat that falls due meanwhile is missed", "heartbeats", Disturbed::Longer(Resource::Processors))
+        Law::new("in the same cases every heartbeat that falls due meanwhile is missed", "heartbeats", Disturbed::Longer(Resource::Processors))
             .within("those of 5 % of the block, by which a computation may be quicker, and of 3 ms for late timers")
             .at_least(misses),
         longer("mathematics on the only thread, in Go: its runtime looks every 10 ms who has to wait, and an echo waits for two looks where it is read and two where it is written")
@@ -281,6 +323,6 @@ pub(super) fn table(summary: &Summary) -> Option<Table> {
         .cells("users gone", number, |r| r.2.estimate(gone))
         .cells("computed for", seconds, |r| r.2.gauge(gauges::BUSY_S))
         .cells("answered after", seconds, |r| r.2.gauge(gauges::ANSWER_S))
-        .note("The users are the same program, whatever the server is written in. A server in another language is a process of its own, that of Rust a thread beside the users. Beside a thread that computes, an event loop in Python gives the interpreter's lock away at each call to a socket. It waits up to 5 ms to have the lock again, each time.")
+        .note("The users are the same program, whatever the server is written in. A server in another language is a process of its own, that of Rust a thread beside the users. Beside a thread that computes, an event loop in Python gives the interpreter's lock away at each call to a socket. It waits 5 ms to have the lock again, each time.")
         .unless_empty()
 }

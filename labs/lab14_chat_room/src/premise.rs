@@ -21,8 +21,8 @@ pub(super) fn may(at: &Condition) -> &'static [Fate] {
 }
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    if let Some((_, name)) = Language::of_series(at.series()) {
-        return languages::premise(p, name, at.x(), t);
+    if let Some((language, name)) = Language::of_series(at.series()) {
+        return languages::premise(p, language, name, at.x(), t);
     }
     conversation(p, at, t)?;
     loops(t)?;

@@ -1,7 +1,7 @@
 //! `labs judge`: what the service's books say of programs in two languages, right ones and such as have one fault
 //! each; what is said of programs that misbehave, and that nothing of them is left.
 
-use std::{fs, path::Path, process::Command, thread};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use serde_json::Value;
 
@@ -84,6 +84,123 @@ fn faults_are_named_from_the_books() {
             begun.into_iter().for_each(|case| case.join().unwrap());
         });
     }
+}
+
+/// Faults that a client of a lab has to switch on, each with what it is named.
+const FAULTS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "8",
+        &[
+            ("", "none of the faults"),
+            ("phases", "stages do not overlap"),
+            ("batches", "stages do not overlap"),
+            ("awaits-each", "the slowest stage is not kept busy"),
+            ("through-all", "the slowest stage is not kept busy"),
+            ("unbounded-queue", "a queue without a bound"),
+            ("no-limit", "no limit"),
+            ("too-early", "stages out of order"),
+        ],
+    ),
+    (
+        "10",
+        &[
+            ("", "none of the faults"),
+            ("one-by-one", "sources one after another"),
+            ("two-then-one", "sources one after another"),
+            ("barrier", "a barrier between fetches and inferences"),
+            ("batches", "a barrier between fetches and inferences"),
+            ("no-limit", "no limit"),
+            ("first-answer", "an inference before its sources"),
+            ("lost-query", "lost items"),
+        ],
+    ),
+    (
+        "12",
+        &[
+            ("", "none of the faults"),
+            ("batches", "batches with a barrier"),
+            ("no-timeout", "no timeout"),
+            ("lost-result", "lost results"),
+            ("store-again", "stored twice"),
+            ("store-anything", "stores what it does not have"),
+            ("both-places", "a fallback without need"),
+            ("no-retry", "gives up too early"),
+            ("no-back-off", "no back-off"),
+            ("retry-forever", "retries without a bound"),
+            ("limit-for-requests", "too many items in progress"),
+        ],
+    ),
+    (
+        "19",
+        &[
+            ("", "none of the faults"),
+            ("no-robots", "robots.txt not obeyed"),
+            ("robots-late", "robots.txt read too late, or not at all"),
+            ("ignore-retry-after", "Retry-After ignored"),
+            ("drop-busy", "gives up too early"),
+            ("with-fragments", "duplicates"),
+            ("lost-listings", "lost items"),
+            ("retry-404", "retries what cannot succeed"),
+            ("levels", "a barrier after each level"),
+            ("one-at-a-time", "the limit is not used"),
+            ("no-limit", "no limit for all requests together"),
+        ],
+    ),
+];
+
+/// The same for the labs whose clients are in Python alone.
+#[test]
+fn faults_of_pipelines_and_crawlers_are_named() {
+    if clients().iter().all(|[language, _]| *language != "python3") {
+        return;
+    }
+    let judged = |lab: &str, fault: &str| {
+        let out = temporary();
+        let file = format!("{}/judge/clients/lab{lab:0>2}.py", env!("CARGO_MANIFEST_DIR"));
+        let mut more = vec!["--url", "{url}", "--n", "{n}", "--limit", "{limit}"];
+        if lab == "12" {
+            let told =
+                ["--timeout", "{timeout}", "--attempts", "{attempts}", "--backoff", "{backoff}"];
+            more.extend(told);
+        }
+        if !fault.is_empty() {
+            more.extend(["--fault", fault]);
+        }
+        judged(lab, out.path(), &["python3", &file], &more)
+    };
+    for (lab, cases) in FAULTS {
+        thread::scope(|scope| {
+            let begun: Vec<_> = cases
+                .iter()
+                .map(|(fault, named)| scope.spawn(move || (judged(lab, fault), fault, named)))
+                .collect();
+            for (done, fault, named) in begun.into_iter().map(|case| case.join().unwrap()) {
+                let shown = shown(&done);
+                assert!(shown.contains(named), "{lab} {fault}: {shown}\n{}", done.stdout);
+            }
+        });
+    }
+}
+
+/// A server that is what it claims is not accused, and one without a bound on its queue is, by what is counted.
+#[test]
+fn a_server_is_compared_with_the_queue_that_it_claims_to_be() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let judged = |queue: Option<usize>| {
+        let service = mock_server::Service::Constant(Duration::from_millis(20));
+        let spec = mock_server::Spec { queue, ..mock_server::Spec::new(4, service) };
+        let server = runtime.block_on(mock_server::Upstream::start(spec)).unwrap();
+        let (out, url) = (temporary(), format!("http://{}", server.address()));
+        let own = ["judge", "15", "--scale", "smoke", "--trials", "1", "--server", &url, "--out"];
+        let done = run(labs().args(own).arg(out.path()));
+        runtime.block_on(server.shutdown());
+        let line = done.stdout.lines().find(|line| line.contains("The server shows"));
+        line.unwrap_or_else(|| panic!("{}\n{}", done.stdout, done.stderr)).to_owned()
+    };
+    let right = judged(Some(12));
+    assert!(right.contains("none of the faults"), "{right}");
+    let unbounded = judged(None);
+    assert!(unbounded.contains("other waiting places than claimed"), "{unbounded}");
 }
 
 /// The books hold every request that a client counts itself.
@@ -186,4 +303,7 @@ fn what_is_asked_wrongly_is_said() {
     labs(&["judge", "15", "--server", "http://127.0.0.1:9"]).expect(2).says(&["nobody is there"]);
     let help = labs(&["judge", "5", "--help"]).expect(0);
     assert!(help.stdout.contains("What the program has to do"), "{}", help.stdout);
+    assert!(help.stdout.contains("{url}, {n}, {limit}"), "{}", help.stdout);
+    let help = labs(&["judge", "15", "--help"]).expect(0);
+    assert!(help.stdout.contains("What the server has to do"), "{}", help.stdout);
 }

@@ -21,6 +21,9 @@ use crate::{
 /// Names under which a Python interpreter is looked for.
 pub const PYTHONS: [&str; 2] = ["python3", "python"];
 
+/// Names of interpreters without a lock for all threads (Gross 2023, PEP 703). Where one can run the programs, it does.
+const FREE_THREADED: [&str; 2] = ["python3.14t", "python3.13t"];
+
 /// Names of Node.
 const NODES: [&str; 2] = ["node", "nodejs"];
 
@@ -84,7 +87,7 @@ impl Runtime {
         static FOUND: Mutex<[Found; 4]> = Mutex::new([const { None }; 4]);
         let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
         let find = || match language {
-            Language::Python => python(&PYTHONS),
+            Language::Python => python(&FREE_THREADED).or_else(|_| python(&PYTHONS)),
             Language::Node => node(&NODES),
             Language::Go => go(&in_environment("go")),
             Language::Java => java(&java_tool("java"), &java_tool("javac")),
