@@ -57,6 +57,8 @@ cat > "$dir/javac" <<EOT
 #!/bin/sh
 # Compiles for the runtime beside it, and so gives its version.
 case "\${1:-}" in -version | --version) echo "javac $version"; exit ;; esac
+# Its own release is the only one it knows.
+if [ "\${1:-}" = --release ]; then shift 2; fi
 exec "$javac" --patch-module java.base="$dir/api/java.base" \\
     --patch-module java.net.http="$dir/api/java.net.http" "\$@"
 EOT

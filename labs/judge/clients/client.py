@@ -51,6 +51,7 @@ class Connection(http.client.HTTPConnection):
     def connect(self):
         super().connect()
         self.sock = Socket(fileno=self.sock.detach())
+        self.sock.settimeout(self.timeout)  # else it takes itself for one that blocks
         self.sock.connection = self
 
 

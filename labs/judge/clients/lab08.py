@@ -9,11 +9,13 @@
 import argparse
 import http.client
 import queue
+import sys
 import threading
 import urllib.parse
 
 STAGES = ("GET", "/fetch"), ("POST", "/transform"), ("POST", "/store")
 END = None
+lost = []  # items whose request broke
 
 
 def main():
@@ -35,6 +37,8 @@ def main():
         side_by_side(address, STAGES, items, limit)  # fault: a worker's stages never overlap
     else:
         pipeline(address, items, limit, fault)
+    if lost:
+        sys.exit(f"{len(lost)} of {args.n} items were lost")
 
 
 def pipeline(address, items, limit, fault):
@@ -80,11 +84,16 @@ def side_by_side(address, stages, items, limit):
 def worker(address, stages, take, put, hasty):
     connection = http.client.HTTPConnection(address)
     while (item := take.get()) is not END:
-        for method, path in stages:
-            if hasty:
-                put.put(item)  # fault: handed on before it has been transformed
-            connection.request(method, f"{path}/{item}")
-            connection.getresponse().read()
+        try:
+            for method, path in stages:
+                if hasty:
+                    put.put(item)  # fault: handed on before it has been transformed
+                connection.request(method, f"{path}/{item}")
+                connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            lost.append(item)  # and the worker goes on: else its queue would fill up
+            continue
         if not hasty:
             put.put(item)
 

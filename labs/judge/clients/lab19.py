@@ -9,6 +9,7 @@
 import argparse
 import heapq
 import http.client
+import sys
 import threading
 import time
 import urllib.parse
@@ -34,7 +35,7 @@ class Crawler:
         self.url, self.fault = args.url, args.fault
         self.gone, self.next_level = set(), [("/", ["/"])]
         self.frontier, self.seen = [], set()  # (when to fetch it, number, path), the next first
-        self.under_way, self.changed = 0, threading.Condition()
+        self.under_way, self.lost, self.changed = 0, 0, threading.Condition()
         self.robots = urllib.robotparser.RobotFileParser()
         self.robots.parse([])
 
@@ -79,14 +80,22 @@ class Crawler:
                     self.changed.wait(due)
                 path = heapq.heappop(self.frontier)[2]
                 self.under_way += 1
-            self.fetch(connection, path)
+            lost = 1
+            try:
+                self.fetch(connection, path)
+                lost = 0
+            except (OSError, http.client.HTTPException):
+                connection.close()
+            finally:
+                with self.changed:  # whatever has happened: the others wait for it
+                    self.under_way -= 1
+                    self.lost += lost
+                    self.changed.notify_all()
 
     def fetch(self, connection, path):
         answer, page = self.get(connection, path.split("#")[0])
         hrefs = Links(page).hrefs if answer.status == 200 else []
         with self.changed:
-            self.under_way -= 1
-            self.changed.notify_all()
             again = answer.status == 429 and self.fault != "drop-busy"
             if self.fault == "retry-404" and answer.status == 404 and path not in self.gone:
                 self.gone.add(path)
@@ -122,6 +131,8 @@ def main():
             worker.start()
         for worker in workers:
             worker.join()
+    if crawler.lost:
+        sys.exit(f"{crawler.lost} pages were lost")
 
 
 if __name__ == "__main__":

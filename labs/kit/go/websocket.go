@@ -192,7 +192,13 @@ func (s *socket) readFrame() (byte, []byte, error) {
 	if !known || head[0]&0xF0 != 0x80 || head[1]&0x80 == 0 {
 		return 0, nil, errProtocol
 	}
-	more := map[uint64]int{126: 2, 127: 8}[length]
+	more := 0
+	switch length {
+	case 126:
+		more = 2
+	case 127:
+		more = 8
+	}
 	if _, err := io.ReadFull(s.reader, head[2:2+more+4]); err != nil {
 		return 0, nil, err
 	}

@@ -180,19 +180,6 @@ final class Common {
             return value;
         }
 
-        /** Of a URL. */
-        String path(String name, String otherwise) {
-            var value = text(name, otherwise);
-            try {
-                if (value.startsWith("/") && URI.create(value) != null) {
-                    return value;
-                }
-            } catch (IllegalArgumentException e) {
-                // Said below.
-            }
-            throw stop(2, name + " " + value + ": a path such as " + otherwise);
-        }
-
         int count(String name, int otherwise, int least, int most) {
             var value = text(name, String.valueOf(otherwise));
             try {

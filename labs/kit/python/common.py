@@ -27,7 +27,7 @@ Every script prints one JSON object and nothing else to standard output:
     doors             requests sent to open connections, which are in no other count
     gauges            {name: number}, units in the name
 
-Python 3.9 or later, and aiohttp for the scripts that use the network. It is imported where it is
+Python 3.11 or later, and aiohttp for the scripts that use the network. It is imported where it is
 used: interpreters beside the first one import this file too, and cannot import aiohttp.
 """
 
@@ -121,20 +121,6 @@ def listed(read, most=1000):
     return read_all
 
 
-def path(text):
-    """Reads a path of a URL."""
-    if text and (text[0] != "/" or not all("!" <= letter <= "~" for letter in text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no path of a URL")
-    return text
-
-
-def file(text):
-    """Reads the name of a file, or of none."""
-    if text and not os.path.isfile(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no file")
-    return text
-
-
 def _doors(text):
     return listed(seconds(0, 3_600_000))(text) if text else []
 
@@ -192,31 +178,6 @@ def temporary_folder():
     return folder
 
 
-if sys.version_info >= (3, 11):
-    TaskGroup = asyncio.TaskGroup
-else:
-
-    class TaskGroup:
-        """As much of asyncio.TaskGroup, which came with Python 3.11, as is used here."""
-
-        async def __aenter__(self):
-            self.tasks = []
-            return self
-
-        def create_task(self, coroutine):
-            task = asyncio.get_running_loop().create_task(coroutine)
-            self.tasks.append(task)
-            return task
-
-        async def __aexit__(self, kind, error, trace):
-            try:
-                if error is None:
-                    await asyncio.gather(*self.tasks)
-            finally:
-                for task in self.tasks:
-                    task.cancel()
-
-
 def session(connections, timeout=None):
     """A client that keeps at most so many connections: aiohttp's default is 100, 0 is no limit.
 
@@ -227,10 +188,13 @@ def session(connections, timeout=None):
     """
     import aiohttp
 
-    return aiohttp.ClientSession(
+    client = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout),
     )
+    # Else it sends a GET again, unseen, whose kept connection the server has closed.
+    client._retry_connection = False
+    return client
 
 
 async def open_connections(client, args, n):
@@ -264,15 +228,16 @@ async def fetch(client, url, expected=BODY, **options):
 
     try:
         async with client.request(options.pop("method", "GET"), url, **options) as answer:
+            # Whatever it is: only then is the connection used again.
+            body = await answer.read()
             if answer.status in (429, 503):
                 return REJECTED, None
             if answer.status >= 400:
                 return f"status {answer.status}", None
-            body = await answer.read()
             if expected is not None and body != expected:
                 return "body", None
             return OK, body
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return TIMED_OUT, None
     except aiohttp.ClientConnectorError:
         return "connect", None
@@ -342,7 +307,7 @@ class Kernel:
         rounds, best = 20_000, float("inf")
         for _ in range(15):
             begin = clock()
-            _mix(rounds)
+            compute(rounds)
             # Whatever disturbs a run makes it slower: the fastest one counts.
             best = min(best, clock() - begin)
         return rounds / best
@@ -351,13 +316,13 @@ class Kernel:
         return int(self.rounds_per_s * seconds)
 
     def work(self, seconds):
-        return _mix(self.rounds(seconds))
+        return compute(self.rounds(seconds))
 
     def slices(self, seconds, slice):
         """The same work in slices, for a caller who has something to do between them."""
         rounds, each = self.rounds(seconds), max(self.rounds(slice), 1)
         for done in range(0, rounds, each):
-            yield _mix(min(each, rounds - done))
+            yield compute(min(each, rounds - done))
 
     def alone(self, seconds):
         """How long that takes, now, with nobody else at work here."""
@@ -366,22 +331,18 @@ class Kernel:
         return clock() - begin
 
 
-def _mix(rounds):
+def compute(rounds):
+    """An amount of work, also as a job of a pool: top-level, so that processes find its name."""
     x = 1
     for i in range(rounds):
         x = ((x ^ (x >> 27)) * 0x3C79AC49 + i) & 0xFFFFFFFF
     return x
 
 
-def compute(rounds):
-    """An amount of work as a job of a pool: top-level, so that processes find it by its name."""
-    return _mix(rounds)
-
-
 def timed_compute(rounds):
     """The same; returns the seconds it took."""
     begin = clock()
-    _mix(rounds)
+    compute(rounds)
     return clock() - begin
 
 

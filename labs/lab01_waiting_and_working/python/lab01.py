@@ -27,7 +27,6 @@ import time
 from common import (
     Books,
     Kernel,
-    TaskGroup,
     arguments,
     compute,
     gil,
@@ -59,7 +58,7 @@ async def concurrently(coroutines, books):
         await coroutine
         books.done()
 
-    async with TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
         for coroutine in coroutines:
             group.create_task(one(coroutine))
 

@@ -31,7 +31,6 @@ from common import (
     OK,
     Books,
     Kernel,
-    TaskGroup,
     arguments,
     clock,
     compute,
@@ -114,7 +113,7 @@ async def run(args, kernel, pool, books):
         return kept
 
     with books.measured():
-        async with TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             group.create_task(heart.beat())
             group.create_task(other())
     books.close(

@@ -38,7 +38,19 @@ var (
 	seed    = count("seed", 1, 0, 1<<53)
 )
 
-// wrong: All at once
+// wrong(2): A client whose pool is a semaphore nobody sees
+func pooled() *http.Client {
+	return newClient(*pool, *timeout)
+}
+
+// right(2): A client with a connection for each request
+// so(2): In the pooled client the clock of the timeout runs while a request waits for a connection,
+// and the service never sees it.
+func unpooled() *http.Client {
+	// 0 is no limit, as in Go by itself.
+	return newClient(0, *timeout)
+}
+
 // A goroutine is 3 KB, so a thousand cost nothing here; the upstream has not got a thousand slots.
 func burst(client *http.Client, books *ledger, clock stopwatch) {
 	var all sync.WaitGroup
@@ -76,18 +88,13 @@ func (l *load) stay(i int) {
 		fate := get(l.client, *service)
 		now := time.Now()
 		l.count(fate, sent, now)
-		wait := time.Duration(0)
-		switch fate {
-		case rejected:
-			wait = time.Duration(float64(*pause) * (0.5 + rng.Float64()))
-		case "connect", "broken":
-			// Where nobody listens the answer comes at once: the loop must not spin.
-			wait = 5 * time.Millisecond
+		if fate == rejected {
+			wait := time.Duration(float64(*pause) * (0.5 + rng.Float64()))
+			if !now.Add(wait).Before(l.end) {
+				return
+			}
+			time.Sleep(wait)
 		}
-		if !now.Add(wait).Before(l.end) {
-			return
-		}
-		time.Sleep(wait)
 	}
 }
 
@@ -127,7 +134,10 @@ func sustained(client *http.Client, doors int) {
 
 func main() {
 	start()
-	client := newClient(*pool, *timeout)
+	client := unpooled()
+	if *pool > 0 {
+		client = pooled()
+	}
 	doors := openConnections(client, *clients)
 	if *arm == "sustained" {
 		sustained(client, doors)

@@ -45,11 +45,24 @@ final class Lab03 {
         window = flags.time("--window", 1, 0.001);
         pause = flags.time("--pause", 0, 0);
         var pool = flags.count("--pool", 0, 0, 100_000);
-        upstream = new Common.Upstream(flags, pool, flags.time("--timeout", 0.325, 0.001));
+        var timeout = flags.time("--timeout", 0.325, 0.001);
+        upstream = pool > 0 ? pooled(flags, pool, timeout) : unpooled(flags, timeout);
         flags.noOthers();
     }
 
-    // wrong: A virtual thread for each request, and all of them send at once
+    // wrong(2): A client whose pool is a semaphore nobody sees
+    private static Common.Upstream pooled(Common.Flags flags, int pool, Duration timeout) {
+        return new Common.Upstream(flags, pool, timeout);
+    }
+
+    // right(2): A client with a connection for each request
+    // so(2): In the pooled client the clock of the timeout runs while a request waits for a
+    // connection, and the service never sees it.
+    private static Common.Upstream unpooled(Common.Flags flags, Duration timeout) {
+        // 0 is no limit, as in Java by itself.
+        return new Common.Upstream(flags, 0, timeout);
+    }
+
     private void burst(long begin) {
         // They cost next to nothing here, which is why nothing here holds them back. The upstream
         // serves no more at a time than before; the rest wait there, until they have timed out.

@@ -33,7 +33,19 @@ import {
   whole,
 } from "./common.mjs";
 
-// wrong: All at once
+// wrong(2): A client whose pool is a semaphore nobody sees
+function pooled(args) {
+  return new Client(args.url, args.pool, args.timeout);
+}
+
+// right(2): A client with a connection for each request
+// so(2): In the pooled client the clock of the timeout runs while a request waits for a connection,
+//     and the service never sees it.
+function unpooled(args) {
+  // 0 is no limit, as in Node by itself.
+  return new Client(args.url, 0, args.timeout);
+}
+
 async function burst(args, client, books) {
   // A promise costs nothing, and so nothing stops us: the upstream gets all of them together, and
   // every one that waits there for longer than its timeout has been served for nobody.
@@ -89,7 +101,7 @@ const args = await start(import.meta.url, {
   seed: whole(0, 1, 2 ** 64),
 });
 const [books, inside] = [new Books(), { attempts: 0, ok: 0 }];
-const client = new Client(args.url, args.pool, args.timeout);
+const client = args.pool ? pooled(args) : unpooled(args);
 const doors = await client.openConnections(args, args.clients);
 const load = args.arm === "burst" ? burst : sustained;
 await books.measured(() => load(args, client, books, inside));

@@ -35,13 +35,25 @@ from common import (
 )
 
 
-# wrong: All at once
+# wrong(2): A client whose pool is a semaphore nobody sees
+def pooled(args):
+    """aiohttp has such a pool, of 100 connections, unless it is told otherwise."""
+    return session(args.pool, args.timeout)
+
+
+# right(2): A client with a connection for each request
+# so(2): In the pooled client the clock of the timeout runs while a request waits for a connection,
+#     and the service never sees it.
+def unpooled(args):
+    """0 is no limit."""
+    return session(0, args.timeout)
+
+
 async def burst(args):
     """N requests at once: a task costs next to nothing, and so nothing stops us. The upstream gets
-    them all together, and serves for nobody those whose timeout has run out. aiohttp's pool lets 100
-    of them go, unless it is told otherwise."""
+    them all together, and serves for nobody those whose timeout has run out."""
     books = Books()
-    async with session(args.pool, args.timeout) as client:
+    async with (pooled if args.pool else unpooled)(args) as client:
         doors = await open_connections(client, args, args.clients)
         cpu, begin = time.process_time(), clock()
 
@@ -49,7 +61,9 @@ async def burst(args):
             fate, _ = await fetch(client, args.url)
             books.enter(fate, clock() - begin)
 
-        await asyncio.gather(*(one() for _ in range(args.clients)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(args.clients):
+                group.create_task(one())
         wall = clock() - begin
         books.close(
             wall,
@@ -64,7 +78,7 @@ async def sustained(args):
     """Every attempt counts with the part of its time in flight that lies inside the window."""
     books = Books()
     parts = {"attempts": 0.0, "ok": 0.0}
-    async with session(args.pool, args.timeout) as client:
+    async with (pooled if args.pool else unpooled)(args) as client:
         doors = await open_connections(client, args, args.clients)
         cpu, origin = time.process_time(), clock()
         begin = origin + args.warm_up
@@ -91,7 +105,9 @@ async def sustained(args):
                         return
                     await asyncio.sleep(pause)
 
-        await asyncio.gather(*(one(i) for i in range(args.clients)))
+        async with asyncio.TaskGroup() as group:
+            for i in range(args.clients):
+                group.create_task(one(i))
         whole = clock() - origin
         books.close(
             args.window,

@@ -42,9 +42,7 @@ func (j *job) one() {
 // wrong: A goroutine for each request, and no limit
 // Goroutines are cheap, requests are not: the upstream gets all of them in the same instant.
 func (j *job) unlimited() {
-	crew(*requests, func() {
-		j.one()
-	})
+	crew(*requests, j.one)
 }
 
 // right: One channel of permits, shared by all

@@ -30,7 +30,9 @@ from common import (
 async def behind_the_pool(args, send):
     """The client's pool is a hidden semaphore, with a difference: the clock of the timeout runs in
     its queue, and who waits too long is never sent."""
-    await asyncio.gather(*(send() for _ in range(args.requests)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(args.requests):
+            group.create_task(send())
 
 
 # right: A semaphore for a limit
@@ -44,7 +46,9 @@ async def behind_a_semaphore(args, send):
         async with semaphore:
             await send()
 
-    await asyncio.gather(*(one() for _ in range(args.requests)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(args.requests):
+            group.create_task(one())
 
 
 async def run(args):

@@ -6,8 +6,7 @@
 //	--chunk B            bytes of a chunk
 //	--batch SIZE         chunks in a batch
 //	--concurrency M      requests in flight; also the connections of the client
-//	--path PATH          of the endpoint
-//	--input FILE         the text; else one is made (--seed)
+//	--seed S             of the text
 //	--timeout T          of one request
 //	--url, --doors, --parent: see common.go
 //
@@ -17,11 +16,9 @@
 package main
 
 import (
-	"errors"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,11 +27,9 @@ var (
 	service     = upstream()
 	arm         = choice("arm", "window", "batch")
 	chunks      = count("chunks", 1024, 1, 1_000_000)
-	chunk       = count("chunk", 1024, 1, 1<<20)
+	chunk       = count("chunk", 1024, 1, 1<<30)
 	batch       = count("batch", 50, 1, 100_000)
 	concurrency = count("concurrency", 25, 1, 100_000)
-	endpoint    = path("path", "/embeddings")
-	input       = text("input", "")
 	seed        = count("seed", 1, 0, 1<<53)
 	timeout     = seconds("timeout", 60, 0.001)
 )
@@ -43,14 +38,14 @@ var (
 type job struct {
 	client *http.Client
 	books  ledger
-	// The next chunk; none when there is no more. The text is never in memory as a whole.
+	// The next chunk; none when there is no more.
 	next    func() []byte
 	permits chan struct{}
 }
 
 func (j *job) embed(chunk []byte) {
 	sent := time.Now()
-	fate := post(j.client, *service+*endpoint, chunk)
+	fate := post(j.client, *service+"/embeddings", chunk)
 	j.books.enter(fate, time.Since(sent))
 }
 
@@ -74,7 +69,7 @@ func (j *job) inBatches() {
 
 // right: Through a window
 // so: A batch waits for its last request before the next begins; in a window each one lets one in.
-// The permit is taken before the next chunk is read: neither goroutines nor chunks pile up.
+// The permit is taken before the next chunk is made: neither goroutines nor chunks pile up.
 func (j *job) inAWindow() {
 	var all sync.WaitGroup
 	for {
@@ -105,32 +100,13 @@ func (j *job) take(n int) (part [][]byte) {
 	return part
 }
 
-// fromFile reads chunk after chunk.
-func fromFile(name string) func() []byte {
-	file, err := os.Open(name)
-	orExit(err)
-	left := *chunks
-	return func() []byte {
-		next := make([]byte, *chunk)
-		n, err := io.ReadFull(file, next)
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-			orExit(err)
-		}
-		left--
-		if n == 0 || left < 0 {
-			return nil
-		}
-		return next[:n]
-	}
-}
-
-// made are parts of one text that is made before the clock starts: that is no part of the pipeline.
-func made() func() []byte {
+// text is the chunks, one at a time, out of one short text: never are all of them in memory.
+func text() func() []byte {
 	const letters = "etaoin shrdlu "
 	rng := rand.New(rand.NewPCG(uint64(*seed), 0))
-	whole := make([]byte, 2**chunk)
-	for i := range whole {
-		whole[i] = letters[rng.IntN(len(letters))]
+	short := make([]byte, *chunk+1000)
+	for i := range short {
+		short[i] = letters[rng.IntN(len(letters))]
 	}
 	left := *chunks
 	return func() []byte {
@@ -138,18 +114,15 @@ func made() func() []byte {
 		if left < 0 {
 			return nil
 		}
-		from := rng.IntN(*chunk)
-		return whole[from : from+*chunk]
+		at := rng.IntN(1000)
+		return slices.Clone(short[at : at+*chunk])
 	}
 }
 
 func main() {
 	start()
 	j := &job{client: newClient(*concurrency, *timeout), permits: make(chan struct{}, *concurrency)}
-	j.next = made()
-	if *input != "" {
-		j.next = fromFile(*input)
-	}
+	j.next = text()
 	doors := openConnections(j.client, *concurrency)
 	run := j.inAWindow
 	if *arm == "batch" {

@@ -1,16 +1,9 @@
-import java.io.BufferedInputStream;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Semaphore;
-import java.util.stream.Stream;
 
 final class Lab06 {
     private static final String ABOUT = """
@@ -22,8 +15,7 @@ final class Lab06 {
                 --chunk B            bytes of a chunk
                 --batch SIZE         chunks in a batch
                 --concurrency M      requests in flight; also the connections of the client
-                --path PATH          of the endpoint
-                --input FILE         the text; else one is made (--seed)
+                --seed S             of the text
                 --timeout T          of one request
                 --url URL            the upstream
                 --doors A,B,...      milliseconds of its /open-connections/0, /1, ...
@@ -35,7 +27,7 @@ final class Lab06 {
             client_cpu_share.
             """;
 
-    private final String arm, path, input;
+    private final String arm;
     private final int chunks, chunk, batch, concurrency, seed;
     private final Common.Upstream upstream;
     private final Common.Books books = new Common.Books();
@@ -43,25 +35,17 @@ final class Lab06 {
     private Lab06(Common.Flags flags) {
         arm = flags.oneOf("--arm", "window", "batch");
         chunks = flags.count("--chunks", 1024, 1, 1_000_000);
-        chunk = flags.count("--chunk", 1024, 1, 1 << 20);
+        chunk = flags.count("--chunk", 1024, 1, 1 << 30);
         batch = flags.count("--batch", 50, 1, 1_000_000);
         concurrency = flags.count("--concurrency", 25, 1, 10_000);
-        path = flags.path("--path", "/embeddings");
-        input = flags.text("--input", "");
         seed = flags.count("--seed", 1, 0, Integer.MAX_VALUE);
         upstream = new Common.Upstream(flags, concurrency, flags.time("--timeout", 60, 0.001));
         flags.noOthers();
-        if (input.isEmpty() && (long) chunks * chunk > 1 << 28) {
-            throw Common.stop(2, "--chunks and --chunk: a text of more than 256 MiB is not made");
-        }
-        if (!input.isEmpty() && !Files.isRegularFile(Path.of(input))) {
-            throw Common.stop(2, "--input " + input + ": there is no such file");
-        }
     }
 
     private void embed(byte[] chunk) {
         var sent = System.nanoTime();
-        var fate = upstream.post(path, chunk);
+        var fate = upstream.post("/embeddings", chunk);
         books.enter(fate, Common.since(sent));
     }
 
@@ -78,9 +62,9 @@ final class Lab06 {
         }
     }
 
-    // right: One scope for all, and a permit before each chunk
-    // so: Whichever request ends lets the next one begin. The permit comes before the chunk is read
-    // and its thread begun, so that neither pile up: a virtual thread is cheap, what it holds is
+    // right: One scope for all, and a permit before each thread
+    // so: Whichever request ends lets the next one begin. The permit comes before the thread, so
+    // that neither threads nor their chunks pile up: a virtual thread is cheap, what it holds is
     // not.
     private void inAWindow(Iterator<byte[]> text) {
         var permits = new Semaphore(concurrency);
@@ -103,36 +87,19 @@ final class Lab06 {
         });
     }
 
-    /** The chunks, one at a time: a file is never in memory as a whole. */
-    private Iterator<byte[]> text() throws IOException {
-        if (!input.isEmpty()) {
-            var file = new BufferedInputStream(Files.newInputStream(Path.of(input)));
-            var read = Stream.generate(() -> read(file)).limit(chunks);
-            return read.takeWhile(bytes -> bytes.length > 0).iterator();
-        }
+    /** The chunks, one at a time, out of one short text: never are all of them in memory. */
+    private Iterator<byte[]> text() {
         var random = new Random(seed);
-        var letters = "etaoinshrdlu".repeat(8) + " ".repeat(20);
-        var made = new ArrayList<byte[]>();
-        for (var i = 0; i < chunks; i++) {
-            var bytes = new byte[chunk];
-            for (var at = 0; at < chunk; at++) {
-                bytes[at] = (byte) letters.charAt(random.nextInt(letters.length()));
-            }
-            made.add(bytes);
+        var letters = "etaoin shrdlu ";
+        var text = new byte[chunk + 1000];
+        for (var i = 0; i < text.length; i++) {
+            text[i] = (byte) letters.charAt(random.nextInt(letters.length()));
         }
-        return made.iterator();
+        var places = random.ints(chunks, 0, 1000);
+        return places.mapToObj(at -> Arrays.copyOfRange(text, at, at + chunk)).iterator();
     }
 
-    private byte[] read(InputStream file) {
-        try {
-            return file.readNBytes(chunk);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    private void run() throws IOException {
-        // To make a text is no part of the pipeline.
+    private void run() {
         var text = text();
         var doors = upstream.openConnections(concurrency);
         var time = new Common.Watch();
@@ -148,7 +115,7 @@ final class Lab06 {
         books.close(wall, doors);
     }
 
-    public static void main(String[] args) throws IOException {
+    public static void main(String[] args) {
         new Lab06(new Common.Flags(ABOUT, args)).run();
     }
 }

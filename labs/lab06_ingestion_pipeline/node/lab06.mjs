@@ -7,8 +7,7 @@ lab06 in Node: a text in chunks to an embeddings endpoint, in batches or through
     --chunk B            bytes of a chunk
     --batch SIZE         chunks in a batch
     --concurrency M      requests in flight; also the connections of the client
-    --path PATH          of the endpoint
-    --input FILE         the text; else one is made (--seed)
+    --seed S             of the text
     --timeout T          of one request
 
 Times are in seconds. Other flags: see common.mjs. What is printed: see common.py. What is offered
@@ -16,17 +15,13 @@ are chunks; a latency is the time from the sending of a chunk to its answer. Gau
 in_flight_mean (sum of the times of all requests over the time of the whole), client_cpu_share.
 */
 
-import { closeSync, openSync, readSync } from "node:fs";
-
 import {
   Books,
   Client,
   OK,
   Semaphore,
   clock,
-  file,
   oneOf,
-  path,
   random,
   seconds,
   start,
@@ -35,30 +30,17 @@ import {
   whole,
 } from "./common.mjs";
 
-/** The chunks of a file, one at a time: the text is never in memory as a whole. */
-function* read(args) {
-  const file = openSync(args.input);
-  try {
-    for (let i = 0; i < args.chunks; i++) {
-      const chunk = Buffer.alloc(args.chunk);
-      const length = readSync(file, chunk);
-      if (length === 0) return;
-      yield chunk.subarray(0, length);
+/** The chunks, one at a time, out of one short text: never are all of them in memory. */
+function text({ chunks, chunk, seed }) {
+  const [dice, letters] = [random(seed), "etaoin shrdlu "];
+  const letter = () => letters.charCodeAt(Math.floor(dice() * letters.length));
+  const short = Buffer.from(Array.from({ length: chunk + 1000 }, letter));
+  return (function* () {
+    for (let i = 0; i < chunks; i++) {
+      const at = Math.floor(dice() * 1000);
+      yield Buffer.from(short.subarray(at, at + chunk));
     }
-  } finally {
-    closeSync(file);
-  }
-}
-
-function* made(args) {
-  const [dice, letters] = [random(args.seed), "etaoinshrdlu".repeat(8) + " ".repeat(20)];
-  for (let i = 0; i < args.chunks; i++) {
-    const chunk = Buffer.alloc(args.chunk);
-    for (let j = 0; j < args.chunk; j++) {
-      chunk[j] = letters.charCodeAt(Math.floor(dice() * letters.length));
-    }
-    yield chunk;
-  }
+  })();
 }
 
 // wrong: In batches
@@ -80,7 +62,7 @@ async function inBatches(args, chunks, embed) {
 // so: A batch ends with its slowest request, and only then does the next one begin. In a window
 //     each place takes the next chunk as soon as it is free.
 async function inAWindow(args, chunks, embed) {
-  // All lanes take from one iterator: a chunk is read when somebody has time for it, and neither
+  // All lanes take from one iterator: a chunk is made when somebody has time for it, and neither
   // promises nor chunks pile up.
   async function lane() {
     for (const chunk of chunks) await embed(chunk);
@@ -93,11 +75,9 @@ const args = await start(import.meta.url, {
   ...upstream,
   arm: oneOf("window", "batch"),
   chunks: whole(0, 1024),
-  chunk: whole(1, 1024),
+  chunk: whole(1, 1024, 2 ** 30),
   batch: whole(1, 50),
   concurrency: whole(1, 25, 10_000),
-  path: path("/embeddings"),
-  input: file,
   seed: whole(0, 1, 2 ** 64),
   timeout: seconds(0.001, 60),
 });
@@ -107,13 +87,12 @@ const doors = await client.openConnections(args, args.concurrency);
 
 async function embed(chunk) {
   const sent = clock();
-  const fate = await client.fetch(args.path, { method: "POST", body: chunk, expected: null });
+  const fate = await client.fetch("/embeddings", { method: "POST", body: chunk, expected: null });
   books.enter(fate, clock() - sent);
 }
 
-// To make a text is no part of the pipeline. `values` is an iterator that several can take from.
-const chunks = args.input ? read(args) : [...made(args)].values();
 const way = args.arm === "batch" ? inBatches : inAWindow;
+const chunks = text(args);
 await books.measured(() => way(args, chunks, embed));
 books.close(
   {

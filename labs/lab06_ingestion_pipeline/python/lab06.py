@@ -1,13 +1,12 @@
 """lab06 in Python: a text in chunks to an embeddings endpoint, in batches or through a window.
 
-    --arm batch          a batch, a wait for the last of it, the next batch: gather and a barrier
+    --arm batch          a batch, a wait for the last of it, the next batch: a task group each
     --arm window         as many at a time, and a new one for each that is done
     --chunks N           how many chunks
     --chunk B            bytes of a chunk
     --batch SIZE         chunks in a batch
     --concurrency M      requests in flight; also the connections of the client
-    --path PATH          of the endpoint
-    --input FILE         the text; else one is made (--seed)
+    --seed S             of the text
     --timeout T          of one request
 
 The other flags, and what is printed: see common.py. What is offered are chunks; a latency is the time
@@ -16,6 +15,7 @@ all requests over the time of the whole), client_cpu_share.
 """
 
 import asyncio
+import itertools
 import random
 import time
 
@@ -25,9 +25,7 @@ from common import (
     arguments,
     clock,
     fetch,
-    file,
     open_connections,
-    path,
     seconds,
     session,
     start,
@@ -36,19 +34,11 @@ from common import (
 
 
 def text(args):
-    """The chunks, one at a time: the text is never in memory as a whole."""
-    if args.input:
-        with open(args.input, "rb") as file:
-            for _ in range(args.chunks):
-                chunk = file.read(args.chunk)
-                if not chunk:
-                    return
-                yield chunk
-        return
+    """The chunks, one at a time, out of one short text: never are all of them in memory."""
     rng = random.Random(args.seed)
-    letters = b"etaoinshrdlu" * 8 + b" " * 20
-    for _ in range(args.chunks):
-        yield bytes(rng.choices(letters, k=args.chunk))
+    short = bytes(rng.choices(b"etaoin shrdlu ", k=args.chunk + 1000))
+    places = (rng.randrange(1000) for _ in range(args.chunks))
+    return (short[at : at + args.chunk] for at in places)
 
 
 class Job:
@@ -58,7 +48,7 @@ class Job:
 
     async def embed(self, chunk):
         sent = clock()
-        url = self.args.url + self.args.path
+        url = f"{self.args.url}/embeddings"
         fate, _ = await fetch(self.client, url, expected=None, method="POST", data=chunk)
         self.books.enter(fate, clock() - sent)
 
@@ -72,42 +62,30 @@ async def in_batches(job, chunks):
         async with permits:
             await job.embed(chunk)
 
-    batch = []
-    for chunk in chunks:
-        batch.append(one(chunk))
-        if len(batch) == job.args.batch:
-            await asyncio.gather(*batch)
-            batch = []
-    await asyncio.gather(*batch)
+    while batch := list(itertools.islice(chunks, job.args.batch)):
+        async with asyncio.TaskGroup() as group:
+            for chunk in batch:
+                group.create_task(one(chunk))
 
 
 # right: Through a window
 # so: A batch ends with its slowest request, and only then does the next one begin. In a window each
 #     place takes the next chunk as soon as it is free.
 async def in_a_window(job, chunks):
-    """The right way: a permit is taken before the next chunk is read, so that neither tasks nor
+    """The right way: a permit is taken before the next task begins, so that neither tasks nor their
     chunks pile up."""
-    permits, tasks = asyncio.Semaphore(job.args.concurrency), set()
-
-    def done(task):
-        tasks.discard(task)
-        permits.release()
-
-    for chunk in chunks:
-        await permits.acquire()
-        task = asyncio.create_task(job.embed(chunk))
-        tasks.add(task)
-        task.add_done_callback(done)
-    await asyncio.gather(*tasks)
+    permits = asyncio.Semaphore(job.args.concurrency)
+    async with asyncio.TaskGroup() as group:
+        for chunk in chunks:
+            await permits.acquire()
+            task = group.create_task(job.embed(chunk))
+            task.add_done_callback(lambda _: permits.release())
 
 
 async def run(args):
     async with session(args.concurrency, args.timeout) as client:
         doors = await open_connections(client, args, args.concurrency)
         job, chunks = Job(client, args), text(args)
-        if not args.input:
-            # To make a text is no part of the pipeline.
-            chunks = list(chunks)
         cpu, begin = time.process_time(), clock()
         await (in_batches if args.arm == "batch" else in_a_window)(job, chunks)
         wall = clock() - begin
@@ -124,11 +102,9 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument("--arm", choices=("batch", "window"), default="window")
     parser.add_argument("--chunks", type=whole(0), default=1024)
-    parser.add_argument("--chunk", type=whole(1), default=1024)
+    parser.add_argument("--chunk", type=whole(1, 2**30), default=1024)
     parser.add_argument("--batch", type=whole(1), default=50)
     parser.add_argument("--concurrency", type=whole(1), default=25)
-    parser.add_argument("--path", type=path, default="/embeddings")
-    parser.add_argument("--input", type=file, default="")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=seconds(0.001), default=60.0)
     asyncio.run(run(start(parser)))

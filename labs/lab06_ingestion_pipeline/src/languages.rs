@@ -104,7 +104,7 @@ pub(super) fn table(
         .cells("there", number, |r| r.4)
         .cells("busy there", percent, |r| r.5.gauge(gauge::CLIENT_CPU_SHARE))
         .note(format!(
-            "{} requests in flight, batches of {}. Rust reads the text from its file and appends each answer to another as it goes; the others make their text beforehand and keep no answers. Busy: processor time of the process over the time of the whole.",
+            "{} requests in flight, batches of {}. Rust reads the text from its file and appends each answer to another as it goes; the others cut theirs out of a short text in memory and keep no answers. Busy: processor time of the process over the time of the whole.",
             p.concurrency, p.batch
         ))
         .unless_empty()

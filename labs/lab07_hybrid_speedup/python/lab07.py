@@ -36,7 +36,6 @@ from common import (
     TIMED_OUT,
     Books,
     Kernel,
-    TaskGroup,
     arguments,
     clock,
     compute,
@@ -157,7 +156,7 @@ async def on_a_loop(args, books, handle):
             books.enter(fate, clock() - sent)
 
         with books.measured():
-            async with TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 for _ in range(args.items):
                     group.create_task(one())
         return doors

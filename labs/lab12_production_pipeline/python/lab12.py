@@ -2,15 +2,14 @@
 
     --arm batches        ten at a time, and the next ten when the slowest of them is done
     --arm window         as many at a time, and a new one for each that is done
-    --items N            numbered from 0; item i is fetched from URL/<--path>/i
+    --items N            numbered from 0; item i is fetched from URL/items/i
     --batch B            items under way at the same time
-    --path PATH
     --fetch-timeout T
     --attempts A         at a fetch that fails
-    --backoff T          most that is waited before the second attempt; later ones: twice as long
+    --backoff T          most that is waited before the second attempt; later ones: twice as long,
+                         and 20 s at most
     --process P          seconds of computation an item takes on a processor of its own
-    --workers W          that compute
-    --pool KIND          processes (default) or threads
+    --workers W          processes that compute
     --process-timeout T
     --store S            seconds a write takes to get to the database and back
     --store-timeout T
@@ -32,7 +31,9 @@ import json
 import os
 import random
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from common import (
     OK,
@@ -45,15 +46,24 @@ from common import (
     compute,
     fetch,
     open_connections,
-    path,
     process_pool,
     seconds,
     session,
     start,
     temporary_folder,
-    thread_pool,
     whole,
 )
+
+
+def compute_in_time(rounds, each, limit):
+    """A job of the pool; None when it is late. Nobody can stop a computation from outside: it looks at
+    the clock itself, from its own beginning on."""
+    end, result = clock() + limit, 0
+    for done in range(0, rounds, each):
+        if clock() > end:
+            return None
+        result = compute(min(each, rounds - done))
+    return result
 
 
 class Line:
@@ -61,13 +71,11 @@ class Line:
 
     def __init__(self, args, client, pool, folder):
         self.args, self.client, self.pool = args, client, pool
-        self.rounds = Kernel().rounds(args.process)
-        self.workers = asyncio.Semaphore(args.workers)
+        kernel = Kernel()
+        self.rounds, self.slice = kernel.rounds(args.process), max(kernel.rounds(0.002), 1)
         self.connections = asyncio.Semaphore(args.connections)
-        self.database = sqlite3.connect(os.path.join(folder, "items.db"))
-        self.database.execute("PRAGMA journal_mode=WAL")
-        self.database.execute("PRAGMA synchronous=NORMAL")
-        self.database.execute("CREATE TABLE items (item INTEGER PRIMARY KEY, result TEXT)")
+        # A call of SQLite blocks its thread: here one that has nothing else to do.
+        self.writer = ThreadPoolExecutor(1)
         self.fallback = os.path.join(folder, "fallback.jsonl")
         self.rng = random.Random(args.seed)
         self.books, self.requests = Books(), 0
@@ -77,7 +85,7 @@ class Line:
         began = clock()
         fate = await self.stage("fetch", self.fetch(item))
         if fate == OK:
-            fate, result = await self.stage("process", self.process(item))
+            fate, result = await self.stage("process", self.process())
         if fate == OK:
             await self.stage("store", self.store(item, result))
         self.books.enter(fate, clock() - began)
@@ -89,64 +97,78 @@ class Line:
         return done
 
     async def fetch(self, item):
-        wait = self.args.backoff
+        wait = min(self.args.backoff, 20.0)
         for attempt in range(self.args.attempts):
             if attempt:
                 await asyncio.sleep(self.rng.uniform(0.0, wait))
-                wait *= 2
+                wait = min(2 * wait, 20.0)
             self.requests += 1
-            url = f"{self.args.url}{self.args.path}/{item}"
-            fate, _ = await fetch(self.client, url)
+            fate, _ = await fetch(self.client, f"{self.args.url}/items/{item}")
             transient = fate in (REJECTED, TIMED_OUT, "broken", "connect")
             if not transient and not fate.startswith("status 5"):
                 break
         return fate
 
-    async def process(self, item):
-        # The clock starts when a worker begins: waiting for one is not the item's fault.
-        async with self.workers:
-            loop = asyncio.get_running_loop()
-            job = loop.run_in_executor(self.pool, compute, self.rounds)
-            try:
-                return OK, await asyncio.wait_for(job, self.args.process_timeout)
-            except asyncio.TimeoutError:
-                return TIMED_OUT, None
+    async def process(self):
+        # Items wait in the pool's queue until a worker is free, and no clock runs there.
+        job = compute_in_time, self.rounds, self.slice, self.args.process_timeout
+        result = await asyncio.get_running_loop().run_in_executor(self.pool, *job)
+        return (TIMED_OUT, None) if result is None else (OK, result)
 
     async def store(self, item, result):
+        # Whoever has it first, the write or the fallback after its timeout, stores the item.
+        first = threading.Lock()
         async with self.connections:
             try:
-                await asyncio.wait_for(self.write(item, result), self.args.store_timeout)
-                return
-            except asyncio.TimeoutError:
-                pass
-        with open(self.fallback, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"item": item, "result": result}) + "\n")
+                async with asyncio.timeout(self.args.store_timeout):
+                    return await self.write(item, result, first)
+            except TimeoutError:
+                if first.acquire(blocking=False):
+                    await asyncio.to_thread(self.fall_back, item, result)
 
-    async def write(self, item, result):
+    async def write(self, item, result, first):
         await asyncio.sleep(self.args.store / 2)
         if self.args.hang_every and item % self.args.hang_every == 0:
             await asyncio.Event().wait()
-        with self.database:
-            self.database.execute("INSERT INTO items VALUES (?, ?)", (item, str(result)))
+        await self.on_the_writer(self.insert, item, result, first)
         await asyncio.sleep(self.args.store / 2)
 
-    def stored(self):
-        """Items in the database, and those that are in the fallback file alone: the answer of a
-        write can be late although the item has got there."""
-        database = {item for (item,) in self.database.execute("SELECT item FROM items")}
+    async def on_the_writer(self, job, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(self.writer, job, *arguments)
+
+    def open(self, folder):
+        self.database = sqlite3.connect(os.path.join(folder, "items.db"))
+        self.database.execute("PRAGMA journal_mode=WAL")
+        self.database.execute("PRAGMA synchronous=NORMAL")
+        self.database.execute("CREATE TABLE items (item INTEGER PRIMARY KEY, result TEXT)")
+
+    def insert(self, item, result, first):
+        if first.acquire(blocking=False):
+            with self.database:
+                self.database.execute("INSERT INTO items VALUES (?, ?)", (item, str(result)))
+
+    def fall_back(self, item, result):
+        with open(self.fallback, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"item": item, "result": result}) + "\n")
+
+    def close(self):
+        """How many items are in the database, and in the fallback file."""
+        ((in_database,),) = self.database.execute("SELECT COUNT(*) FROM items")
+        self.database.close()
         try:
             with open(self.fallback, encoding="utf-8") as file:
-                fallback = {json.loads(line)["item"] for line in file}
+                return in_database, sum(1 for _ in file)
         except FileNotFoundError:
-            fallback = set()
-        return len(database), len(fallback - database)
+            return in_database, 0
 
 
 # wrong: In batches
 async def in_batches(line, items, batch):
     """The wrong way: the slowest of ten holds up nine."""
     for first in range(0, items, batch):
-        await asyncio.gather(*(line.take(i) for i in range(first, min(first + batch, items))))
+        async with asyncio.TaskGroup() as group:
+            for item in range(first, min(first + batch, items)):
+                group.create_task(line.take(item))
 
 
 # right: Through a window
@@ -160,20 +182,23 @@ async def in_a_window(line, items, batch):
         for item in todo:
             await line.take(item)
 
-    await asyncio.gather(*(lane() for _ in range(batch)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(batch):
+            group.create_task(lane())
 
 
 async def run(args, pool, folder):
     async with session(args.batch, args.fetch_timeout) as client:
         doors = await open_connections(client, args, args.batch)
         line = Line(args, client, pool, folder)
+        await line.on_the_writer(line.open, folder)
         way = in_batches if args.arm == "batches" else in_a_window
         cpu, begin = time.process_time(), clock()
         await way(line, args.items, args.batch)
         wall = clock() - begin
         cpu = (time.process_time() - cpu) / wall
-        database, fallback = line.stored()
-        line.database.close()
+        # Behind whatever is still being written.
+        database, fallback = await line.on_the_writer(line.close)
         if database + fallback != line.books.count(OK):
             raise SystemExit(
                 f"{database} in the database and {fallback} in the fallback file, "
@@ -200,13 +225,11 @@ def main():
     parser.add_argument("--arm", choices=("batches", "window"), default="window")
     parser.add_argument("--items", type=whole(0), default=100)
     parser.add_argument("--batch", type=whole(1), default=10)
-    parser.add_argument("--path", type=path, default="/items")
     parser.add_argument("--fetch-timeout", type=seconds(0.001), default=2.0)
-    parser.add_argument("--attempts", type=whole(1, 20), default=2)
+    parser.add_argument("--attempts", type=whole(1, 256), default=2)
     parser.add_argument("--backoff", type=float, default=0.005)
     parser.add_argument("--process", type=float, default=0.006)
     parser.add_argument("--workers", type=whole(1, 256), default=2)
-    parser.add_argument("--pool", choices=("processes", "threads"), default="processes")
     parser.add_argument("--process-timeout", type=seconds(0.001), default=2.0)
     parser.add_argument("--store", type=float, default=0.015)
     parser.add_argument("--store-timeout", type=seconds(0.001), default=0.15)
@@ -214,8 +237,7 @@ def main():
     parser.add_argument("--connections", type=whole(1), default=4)
     parser.add_argument("--seed", type=int, default=1)
     args = start(parser)
-    make = process_pool if args.pool == "processes" else thread_pool
-    with temporary_folder() as folder, make(args.workers) as pool:
+    with temporary_folder() as folder, process_pool(args.workers) as pool:
         asyncio.run(run(args, pool, folder))
 
 

@@ -52,10 +52,10 @@ print(json.dumps({"interpreters": interpreters, "executable": sys.executable, "m
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The oldest versions that run the programs.
-const OLDEST_PYTHON: (u32, u32) = (3, 9);
+const OLDEST_PYTHON: (u32, u32) = (3, 11);
 const OLDEST_NODE: u32 = 20;
 const OLDEST_GO: (u32, u32) = (1, 22);
-const OLDEST_JAVA: u32 = 21;
+pub(super) const OLDEST_JAVA: u32 = 21;
 
 /// A runtime that can run the programs of its language.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ fn python(names: &[&str]) -> Result<Runtime, String> {
     }
     Err(why.unwrap_or_else(|| {
         format!(
-            "there is no {} here; install Python 3.9 or later from python.org or your system's packages, then run `python3 -m pip install aiohttp`",
+            "there is no {} here; install Python 3.11 or later from python.org or your system's packages, then run `python3 -m pip install aiohttp`",
             names.join(" and no ")
         )
     }))
@@ -135,7 +135,7 @@ fn judged_python(name: &str, answer: &str) -> Result<Runtime, String> {
     let version = answer.version;
     if (answer.major, answer.minor) < OLDEST_PYTHON {
         return Err(format!(
-            "{name} is Python {version}, too old: install 3.9 or later, then run `python3 -m pip install aiohttp`"
+            "{name} is Python {version}, too old: install 3.11 or later, then run `python3 -m pip install aiohttp`"
         ));
     }
     let Some(aiohttp) = answer.aiohttp else {
@@ -294,13 +294,13 @@ mod tests {
             .to_string()
         };
         let judge = |text: &str| judged_python("python3", text);
-        let found = judge(&answer(3, 9, json!("3.11.2"))).unwrap();
-        assert_eq!(found.version, "3.9.1, aiohttp 3.11.2");
+        let found = judge(&answer(3, 11, json!("3.11.2"))).unwrap();
+        assert_eq!(found.version, "3.11.1, aiohttp 3.11.2");
         assert_eq!(found.executable(), Path::new("/opt/python"));
         let why = judge(&answer(3, 12, Value::Null)).unwrap_err();
         assert!(why.contains("python3 -m pip install aiohttp"), "{why}");
-        let why = judge(&answer(3, 8, json!("3.9.0"))).unwrap_err();
-        assert!(why.contains("3.9 or later"), "{why}");
+        let why = judge(&answer(3, 10, json!("3.9.0"))).unwrap_err();
+        assert!(why.contains("3.11 or later"), "{why}");
         let why = judge(&answer(2, 7, Value::Null)).unwrap_err();
         assert!(why.contains("too old"), "{why}");
         assert!(judge("not JSON").unwrap_err().contains("python3"));

@@ -184,7 +184,7 @@ pub fn conditions<'a>(
 pub const NO_INTERPRETERS: &str = "no comparison with several interpreters in one process of Python: 3.14 has them, and for 3.13 there is `python3 -m pip install interpreters-pep-734`";
 
 /// Variables that send requests elsewhere, or make a runtime another than the one that is measured.
-const OTHERS: [&str; 20] = [
+const OTHERS: [&str; 24] = [
     "http_proxy",
     "HTTP_PROXY",
     "https_proxy",
@@ -205,6 +205,10 @@ const OTHERS: [&str; 20] = [
     "_JAVA_OPTIONS",
     "PYTHONASYNCIODEBUG",
     "PYTHONDEVMODE",
+    "PYTHONMALLOC",
+    "PYTHONSAFEPATH",
+    "PYTHON_GIL",
+    "AIOHTTP_NO_EXTENSIONS",
 ];
 
 /// Gives a program the environment in which its runtime is as it is by itself, and never asks a proxy.

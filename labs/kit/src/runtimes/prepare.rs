@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Language, Runtime, plain};
+use super::{Language, Runtime, find::OLDEST_JAVA, plain};
 use crate::{
     child::{Bounds, Child},
     stop::Stop,
@@ -68,8 +68,10 @@ pub(super) fn start(
         }
         Language::Java => {
             let kept = kept(runtime, stem, files, folder, stop, |_| {
-                let mut words: Vec<OsString> =
-                    ["-encoding", "UTF-8", "-d", "classes"].map(OsString::from).into();
+                // The compiler may be newer than what runs.
+                let release = OLDEST_JAVA.to_string();
+                let words = ["--release", &release, "-encoding", "UTF-8", "-d", "classes"];
+                let mut words: Vec<OsString> = words.map(OsString::from).into();
                 words.extend(files.iter().map(|(name, _)| OsString::from(name)));
                 Ok(words)
             })?;
@@ -148,6 +150,7 @@ fn compile(mut command: Command, folder: &Path, stop: &Stop) -> Result<()> {
     plain(&mut command);
     // No toolchain and no package is fetched, and no other project has a say.
     for (name, value) in [
+        ("GOENV", "off"),
         ("GOTOOLCHAIN", "local"),
         ("GOPROXY", "off"),
         ("GOFLAGS", ""),
@@ -156,7 +159,6 @@ fn compile(mut command: Command, folder: &Path, stop: &Stop) -> Result<()> {
         ("GOOS", ""),
         ("GOARCH", ""),
         ("CGO_ENABLED", "0"),
-        ("GOTELEMETRY", "off"),
     ] {
         command.env(name, value);
     }
