@@ -18,8 +18,9 @@ use crate::{
 pub struct HedgeOnce;
 
 const QUICK: Duration = Duration::from_millis(5);
-const LATE: Duration = Duration::from_millis(300);
-const SLOW: Duration = Duration::from_millis(600);
+/// Far apart, and far from every second request: no machine stands still for so long.
+const LATE: Duration = Duration::from_millis(500);
+const SLOW: Duration = Duration::from_millis(1500);
 /// Reads of each of the two kinds that are slow.
 const EACH: usize = 8;
 /// Reads among which those are.
@@ -45,7 +46,7 @@ impl Judge for HedgeOnce {
             title: "Hedge, once",
             lab: 10,
             question: Question {
-                text: "Of 50 reads, 34 take 5 ms each, 8 take 300 ms and 8 take 600 ms. With the file as it is, how long does a read take on average?",
+                text: "Of 50 reads, 34 take 5 ms each, 8 take 500 ms and 8 take 1500 ms. With the file as it is, how long does a read take on average?",
                 gauge: "mean_read_ms",
                 unit: "ms",
             },
@@ -59,6 +60,16 @@ impl Judge for HedgeOnce {
                     name: "hedges-at-once",
                     belief: "two requests for every read",
                     ask: "How much more has the service to do, and for how many of the reads did it help?",
+                },
+                Misconception {
+                    name: "saves-hedges",
+                    belief: "second requests that are saved, and reads that stay late for it",
+                    ask: "Which of the late reads got no second request, and how long did they take?",
+                },
+                Misconception {
+                    name: "waits-twice",
+                    belief: "a second request that comes later than it was asked for",
+                    ask: "How long after the first request is the second one sent, and how long is `hedge_after`?",
                 },
                 Misconception {
                     name: "asks-anew",
@@ -75,6 +86,11 @@ impl Judge for HedgeOnce {
                     belief: "a request that goes on although nobody wants its answer",
                     ask: "What ends a future that is not awaited any more, and what a task?",
                 },
+                Misconception {
+                    name: "gives-up-later",
+                    belief: "a request that is given up, only not at once",
+                    ask: "The answer is there. For whom does the service work on the other one?",
+                },
             ],
             orders: false,
             pace: None,
@@ -83,7 +99,7 @@ impl Judge for HedgeOnce {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let hedge_after = bench.draw(60..100);
+        let hedge_after = bench.draw(120..180);
         let kinds = kinds(bench);
         let items = Items::draw(bench, READS as u64);
         let upstream = bench.upstream({
@@ -97,7 +113,7 @@ impl Judge for HedgeOnce {
         let mut run = Run::new().service(&upstream).give("hedge_after_ms", hedge_after);
         for (place, number) in items.numbers().into_iter().enumerate() {
             // Until the last slow answer is due, and a little longer.
-            let at = if place < MIXED { 7 * place } else { 220 + 42 * (place - MIXED) };
+            let at = if place < MIXED { 15 * place } else { 460 + 92 * (place - MIXED) };
             run = run.job(Duration::from_millis(at as u64), number, number);
         }
         let seen = bench.run_through(&mut verdict, run)?;
@@ -114,9 +130,8 @@ impl Judge for HedgeOnce {
         );
         let tries = items.tries(&upstream);
         chart(&mut verdict, &kinds, &tries);
-        // A request may come to the service a little after it was sent.
-        let least = Duration::from_millis(hedge_after) * 4 / 5;
-        let mistake = Reads { kinds, took, tries }.look(&mut verdict, least);
+        let hedge_after = Duration::from_millis(hedge_after);
+        let mistake = Reads { kinds, took, tries }.look(&mut verdict, hedge_after);
         mistake.into_iter().for_each(|mistake| verdict.looks_like(mistake));
         Ok(verdict)
     }
@@ -149,7 +164,18 @@ impl Reads {
         gaps.collect()
     }
 
-    fn look(&self, verdict: &mut Verdict, least: Duration) -> Option<&'static str> {
+    /// From the answer that came first to the end of the other request, of a late read.
+    fn run_on(&self, place: usize) -> Option<Duration> {
+        let [first, second, ..] = &self.tries[place][..] else { return None };
+        let (winner, loser) = match self.kinds[place] {
+            Kind::Quick => return None,
+            Kind::FirstSlow => (second, first),
+            Kind::BothSlow => (first, second),
+        };
+        Some(loser.left?.saturating_sub(winner.left?))
+    }
+
+    fn look(&self, verdict: &mut Verdict, hedge_after: Duration) -> Option<&'static str> {
         use Kind::{BothSlow, FirstSlow, Quick};
         // A machine that stands still for a moment must not decide.
         let most_of = |count: usize, all: usize| 4 * count >= 3 * all;
@@ -160,43 +186,51 @@ impl Reads {
         let eager = self.count(Quick, |place| self.tries[place].len() > 1);
         let said = format!("of {quick} reads with a quick answer, {eager} sent a second request");
         let patient = verdict.check(most_of(quick - eager, quick), said);
-        let gaps = self.gaps();
-        let hedged = gaps.iter().filter(|gap| **gap >= least).count();
-        let (all, ms) = (2 * EACH, least.as_millis());
-        let said = format!(
-            "of {all} late reads, {hedged} sent a second request {ms} ms or more after the first"
-        );
-        verdict.check(most_of(hedged, all), said);
-        // The shortest of many: no machine that stands still for a moment makes it longer.
-        if let Some(shortest) = gaps.iter().min() {
-            let said = format!(
-                "the earliest of these second requests came after {} ms",
-                shortest.as_millis()
-            );
-            verdict.check(*shortest < 3 * least, said);
-        }
+        let (gaps, all) = (self.gaps(), 2 * EACH);
+        let said = format!("of {all} late reads, {} sent a second request", gaps.len());
+        let each = verdict.check(gaps.len() == all, said);
+        // A request may come to the service a little after it was sent.
+        let (least, most) = (hedge_after * 4 / 5, hedge_after * 3 / 2);
+        let early = gaps.iter().filter(|gap| **gap < least).count();
+        let said =
+            format!("{early} of these came less than {} ms after the first", least.as_millis());
+        verdict.check(4 * early <= all, said);
+        let late = gaps.iter().filter(|gap| **gap >= most).count();
+        let said = format!("{late} of these came {} ms or more after the first", most.as_millis());
+        let in_time = verdict.check(2 * late < all, said);
         let before_slow = |place: usize| self.took[place].is_some_and(|took| took < SLOW);
         let early = self.count(FirstSlow, before_slow);
         let said =
             format!("{early} of {EACH} reads with a slow first answer came back before it was due");
-        let early = verdict.check(most_of(early, EACH), said);
+        let early = verdict.check(early == EACH, said);
         let kept = self.count(BothSlow, |place| !self.given_up(place, 0) && before_slow(place));
         let said = format!(
             "{kept} of {EACH} reads whose second request met a slower machine came back with the first answer"
         );
-        let kept = verdict.check(most_of(kept, EACH), said);
+        let kept = verdict.check(kept == EACH, said);
         let dropped = self.count(FirstSlow, |place| self.given_up(place, 0))
             + self.count(BothSlow, |place| self.given_up(place, 1));
         let said =
             format!("of {all} requests that another one can overtake, {dropped} were given up");
-        let dropped = verdict.check(most_of(dropped, all), said);
+        let dropped = verdict.check(dropped == all, said);
+        let bound = hedge_after / 2;
+        let run_on = |place: &usize| self.run_on(*place).is_some_and(|time| time >= bound);
+        let run_on = (0..READS).filter(run_on).count();
+        let said = format!(
+            "{run_on} of these ran on for {} ms or more after the answer of the other one",
+            bound.as_millis()
+        );
+        let at_once = verdict.check(2 * run_on < all, said);
         match () {
             () if !once => Some("keeps-hedging"),
             () if !patient => Some("hedges-at-once"),
-            () if !most_of(gaps.len(), all) => None,
+            () if gaps.is_empty() => None,
+            () if !each => Some("saves-hedges"),
+            () if !in_time => Some("waits-twice"),
             () if !early => Some("waits-for-both"),
             () if !kept => Some("asks-anew"),
             () if !dropped => Some("leaves-it-running"),
+            () if !at_once => Some("gives-up-later"),
             () => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -21,9 +21,15 @@ use crate::{
 pub struct ResumeExactlyOnce;
 
 const ITEMS: u64 = 60;
+/// So many pairs of items, of which the number of one is a part of the other's.
+const PAIRS: u64 = 20;
+/// Items before them.
+const BEFORE: usize = 4;
 const SERVICE: Duration = Duration::from_millis(5);
+/// The store is slower than the journal: what is handed to both at the same time is in the journal first.
+const STORE: Duration = Duration::from_millis(40);
 /// One of the first items takes longer, the first time it is fetched: others are done before.
-const LATE: Duration = Duration::from_millis(400);
+const LATE: Duration = Duration::from_millis(2000);
 /// An answer that nobody will see.
 const NEVER: Duration = Duration::from_secs(3000);
 
@@ -50,9 +56,19 @@ impl Judge for ResumeExactlyOnce {
                     ask: "The program is killed right after `append`. What does the line say, and what is in the store?",
                 },
                 Misconception {
+                    name: "both-at-once",
+                    belief: "a line that is written while the store may still lose the item",
+                    ask: "The line is written, and the store has not answered. What is promised, and what is certain?",
+                },
+                Misconception {
                     name: "counts-lines",
                     belief: "a number of items for a set of items",
                     ask: "Several items are under way at a time: in which order do they end?",
+                },
+                Misconception {
+                    name: "finds-parts",
+                    belief: "a number that is a part of another one for that number",
+                    ask: "Which lines does your program find when it looks for item 1204, and the journal speaks of 31204?",
                 },
                 Misconception {
                     name: "starts-over",
@@ -73,11 +89,10 @@ impl Judge for ResumeExactlyOnce {
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
         let window = bench.draw(3..6);
-        let first = bench.draw(100_000..1_000_000);
-        let items: Vec<u64> = (first..first + ITEMS).collect();
+        let items = items(bench);
         let world = World {
             secret: bench.draw(1..u64::MAX),
-            late: first + bench.draw(0..3),
+            late: items[bench.draw(0..3) as usize],
             ..World::default()
         };
         let world = Arc::new(Mutex::new(world));
@@ -119,6 +134,34 @@ impl Judge for ResumeExactlyOnce {
     }
 }
 
+/// Numbers of which none is a part of another, but in its pair. Of half of the pairs the longer one comes early and
+/// the shorter one late, of the others the other way round.
+fn items(bench: &mut Bench) -> Vec<u64> {
+    let mut next = bench.draw(12_000..15_000);
+    // None of them begins with another digit than 1, or goes on with a second one.
+    let mut number = |bench: &mut Bench| {
+        next += bench.draw(1..100);
+        next
+    };
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        let (short, digit) = (number(bench), bench.draw(2..10));
+        let long = [10 * short + digit, 100_000 * digit + short][bench.draw(0..2) as usize];
+        let (first, last) = if pair % 2 == 0 { (long, short) } else { (short, long) };
+        early.push(first);
+        late.push(last);
+    }
+    let mut items: Vec<u64> = (2 * PAIRS..ITEMS).map(|_| number(bench)).collect();
+    items.splice(BEFORE..BEFORE, early);
+    items.extend(late);
+    items
+}
+
+/// The whole numbers of a text.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty())
+}
+
 /// Where a process is killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -144,6 +187,10 @@ struct World {
     journal: Vec<String>,
     /// The item that came first with a key.
     keys: BTreeMap<String, u64>,
+    /// Keys that were new, and when each came.
+    fresh: Vec<(Instant, String)>,
+    /// Of each item, whether a line came before it was handed to the store.
+    line_first: BTreeMap<u64, bool>,
     before: BTreeSet<u64>,
     /// Items that were in the store before this run, and were handed to it again.
     again: u64,
@@ -158,6 +205,7 @@ impl World {
     fn begin(&mut self, run: u64, kill: Option<At>) -> Vec<String> {
         (self.run, self.kill, self.is_down) = (run, kill, false);
         (self.puts, self.written) = (0, 0);
+        self.fresh.clear();
         self.before = self.keys.values().copied().collect();
         self.journal.clone()
     }
@@ -181,6 +229,9 @@ impl World {
                 self.written += 1;
                 let line = String::from_utf8_lossy(asked.body).into_owned();
                 self.log.push(format!("start {}: line `{line}` written", self.run));
+                for item in numbers(&line).filter_map(|item| item.parse().ok()) {
+                    self.line_first.entry(item).or_insert(true);
+                }
                 self.journal.push(line);
             }
             _ => return Turn::fails(404),
@@ -192,12 +243,27 @@ impl World {
         };
         self.kills += u64::from(self.is_down);
         if !self.is_down {
-            return Turn::default();
+            return if parts[2] == "store" { Turn::takes(STORE) } else { Turn::default() };
         }
         if let Some(last) = self.log.last_mut() {
             last.push_str(", and killed before it heard of that");
         }
+        self.lose();
         Turn::takes(NEVER)
+    }
+
+    /// What the store cannot have answered yet may be lost: all but the one at which the process is killed.
+    fn lose(&mut self) {
+        let last = self.fresh.pop_if(|_| matches!(self.kill, Some(At::Store(_))));
+        for (came, key) in std::mem::take(&mut self.fresh) {
+            // An answer may be a little early.
+            if came.elapsed() < STORE / 2
+                && let Some(item) = self.keys.remove(&key)
+            {
+                self.log.push(format!("start {}: the store lost {item}, unanswered", self.run));
+            }
+        }
+        self.fresh.extend(last);
     }
 
     fn put(&mut self, item: u64, key: &str, content: &[u8]) {
@@ -206,6 +272,10 @@ impl World {
         self.again += u64::from(self.before.contains(&item));
         let right = books::stamp(self.secret, &format!("/item/{item}")).to_string();
         self.made_up += u64::from(right.as_bytes() != content);
+        self.line_first.entry(item).or_insert(false);
+        if !self.keys.contains_key(key) {
+            self.fresh.push((Instant::now(), key.to_owned()));
+        }
         let owner = *self.keys.entry(key.to_owned()).or_insert(item);
         self.turned_away += u64::from(owner != item);
     }
@@ -232,8 +302,8 @@ impl World {
         if let Some((item, _)) = items.iter().zip(&keys).find(|(_, keys)| **keys != 1) {
             verdict.show(format!("what was done with {item}:"));
             let item = item.to_string();
-            let done: Vec<_> =
-                self.log.iter().filter(|line| line.contains(&item)).take(8).collect();
+            let speaks_of = |line: &&String| numbers(line).any(|number| number == item);
+            let done: Vec<_> = self.log.iter().filter(speaks_of).take(8).collect();
             if done.is_empty() {
                 verdict.show("  it was never handed to the store");
             }
@@ -250,11 +320,8 @@ impl World {
             format!("{turned_away} times an item came with a key that another item had before"),
         );
         let lost = self.missing(items);
-        let speaks_of = |item: &&u64| {
-            let item = item.to_string();
-            self.journal.iter().any(|line| line.contains(&item))
-        };
-        let promised = lost.iter().filter(speaks_of).count();
+        let written: BTreeSet<&str> = self.journal.iter().flat_map(|line| numbers(line)).collect();
+        let promised = lost.iter().filter(|item| written.contains(&*item.to_string())).count();
         let said = format!(
             "{} of {} items are not in the store; the journal speaks of {promised} of them",
             lost.len(),
@@ -269,12 +336,19 @@ impl World {
             again <= under_way,
             format!("what was in the store before a start was handed to it again {again} times; up to {under_way} may have been under way when it was killed"),
         );
+        let beside = |item: &u64| {
+            let item = item.to_string();
+            written.iter().any(|other| other.contains(&item) || item.contains(other))
+        };
+        let lines_first = self.line_first.values().filter(|first| **first).count();
         let mistake = match () {
             () if made_up > 0 => None,
             // Nothing was killed, or nothing has a key of its own: none of those.
             () if self.kills == 0 || 4 * self.keys.len() < items.len() => None,
             () if !own => Some("numbers-from-one"),
-            () if !complete && promised > 0 => Some("journal-first"),
+            () if promised > 0 && 2 * lines_first > items.len() => Some("journal-first"),
+            () if promised > 0 => Some("both-at-once"),
+            () if !complete && lost.iter().all(beside) => Some("finds-parts"),
             () if !complete => Some("counts-lines"),
             () if !resumed => Some("starts-over"),
             () if !once => Some("fresh-keys"),

@@ -17,13 +17,15 @@ use crate::{
 /// Shed by deadline.
 pub struct ShedByDeadline;
 
-const BURSTS: u64 = 4;
+/// How many bursts, how many questions in them for each worker, and how many service times end before their deadlines.
+type Bursts = (u64, u64, [u64; 2]);
+const CROWDED: Bursts = (4, 6, [2, 3]);
+/// Nobody need be late.
+const QUIET: Bursts = (2, 3, [3, 3]);
 /// The first burst: by then the program is there.
 const FIRST: Duration = Duration::from_millis(40);
 /// From one burst to the next, in service times: what can be answered in time is done by then.
 const APART: f64 = 4.5;
-/// So many times as many questions as workers in a burst.
-const CROWD: u64 = 6;
 /// What is left of the deadline, in service times, when a question has waited as long as it may.
 const SPARE: f64 = 0.6;
 
@@ -78,6 +80,16 @@ impl Judge for ShedByDeadline {
                     belief: "everybody who has to wait for one who will be late",
                     ask: "A question can wait for two service times and still be answered in time. What does it hear?",
                 },
+                Misconception {
+                    name: "short-queue",
+                    belief: "a bound on those who wait, where each of them has a deadline of its own",
+                    ask: "Your queue is full, and the next question has much time. When would a worker be free for it?",
+                },
+                Misconception {
+                    name: "thins-out",
+                    belief: "a share of all questions that is sent away, whoever has time",
+                    ask: "Who of those that your program sends away would have been late?",
+                },
             ],
             orders: false,
             pace: Some("sheds-too-much"),
@@ -86,7 +98,7 @@ impl Judge for ShedByDeadline {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let load = Load::drawn(bench);
+        let load = Load::drawn(bench, CROWDED);
         let upstream = bench.upstream(load.spec())?;
         let seen = bench.run_through(&mut verdict, load.run(&upstream))?;
         let ledger = upstream.ledger();
@@ -117,16 +129,14 @@ impl Judge for ShedByDeadline {
         );
         verdict.check(8 * hopeless <= begun, said);
         chart(&mut verdict, &all, load.bursts[0].len());
-        // Told `late` while there was time for all of the work.
-        let early = count(&|story| {
-            story.is_late && story.took + load.service + TICK < story.asked.patience
-        });
+        let early = count(&|story| story.is_sent_away(load.service));
         let possible = load.possible();
         let is_poor = 3 * in_time < 2 * possible;
         if is_poor && 4 * early < late && verdict.holds() {
             // It may be the machine. Then the reference is no better.
-            let figure =
-                |bench: &mut Bench, program: &Path| Load::drawn(bench).figure(bench, program);
+            let figure = |bench: &mut Bench, program: &Path| {
+                Load::drawn(bench, CROWDED).figure(bench, program)
+            };
             let what = "what can be answered in time, for each that was,";
             bench.pace(&mut verdict, what, |figure| format!("{figure:.1}"), figure)?;
         } else {
@@ -139,7 +149,8 @@ impl Judge for ShedByDeadline {
             );
             verdict.check(is_poor || 4 * told >= 3 * late, said);
         }
-        if !verdict.holds() && seen.end == End::Finished {
+        if seen.end == End::Finished {
+            let shed = sheds(bench, &mut verdict)?;
             let mistake = if ledger.iter().any(|entry| entry.abandoned) {
                 Some("walks-away")
             } else if count(&|story| story.is_late && story.began.is_some()) > 0 {
@@ -147,12 +158,40 @@ impl Judge for ShedByDeadline {
             } else if 8 * hopeless > begun {
                 Some(if 4 * expired > hopeless { "looks-too-early" } else { "expired-only" })
             } else {
-                (is_poor && most == load.workers && 4 * early >= late).then_some("sheds-too-much")
+                shed
             };
+            let mistake = mistake.filter(|_| !verdict.holds());
             mistake.into_iter().for_each(|mistake| verdict.looks_like(mistake));
         }
         Ok(verdict)
     }
+}
+
+/// Sends bursts of which everybody can be answered: what it looks like when somebody is sent away.
+fn sheds(bench: &mut Bench, verdict: &mut Verdict) -> Result<Option<&'static str>> {
+    let load = Load::drawn(bench, QUIET);
+    let upstream = bench.upstream(load.spec())?;
+    let seen = bench.run_through(verdict, load.run(&upstream))?;
+    let all = load.stories(&seen, &upstream.ledger());
+    let size = load.bursts[0].len();
+    let places = |burst: &[Story]| -> Vec<usize> {
+        let away = |place: &usize| burst[*place].is_sent_away(load.service);
+        (0..burst.len()).filter(away).collect()
+    };
+    let away: Vec<_> = all.chunks(size).map(places).filter(|away| !away.is_empty()).collect();
+    let count = away.iter().map(Vec::len).sum::<usize>();
+    let said = format!(
+        "of {} questions that could all be answered in time, {count} heard `late` with time left",
+        all.len()
+    );
+    let holds = verdict.check(16 * count <= all.len(), said);
+    let all_after = |away: &Vec<usize>| away[0] + away.len() == size;
+    let shed = match () {
+        () if !away.iter().all(all_after) => "thins-out",
+        () if away.iter().all(|away| away[0] == load.workers as usize) => "sheds-too-much",
+        () => "short-queue",
+    };
+    Ok((!holds).then_some(shed))
 }
 
 /// What is asked in one run.
@@ -164,11 +203,11 @@ struct Load {
 }
 
 impl Load {
-    fn drawn(bench: &mut Bench) -> Load {
+    fn drawn(bench: &mut Bench, wanted: Bursts) -> Load {
         let workers = 2 * bench.draw(2..4);
         let service = Duration::from_millis(bench.draw(76..90));
         let secret = bench.draw(1..u64::MAX);
-        Load { workers, service, secret, bursts: bursts(bench, workers, service) }
+        Load { workers, service, secret, bursts: bursts(bench, workers, service, wanted) }
     }
 
     fn spec(&self) -> Spec {
@@ -241,6 +280,11 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// Told `late` while there was time for all of the work.
+    fn is_sent_away(&self, service: Duration) -> bool {
+        self.is_late && self.took + service + TICK < self.asked.patience
+    }
+
     fn is_in_time(&self) -> bool {
         self.is_answered && self.took <= self.asked.patience
     }
@@ -275,20 +319,25 @@ fn begun_too_late(all: &[Story], service: Duration) -> (usize, usize) {
     (overdue(service * 3 / 4), overdue(Duration::ZERO))
 }
 
-fn bursts(bench: &mut Bench, workers: u64, service: Duration) -> Vec<Vec<Asked>> {
+fn bursts(
+    bench: &mut Bench,
+    workers: u64,
+    service: Duration,
+    (count, crowd, [one, other]): Bursts,
+) -> Vec<Vec<Asked>> {
     let mut next = bench.draw(1000..1_000_000);
     let mut bursts = Vec::new();
-    for number in 0..BURSTS {
+    for number in 0..count {
         let (burst, at) = (next, FIRST + service.mul_f64(APART * number as f64));
-        // Of two in a row one has more time than the other: which one is drawn.
-        let pairs =
-            (0..CROWD * workers / 2).flat_map(|_| [[2, 3], [3, 2]][bench.draw(0..2) as usize]);
+        // Of two in a row one may have more time than the other: which one is drawn.
+        let pairs = (0..crowd * workers / 2)
+            .flat_map(|_| [[one, other], [other, one]][bench.draw(0..2) as usize]);
         let asked = pairs.zip(burst..).map(|(rounds, id)| {
             let patience = service.mul_f64(rounds as f64 + SPARE);
             Asked { id, burst, at, rounds, patience }
         });
         bursts.push(asked.collect());
-        next += CROWD * workers;
+        next += crowd * workers;
     }
     bursts
 }

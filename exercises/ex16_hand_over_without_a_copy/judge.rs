@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     bench::Bench,
     exercise::{Card, Judge, Misconception, Question},
-    line::{End, Run},
+    line::{End, Run, Seen},
     verdict::Verdict,
 };
 
@@ -59,6 +59,11 @@ impl Judge for HandOverWithoutACopy {
                     name: "leaked",
                     belief: "a payload that lives for ever because nobody knows how long it must",
                     ask: "Who gives the memory back after the last reader?",
+                },
+                Misconception {
+                    name: "keeps-the-last",
+                    belief: "an owner besides the readers, who does not go when they do",
+                    ask: "When the last reader is ready, who owns the payload, and until when?",
                 },
             ],
             orders: false,
@@ -135,15 +140,30 @@ impl Judge for HandOverWithoutACopy {
         } else if !together && threads == READERS.to_string() {
             verdict.looks_like("one-lock");
         }
-        if verdict.holds() {
-            verdict.check(
-                given_back == HANDED,
-                format!("{given_back} of {HANDED} payloads of 256 MB had room, one after another, in 4 GB"),
-            );
-        }
+        memory(&mut verdict, &seen, given_back);
         if is_full {
             verdict.looks_like("leaked");
         }
         Ok(verdict)
+    }
+}
+
+/// Whether the memory of all payloads was given back.
+fn memory(verdict: &mut Verdict, seen: &Seen, given_back: u64) {
+    if verdict.holds() {
+        verdict.check(
+            given_back == HANDED,
+            format!(
+                "{given_back} of {HANDED} payloads of 256 MB had room, one after another, in 4 GB"
+            ),
+        );
+    }
+    if let Some(free) = seen.reply(300).filter(|_| verdict.holds()) {
+        let is_free = free.text == "true";
+        let not = if is_free { "" } else { "not " };
+        let said = format!("the last payload's memory was {not}free after its last reader");
+        if !verdict.check(is_free, said) {
+            verdict.looks_like("keeps-the-last");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 mod exercise;
 
+use std::{thread, time::Duration};
+
 use exercise_kit::harness;
 
 pub use reader::Reader;
@@ -10,6 +12,13 @@ pub use reader::Reader;
 const HUGE: usize = 256 << 20;
 /// So many of them, if none is given back, have no room in the 4 GB of a program.
 const HANDED: u64 = 20;
+/// In pieces of so many bytes it is measured what has room, up to so many of them.
+const PIECE: usize = 40 << 20;
+const PIECES: usize = 100;
+/// Room for less than so many of them is missing by chance.
+const SPARE: usize = 3;
+/// How often, at a millisecond each, it is looked whether there is room again.
+const LOOKS: usize = 1000;
 
 fn main() {
     let line = harness::open();
@@ -23,11 +32,36 @@ fn main() {
     line.reply(100, room.met());
     if room.is_well() {
         for given_back in 1..=HANDED {
-            let _ = reader::hand(vec![0; HUGE], &[0..64, 64..128]);
+            hand(HUGE);
             line.reply(200, given_back);
         }
+        // The small one has taken the place of the last huge one, wherever that is kept.
+        hand(128);
+        let before = looks(LOOKS / 20).max().unwrap_or(0);
+        hand(HUGE);
+        line.reply(300, looks(LOOKS).any(|room| room + SPARE > before));
     }
     line.end();
+}
+
+/// Hands over a payload that is not touched, and waits for its readers.
+fn hand(bytes: usize) {
+    let _ = reader::hand(vec![0; bytes], &[0..64, 64..128]);
+}
+
+/// How many pieces have room, so many times.
+fn looks(times: usize) -> impl Iterator<Item = usize> {
+    let room = || {
+        let piece = |_| {
+            let mut piece: Vec<u8> = Vec::new();
+            piece.try_reserve_exact(PIECE).ok().map(|()| piece)
+        };
+        (0..PIECES).map_while(piece).collect::<Vec<_>>().len()
+    };
+    (0..times).map(move |_| {
+        thread::sleep(Duration::from_millis(1));
+        room()
+    })
 }
 
 /// Bytes that nobody knows before.

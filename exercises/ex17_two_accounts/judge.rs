@@ -19,12 +19,13 @@ const ROUNDS: u64 = 1000;
 /// So long a silence ends a run that was rejected already.
 const PATIENCE_MS: u64 = 300;
 /// What is tried in every order, and what it is about.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 7] = [
     ("opposite", "two opposite transfers"),
     ("turns", "transfers after which the other account is the richer one"),
     ("scarce", "two transfers with enough for one"),
     ("seen", "a transfer while somebody looks at all accounts"),
     ("itself", "a transfer from an account to itself"),
+    ("exact", "a transfer of all that is in an account"),
     ("apart", "two transfers with no account in common"),
 ];
 
@@ -75,6 +76,16 @@ impl Judge for TwoAccounts {
                     belief: "one lock for the whole bank, or as good as one",
                     ask: "What do two transfers between four different accounts have to do with each other?",
                 },
+                Misconception {
+                    name: "one-lock-more",
+                    belief: "two locks for two accounts, and one more that everybody needs",
+                    ask: "Both accounts are locked already. From whom does the third lock protect them?",
+                },
+                Misconception {
+                    name: "leaves-something",
+                    belief: "an account that may not become empty",
+                    ask: "What is left after a transfer of all that there is, and is that below zero?",
+                },
             ],
             orders: true,
             pace: None,
@@ -117,14 +128,19 @@ impl Judge for TwoAccounts {
 /// What it looks like when this case breaks.
 fn mistake(verdict: &Verdict, case: &str, amount: u64) -> Option<&'static str> {
     let said = &verdict.checks.last()?.said;
+    let is_race = verdict.measured.get("forced").is_some_and(|forced| *forced > 0.0);
     let is_deadlock = said.contains("a deadlock");
     let seen = said
         .split_once("there was ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse::<i64>().ok());
     match (case, is_deadlock, seen) {
+        ("itself", true, _) => Some("same-lock-twice"),
+        ("exact", false, _) if said.contains("all that there is was refused") => {
+            Some("leaves-something")
+        }
+        _ if !is_race => None,
         ("opposite", true, _) => Some("from-then-to"),
         ("turns", true, _) => Some("poorer-first"),
-        ("itself", true, _) => Some("same-lock-twice"),
         ("opposite" | "turns" | "scarce", false, _) => Some("looked-before"),
         // The transfer goes from the account that is read first to the one that is read next.
         (_, false, Some(seen)) if seen > 10 * amount.cast_signed() => Some("seen-in-passing"),
@@ -149,9 +165,10 @@ fn real(bench: &mut Bench, verdict: &mut Verdict) -> Result<()> {
         wanted[to as usize] += moved;
     }
     let patience = if verdict.holds() { 0 } else { PATIENCE_MS };
+    let amount = if verdict.holds() { bench.draw(1..9) } else { 0 };
     let run = Run::new()
         .give("case", "")
-        .give("amount", 0)
+        .give("amount", amount)
         .list("balances", &balances)
         .list("transfers", &flat);
     let run = run.give("threads", THREADS).give("rounds", ROUNDS).give("patience", patience);
@@ -172,7 +189,9 @@ fn real(bench: &mut Bench, verdict: &mut Verdict) -> Result<()> {
     let all = TRANSFERS * ROUNDS;
     verdict.check(made == all, format!("three real threads made {made} of {all} transfers"));
     let (wrong, asked) = looks.split_once(' ').unwrap_or_default();
-    let said = format!("of {asked} looks at all accounts meanwhile, {wrong} saw money missing or there twice");
+    let said = format!(
+        "of {asked} looks at all accounts meanwhile, {wrong} saw money missing or there twice"
+    );
     verdict.check(wrong == "0", said);
     let left: Vec<Option<u64>> = left.split(' ').map(|left| left.parse().ok()).collect();
     let right = left.iter().zip(&wanted).filter(|(left, wanted)| **left == Some(**wanted)).count();
@@ -180,5 +199,17 @@ fn real(bench: &mut Bench, verdict: &mut Verdict) -> Result<()> {
         right == wanted.len() && left.len() == wanted.len(),
         format!("{right} of {accounts} accounts have in the end what they must have"),
     );
+    let counts = text(3).and_then(|counts| counts.split_once(' '));
+    if let Some((Ok(stops), Ok(ends))) =
+        counts.map(|(stops, ends)| (stops.parse::<u64>(), ends.parse::<u64>()))
+    {
+        let said = format!(
+            "a transfer got at what is behind the locks of exercise_kit::sync {stops} times; meanwhile another one, with no account in common, came to its end {ends} times"
+        );
+        // At two accounts, and at each of them.
+        if !verdict.check(stops >= 2 && ends == stops, said) && ends < stops {
+            verdict.looks_like("one-lock-more");
+        }
+    }
     Ok(())
 }

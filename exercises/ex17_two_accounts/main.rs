@@ -21,6 +21,7 @@ fn main() {
         return;
     }
     real(&line);
+    apart(&line);
     line.end();
 }
 
@@ -38,6 +39,12 @@ fn small(case: &str, n: i64) {
             assert!(bank.transfer(0, 0, n), "a transfer from an account to itself was refused");
             assert!(!bank.transfer(0, 0, 3 * n), "there was not enough, and it was not refused");
             holds(&bank, &[2 * n, 2 * n]);
+        }
+        "exact" => {
+            let bank = Bank::new(&[2 * n, 0]);
+            assert!(bank.transfer(0, 1, 2 * n), "a transfer of all that there is was refused");
+            assert!(bank.transfer(1, 1, 2 * n), "a transfer of all that there is was refused");
+            holds(&bank, &[0, 2 * n]);
         }
         other => panic!("there is no case {other}"),
     }
@@ -111,6 +118,19 @@ fn seen(n: i64) {
     assert!(is_one, "the accounts were seen with {balances:?}, which they never had");
     assert!(handle.join().unwrap(), "a transfer was refused, with enough in the account");
     holds(&bank, &[4 * n, 6 * n]);
+}
+
+/// One transfer stops each time that it gets at an account, until another one is made that has none in common with it.
+fn apart(line: &harness::Line) {
+    let amount = line.given("amount");
+    if amount > 0 {
+        let bank = Arc::new(Bank::new(&[1000 * amount; 4]));
+        let other = Arc::clone(&bank);
+        let work = || drop(bank.transfer(0, 1, amount));
+        let (stops, ends) =
+            harness::in_the_middle(work, move || drop(other.transfer(2, 3, amount)));
+        line.reply(3, format!("{stops} {ends}"));
+    }
 }
 
 /// Counts while real threads transfer.

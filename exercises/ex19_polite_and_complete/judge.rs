@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Result;
-use mock_server::{Body, By, Entry, Every, Faults, Service, Spec};
+use mock_server::{Body, Entry, Script, Service, Spec, Turn};
 
 use crate::{
     bench::Bench,
@@ -20,19 +21,35 @@ use crate::{
 pub struct PoliteAndComplete;
 
 const SERVICE: Duration = Duration::from_millis(20);
+/// Of the first pages of each host: they are under way until all hosts are at their limit.
+const SLOW: Duration = Duration::from_millis(120);
 /// What a 429 asks for.
 const LATER: Duration = Duration::from_secs(1);
 const HOSTS: [&str; 5] = ["/north", "/east", "/south", "/west", "/harbour"];
 /// Pages of a chain, each of which is found on the one before.
 const CHAIN: usize = 3;
-/// Pages that two pages may keep back, each of them with all of a chain behind it.
-const KEPT: usize = 2 * (2 * CHAIN + 2);
+/// Pages that a page may keep back, with all of a chain behind it.
+const KEPT: usize = 2 * CHAIN;
 
 /// Most pages with a 429 that are shown.
 const SHOWN: usize = 5;
 
 /// From a url to those that it links to.
 type Web = BTreeMap<String, Vec<String>>;
+
+/// What there is to be crawled.
+#[derive(Clone)]
+struct Town {
+    hosts: &'static [&'static str],
+    limit: usize,
+    first: String,
+    web: Web,
+    /// Pages of each host that are found at the same time.
+    many: Vec<Vec<String>>,
+    /// The host of which as many of those as may be under way are answered 429, and a page of a chain that is as well.
+    busy: usize,
+    refused: String,
+}
 
 impl Judge for PoliteAndComplete {
     fn card(&self) -> Card {
@@ -41,7 +58,7 @@ impl Judge for PoliteAndComplete {
             title: "Polite, and complete",
             lab: 19,
             question: Question {
-                text: "Two of some 80 requests are answered 429. How many pages will be missing when the file as it is has ended?",
+                text: "A few of some 80 requests are answered 429: as many as may be under way at one host, and one more. How many pages will be missing when the file as it is has ended?",
                 gauge: "missing",
                 unit: "pages",
             },
@@ -60,6 +77,16 @@ impl Judge for PoliteAndComplete {
                     name: "one-limit-for-all",
                     belief: "one limit that all hosts share",
                     ask: "With `per_host` requests under way at one host, how many can there be at the others?",
+                },
+                Misconception {
+                    name: "limit-above-all",
+                    belief: "a limit for each host, and a smaller one above them all",
+                    ask: "When every host has `per_host` requests under way, how many are there in all?",
+                },
+                Misconception {
+                    name: "permit-asleep",
+                    belief: "a permit for a page instead of one for a request",
+                    ask: "What is done with the permit of a page that waits to be asked for again, and who could use it?",
                 },
                 Misconception {
                     name: "marked-when-fetched",
@@ -89,14 +116,11 @@ impl Judge for PoliteAndComplete {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let limit = bench.draw(3..6) as usize;
-        let hosts = &HOSTS[..bench.draw(4..6) as usize];
-        let (first, web) = web(bench, hosts);
+        let town = town(bench);
         let secret = bench.draw(1..u64::MAX);
-        let pages = web.clone();
-        let every = Every { nth: bench.draw(30..37), status: 429, by: By::Arrival };
+        let pages = town.web.clone();
         let spec = Spec {
-            faults: Faults { every: vec![every], ..Faults::default() },
+            script: Some(script(town.clone())),
             retry_after: LATER,
             body: Body::made("text/plain", move |asked| {
                 let links = pages.get(asked.path).map(|links| links.join("\n"));
@@ -105,8 +129,9 @@ impl Judge for PoliteAndComplete {
             }),
             ..Spec::new(1000, Service::Constant(SERVICE))
         };
+        let Town { first, web, limit, .. } = &town;
         let upstream = bench.upstream(spec)?;
-        let run = Run::new().service(&upstream).give("first", &first).give("per_host", limit);
+        let run = Run::new().service(&upstream).give("first", first).give("per_host", limit);
         let seen = bench.run_through(&mut verdict, run)?;
         let ledger = upstream.ledger();
         let mut back: HashMap<&str, usize> = HashMap::new();
@@ -118,7 +143,7 @@ impl Judge for PoliteAndComplete {
         };
         let returned = web.keys().filter(|url| known(url)).count();
         verdict.measured("missing", (web.len() - returned) as f64);
-        let mistake = look(&mut verdict, &ledger, &web, hosts, limit);
+        let mistake = town.look(&mut verdict, &ledger);
         let all = returned == web.len() && seen.replies.len() == returned;
         verdict.check(
             all,
@@ -135,8 +160,10 @@ impl Judge for PoliteAndComplete {
     }
 }
 
-/// The first url, and all pages. Each host has a page of links to many, which all link to the beginning of one chain.
-fn web(bench: &mut Bench, hosts: &[&str]) -> (String, Web) {
+/// Each host has a page of links to many, which all link to the beginning of one chain.
+fn town(bench: &mut Bench) -> Town {
+    let limit = bench.draw(3..6) as usize;
+    let hosts = &HOSTS[..bench.draw(4..6) as usize];
     let mut web = Web::new();
     let mut page = |host: usize, bench: &mut Bench| loop {
         let url = format!("{}/{}", hosts[host % hosts.len()], bench.draw(10_000..100_000));
@@ -148,32 +175,116 @@ fn web(bench: &mut Bench, hosts: &[&str]) -> (String, Web) {
     let first = page(0, bench);
     let hubs: Vec<String> = (0..hosts.len()).map(|host| page(host, bench)).collect();
     let mut links = vec![(first.clone(), hubs.clone())];
+    let (mut all, mut chains) = (Vec::new(), Vec::new());
     for (host, hub) in hubs.iter().enumerate() {
         let many: Vec<String> = (0..48 / hosts.len()).map(|_| page(host, bench)).collect();
         let mut next = page(host, bench);
         links.push((hub.clone(), [many.as_slice(), hubs.as_slice()].concat()));
-        links.extend(many.into_iter().map(|url| (url, vec![first.clone(), next.clone()])));
+        links.extend(many.iter().map(|url| (url.clone(), vec![first.clone(), next.clone()])));
+        all.push(many);
         for step in 1..=CHAIN {
             let (aside, on) = (page(host + step, bench), page(host + step, bench));
+            chains.push(next.clone());
             links.push((next, vec![aside.clone(), on.clone()]));
             links.push((aside, vec![hub.clone()]));
             next = on;
         }
     }
     web.extend(links);
-    (first, web)
+    let busy = bench.draw(0..hosts.len() as u64) as usize;
+    let refused = chains.swap_remove(bench.draw(0..chains.len() as u64) as usize);
+    Town { hosts, limit, first, web, many: all, busy, refused }
 }
 
-/// What the books say, and what it looks like.
-fn look(
-    verdict: &mut Verdict,
-    ledger: &[Entry],
-    web: &Web,
-    hosts: &[&str],
-    limit: usize,
-) -> Option<&'static str> {
-    let good: Vec<Entry> = ledger.iter().filter(|entry| entry.status == 200).cloned().collect();
-    let each = books::each_once(verdict, &good, web.keys().cloned());
+/// The first pages of each host are slow, and those of one host have to be asked for again.
+fn script(town: Town) -> Script {
+    let came = Mutex::new(vec![0; town.hosts.len()]);
+    Script::new(move |asked, before| {
+        let path = asked.path.to_owned();
+        let host = town.many.iter().position(|many| many.contains(&path));
+        match host {
+            _ if before > 0 => Turn::default(),
+            None if path == town.refused => Turn::fails(429),
+            None => Turn::default(),
+            Some(host) => {
+                let mut came = came.lock().unwrap_or_else(PoisonError::into_inner);
+                came[host] += 1;
+                let is_first = came[host] <= town.limit;
+                let status = (is_first && host == town.busy).then_some(429);
+                Turn { status, service: is_first.then_some(SLOW), cut: false }
+            }
+        }
+    })
+}
+
+impl Town {
+    /// What the books say, and what it looks like.
+    fn look(&self, verdict: &mut Verdict, ledger: &[Entry]) -> Option<&'static str> {
+        let Town { hosts, limit, .. } = *self;
+        let good: Vec<Entry> = ledger.iter().filter(|entry| entry.status == 200).cloned().collect();
+        let each = books::each_once(verdict, &good, self.web.keys().cloned());
+        let (early, never) = asked_again(verdict, ledger);
+        let kept = kept(ledger);
+        let said = format!(
+            "{kept} pages were first asked for after all hosts had been idle for half a second; {KEPT} at most could not be known before"
+        );
+        verdict.check(kept <= KEPT, said);
+        let asleep = self.is_asleep(verdict, ledger);
+        let of_host = |host: &&str| books::under(ledger, &format!("{host}/"));
+        let of_hosts: Vec<Vec<Entry>> = hosts.iter().map(of_host).collect();
+        let most: Vec<usize> = of_hosts.iter().map(|own| books::most_in_flight(own)).collect();
+        let list: Vec<String> = most.iter().map(ToString::to_string).collect();
+        verdict.check(
+            most.iter().all(|most| *most == limit),
+            format!(
+                "the hosts had at most {} requests at the same time; the limit is {limit}",
+                list.join(", ")
+            ),
+        );
+        let (whole, others) = (books::most_in_flight(ledger), (hosts.len() - 1) * limit);
+        let said = format!(
+            "all {} hosts together had {whole} at the same time, at most; all but one may have {others}",
+            hosts.len()
+        );
+        verdict.check(whole > others, said);
+        let most = most.into_iter().max().unwrap_or(0);
+        let busiest = of_hosts.into_iter().max_by_key(|own| books::most_in_flight(own));
+        for line in books::in_flight_chart(&busiest.unwrap_or_default(), limit) {
+            verdict.show(line.replace("as the service counts them", "at the busiest host"));
+        }
+        let again = books::attempts(&good).values().any(|times| *times > 1);
+        Some(match () {
+            () if never > 0 => "gives-up",
+            () if most > limit => "no-limit",
+            () if again => "marked-when-fetched",
+            () if !each => "empty-is-done",
+            () if early > 0 => "asks-again-at-once",
+            () if asleep && most == limit => "permit-asleep",
+            () if kept > KEPT => "level-by-level",
+            () if whole <= limit => "one-limit-for-all",
+            () if whole <= others => "limit-above-all",
+            () => return None,
+        })
+    }
+
+    /// Whether the busy host was left alone until the first of its pages could be asked for again.
+    fn is_asleep(&self, verdict: &mut Verdict, ledger: &[Entry]) -> bool {
+        let mut asked = HashSet::new();
+        let mut own = ledger.iter().filter(|entry| self.many[self.busy].contains(&entry.path));
+        let again = own.by_ref().position(|entry| !asked.insert(&entry.path));
+        let (others, all) = (asked.len().saturating_sub(self.limit), self.many[self.busy].len());
+        let said = format!(
+            "while {} pages of {} waited to be asked for again, {others} of its other {} were asked for",
+            self.limit,
+            self.hosts[self.busy],
+            all - self.limit
+        );
+        !verdict.check(again.is_none() || others > 0, said)
+    }
+}
+
+/// How many pages that were answered 429 were asked for again too early, and how many never.
+fn asked_again(verdict: &mut Verdict, ledger: &[Entry]) -> (usize, usize) {
     let (mut busy, mut early, mut never) = (0, 0, 0);
     for (place, entry) in ledger.iter().enumerate().filter(|(_, entry)| entry.status == 429) {
         busy += 1;
@@ -198,52 +309,7 @@ fn look(
         "of {busy} pages that were answered 429, {early} were asked for again too early, and {never} never"
     );
     verdict.check(early + never == 0, said);
-    let kept = kept(ledger);
-    let said = format!(
-        "{kept} pages were first asked for after all hosts had been idle for half a second; {KEPT} at most could not be known before"
-    );
-    verdict.check(kept <= KEPT, said);
-    let mut most = 0;
-    let mut busiest = Vec::new();
-    for host in hosts {
-        let own = |entry: &&Entry| {
-            entry.path.strip_prefix(host).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let own: Vec<Entry> = ledger.iter().filter(own).cloned().collect();
-        if books::most_in_flight(&own) > most {
-            (most, busiest) = (books::most_in_flight(&own), own);
-        }
-    }
-    verdict.check(
-        most == limit,
-        format!("the busiest host had {most} requests at the same time, at most; the limit is {limit}"),
-    );
-    let whole = books::most_in_flight(ledger);
-    verdict.check(
-        whole > limit,
-        format!("all {} hosts together had {whole} at the same time, at most", hosts.len()),
-    );
-    for line in books::in_flight_chart(&busiest, limit) {
-        verdict.show(line.replace("as the service counts them", "at the busiest host"));
-    }
-    let again = books::attempts(&good).values().any(|times| *times > 1);
-    Some(if never > 0 {
-        "gives-up"
-    } else if most > limit {
-        "no-limit"
-    } else if again {
-        "marked-when-fetched"
-    } else if !each {
-        "empty-is-done"
-    } else if early > 0 {
-        "asks-again-at-once"
-    } else if kept > KEPT {
-        "level-by-level"
-    } else if whole <= limit {
-        "one-limit-for-all"
-    } else {
-        return None;
-    })
+    (early, never)
 }
 
 /// Pages that were first asked for after nobody had been asked for anything for a long time.

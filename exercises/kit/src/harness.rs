@@ -5,16 +5,20 @@
 //! and the connection is out of that code's reach. What the code prints is shown, and counts for nothing.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt::Display,
     future::Future,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    rc::Rc,
     str::FromStr,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
+    thread,
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -28,8 +32,14 @@ static JUDGE: OnceLock<Mutex<TcpStream>> = OnceLock::new();
 static IDLE: (AtomicU64, AtomicBool) = (AtomicU64::new(0), AtomicBool::new(false));
 
 thread_local! {
-    static IS_LOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static IS_LOOP: Cell<bool> = const { Cell::new(false) };
+    /// What is done when this thread gets at what is behind a lock of `sync`.
+    static REACHED: Cell<Option<Box<dyn FnMut()>>> = const { Cell::new(None) };
 }
+
+/// How often, at a millisecond each, it is looked whether a thread has ended. Looks and not time: a machine that
+/// stands still does not look.
+const LOOKS: u32 = 1000;
 
 tokio::task_local! {
     static JOB: u64;
@@ -92,7 +102,7 @@ pub fn open() -> Line {
 
 /// Ends this process when the judge has gone, whatever its threads do: the judge holds the other end of stdin.
 fn end_with_the_judge() {
-    std::thread::spawn(|| {
+    thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(3);
     });
@@ -159,7 +169,7 @@ impl Line {
     pub fn jobs(self) -> Jobs {
         let (into, jobs) = mpsc::unbounded_channel();
         // A thread of its own: a blocked event loop must not hide when jobs came.
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for line in self.from.lines().map_while(Result::ok) {
                 let mut parts = line.splitn(3, ' ');
                 let (Some("job"), Some(id)) = (parts.next(), parts.next()) else { break };
@@ -282,6 +292,40 @@ pub(crate) fn beside_the_loop<T>(work: impl FnOnce() -> T) -> T {
         say("held");
     }
     done
+}
+
+/// Runs `work`, which stops whenever it gets at what is behind a lock of `sync` until `other` has run on a thread of
+/// its own: how often it stopped, and how often `other` came to its end. With the model checker's locks it never stops.
+pub fn in_the_middle(work: impl FnOnce(), other: impl Fn() + Send + Sync + 'static) -> (u64, u64) {
+    let (other, counts) = (Arc::new(other), Rc::new(Cell::new((0, 0))));
+    let counted = Rc::clone(&counts);
+    REACHED.set(Some(Box::new(move || {
+        let (stops, ends) = counted.get();
+        counted.set((stops + 1, ends));
+        // One that waits is enough.
+        if ends == stops {
+            let other = Arc::clone(&other);
+            let thread = thread::spawn(move || other());
+            let has_ended = || {
+                thread::sleep(Duration::from_millis(1));
+                thread.is_finished()
+            };
+            let ended = (0..LOOKS).any(|_| has_ended());
+            counted.set((stops + 1, ends + u64::from(ended)));
+        }
+    })));
+    work();
+    REACHED.set(None);
+    counts.get()
+}
+
+/// This thread gets at what is behind a lock.
+#[cfg(not(feature = "orders"))]
+pub(crate) fn reached() {
+    if let Ok(Some(mut stop)) = REACHED.try_with(Cell::take) {
+        stop();
+        REACHED.set(Some(stop));
+    }
 }
 
 /// Explores every order of the threads of `check`, which panics where an order breaks what must hold, and tells

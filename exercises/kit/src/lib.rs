@@ -15,10 +15,8 @@ mod orders;
 #[path = "model.rs"]
 pub mod sync;
 #[cfg(not(feature = "orders"))]
-pub mod sync {
-    //! Locks and atomics: the standard library's.
-    pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, atomic};
-}
+#[path = "plain.rs"]
+pub mod sync;
 mod chance;
 mod seal;
 mod service;

@@ -90,6 +90,8 @@ pub(crate) fn name() -> String {
 struct Tried {
     /// Which thread took each step.
     steps: Vec<usize>,
+    /// How many of them were forced switches.
+    forced: usize,
     orders: u64,
     /// A choice was left out because of the bound.
     bounded: bool,
@@ -98,6 +100,20 @@ struct Tried {
 }
 
 type Shared = Arc<Mutex<Tried>>;
+
+impl Tried {
+    fn begin(&mut self) {
+        self.orders += 1;
+        self.steps.clear();
+        self.forced = 0;
+    }
+
+    fn step(&mut self, next: TaskId, runnable: &[&Task], current: Option<TaskId>, yields: bool) {
+        let could_go_on = runnable.iter().any(|task| current == Some(task.id()));
+        self.forced += usize::from(could_go_on && !yields && current != Some(next));
+        self.steps.push(usize::from(next));
+    }
+}
 
 /// All orders with at most `bound` forced switches, depth first.
 struct Bounded {
@@ -142,8 +158,7 @@ impl Scheduler for Bounded {
         if tried.orders >= WHOLE || Instant::now() >= self.until {
             return None;
         }
-        tried.orders += 1;
-        tried.steps.clear();
+        tried.begin();
         (self.depth, self.forced) = (0, 0);
         begin();
         Some(Schedule::new(0))
@@ -180,7 +195,7 @@ impl Scheduler for Bounded {
         self.depth += 1;
         self.forced += usize::from(choice.costs && choice.at > 0);
         let task = choice.options[choice.at];
-        lock(&self.tried).steps.push(usize::from(task));
+        lock(&self.tried).step(task, runnable, current, is_yielding);
         Some(task)
     }
 
@@ -198,9 +213,7 @@ struct Written<S> {
 impl<S: Scheduler> Scheduler for Written<S> {
     fn new_execution(&mut self) -> Option<Schedule> {
         let next = self.scheduler.new_execution()?;
-        let mut tried = lock(&self.tried);
-        tried.orders += 1;
-        tried.steps.clear();
+        lock(&self.tried).begin();
         begin();
         Some(next)
     }
@@ -212,7 +225,7 @@ impl<S: Scheduler> Scheduler for Written<S> {
         is_yielding: bool,
     ) -> Option<TaskId> {
         let task = self.scheduler.next_task(runnable, current, is_yielding)?;
-        lock(&self.tried).steps.push(usize::from(task));
+        lock(&self.tried).step(task, runnable, current, is_yielding);
         Some(task)
     }
 
@@ -293,7 +306,8 @@ pub(crate) fn explore(line: &Line, check: impl Fn() + Send + Sync + 'static, say
     let steps: Vec<usize> = line.list("replay");
     if !steps.is_empty() {
         begin();
-        let why = run(Replayed { steps: steps.clone(), at: 0, done: false }, &check);
+        let scheduler = Replayed { steps: steps.clone(), at: 0, done: false };
+        let why = run(Written { scheduler, tried: Arc::clone(&tried) }, &check);
         lock(&tried).steps = steps;
         return tell(say, &tried, why, "replayed");
     }
@@ -366,6 +380,7 @@ fn tell(say: fn(&str), tried: &Shared, why: Option<String>, which: &str) {
     say(&format!("did together {}", lock(&HELD).most));
     let steps = lock(&EVENTS).iter().filter(|(task, _)| *task > 0).count();
     say(&format!("did steps {steps}"));
+    say(&format!("did forced {}", tried.forced));
     let none = || format!("no order of the steps comes to its end within {STEPS} of them");
     let Some(why) = why.or_else(|| (*lock(&ENDED) == 0).then(none)) else {
         say(&format!("orders held {which} {}", tried.orders));
@@ -455,7 +470,7 @@ mod tests {
         let check = both(in_two_steps, |total| total == 2);
         assert_eq!(bounded(0, &check).0, None);
         let (why, tried) = bounded(1, &check);
-        assert_eq!(why.as_deref(), Some("it is 1"));
+        assert_eq!((why.as_deref(), tried.forced), (Some("it is 1"), 1));
         for _ in 0..10 {
             let replayed = Replayed { steps: tried.steps.clone(), at: 0, done: false };
             assert_eq!(run(replayed, &check), why);

@@ -13,13 +13,15 @@ const LINES: usize = 60;
 
 /// Reads what was told of the orders into the verdict. True when it holds in all. How many threads held a lock at the
 /// same time, at most and in any order, is measured as `together`, and how many steps the threads took in the last order
-/// as `steps`: those that the model checker cannot see are none.
+/// as `steps`: those that the model checker cannot see are none. How many switches were forced in it is `forced`: what
+/// breaks without any is no race.
 pub(crate) fn read(verdict: &mut Verdict, seen: &Seen) -> bool {
     let did = |what: &str| {
         seen.did.iter().find_map(|did| did.strip_prefix(what)?.parse().ok()).unwrap_or(0.0)
     };
     verdict.measured("together", did("together "));
     verdict.measured("steps", did("steps "));
+    verdict.measured("forced", did("forced "));
     let Some(orders) = &seen.orders else {
         return false;
     };
