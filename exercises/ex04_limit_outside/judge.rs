@@ -109,6 +109,7 @@ impl Judge for LimitOutside {
             items.iter().map(|item| books::stamp(secret, &format!("/item/{item}")).to_string()).collect();
         let got: Vec<&str> = seen.replies.iter().map(|reply| reply.text.as_str()).collect();
         let in_order = got == wanted;
+        let all_there = wanted.iter().all(|wanted| got.contains(&wanted.as_str()));
         let order = if in_order { "in" } else { "not in" };
         let said = format!("{} bodies came back, {order} the order of the items", got.len());
         verdict.check(in_order, said);
@@ -133,7 +134,7 @@ impl Judge for LimitOutside {
             most if most > limit => Some("limit-inside"),
             most if most == limit && asked == limit => Some("batches"),
             most if most == limit && !goes_on => Some("waits-in-line"),
-            most if most == limit && !in_order => Some("as-they-come"),
+            most if most == limit && !in_order && all_there => Some("as-they-come"),
             _ => None,
         };
         if !verdict.holds() && seen.end == End::Finished && seen.replies.len() == items.len() {

@@ -159,7 +159,9 @@ fn of_burst(all: &[Asked], burst: usize) -> Vec<&Asked> {
 
 /// Whether most echoes had to wait for a burst's end.
 fn is_blocked(verdict: &mut Verdict, seen: &Seen, which: &str, burst: &[&Asked]) -> bool {
-    let end = burst.iter().filter_map(|asked| Some(seen.reply(asked.id)?.at)).max();
+    // Who was told of an error without any need may not have been computed for at all.
+    let done = burst.iter().filter(|asked| asked.digest.is_none() || is_right(seen, asked));
+    let end = done.filter_map(|asked| Some(seen.reply(asked.id)?.at)).max();
     let (came, went) = meanwhile(seen, burst, end);
     if came < 5 {
         verdict.undecided = Some("too few echoes came to tell whether they wait".to_owned());

@@ -145,6 +145,43 @@ fn steps_that_are_hidden_hold_in_no_order() {
     assert!(rejected("count_every_one", "hidden", &hidden).contains("threads took 0 steps"));
 }
 
+/// A lock that the model does not know is seen by real threads, under whatever name.
+#[test]
+fn a_hidden_lock_keeps_others_waiting() {
+    let solution = exercise("two_accounts").card().files().solution;
+    let hidden = solution.replace(
+        "if **source < amount {",
+        "static ALL: other::sync::Mutex<()> = other::sync::Mutex::new(());\nlet _all = ALL.lock();\nif **source < amount {",
+    );
+    let hidden = format!("extern crate std as other;\n{hidden}");
+    let said = rejected("two_accounts", "hidden", &hidden);
+    assert!(said.contains("came to its end 0 times"), "{said}");
+}
+
+/// The known misconceptions are no name for a result that is only wrong, or for what breaks without a race.
+#[test]
+fn what_is_only_wrong_has_no_name() {
+    for (name, right, wrong) in [
+        ("unblock_the_loop", "panic\").to_string()", "panic\").wrapping_add(1).to_string()"),
+        ("limit_outside", "answer.body", "answer.body + \"0\""),
+        ("hedge_once", "answers\").body", "answers\").body + \"0\""),
+        ("resume_exactly_once", "content).await", "content + \"0\").await"),
+        ("offload_and_survive", "=> digest.to_string()", "=> (digest ^ 1).to_string()"),
+        ("shed_by_deadline", "=> answer.body", "=> answer.body + \"0\""),
+        ("count_every_one", "fetch_add(1", "fetch_add(2"),
+        ("two_accounts", "**target += amount", "**target += 2 * amount"),
+        ("two_accounts", "        true\n", "        false\n"),
+        ("polite_and_complete", "push((url, body))", "push((url, format!(\"0{body}\")))"),
+    ] {
+        let solution = exercise(name).card().files().solution;
+        assert!(solution.contains(right), "{name}");
+        let found = found(name, "only-wrong", &solution.replace(right, wrong));
+        let Found::Judged(verdict) = found else { panic!("{name}: {found:?}") };
+        let named = verdict.misconception;
+        assert_eq!((verdict.outcome(), named), (Outcome::Rejected, None), "{name}: {verdict:#?}");
+    }
+}
+
 #[test]
 fn other_files_are_not_taken_in() {
     let solution = "ex04_limit_outside-solution/exercise.rs";

@@ -73,6 +73,8 @@ pub struct Seen {
     pub replies: Vec<Reply>,
     /// When each job was handed over.
     pub sent: HashMap<u64, Duration>,
+    /// How far the judge was behind its own times then, at most.
+    pub behind: Duration,
     /// What the kit saw the code do: `digest handler`.
     pub did: Vec<String>,
     /// During how many digests on other threads the event loop stood still. A short digest may be over before the
@@ -186,7 +188,7 @@ impl<'a> Run<'a> {
         // What fails here ends early, and is told so below.
         let _ = stream.write_all(text.as_bytes());
         let began = heard.start();
-        let (sent, end) = self.watch(&mut stream, &heard, began, limit);
+        let (sent, behind, end) = self.watch(&mut stream, &heard, began, limit);
         let wall = began.elapsed();
         let status = process.end();
         drop(stream);
@@ -196,7 +198,7 @@ impl<'a> Run<'a> {
             other => other,
         };
         let said = std::mem::take(&mut heard.lock().said);
-        Ok(Seen { sent, wall, end, printed: process.printed(), ..digested(said) })
+        Ok(Seen { sent, behind, wall, end, printed: process.printed(), ..digested(said) })
     }
 
     fn watch(
@@ -205,15 +207,17 @@ impl<'a> Run<'a> {
         heard: &Heard,
         began: Instant,
         limit: Duration,
-    ) -> (HashMap<u64, Duration>, End) {
+    ) -> (HashMap<u64, Duration>, Duration, End) {
         self.jobs.sort_by_key(|job| job.at);
         let mut jobs = self.jobs.into_iter().peekable();
-        let mut sent = HashMap::new();
+        let (mut sent, mut behind) = (HashMap::new(), Duration::ZERO);
         let mut open = true;
         let mut stop = self.stop;
         loop {
             while let Some(job) = jobs.next_if(|job| began.elapsed() >= job.at) {
-                sent.insert(job.id, began.elapsed());
+                let now = began.elapsed();
+                behind = behind.max(now.saturating_sub(job.at));
+                sent.insert(job.id, now);
                 let line = format!("job {} {}\n", job.id, one_line(&job.text));
                 let _ = stream.write_all(line.as_bytes());
             }
@@ -221,18 +225,18 @@ impl<'a> Run<'a> {
                 let _ = stream.write_all(b"bye\n");
             }
             if stop.as_mut().is_some_and(|stop| stop()) {
-                return (sent, End::Stopped);
+                return (sent, behind, End::Stopped);
             }
             let now = began.elapsed();
             if now >= limit {
-                return (sent, End::TooLong(limit));
+                return (sent, behind, End::TooLong(limit));
             }
             let until = jobs.peek().map_or(limit, |job| job.at.min(limit));
             let wait = until.saturating_sub(now);
             let wait = if stop.is_some() { wait.min(LOOK) } else { wait };
             match heard.wait(wait) {
-                Some(true) => return (sent, End::Finished),
-                Some(false) => return (sent, End::Early(None)),
+                Some(true) => return (sent, behind, End::Finished),
+                Some(false) => return (sent, behind, End::Early(None)),
                 None => {}
             }
         }
@@ -249,6 +253,7 @@ fn digested(said: Vec<(Duration, String)>) -> Seen {
     let mut seen = Seen {
         replies: Vec::new(),
         sent: HashMap::new(),
+        behind: Duration::ZERO,
         did: Vec::new(),
         held: 0,
         events: Vec::new(),
