@@ -1,4 +1,4 @@
-//! Two bursts and some orders between them: who was let in, and what the service had of it.
+//! Three bursts and some orders between them: who was let in, and what the service had of it.
 
 use std::{ops::Range, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     bench::Bench,
     books,
     exercise::{Card, Judge, Misconception, Question},
-    line::{End, Run, Seen},
+    line::{End, Moment, Run, Seen},
     verdict::{Outcome, Verdict},
 };
 
@@ -22,6 +22,8 @@ const FIRST: Duration = Duration::from_millis(40);
 /// The first burst ends a service time at a time: those in the slots, then those who waited. The second one comes
 /// in the middle of that. In tenths of a service time.
 const SECOND: u32 = 15;
+/// The last one comes when all is quiet.
+const LAST: u32 = 38;
 /// Orders that come one at a time while all is taken.
 const SINGLE: [u32; 5] = [3, 5, 7, 17, 18];
 
@@ -32,7 +34,7 @@ impl Judge for BoundTheQueue {
             title: "Bound the queue",
             lab: 3,
             question: Question {
-                text: "The file as it is gets some 30 orders within 600 ms. Each takes 320 ms at the service, and 4 to 6 may be under way. How long will the slowest order take, from when it came to its answer?",
+                text: "The file as it is gets some 30 orders within 600 ms, and some more when all is quiet. Each takes 320 ms at the service, and 4 to 6 may be under way. How long will the slowest of the first 30 take, from when it came to its answer?",
                 gauge: "slowest_ms",
                 unit: "ms",
             },
@@ -46,6 +48,11 @@ impl Judge for BoundTheQueue {
                     name: "refuses-late",
                     belief: "a refusal that has to be waited for",
                     ask: "What has an order waited for by the time that it is told `busy`?",
+                },
+                Misconception {
+                    name: "waits-a-little",
+                    belief: "a refusal that first gives the service a little time",
+                    ask: "What does an order wait for when all is taken, and what would it be told without that wait?",
                 },
                 Misconception {
                     name: "waits-in-the-service",
@@ -62,6 +69,16 @@ impl Judge for BoundTheQueue {
                     belief: "a place that is not given back on every way out",
                     ask: "On which ways does an order leave `handle`, and what does it give back on each of them?",
                 },
+                Misconception {
+                    name: "keeps-its-place",
+                    belief: "a place that is left to those who have waited in it",
+                    ask: "An order waited, got its slot and its answer: what has it taken by then, and how much of that has it given back?",
+                },
+                Misconception {
+                    name: "polls-for-a-slot",
+                    belief: "a free slot that is found by looking from time to time",
+                    ask: "A slot becomes free just after somebody has looked. Who uses it until the next look?",
+                },
             ],
             orders: false,
             pace: None,
@@ -70,7 +87,7 @@ impl Judge for BoundTheQueue {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut found = Verdict::new();
-        for _ in 0..3 {
+        for _ in 0..5 {
             let (verdict, is_steady) = attempt(bench)?;
             if found.checks.is_empty() || verdict.outcome() != Outcome::Undecided {
                 found = verdict;
@@ -101,70 +118,135 @@ fn attempt(bench: &mut Bench) -> Result<(Verdict, bool)> {
     }
     let mut seen = bench.run_through(&mut verdict, run)?;
     let behind = spread(&mut seen, &waves);
-    let all: Vec<u64> = waves.iter().flat_map(|wave| wave.ids.clone()).collect();
-    let slowest = all.iter().filter_map(|id| seen.took(*id)).max();
+    let early = waves.iter().filter(|wave| wave.tenths < LAST).flat_map(|wave| wave.ids.clone());
+    let slowest = early.filter_map(|id| seen.took(id)).max();
     verdict.measured("slowest_ms", slowest.unwrap_or(seen.wall).as_secs_f64() * 1e3);
     if behind > SERVICE / 5 {
         verdict.undecided = Some("the judge itself could not keep to its times".to_owned());
         return Ok((verdict, false));
     }
-    let answers = |id: u64, text: &str| seen.reply(id).is_some_and(|reply| reply.text == text);
-    let is_in = |id: &u64| answers(*id, &books::stamp(secret, &path(*id)).to_string());
-    let refused: Vec<u64> = all.iter().copied().filter(|id| answers(*id, "busy")).collect();
-    let answered = all.iter().filter(|id| is_in(id)).count();
-    verdict.check(
-        answered + refused.len() == all.len() && seen.replies.len() == all.len(),
-        format!(
-            "of {} orders {answered} got the service's answer and {} were told `busy`",
-            all.len(),
-            refused.len()
-        ),
-    );
     let ledger = upstream.ledger();
-    books::each_once(&mut verdict, &ledger, all.iter().copied().filter(is_in).map(path));
+    let orders = Orders::new(&seen, &waves, secret);
+    books::each_once(&mut verdict, &ledger, orders.entered.iter().copied().map(path));
     let most = books::most_in_flight(&ledger);
     verdict.check(
         most == slots,
         format!("the service had at most {most} at the same time; there are {slots} slots"),
     );
-    let entered = |wave: &Wave| wave.ids.clone().filter(is_in).count();
-    for wave in &waves {
-        let (count, at, free) = (wave.ids.clone().count(), due(wave.tenths).as_millis(), wave.free);
-        let entered = entered(wave);
-        let said = format!(
-            "of {count} that came after {at} ms, {entered} were let in; room was for {free}"
-        );
-        if count > 1 || entered != free {
-            verdict.check(entered == free, said);
-        }
-    }
-    let late = refused.iter().filter(|id| is_after_an_answer(&seen, **id)).count();
-    verdict.check(late == 0, format!("{late} refusals had to wait until somebody had an answer"));
-    let quickest = refused.iter().filter_map(|id| seen.took(*id)).min();
-    let is_slow = quickest > Some(SERVICE / 16);
-    if let Some(quickest) = quickest {
-        verdict.check(
-            !is_slow,
-            format!("the quickest refusal took {:.1} ms", quickest.as_secs_f64() * 1e3),
-        );
-    }
+    let mistake = orders.look(&mut verdict, &waves, (slots, places), &seen);
     for line in books::in_flight_chart(&ledger, slots) {
         verdict.show(line);
     }
-    let at = |tenths| waves.iter().find(|wave| wave.tenths == tenths).map_or(0, entered);
-    let mistake = match (at(0), at(SECOND)) {
-        _ if most == slots + places => Some("waits-in-the-service"),
-        _ if refused.is_empty() => Some("waits-for-a-place"),
-        _ if late > 0 || is_slow => Some("refuses-late"),
-        (entered, _) if entered == places => Some("under-way-waits-too"),
-        (entered, 0) if entered == slots + places => Some("not-given-back"),
-        _ => None,
-    };
+    let all_in = most == slots + places;
+    let mistake = all_in.then_some("waits-in-the-service").or(mistake);
     if let Some(mistake) = mistake.filter(|_| !verdict.holds() && seen.end == End::Finished) {
         verdict.looks_like(mistake);
     }
-    let slowest = refused.iter().filter_map(|id| seen.took(*id)).max();
-    Ok((verdict, slowest <= Some(SERVICE / 5)))
+    let slowest = orders.refused.iter().filter_map(|id| seen.took(*id)).max();
+    // Who waits is slow by himself.
+    Ok((verdict, slowest <= Some(SERVICE / 5) || orders.waited(&seen) > 0))
+}
+
+/// The orders by what they were told.
+struct Orders {
+    all: usize,
+    entered: Vec<u64>,
+    refused: Vec<u64>,
+}
+
+impl Orders {
+    fn new(seen: &Seen, waves: &[Wave], secret: u64) -> Orders {
+        let all: Vec<u64> = waves.iter().flat_map(|wave| wave.ids.clone()).collect();
+        let told = |text: &dyn Fn(u64) -> String| {
+            let is = |id: &&u64| seen.reply(**id).is_some_and(|reply| reply.text == text(**id));
+            all.iter().filter(is).copied().collect()
+        };
+        let entered = told(&|id| books::stamp(secret, &path(id)).to_string());
+        Orders { all: all.len(), entered, refused: told(&|_| "busy".to_owned()) }
+    }
+
+    fn look(
+        &self,
+        verdict: &mut Verdict,
+        waves: &[Wave],
+        (slots, places): (usize, usize),
+        seen: &Seen,
+    ) -> Option<&'static str> {
+        let (all, entered, refused) = (self.all, self.entered.len(), self.refused.len());
+        verdict.check(
+            entered + refused == all && seen.replies.len() == all,
+            format!(
+                "of {all} orders {entered} got the service's answer and {refused} were told `busy`"
+            ),
+        );
+        let entered = |wave: &Wave| self.entered.iter().filter(|id| wave.ids.contains(id)).count();
+        for wave in waves {
+            let (count, at, free) =
+                (wave.ids.clone().count(), due(wave.tenths).as_millis(), wave.free);
+            let entered = entered(wave);
+            if count > 1 || entered != free {
+                let said = format!(
+                    "of {count} that came after {at} ms, {entered} were let in; room was for {free}"
+                );
+                verdict.check(entered == free, said);
+            }
+        }
+        let late = |id: &&u64| seen.during(**id).iter().any(|moment| moment.what == "answered");
+        let waited = self.waited(seen);
+        let late = self.refused.iter().filter(late).count();
+        let said = format!(
+            "{waited} of {refused} refusals had to wait, {late} of them until somebody had an answer"
+        );
+        verdict.check(waited == 0, said);
+        // Whoever holds up the event loop meanwhile has not waited.
+        let quickest = self.refused.iter().filter_map(|id| seen.took(*id)).min();
+        let is_slow = quickest > Some(SERVICE / 16);
+        let said = format!("the quickest refusal took {:.1?}", quickest.unwrap_or_default());
+        verdict.check(!is_slow, said);
+        let idle = self.idle(seen, slots);
+        let said = format!(
+            "{idle} times the program had nothing to do, with a slot free and somebody waiting"
+        );
+        verdict.check(idle == 0, said);
+        let at = |tenths| waves.iter().find(|wave| wave.tenths == tenths).map_or(0, entered);
+        let all_first = at(0) == slots + places;
+        match () {
+            () if refused == 0 => Some("waits-for-a-place"),
+            () if 2 * late > refused => Some("refuses-late"),
+            () if waited > 0 => Some("waits-a-little"),
+            () if is_slow => Some("refuses-late"),
+            () if at(0) == places => Some("under-way-waits-too"),
+            () if all_first && at(SECOND) == 0 => Some("not-given-back"),
+            () if all_first && at(LAST) < slots + places => Some("keeps-its-place"),
+            () if idle > 0 => Some("polls-for-a-slot"),
+            () => None,
+        }
+    }
+
+    /// Refusals for which the event loop had nothing to do meanwhile.
+    fn waited(&self, seen: &Seen) -> usize {
+        let waited = |id: &&u64| seen.during(**id).chunk_by(|a, b| a.idle == b.idle).count() > 1;
+        self.refused.iter().filter(waited).count()
+    }
+
+    /// How often the event loop had nothing to do while somebody inside waited and a slot was free.
+    fn idle(&self, seen: &Seen, slots: usize) -> usize {
+        let entered: Vec<String> = self.entered.iter().map(ToString::to_string).collect();
+        let (mut waiting, mut under_way) = (0_usize, 0_usize);
+        let mut times = 0;
+        for part in seen.between_rests() {
+            for Moment { what, of, .. } in part {
+                match what.as_str() {
+                    "begins" if entered.contains(of) => waiting += 1,
+                    "asks" => (waiting, under_way) = (waiting.saturating_sub(1), under_way + 1),
+                    "answered" => under_way = under_way.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            times += usize::from(waiting > 0 && under_way < slots);
+        }
+        times
+    }
 }
 
 /// Orders that come at the same instant.
@@ -187,8 +269,9 @@ fn waves(bench: &mut Bench, slots: usize, places: usize) -> Vec<Wave> {
     let first = wave(0, all as u64 + bench.draw(4..8), all);
     // Those who had the slots have left by then, and those who waited have them.
     let second = wave(SECOND, slots as u64 + bench.draw(3..6), slots);
+    let last = wave(LAST, all as u64 + bench.draw(3..6), all);
     let singles = SINGLE.map(|tenths| wave(tenths, 1, 0));
-    [first, second].into_iter().chain(singles).collect()
+    [first, second, last].into_iter().chain(singles).collect()
 }
 
 /// Says of every order when it was sent, and returns how far the judge was behind its own times.
@@ -201,13 +284,6 @@ fn spread(seen: &mut Seen, waves: &[Wave]) -> Duration {
         }
     }
     behind
-}
-
-/// Whether somebody got an answer between an order's coming and its refusal.
-fn is_after_an_answer(seen: &Seen, id: u64) -> bool {
-    let mut before = seen.replies.iter().take_while(|reply| reply.id != id);
-    let sent = seen.sent.get(&id);
-    before.any(|reply| reply.text != "busy" && sent.is_some_and(|sent| reply.at > *sent))
 }
 
 fn path(id: u64) -> String {

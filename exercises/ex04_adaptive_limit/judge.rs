@@ -20,6 +20,8 @@ pub struct AdaptiveLimit;
 const SLOTS: usize = 8;
 const SERVICE: Duration = Duration::from_millis(20);
 const LENGTH_MS: u64 = 700;
+/// Services that are computed.
+const CASES: u64 = 5;
 /// No bound on the places to wait, or on what there is to do.
 const PLENTY: u64 = 1_000_000;
 /// Least share of the capacity, most requests for each slot, most refusals, most in a rush: in thousandths.
@@ -69,6 +71,11 @@ impl Judge for AdaptiveLimit {
                     ask: "What would this number do at a service with a fifth of the slots, or with five times as many?",
                 },
                 Misconception {
+                    name: "few-sizes",
+                    belief: "a few sizes that are tried, of which one will fit",
+                    ask: "Which numbers of slots lie between two of your sizes, and what becomes of a service that has them?",
+                },
+                Misconception {
                     name: "only-grows",
                     belief: "a way up and none down",
                     ask: "What lowers your limit when the service becomes smaller?",
@@ -112,8 +119,8 @@ impl Judge for AdaptiveLimit {
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
         let mut cases = Vec::new();
-        let mut run = Run::new().give("length", LENGTH_MS).give("cases", 4);
-        for case in 0..4 {
+        let mut run = Run::new().give("length", LENGTH_MS).give("cases", CASES);
+        for case in 0..CASES {
             let [few, many] = [bench.draw(5..9), bench.draw(30..41)];
             let plenty = |slots| [slots, PLENTY, PLENTY];
             let refusing = |slots| [slots, slots / 2, PLENTY];
@@ -125,11 +132,12 @@ impl Judge for AdaptiveLimit {
                 ),
                 1 => ("fast, refuses nothing", 5..9, vec![plenty(many), plenty(few)]),
                 2 => ("slow, refuses nothing", 150..250, vec![plenty(few), plenty(many)]),
-                _ => (
+                3 => (
                     "little to do, then much",
                     15..25,
                     vec![[few, PLENTY, bench.draw(2..4)], plenty(few)],
                 ),
+                _ => ("of any size, refuses", 15..25, sizes(bench).map(refusing).to_vec()),
             };
             let service = bench.draw(ms) * 1000 + bench.draw(0..1000);
             let flat = [&[service], parts.concat().as_slice()].concat();
@@ -169,6 +177,23 @@ impl Judge for AdaptiveLimit {
         }
         Ok(verdict)
     }
+}
+
+/// Numbers of slots from 4 to 63, in any order: two of each doubling, which lie half of it apart. One limit fits what
+/// has at most some twice as many slots as another one that it fits, so that a few limits leave out one of these.
+fn sizes(bench: &mut Bench) -> [u64; 8] {
+    let mut sizes = [0; 8];
+    for doubling in 0..4 {
+        let from = f64::from(4 << doubling);
+        let part = bench.draw(0..100) as f64 / 200.0;
+        for (place, part) in [part, part + 0.5].into_iter().enumerate() {
+            sizes[2 * doubling + place] = (from * part.exp2()) as u64;
+        }
+    }
+    for place in (1..sizes.len()).rev() {
+        sizes.swap(place, bench.draw(0..place as u64 + 1) as usize);
+    }
+    sizes
 }
 
 fn came(text: &str) -> Option<Came> {
@@ -222,7 +247,7 @@ fn look(verdict: &mut Verdict, case: &Case) {
 
 /// What it looks like.
 fn mistake(cases: &[Case]) -> Option<&'static str> {
-    let [refusing, fast, slow, idle] = cases else { return None };
+    let [refusing, fast, slow, idle, sizes] = cases else { return None };
     let all = || cases.iter().flat_map(|case| &case.came);
     let any = |case: &Case, is: fn(&Came) -> bool| case.came.iter().any(is);
     let idles = |came: &Came| came.used < USED;
@@ -246,6 +271,8 @@ fn mistake(cases: &[Case]) -> Option<&'static str> {
         "cuts-for-each"
     } else if any(idle, |came| came.first > RUSH) {
         "grows-unused"
+    } else if any(sizes, idles) || any(sizes, |came| came.refused > REFUSED) {
+        "few-sizes"
     } else {
         return None;
     })

@@ -1,4 +1,4 @@
-//! The books of source and service together: how many chunks were read and not yet answered.
+//! The books of source and service together: how many chunks were read and not yet answered. Texts count themselves.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     bench::Bench,
     books,
     exercise::{Card, Judge, Misconception, Question},
-    line::{End, Run},
+    line::{End, Run, Seen},
     verdict::Verdict,
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub struct StreamDoNotCollect;
 
 const CHUNKS: u64 = 40;
+/// The reply that tells how many texts were kept at the same time, at most.
+const TEXTS: u64 = u64::MAX;
 /// Of the source, for a chunk: much sooner than the service has answered one.
 const READ: Duration = Duration::from_millis(1);
 /// Of the service, in the mean. Uneven, so that answers do not come in the order of the questions.
@@ -55,6 +57,11 @@ impl Judge for StreamDoNotCollect {
                     ask: "When the first answer of a batch has come, what could begin, and what does it wait for?",
                 },
                 Misconception {
+                    name: "keeps-the-texts",
+                    belief: "a chunk that is kept whole because its number is wanted in the end",
+                    ask: "An answer has come: what do you still need of its chunk, and what do you keep?",
+                },
+                Misconception {
                     name: "as-they-come",
                     belief: "answers in the order of arrival",
                     ask: "Which task ends first, and whose chunk does it answer?",
@@ -69,25 +76,9 @@ impl Judge for StreamDoNotCollect {
         let mut verdict = Verdict::new();
         let limit = bench.draw(3..7) as usize;
         let first = bench.draw(1000..1_000_000);
-        let (secret, key) = (bench.draw(1..u64::MAX), bench.draw(1..u64::MAX));
+        let secrets = [bench.draw(1..u64::MAX), bench.draw(1..u64::MAX)];
         let chunks: Vec<u64> = (first..first + CHUNKS).collect();
-        let text = move |path: &str| format!("text {}", books::stamp(secret, path));
-        let answer = move |text: &str| books::stamp(key, text).to_string();
-        let source = Body::made("text/plain", move |asked| text(asked.path).into_bytes());
-        let embeddings = Body::made("text/plain", move |asked| {
-            answer(&String::from_utf8_lossy(asked.body)).into_bytes()
-        });
-        let spec = Spec {
-            routes: vec![
-                Route { body: source, ..Route::new("/chunk", Service::Constant(READ)) },
-                Route {
-                    body: embeddings,
-                    ..Route::new("/embed", Service::Exponential { mean: EMBED })
-                },
-            ],
-            seed: bench.draw(1..u64::MAX),
-            ..Spec::new(1000, Service::Constant(READ))
-        };
+        let spec = spec(secrets, bench.draw(1..u64::MAX));
         let upstream = bench.upstream(spec)?;
         let run = Run::new().service(&upstream).list("chunks", &chunks).give("limit", limit);
         let seen = bench.run_through(&mut verdict, run)?;
@@ -96,7 +87,8 @@ impl Judge for StreamDoNotCollect {
         let (reads, sends) = (books::under(&ledger, "/chunk/"), books::under(&ledger, "/embed/"));
         let held = books::from_to(&reads, &sends);
         let most_held = books::most_in_flight(&held);
-        let most = books::most_in_flight(&sends);
+        let in_flight = seen.asked("/embed/").map(|(sent, over)| sent - over);
+        let most = in_flight.max().unwrap_or(0);
         verdict.measured("most_held", most_held as f64);
         let paths = ["chunk", "embed"]
             .into_iter()
@@ -109,35 +101,34 @@ impl Judge for StreamDoNotCollect {
         verdict.check(
             most == limit,
             format!(
-                "the service had at most {most} requests at the same time; the limit is {limit}"
+                "at most {most} requests were in flight at the same time; the limit is {limit}"
             ),
         );
+        let texts = seen.reply(TEXTS).and_then(|reply| reply.text.parse().ok()).unwrap_or(0);
+        let keeps = texts > limit + 1;
+        verdict.check(!keeps, format!("at most {texts} texts were kept at the same time"));
         let above = "chunks read and not yet answered, by the books of source and service:";
         for line in books::under_way_chart(above, &held, limit) {
             verdict.show(line);
         }
-        // A window never runs dry; a batch does, each time.
-        let dry = books::found_empty(&sends);
-        let batches = chunks.len().div_ceil(limit) - 1;
-        let runs_dry = 2 * dry >= batches && most > 1;
-        let said = format!("after the first, {dry} requests found the service with nothing to do");
-        verdict.check(!runs_dry, said);
-        let wanted: Vec<String> =
-            chunks.iter().map(|n| answer(&text(&format!("/chunk/{n}")))).collect();
-        let got: Vec<&str> = seen.replies.iter().map(|reply| reply.text.as_str()).collect();
-        let right = wanted.iter().filter(|wanted| got.contains(&wanted.as_str())).count();
-        let in_order = got == wanted;
-        let order = if in_order { "in" } else { "not in" };
-        let said =
-            format!("{right} of {CHUNKS} answers are right, {order} the order of the chunks");
-        verdict.check(in_order, said);
+        // Neither window nor reading: others wait for the slowest of a batch.
+        let could = |((sent, over), (asked, read)): &((usize, usize), (usize, usize))| {
+            *sent < chunks.len() && sent - over < limit && asked == read
+        };
+        let below = seen.asked("/embed/").zip(seen.asked("/chunk/")).filter(could).count();
+        let said = format!(
+            "{below} times the program had nothing to do, with chunks left, nothing being read and fewer than {limit} requests in flight"
+        );
+        verdict.check(below == 0, said);
+        let (right, in_order) = answers(&mut verdict, &seen, &chunks, secrets);
         let begun = sends.iter().map(|entry| entry.arrived).min();
         let all_read = reads.iter().map(|entry| entry.arrived).max();
         let mistake = match most {
             _ if begun > all_read => Some("collects-first"),
             _ if most_held > limit + 1 => Some("reads-ahead"),
             1 => Some("one-at-a-time"),
-            _ if runs_dry => Some("batches"),
+            _ if below > 0 => Some("batches"),
+            _ if keeps => Some("keeps-the-texts"),
             _ if right == chunks.len() && !in_order => Some("as-they-come"),
             _ => None,
         };
@@ -149,4 +140,46 @@ impl Judge for StreamDoNotCollect {
         }
         Ok(verdict)
     }
+}
+
+/// Source and service: the text of a chunk belongs to its path and the first secret, an answer to its text and the
+/// second one.
+fn spec([secret, key]: [u64; 2], seed: u64) -> Spec {
+    let source = Body::made("text/plain", move |asked| text(secret, asked.path).into_bytes());
+    let embeddings = Body::made("text/plain", move |asked| {
+        answer(key, &String::from_utf8_lossy(asked.body)).into_bytes()
+    });
+    let embed = Service::Exponential { mean: EMBED };
+    let routes = vec![
+        Route { body: source, ..Route::new("/chunk", Service::Constant(READ)) },
+        Route { body: embeddings, ..Route::new("/embed", embed) },
+    ];
+    Spec { routes, seed, ..Spec::new(1000, Service::Constant(READ)) }
+}
+
+fn text(secret: u64, path: &str) -> String {
+    format!("text {}", books::stamp(secret, path))
+}
+
+fn answer(key: u64, text: &str) -> String {
+    books::stamp(key, text).to_string()
+}
+
+/// How many answers are right, and whether all are, in order.
+fn answers(
+    verdict: &mut Verdict,
+    seen: &Seen,
+    chunks: &[u64],
+    [secret, key]: [u64; 2],
+) -> (usize, bool) {
+    let wanted = |n: &u64| answer(key, &text(secret, &format!("/chunk/{n}")));
+    let wanted: Vec<String> = chunks.iter().map(wanted).collect();
+    let replies = seen.replies.iter().filter(|reply| reply.id != TEXTS);
+    let got: Vec<&str> = replies.map(|reply| reply.text.as_str()).collect();
+    let right = wanted.iter().filter(|wanted| got.contains(&wanted.as_str())).count();
+    let in_order = got == wanted;
+    let order = if in_order { "in" } else { "not in" };
+    let said = format!("{right} of {CHUNKS} answers are right, {order} the order of the chunks");
+    verdict.check(in_order, said);
+    (right, in_order)
 }

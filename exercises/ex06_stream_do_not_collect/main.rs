@@ -6,6 +6,9 @@ use exercise_kit::harness;
 
 pub use source::{Chunk, Source};
 
+/// In place of a chunk: the most texts that were kept at the same time.
+const TEXTS: u64 = u64::MAX;
+
 fn main() {
     let line = harness::open();
     let (chunks, limit): (Vec<u64>, usize) = (line.list("chunks"), line.given("limit"));
@@ -15,12 +18,13 @@ fn main() {
         for (place, answer) in (0..).zip(answers) {
             line.reply(place, answer);
         }
+        line.reply(TEXTS, line.most_texts());
         line.end();
     });
 }
 
 mod source {
-    use exercise_kit::Service;
+    use exercise_kit::{Service, Text};
     use tokio::task::JoinHandle;
 
     /// A part of a long text.
@@ -29,7 +33,7 @@ mod source {
         /// Later chunks have higher numbers.
         pub number: u64,
         /// What is to be sent.
-        pub text: String,
+        pub text: Text,
     }
 
     /// A long text. It is read a chunk at a time, when the next one is asked for.
@@ -58,7 +62,7 @@ mod source {
 
     async fn read(service: Service, number: u64) -> Chunk {
         match service.get(&format!("/chunk/{number}")).await {
-            Ok(answer) => Chunk { number, text: answer.body },
+            Ok(answer) => Chunk { number, text: Text::new(answer.body) },
             Err(failure) => panic!("chunk {number}: {failure}"),
         }
     }

@@ -145,6 +145,12 @@ impl Line {
         reply(id, text);
     }
 
+    /// The most texts that were kept at the same time.
+    #[must_use]
+    pub fn most_texts(&self) -> usize {
+        crate::text::most()
+    }
+
     /// Everything is done.
     pub fn end(self) {
         say("end");
@@ -235,7 +241,7 @@ impl Jobs {
     }
 }
 
-/// Starts the task of a job, which hands over what comes of it.
+/// Starts the task of a job, which says when it begins and ends, and hands over what comes of it.
 fn begin<F, R>(tasks: &mut JoinSet<()>, job: Job, handle: impl Fn(Job) -> F)
 where
     F: Future<Output = R> + Send + 'static,
@@ -243,7 +249,14 @@ where
 {
     let id = job.id;
     let handled = handle(job);
-    tasks.spawn(JOB.scope(id, async move { reply(id, handled.await) }));
+    let work = async move {
+        let done = {
+            let _span = Span::new("begins", "ends", id);
+            handled.await
+        };
+        reply(id, done);
+    };
+    tasks.spawn(JOB.scope(id, work));
 }
 
 /// A runtime with one thread: this one, the event loop.
@@ -259,6 +272,31 @@ pub fn event_loop<T>(work: impl Future<Output = T>) -> T {
     });
     builder.on_thread_unpark(|| IDLE.1.store(false, SeqCst));
     builder.enable_all().build().expect("a runtime").block_on(work)
+}
+
+/// Tells the judge when something begins, and when it ends or is given up. The time told is how often the event loop
+/// has had nothing to do: between two such moments everything is done at once, however slow the machine is.
+pub(crate) struct Span {
+    ends: &'static str,
+    of: String,
+}
+
+impl Span {
+    pub(crate) fn new(begins: &str, ends: &'static str, of: impl Display) -> Span {
+        let of = of.to_string();
+        moment(begins, &of);
+        Span { ends, of }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        moment(self.ends, &self.of);
+    }
+}
+
+fn moment(what: &str, of: &str) {
+    say(&format!("at {} {what} {}", IDLE.0.load(SeqCst), one_line(of)));
 }
 
 /// Hands over a result of a job.
@@ -375,6 +413,26 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::{IDLE, SeqCst};
+
+    /// A runtime for which a wake-up of its outermost future were idleness would make judges unjust.
+    #[test]
+    fn the_loop_is_idle_only_when_nothing_can_be_done() {
+        let idle = || IDLE.0.load(SeqCst);
+        super::event_loop(async {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            let before = idle();
+            for _ in 0..100 {
+                let (say, hear) = tokio::sync::oneshot::channel();
+                tokio::spawn(async move { say.send(()) });
+                hear.await.expect("it is said");
+            }
+            assert_eq!(idle(), before);
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            assert!(idle() > before);
+        });
+    }
+
     #[test]
     fn lines_come_back_as_they_were() {
         for text in ["", "plain", "two\nlines", "a \\ b", "\\n", "\r\n\\"] {

@@ -1,6 +1,6 @@
 //! What an exercise needs.
 //!
-//! - [`Service`]: a service to ask; it keeps books of what it is asked.
+//! - [`Service`]: a service to ask; it keeps books of what it is asked. [`Text`]: what it may be handed.
 //! - [`work`]: computation that takes time. [`chance`]: a number that nobody knows before.
 //! - [`sync`] and [`thread`]: locks, atomics and threads. Plain ones, or those of a model checker that tries every
 //!   order of the threads' steps: the same code is compiled with both.
@@ -21,6 +21,7 @@ mod chance;
 mod seal;
 mod service;
 mod stir;
+mod text;
 pub mod work;
 
 pub mod thread {
@@ -33,3 +34,4 @@ pub mod thread {
 
 pub use chance::chance;
 pub use service::{Answer, Failure, Service};
+pub use text::Text;

@@ -7,6 +7,8 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
+use crate::harness::Span;
+
 /// A service that can be asked, with a pool of connections of its own. Clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -71,6 +73,7 @@ impl Service {
     }
 
     async fn ask(&self, method: Method, path: &str, content: Bytes) -> Result<Answer, Failure> {
+        let _span = Span::new("asks", "answered", path);
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let request = request
             .body(Full::new(content))

@@ -5,6 +5,7 @@
 #[must_use]
 pub fn digest(seed: u64, rounds: u64) -> u64 {
     crate::harness::witness(crate::harness::Did::Digest);
+    let _span = crate::harness::Span::new("digests", "digested", format!("{seed} {rounds}"));
     crate::harness::beside_the_loop(|| crate::stir::stir(seed, rounds))
 }
 

@@ -12,7 +12,7 @@ pub use mock_server::books::{
     attempts, beside, by_path, changes, found_empty, from_to, most_in_flight, under,
 };
 
-use crate::verdict::Verdict;
+use crate::{line::Moment, verdict::Verdict};
 
 /// Widest chart, in characters.
 const WIDTH: usize = 60;
@@ -56,6 +56,30 @@ pub fn lanes(rows: &[(&str, &[Entry])]) -> Vec<String> {
     let end = format!("{:.0} ms", whole.as_secs_f64() * 1e3);
     lines.push(format!("{:>name$}  0{end:>width$}", "", width = WIDTH - 1));
     lines
+}
+
+/// From moments that begin something to those that end it, as entries of a book. Where a moment stands among all is its
+/// time: these can be held against each other, and not against those of a service.
+#[must_use]
+pub fn spans(moments: &[Moment], begins: &str, ends: &str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for (at, Moment { what, of, .. }) in (0..).map(Duration::from_nanos).zip(moments) {
+        if what == begins {
+            entries.push(Entry {
+                method: begins.to_owned(),
+                path: of.clone(),
+                arrived: at,
+                left: None,
+                status: 0,
+                retry_after: None,
+                abandoned: false,
+            });
+        } else if what == ends {
+            let open = entries.iter_mut().find(|e| e.path == *of && e.left.is_none());
+            open.into_iter().for_each(|entry| entry.left = Some(at));
+        }
+    }
+    entries
 }
 
 /// What a service was given, by path.
@@ -223,6 +247,24 @@ mod tests {
         let (fetches, stores) = ([entry(0, 10), entry(10, 20)], [entry(20, 30)]);
         let lines = lanes(&[("fetch", &fetches), ("store", &stores)]);
         assert!(lines[0].starts_with("fetch │████") && lines[1].ends_with("████│"), "{lines:#?}");
+    }
+
+    #[test]
+    fn spans_end_where_their_own_moments_are() {
+        let moment =
+            |idle, what: &str, of: &str| Moment { idle, what: what.to_owned(), of: of.to_owned() };
+        let moments = [
+            moment(1, "asks", "/1"),
+            moment(1, "digests", "7"),
+            moment(1, "asks", "/2"),
+            moment(2, "answered", "/2"),
+            moment(2, "digested", "7"),
+            moment(4, "asks", "/2"),
+        ];
+        let asked = spans(&moments, "asks", "answered");
+        let ends: Vec<_> = asked.iter().map(|e| e.left.map(|left| left.as_nanos())).collect();
+        assert_eq!(ends, [None, Some(3), None]);
+        assert_eq!(beside(&spans(&moments, "digests", "digested"), &asked[1..]), 1);
     }
 
     #[test]

@@ -53,6 +53,19 @@ pub struct Reply {
     pub at: Duration,
 }
 
+/// Something that happened in the program.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// How often the event loop had had nothing to do. Between two such moments everything is done at once, however
+    /// slow the machine is.
+    pub idle: u64,
+    /// A job `begins` and `ends`, a path is one that the code `asks` for and is `answered`, `digests` ends with
+    /// `digested`.
+    pub what: String,
+    /// The number of the job, the path, or seed and rounds.
+    pub of: String,
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -80,6 +93,8 @@ pub struct Seen {
     /// During how many digests on other threads the event loop stood still. A short digest may be over before the
     /// loop is idle: compare with the number of all.
     pub held: usize,
+    /// What happened, in order.
+    pub moments: Vec<Moment>,
     /// What each thread did in the order that broke something.
     pub events: Vec<(usize, String)>,
     /// That order.
@@ -107,6 +122,36 @@ impl Seen {
     #[must_use]
     pub fn took(&self, id: u64) -> Option<Duration> {
         Some(self.reply(id)?.at.saturating_sub(*self.sent.get(&id)?))
+    }
+
+    /// What happened between moments at which the event loop had nothing to do. Whatever could be done had been done
+    /// at the end of each part.
+    pub fn between_rests(&self) -> impl Iterator<Item = &[Moment]> {
+        self.moments.chunk_by(|a, b| a.idle == b.idle)
+    }
+
+    /// Each time that the event loop had nothing to do: how many requests for paths with this beginning had been begun,
+    /// and how many of them were over.
+    pub fn asked(&self, prefix: &str) -> impl Iterator<Item = (usize, usize)> {
+        let count = move |part: &[Moment], what| {
+            part.iter().filter(|m| m.what == what && m.of.starts_with(prefix)).count()
+        };
+        self.between_rests().scan((0, 0), move |(asked, over), part| {
+            *asked += count(part, "asks");
+            *over += count(part, "answered");
+            Some((*asked, *over))
+        })
+    }
+
+    /// What happened from a job's beginning to its end; nothing unless it ended.
+    #[must_use]
+    pub fn during(&self, id: u64) -> &[Moment] {
+        let id = id.to_string();
+        let at = |what| self.moments.iter().position(|m| m.what == what && m.of == id);
+        match (at("begins"), at("ends")) {
+            (Some(begins), Some(ends)) => &self.moments[begins..=ends],
+            _ => &[],
+        }
     }
 }
 
@@ -256,6 +301,7 @@ fn digested(said: Vec<(Duration, String)>) -> Seen {
         behind: Duration::ZERO,
         did: Vec::new(),
         held: 0,
+        moments: Vec::new(),
         events: Vec::new(),
         schedule: None,
         orders: None,
@@ -274,6 +320,14 @@ fn digested(said: Vec<(Duration, String)>) -> Seen {
                 }
             }
             "held" => seen.held += 1,
+            "at" => {
+                let mut parts = rest.splitn(3, ' ');
+                if let (Some(Ok(idle)), Some(what), Some(of)) =
+                    (parts.next().map(str::parse), parts.next(), parts.next())
+                {
+                    seen.moments.push(Moment { idle, what: what.to_owned(), of: plain(of) });
+                }
+            }
             "did" => seen.did.push(rest.to_owned()),
             "event" => {
                 if let Some((thread, text)) = rest.split_once(' ') {

@@ -1,0 +1,42 @@
+use exercise_kit::Service;
+use tokio::sync::Semaphore;
+
+/// Stands between those who order and a service that can do few orders at a time.
+///
+/// At most `slots` orders may be under way at the service, and at most `places` more may wait here.
+pub struct FrontEnd {
+    service: Service,
+    room: Semaphore,
+    slots: Semaphore,
+}
+
+impl FrontEnd {
+    pub fn new(service: Service, slots: usize, places: usize) -> FrontEnd {
+        let (room, slots) = (Semaphore::new(slots + places), Semaphore::new(slots));
+        FrontEnd { service, room, slots }
+    }
+
+    /// Returns the service's answer to an order such as `/order/7`, or `busy` at once when all slots and places are
+    /// taken. This is called in a task for each order.
+    pub async fn handle(&self, order: String) -> String {
+        let Ok(inside) = self.room.try_acquire() else {
+            return "busy".to_owned();
+        };
+        if let Ok(_slot) = self.slots.try_acquire() {
+            let answer = ask(&self.service, &order).await;
+            drop(inside);
+            return answer;
+        }
+        // From now on it is a slot that counts.
+        inside.forget();
+        let _slot = self.slots.acquire().await;
+        ask(&self.service, &order).await
+    }
+}
+
+async fn ask(service: &Service, order: &str) -> String {
+    match service.get(order).await {
+        Ok(answer) => answer.body,
+        Err(failure) => panic!("{order}: {failure}"),
+    }
+}
