@@ -13,6 +13,9 @@ use std::{
 use exercise_kit::harness;
 use tokio::{sync::Semaphore, task::JoinSet};
 
+/// In place of an item: what is left of the budget in the end.
+const LEFT: u64 = 0;
+
 /// What holds for all items together.
 pub struct Rules {
     /// Most requests for an item, the first one included.
@@ -30,6 +33,10 @@ impl Rules {
         let less = |left: u64| left.checked_sub(1);
         self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
+
+    fn left(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
 }
 
 fn main() {
@@ -44,6 +51,7 @@ fn main() {
     harness::event_loop(async {
         let service = line.service();
         let mut tasks = JoinSet::new();
+        let all = Arc::clone(&rules);
         for item in items {
             let (service, rules) = (service.clone(), Arc::clone(&rules));
             tasks.spawn(async move { (item, exercise::fetch(service, item, rules).await) });
@@ -51,6 +59,7 @@ fn main() {
         for (item, body) in tasks.join_all().await {
             line.reply(item, body.unwrap_or_else(|| "none".to_owned()));
         }
+        line.reply(LEFT, all.left());
         line.end();
     });
 }

@@ -1,4 +1,4 @@
-//! One book for fetches and stores: what was under way at the same time.
+//! One book for fetches and stores, and what the kit saw of the transformations: what was under way at the same time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     bench::Bench,
     books,
     exercise::{Card, Judge, Misconception, Question},
-    line::{End, Run},
+    line::{End, Run, Seen},
     stir::stir,
     verdict::Verdict,
 };
@@ -65,6 +65,16 @@ impl Judge for OverlapTheStages {
                     ask: "While an item is transformed, which of your loops waits for it?",
                 },
                 Misconception {
+                    name: "one-long-queue",
+                    belief: "one queue with the places of two",
+                    ask: "Which two of the three stages are one loop, and what does the one wait for while the other is at work?",
+                },
+                Misconception {
+                    name: "copies-the-digest",
+                    belief: "a computation that nobody sees, for one that holds up nobody",
+                    ask: "What does the task say that the transformation computes with, and what do you call?",
+                },
+                Misconception {
                     name: "transforms-on-the-loop",
                     belief: "a stage of its own for a thread of its own",
                     ask: "Which thread computes, and who else needs that thread meanwhile?",
@@ -82,7 +92,7 @@ impl Judge for OverlapTheStages {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let (rounds, places) = (bench.draw(700_000..1_000_000), bench.draw(1..4) as usize);
+        let (rounds, places) = (bench.draw(700_000..1_000_000), bench.draw(2..4) as usize);
         let first = bench.draw(1000..1_000_000);
         let secret = bench.draw(1..u64::MAX);
         let items: Vec<u64> = (first..first + ITEMS as u64).collect();
@@ -124,6 +134,7 @@ impl Judge for OverlapTheStages {
         let said = format!("of {ITEMS} results, {right} were stored and are right");
         let done = once & verdict.check(right == ITEMS, said);
         read.look(&mut verdict, places);
+        let transforms = Transforms::new(&seen, &mut verdict, rounds);
         let on_loop = seen.did.iter().filter(|did| !did.ends_with("thread")).count();
         let said =
             format!("{on_loop} of {ITEMS} items were transformed on the event loop's thread");
@@ -135,11 +146,42 @@ impl Judge for OverlapTheStages {
         if !verdict.holds() && done && seen.end == End::Finished {
             let on_loop = (on_loop > 0).then_some("transforms-on-the-loop");
             let held = is_held.then_some("joins-a-thread");
-            if let Some(mistake) = read.mistake().or(on_loop).or(held) {
+            let others = on_loop.or(held).or(transforms.mistake);
+            if let Some(mistake) = transforms.unseen.or(read.mistake()).or(others) {
                 verdict.looks_like(mistake);
             }
         }
         Ok(verdict)
+    }
+}
+
+/// What the kit saw of the transformations.
+struct Transforms {
+    unseen: Option<&'static str>,
+    mistake: Option<&'static str>,
+}
+
+impl Transforms {
+    /// A machine that is busy elsewhere may keep a few of them from beginning in time. In two loops two stages never
+    /// meet at all, however quick or slow it is.
+    fn new(seen: &Seen, verdict: &mut Verdict, rounds: u64) -> Transforms {
+        let asked = books::spans(&seen.moments, "asks", "answered");
+        let transforms = books::spans(&seen.moments, "digests", "digested");
+        let done = |entry: &Entry| entry.path.split_once(' ')?.1.parse::<u64>().ok();
+        let done = transforms.iter().filter_map(done).fold(0, u64::saturating_add);
+        let all = rounds * ITEMS as u64;
+        let said = format!("of {all} rounds to be computed, `digest` was given {done}");
+        let unseen = !verdict.check(done >= all, said);
+        let beside = |path| books::beside(&transforms, &books::under(&asked, path));
+        let (fetches, stores) = (beside("/fetch/"), beside("/store/"));
+        let said = format!(
+            "during {fetches} of {ITEMS} transformations an item was being fetched, during {stores} one was being stored"
+        );
+        let apart = !verdict.check(fetches.min(stores) > ITEMS / 6, said);
+        Transforms {
+            unseen: unseen.then_some("copies-the-digest"),
+            mistake: apart.then_some("one-long-queue"),
+        }
     }
 }
 

@@ -16,8 +16,10 @@ use crate::{
 /// Move the workers.
 pub struct MoveTheWorkers;
 
-/// Draws that are judged, before the one of the question.
+/// Draws that tell the ways apart, before the one of the question.
 const DRAWS: usize = 12;
+/// Draws of all kinds, before those.
+const OTHERS: usize = 18;
 /// The draw of the question, which is run as well.
 const ASKED: Draw = Draw { workers: 9, times: [10_000, 20_000, 60_000] };
 const ITEMS: u64 = 60;
@@ -77,15 +79,23 @@ impl Draw {
         self.times.map(|time| self.workers as f64 * time as f64 / whole as f64)
     }
 
+    /// What these widths pass when the longest stage gets all that is left over; none when it is nearly the best.
+    fn rest(self, mut widths: Widths) -> Option<Widths> {
+        let longest = self.longest();
+        widths[longest] = 0;
+        widths[longest] = self.workers.saturating_sub(widths.iter().sum());
+        (self.rate(widths) < 0.97 * self.best().0).then_some(widths)
+    }
+
+    /// Whether two stages need next to nobody: then all but two workers belong to the third.
+    fn is_lonely(self) -> bool {
+        self.rest([1; 3]).is_none()
+    }
+
     /// Whether it tells the wrong ways from the right one: each passes clearly less here. Of three draws one has
     /// shares that do not add up when they are rounded, and one a share of less than a worker.
     fn tells(self, which: usize) -> bool {
-        let ((best, most), longest) = (self.best(), self.longest());
-        let rest = |mut widths: Widths| {
-            widths[longest] = 0;
-            widths[longest] = self.workers.saturating_sub(widths.iter().sum());
-            (self.rate(widths) < 0.97 * best).then_some(widths[longest])
-        };
+        let (most, longest) = (self.best().1, self.longest());
         let floors = self.shares().map(|share| (share as usize).max(1));
         let rounded = self.shares().map(|share| (share.round() as usize).max(1));
         let is_kind = match which % 3 {
@@ -93,11 +103,11 @@ impl Draw {
             1 => self.shares().iter().any(|share| *share < 0.95),
             _ => true,
         };
-        let each = [rest([1; 3]), rest([self.workers / 3; 3])];
+        let each = [self.rest([1; 3]), self.rest([self.workers / 3; 3])];
         is_kind
             && longest == which / 3 % 3
             && each.iter().all(Option::is_some)
-            && rest(floors).is_some_and(|width| width > most)
+            && self.rest(floors).is_some_and(|widths| widths[longest] > most)
     }
 }
 
@@ -139,6 +149,16 @@ impl Judge for MoveTheWorkers {
                     ask: "With the shares rounded down, which stage passes the fewest items a second? Is it the longest?",
                 },
                 Misconception {
+                    name: "leaves-one-out",
+                    belief: "a search of all splits that leaves out those at the edge",
+                    ask: "Two stages take next to nothing. How many workers should the third one have, and does your program try that?",
+                },
+                Misconception {
+                    name: "a-millisecond-at-least",
+                    belief: "a stage that takes a millisecond at least",
+                    ask: "The stages take 0.1, 0.2 and 0.7 ms. By which times does your program share out the workers?",
+                },
+                Misconception {
                     name: "most-to-the-first",
                     belief: "a pipeline that passes what its first stage takes in",
                     ask: "What becomes of the items when the next stage is slower than the first?",
@@ -151,7 +171,8 @@ impl Judge for MoveTheWorkers {
 
     fn judge(&self, bench: &mut Bench) -> Result<Verdict> {
         let mut verdict = Verdict::new();
-        let mut draws: Vec<Draw> = (0..DRAWS).map(|which| drawn(bench, which)).collect();
+        let mut draws: Vec<Draw> = (0..OTHERS).map(|which| other(bench, which)).collect();
+        draws.extend((0..DRAWS).map(|which| drawn(bench, which)));
         draws.push(ASKED);
         let first = bench.draw(1000..1_000_000);
         let items: Vec<u64> = (first..first + ITEMS).collect();
@@ -203,7 +224,7 @@ impl Judge for MoveTheWorkers {
             for (i, stage) in STAGES.iter().enumerate() {
                 let (time, rate) = (d.times[i] as f64 / 1e3, d.rates(*w)[i]);
                 verdict.show(format!(
-                    "{stage:>6}: {time:5.1} ms an item, {:>2} workers: {rate:4.0} items/s",
+                    "{stage:>6}: {time:7.3} ms an item, {:>2} workers: {rate:4.0} items/s",
                     w[i]
                 ));
             }
@@ -216,8 +237,20 @@ impl Judge for MoveTheWorkers {
     }
 }
 
-/// What all the splits have in common.
+/// What the splits have in common. Those of other draws tell of what is right in the first ones.
 fn mistake(all: &[(Draw, Widths)]) -> Option<&'static str> {
+    let (others, all) = all.split_at(OTHERS);
+    let is_best = |(d, w): &&(Draw, Widths)| d.places_all(*w) && d.reaches(*w, d.best().0);
+    if all.iter().all(|split| is_best(&split)) {
+        let bad: Vec<Draw> =
+            others.iter().filter(|split| !is_best(split)).map(|(d, _)| *d).collect();
+        let is_short = |d: &Draw| d.times.iter().any(|time| *time < 1000);
+        return match bad[..] {
+            [] => None,
+            _ if bad.iter().all(|d| d.is_lonely()) => Some("leaves-one-out"),
+            _ => bad.iter().all(is_short).then_some("a-millisecond-at-least"),
+        };
+    }
     let each = |holds: &dyn Fn(Draw, Widths) -> bool| all.iter().all(|(d, w)| holds(*d, *w));
     let least = |w: Widths| w.iter().copied().min().unwrap_or(0);
     if !each(&|_, w| least(w) > 0) {
@@ -244,6 +277,31 @@ fn drawn(bench: &mut Bench, which: usize) -> Draw {
         let workers = bench.draw(7..17) as usize;
         let draw = Draw { workers, times: std::array::from_fn(|_| bench.draw(4_000..80_000)) };
         if draw.tells(which) {
+            return draw;
+        }
+    }
+}
+
+/// In turn: two stages that need next to nobody, stages of less than a millisecond, and anything.
+fn other(bench: &mut Bench, which: usize) -> Draw {
+    let place = which / 3 % 3;
+    loop {
+        let workers = bench.draw(5..25) as usize;
+        let times = match which % 3 {
+            0 => {
+                let mut times = std::array::from_fn(|_| bench.draw(1000..5000));
+                times[place] = bench.draw(200_000..400_000);
+                times
+            }
+            1 => std::array::from_fn(|_| bench.draw(10..1000)),
+            // From microseconds to seconds, each length as likely as twice that length.
+            _ => std::array::from_fn(|_| (1 << bench.draw(0..23)) + bench.draw(0..1000)),
+        };
+        let draw = Draw { workers, times };
+        // Short stages that are no kind of their own: neither is an even split the best, nor one to the longest alone.
+        let even = std::array::from_fn(|i| workers / 3 + usize::from(i < workers % 3));
+        let tells = || !draw.is_lonely() && draw.rate(even) < 0.97 * draw.best().0;
+        if which % 3 != 1 || tells() {
             return draw;
         }
     }

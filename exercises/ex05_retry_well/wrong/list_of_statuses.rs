@@ -1,0 +1,33 @@
+use std::{sync::Arc, time::Duration};
+
+use exercise_kit::{Service, chance};
+use tokio::time::sleep;
+
+use crate::Rules;
+
+/// Fetches an item: its body, or nothing when it cannot be had. There is a task for each item, all at the same time.
+pub async fn fetch(service: Service, item: u64, rules: Arc<Rules>) -> Option<String> {
+    let path = format!("/item/{item}");
+    let mut pause = rules.base;
+    for attempt in 1.. {
+        // A permit is for one request: it is given back at the end of this block, before any pause.
+        let answer = {
+            let _permit = rules.permits.acquire().await;
+            service.get(&path).await
+        };
+        let asked_to_wait = match answer {
+            Ok(answer) if answer.is_ok() => return Some(answer.body),
+            // What is not there now will not be there later.
+            Ok(answer) if [400, 404, 410].contains(&answer.status) => return None,
+            Ok(answer) => answer.retry_after,
+            Err(_) => None,
+        };
+        if attempt == rules.attempts || !rules.take_retry() {
+            break;
+        }
+        let drawn = pause.mul_f64(1.0 + chance());
+        sleep(drawn.max(asked_to_wait.unwrap_or(Duration::ZERO))).await;
+        pause *= 2;
+    }
+    None
+}
