@@ -5,6 +5,7 @@ use lab_kit::{
     card::JUDGED,
     lab::Experiment,
     needs::{Extent, Needs, limit_s},
+    preset,
     record::Scale,
     runtimes::{Language, Languages},
 };
@@ -89,6 +90,10 @@ fn what_a_lab_tells_its_reader_to_try_may_be_run() {
                     "--trials" => extent.trials = flags.next().unwrap().parse().unwrap(),
                     "--python" => extent.with = Languages::of(&[Language::Python]),
                     "--with" => extent.with = Languages::read(&flags.next().unwrap()).unwrap(),
+                    "--preset" => {
+                        let preset = preset::named(lab.presets(), &flags.next().unwrap());
+                        own.extend(words(&preset.unwrap_or_else(|| panic!("{line}")).words()));
+                    }
                     _ => own.push(flag),
                 }
             }
@@ -209,7 +214,8 @@ fn values(lab: &dyn Experiment, flag: &Arg) -> Vec<String> {
 fn flags(lab: &dyn Experiment) -> Vec<Arg> {
     let command = command(lab);
     let all = command.get_arguments().filter(|flag| {
-        matches!(flag.get_action(), ArgAction::Set | ArgAction::Append) && !flag.is_hide_set()
+        let takes = matches!(flag.get_action(), ArgAction::Set | ArgAction::Append);
+        takes && !flag.is_hide_set() && flag.get_long().is_some()
     });
     all.cloned().collect()
 }

@@ -205,7 +205,7 @@ pub fn backs_off(k: &Condition) -> Check {
         fault: "no back-off",
         cause: "the retry loop does not sleep: it hits a service that has just said that it cannot",
         claim: Law::counted(text, "%")
-            .within("a wait below 5 ms counts: without waiting all are, and of random waits from 0 to 50 ms one in ten is")
+            .within("a wait below a tenth of --backoff counts: without waiting all are, and of random waits from none to --backoff one in ten is")
             .at_most([Case::exact("", 25.0, share.map(|share| share.scaled(100.0)))]),
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use mock_server::{Entry, books};
 
-/// A retry that comes sooner after the failure did not wait at all.
-pub const AT_ONCE: Duration = Duration::from_millis(5);
+/// A retry that comes after a smaller share of the back-off did not wait at all.
+pub const AT_ONCE: f64 = 0.1;
 /// By how much a timer may be early.
 const EARLY: Duration = Duration::from_millis(5);
 

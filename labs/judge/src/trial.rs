@@ -118,6 +118,7 @@ fn figures<B: Brief>(
     let failed =
         |entry: &Entry| reading::is_told(entry) && entry.status != 404 && entry.status >= 400;
     let after_failure = || retries.iter().filter(|retry| failed(retry.after));
+    let at_once = asked.backoff.duration().mul_f64(AT_ONCE);
     let second = || after_failure().filter(|r| r.nth == 2 && r.after.retry_after.is_none());
     let is_gone = |entry: &&&Entry| entry.status == 404 && reading::is_told(entry);
     let gone = |tries: &Vec<&Entry>| tries.iter().filter(is_gone).count();
@@ -139,7 +140,7 @@ fn figures<B: Brief>(
         (gauges::GIVEN_UP, given_up),
         (gauges::WAITED_ON, ledger.iter().filter(is_waited_on).count()),
         (gauges::RETRIES, after_failure().count()),
-        (gauges::AT_ONCE, after_failure().filter(|retry| retry.wait < AT_ONCE).count()),
+        (gauges::AT_ONCE, after_failure().filter(|retry| retry.wait < at_once).count()),
         (gauges::SECOND_WAITS, second().count()),
         (gauges::EARLY, retries.iter().filter(|retry| retry.is_early()).count()),
         (gauges::GONE, gone.len()),

@@ -81,9 +81,9 @@
 //!   `asyncio.to_thread` or a pool of processes, `worker_threads` or a child process. Beside a thread
 //!   that computes, Python's loop waits for the interpreter's lock, at each wake-up and at each call to a
 //!   socket; beside a process, or another interpreter, it does not.
-//! - **Go** spreads goroutines over threads. Its runtime looks every 10 ms who has computed for so
-//!   long, and interrupts it; and where a thread is in a blocking system call, it hands the processor
-//!   on to another. So neither stops the others for long, even on one processor. They are late by a
+//! - **Go** spreads goroutines over threads. Its runtime looks again and again for a goroutine that has
+//!   computed for too long, and interrupts it. Where a thread is in a blocking system call, it hands the
+//!   processor on to another. So neither stops the others for long, even on one processor. They are late by a
 //!   few of these looks, and a second processor takes that away as well.
 //! - **Java** parks virtual threads that wait, and gives their carrier to others. It does not
 //!   interrupt those that compute: on one carrier they stop everybody, as on an event loop, and

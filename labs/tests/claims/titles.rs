@@ -5,7 +5,7 @@
 use lab_kit::figure::{Body, Figure, Layer};
 use lab_kit::findings::Findings;
 use lab_kit::{lab::Experiment, record::Record, store};
-use labs::SYLLABUS;
+use labs::{SYLLABUS, records};
 
 /// The committed results.
 const COMMITTED: &[&str] = &["../results/reference", "../results/reference-quick"];
@@ -187,8 +187,8 @@ fn every_number_of_a_title_is_in_the_data() {
             continue;
         };
         for record in &results.records {
-            let lab = SYLLABUS.iter().find(|l| l.card().id() == record.lab);
-            missing.extend(without_data(*lab.expect("a lab of the course"), record));
+            let lab = records().into_iter().find(|l| l.card().id() == record.lab);
+            missing.extend(without_data(lab.expect("a lab, or a judge"), record));
             looked += 1;
         }
     }
