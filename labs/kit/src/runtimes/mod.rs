@@ -3,9 +3,9 @@
 //! A lab's program in a language is one file in the lab's folder of that language, beside one that all programs of
 //! the language share. They are embedded, so that a copied binary needs no other file. A program gets the
 //! upstream's address and its parameters as flags, times itself, and prints one JSON object that
-//! `labs/kit/python/common.py` describes. What is printed is checked like a stranger's [`books`].
+//! `labs/kit/python/common.py` describes. What is printed is checked like a stranger's `books`.
 //!
-//! [`find`] looks for runtimes, [`prepare`] lays out a program's files and compiles them where the language asks
+//! `find` looks for runtimes, `prepare` lays out a program's files and compiles them where the language asks
 //! for it, [`crate::child`] runs it within bounds.
 
 use std::{ffi::OsString, path::Path, process::Command, sync::Arc, time::Duration};
