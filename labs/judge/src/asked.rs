@@ -111,12 +111,7 @@ impl Asked {
 
     /// After how long an attempt is given up, where a brief asks for it.
     pub fn gives_up<B: Brief>(&self) -> Option<Duration> {
-        self.has::<B>("timeout").then(|| self.timeout.duration())
-    }
-
-    /// Whether a brief has this flag.
-    pub fn has<B: Brief>(&self, name: &str) -> bool {
-        has::<B>(name)
+        B::has("timeout").then(|| self.timeout.duration())
     }
 
     /// Everything that a program can be told, by name: each stands in braces in its command.
@@ -135,7 +130,7 @@ impl Asked {
     /// What a brief tells: the address, and those of its flags that are no affair of the service alone.
     fn told<B: Brief>(&self, url: &str) -> Vec<(&'static str, String)> {
         let all = self.placeholders(url).into_iter();
-        all.filter(|(name, _)| *name == URL || self.has::<B>(name)).collect()
+        all.filter(|(name, _)| *name == URL || B::has(name)).collect()
     }
 
     /// Why a command cannot be told what it asks for.
@@ -181,10 +176,6 @@ impl Asked {
 /// The service's address.
 const URL: &str = "url";
 
-fn has<B: Brief>(name: &str) -> bool {
-    B::FLAGS.iter().any(|(flag, _)| *flag == name)
-}
-
 fn braced(name: &str) -> String {
     format!("{{{name}}}")
 }
@@ -201,7 +192,7 @@ fn filled(text: &str, told: &[(&'static str, String)]) -> String {
 fn terms<B: Brief>() -> String {
     let names = ["n", "limit", "timeout", "orders", "attempts", "backoff"];
     let told: Vec<&str> =
-        std::iter::once(URL).chain(names.into_iter().filter(|name| has::<B>(name))).collect();
+        std::iter::once(URL).chain(names.into_iter().filter(|name| B::has(name))).collect();
     let list = |write: &dyn Fn(&str) -> String| {
         told.iter().map(|name| write(name)).collect::<Vec<_>>().join(", ")
     };

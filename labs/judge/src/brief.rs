@@ -23,6 +23,11 @@ pub trait Brief: 'static {
     /// The flags that it uses, with its defaults.
     const FLAGS: &'static [(&'static str, &'static str)];
 
+    /// Whether it uses a flag.
+    fn has(flag: &str) -> bool {
+        Self::FLAGS.iter().any(|(name, _)| *name == flag)
+    }
+
     /// What a program has to do, for `--help`.
     const TASK: &'static str;
 
@@ -35,6 +40,11 @@ pub trait Brief: 'static {
     /// The requests for the items, in order, as in `GET /items/7`. What becomes of each is in the accounts.
     fn items(asked: &Asked) -> Vec<String> {
         reading::numbered("GET /items", asked.n)
+    }
+
+    /// How many items there are: asked of each trial of a record, so it should cost little.
+    fn wanted(asked: &Asked) -> usize {
+        Self::items(asked).len()
     }
 
     /// Whether a request that is for no item is asked for by the brief.
@@ -79,10 +89,10 @@ impl<B: Brief> Lab for Judged<B> {
         }
         p.tells_all::<B>()?;
         let slow = p.timeout.duration() < 3 * p.service.of.mean();
-        if p.has::<B>("timeout") && slow {
+        if B::has("timeout") && slow {
             return Err("--timeout must be three mean service times or more: what is late by chance would be given up".into());
         }
-        if p.has::<B>("attempts") && p.attempts < B::LEAST_ATTEMPTS {
+        if B::has("attempts") && p.attempts < B::LEAST_ATTEMPTS {
             let least = B::LEAST_ATTEMPTS;
             return Err(format!("--attempts must be {least} or more: some items fail before that"));
         }
@@ -119,7 +129,7 @@ impl<B: Brief> Lab for Judged<B> {
     }
 
     fn premise(p: &For<B>, _: &Condition, trial: &Trial) -> Result<(), String> {
-        findings::premise(B::items(&p.asked).len(), B::LIMITED, trial)
+        findings::premise(B::wanted(&p.asked), B::LIMITED, trial)
     }
 
     fn explain(p: &For<B>, summary: &Summary) -> Findings {

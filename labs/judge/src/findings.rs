@@ -175,7 +175,7 @@ fn panel<B: Brief>(p: &Asked, trial: &Trial, part: &str) -> Panel {
         band: Vec::new(),
     };
     let mut layers = vec![Layer::Line(line)];
-    if B::FLAGS.iter().any(|(flag, _)| *flag == "limit") {
+    if B::has("limit") {
         let label = format!("--limit {}", p.limit);
         layers.insert(0, Layer::Rule { y: p.limit as f64, label });
     }

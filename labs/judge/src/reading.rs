@@ -224,11 +224,9 @@ pub fn ended(ledger: &[Entry], timeout: Option<Duration>) -> Vec<Entry> {
     ledger.iter().map(with_end).collect()
 }
 
-/// The requests below a path: `/fetch/7` is below `/fetch`.
-pub fn below(ledger: &[Entry], prefix: &str) -> Vec<Entry> {
-    let is_below =
-        |entry: &&Entry| path(entry).strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-    ledger.iter().filter(is_below).cloned().collect()
+/// The requests below a path: `/fetch/7` is below `/fetch`, and all are below [`crate::brief::ALL`].
+pub fn below(ledger: &[Entry], path: &str) -> Vec<Entry> {
+    books::under(ledger, &format!("{path}/"))
 }
 
 /// From the first arrival to the last end.
@@ -269,24 +267,27 @@ pub fn in_flight(ledger: &[Entry], most: usize) -> Vec<(Duration, usize)> {
     steps.chunks(size).filter_map(highest).collect()
 }
 
+/// A request that was answered, for tests: in milliseconds.
+#[cfg(test)]
+pub(crate) fn entry(request: &str, arrived: u64, left: u64, status: u16) -> Entry {
+    let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+    Entry {
+        method: method.into(),
+        path: path.into(),
+        arrived: Duration::from_millis(arrived),
+        left: Some(Duration::from_millis(left)),
+        status,
+        retry_after: None,
+        abandoned: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     const TIMEOUT: Duration = Duration::from_millis(100);
-
-    fn entry(path: &str, arrived: u64, left: u64, status: u16) -> Entry {
-        Entry {
-            method: "GET".into(),
-            path: path.into(),
-            arrived: Duration::from_millis(arrived),
-            left: Some(Duration::from_millis(left)),
-            status,
-            retry_after: None,
-            abandoned: false,
-        }
-    }
 
     #[test]
     fn items_are_counted_by_their_attempts() {

@@ -41,14 +41,6 @@ const ARMS: [(&str, &str, &str, &[Language]); 8] = [
     (TASKS, "", "", &Language::ALL),
 ];
 
-/// Go interrupts what has computed for so long, and looks for it as often (`forcePreemptNS` and `sysmon` of its
-/// runtime).
-const LOOK: f64 = 10e-3;
-
-/// How long one thread of CPython keeps the lock of the interpreter while another waits for it
-/// (`sys.setswitchinterval`).
-const SWITCH: f64 = 5e-3;
-
 /// The arms of a language.
 fn arms(language: Language) -> impl Iterator<Item = &'static str> {
     ARMS.iter().filter(move |(.., having)| having.contains(&language)).map(|(arm, ..)| *arm)
@@ -122,13 +114,13 @@ fn effect(theory: &Theory, language: Language, arm: &str) -> Option<Effect> {
         (Go, "thread_sleep" | "compute") => Effect {
             computes: true,
             ..longer(
-                2.0 * LOOK,
+                2.0 * runtimes::GO_LOOK_S,
                 "Go interrupts a goroutine that computes, and moves the others away from one that blocks: it looks for these every 10 ms, and the heartbeat waits for two looks at most",
                 "a beat, two times 10 ms, and 6 ms for timer and scheduler",
             )
         },
         (Python, "threads") => longer(
-            SWITCH,
+            runtimes::PYTHON_SWITCH_S,
             "in Python a thread that computes lets the heartbeat through at the next switch of threads",
             "a beat, 5 ms until the lock is handed over, and 6 ms for timer and scheduler",
         ),

@@ -41,14 +41,6 @@ const CONVERSATIONS: [(&str, &str, &str, &[Language]); 4] = [
     ("processes", "in another process", "process", &[Python, Node]),
 ];
 
-/// Go interrupts what has computed for so long, and looks as often for it, and for what has come over the network
-/// meanwhile.
-const LOOK: f64 = 10e-3;
-
-/// How long one thread of CPython keeps the lock of the interpreter while another waits for it
-/// (`sys.setswitchinterval`).
-const SWITCH: f64 = 5e-3;
-
 const THREADS: &str = "threads";
 
 /// By what share a computation may take less time than was asked for.
@@ -185,7 +177,7 @@ fn held_up(p: &Params, language: Language, name: &str, k: &Condition) -> Option<
     }
     let locked = k.gauge(gauges::GIL).is_some_and(|gil| gil.value == 1.0);
     let calls = p.rate as f64 * (p.per_room as f64).min(k.x());
-    let load = calls * SWITCH;
+    let load = calls * runtimes::PYTHON_SWITCH_S;
     (may_hold_up(language, name) && locked && load > 2.0).then(|| 1.0 - 1.0 / load)
 }
 
@@ -271,7 +263,7 @@ pub(super) fn claims(p: &Params, summary: &Summary) -> Vec<Claim> {
         // One look until it is seen that something has come, and one until who computes is interrupted; and so for
         // each of the goroutines that an echo passes, which read and which write.
         let quiet = Given::from(summary.at(&Go.series(QUIET), k.x())?.latency(0.99)?);
-        let most = quiet + 4.0 * LOOK;
+        let most = quiet + 4.0 * runtimes::GO_LOOK_S;
         Some(Case::exact(named(language, name, &k), most, slowest(&k)))
     });
     let stays = all().filter(|(language, name, _)| is_apart(*language, name));

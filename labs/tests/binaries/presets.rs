@@ -1,4 +1,4 @@
-//! Parameters by name, and what the source printed beside what is measured.
+//! Parameters by name, and what the original texts printed beside what is measured.
 
 use lab_kit::{preset, store, summary::Summary};
 use labs::SYLLABUS;

@@ -158,6 +158,11 @@ impl Brief for Crawl {
         requests(levels(&shop(p)).concat())
     }
 
+    fn wanted(p: &Asked) -> usize {
+        let census = shop(p).census();
+        (census.pages + census.broken) as usize
+    }
+
     fn knows(_: &Asked, entry: &Entry) -> bool {
         reading::path(entry) == ROBOTS || entry.path.starts_with(DISALLOWED)
     }
@@ -266,17 +271,16 @@ mod tests {
         }
     }
 
+    /// What is counted without making a page is what making them finds.
+    #[test]
+    fn as_many_are_wanted_as_there_are() {
+        let p = lab_kit::lab::params::<crate::brief::Judged<Crawl>>(&["--", "true"]);
+        assert_eq!(Crawl::wanted(&p.asked), Crawl::items(&p.asked).len());
+    }
+
     #[test]
     fn a_page_before_robots_txt_is_counted() {
-        let entry = |path: &str, arrived: u64, left: u64| Entry {
-            method: "GET".into(),
-            path: path.into(),
-            arrived: Duration::from_millis(arrived),
-            left: Some(Duration::from_millis(left)),
-            status: 200,
-            retry_after: None,
-            abandoned: false,
-        };
+        let entry = |path: &str, arrived, left| reading::entry(path, arrived, left, 200);
         let ledger = [entry("/", 5, 20), entry(ROBOTS, 0, 10), entry("/about", 10, 20)];
         assert_eq!(before_robots(&ledger), 1);
         assert_eq!(before_robots(&[entry("/", 5, 20), entry("/about", 10, 20)]), 2);

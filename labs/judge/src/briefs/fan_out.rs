@@ -139,15 +139,7 @@ mod tests {
     use super::*;
 
     fn fetch(path: &str, arrived: u64, left: u64) -> Entry {
-        Entry {
-            method: "GET".into(),
-            path: path.into(),
-            arrived: Duration::from_millis(arrived),
-            left: Some(Duration::from_millis(left)),
-            status: 200,
-            retry_after: None,
-            abandoned: false,
-        }
+        reading::entry(path, arrived, left, 200)
     }
 
     #[test]

@@ -251,21 +251,9 @@ fn window(p: &Asked, k: &Condition) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::entry;
 
     const TIMEOUT: Duration = Duration::from_millis(100);
-
-    fn entry(request: &str, arrived: u64, left: u64, status: u16) -> Entry {
-        let (method, path) = request.split_once(' ').unwrap();
-        Entry {
-            method: method.into(),
-            path: path.into(),
-            arrived: Duration::from_millis(arrived),
-            left: Some(Duration::from_millis(left)),
-            status,
-            retry_after: None,
-            abandoned: false,
-        }
-    }
 
     fn given_up(request: &str, arrived: u64) -> Entry {
         Entry { abandoned: true, ..entry(request, arrived, arrived + 100, 200) }

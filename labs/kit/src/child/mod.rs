@@ -107,8 +107,6 @@ pub struct Ended {
     pub out: String,
     /// The end of what it wrote to standard error, at most some 2000 bytes.
     pub last_words: String,
-    /// How long it lived.
-    pub took: Duration,
     bounds: Bounds,
 }
 
@@ -170,7 +168,6 @@ pub struct Child {
     ended: oneshot::Receiver<Ended>,
     /// Counts up with all that is heard.
     news: watch::Receiver<u64>,
-    id: u32,
 }
 
 #[derive(Debug)]
@@ -286,8 +283,7 @@ impl Child {
             news,
         });
         let (tell, ended) = oneshot::channel();
-        let id = process.id();
-        let group = Group::of(id, mark);
+        let group = Group::of(process.id(), mark);
         // From here on whoever holds it ends it.
         let watcher = Watcher {
             process,
@@ -311,12 +307,7 @@ impl Child {
             // Nobody may wait for it any more.
             let _ = tell.send(watcher.watch());
         })?;
-        Ok(Child { shared, ended, news: heard_of, id })
-    }
-
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.id
+        Ok(Child { shared, ended, news: heard_of })
     }
 
     /// Its standard input, to write to; it is closed when what is returned is dropped. `None` when it was taken
@@ -383,7 +374,6 @@ impl Child {
             how: How::Lost("the thread that watched it has ended".into()),
             out: String::from_utf8_lossy(&heard.out).into_owned(),
             last_words: heard.last_words(),
-            took: Duration::ZERO,
             bounds: Bounds::of(Duration::ZERO),
         }
     }
@@ -411,7 +401,6 @@ struct Watcher {
 impl Watcher {
     fn watch(mut self) -> Ended {
         let how = self.until_the_end();
-        let took = self.started.elapsed();
         self.end(matches!(how, How::Late | How::Stopped));
         // Nobody is left to write; a stream that is held open all the same is not waited for.
         let by = Instant::now() + GRACE;
@@ -429,7 +418,6 @@ impl Watcher {
             how,
             out: String::from_utf8_lossy(&heard.out).into_owned(),
             last_words: heard.last_words(),
-            took,
             bounds: self.bounds,
         }
     }

@@ -183,6 +183,14 @@ pub fn conditions<'a>(
 /// What is said where [`Program::has_interpreters`] is false and a lab has arms for them.
 pub const NO_INTERPRETERS: &str = "no comparison with several interpreters in one process of Python: 3.14 has them, and for 3.13 there is `python3 -m pip install interpreters-pep-734`";
 
+/// Seconds that a goroutine computes until Go interrupts it; its runtime looks for such ones as often, and for what has
+/// come over the network (`forcePreemptNS` and `sysmon` of Go 1.22).
+pub const GO_LOOK_S: f64 = 10e-3;
+
+/// Seconds for which one thread of CPython keeps the lock of the interpreter while another waits for it
+/// (`sys.setswitchinterval`).
+pub const PYTHON_SWITCH_S: f64 = 5e-3;
+
 /// Variables that send requests elsewhere, or make a runtime another than the one that is measured.
 const OTHERS: [&str; 24] = [
     "http_proxy",
