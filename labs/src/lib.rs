@@ -32,4 +32,8 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab17::SharedState>(),
     entry::<lab18::MapReduce>(),
     entry::<lab19::WebScraper>(),
+    entry::<lab20::RateIsNotConcurrencyLab>(),
+    entry::<lab21::CancellationLab>(),
+    entry::<lab22::ChoosingAServerLab>(),
+    entry::<lab23::CacheStampedeLab>(),
 ];

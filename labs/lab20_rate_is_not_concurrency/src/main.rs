@@ -1,0 +1,3 @@
+//! lab20: the same as `labs run 20`.
+
+lab_kit::binary!(lab20::RateIsNotConcurrencyLab);

@@ -1,0 +1,3 @@
+//! lab22: the same as `labs run 22`.
+
+lab_kit::binary!(lab22::ChoosingAServerLab);
