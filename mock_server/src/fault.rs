@@ -6,8 +6,8 @@ use lab_theory::service::{Compact, ParseError, duration, number};
 
 /// What goes wrong, and how often. Nothing by default.
 ///
-/// Each request meets them in this order; the first that decides it wins: outage, cut, refusal by a full queue,
-/// status, truncation. A slow tail lengthens the service before the queue is asked. Draws come from a seeded
+/// Each request meets them in this order; the first that decides it wins: outage, cut, refusal by the quota,
+/// refusal by a full queue, status, truncation. A slow tail lengthens the service before the queue is asked. Draws come from a seeded
 /// stream of their own, the same number for each request, so that adding a fault changes neither the service
 /// times nor the other faults.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! - [`queue`]: c slots and K waiting places in virtual time. No sockets, no clock; simulations use it too.
-//! - [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
+//! - [`rate`]: a quota, so many requests a second. [`Service`]: how long a slot is held. [`Faults`]: what goes wrong, and how often.
 //! - [`Spec`]: one upstream, described. [`Route`]: a path with a service of its own. [`Script`]: what becomes of
 //!   single requests.
 //! - [`books`]: what its ledger of single requests tells of its clients.
@@ -38,6 +38,7 @@ mod spec;
 mod tests;
 mod upstream;
 
+pub use lab_theory::rate::{self, Quota};
 pub use lab_theory::{MAX_TIME, ParseError, Sampler, Service, queue};
 
 pub use fault::{By, Chance, Every, Faults, Outage, Tail};
@@ -45,5 +46,5 @@ pub use ledger::{Entry, MAX_LEDGER};
 pub use limits::{room, threads_start};
 pub use script::{Script, Turn};
 pub use site::Site;
-pub use spec::{Asked, BODY, Body, MAX_CYCLE, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};
+pub use spec::{Asked, BODY, Body, Change, MAX_CYCLE, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};
 pub use upstream::{Counters, Upstream};

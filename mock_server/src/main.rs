@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Parser;
 use mock_server::site::MAX_PRODUCTS;
 use mock_server::{
-    Chance, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Route, Service, Site, Spec,
-    Tail, Upstream,
+    Chance, Change, Counters, Every, Faults, MAX_PLACES, MAX_SLOTS, Outage, Quota, Route, Service,
+    Site, Spec, Tail, Upstream,
 };
 use tokio::sync::mpsc;
 
@@ -37,10 +37,16 @@ struct Args {
     /// How many may wait for a slot, or `unbounded`
     #[arg(long, default_value = "400", value_parser = queue, allow_negative_numbers = true)]
     queue: Places,
+    /// Take another time from some time on, e.g. 2s:20ms, counted from the first request
+    #[arg(long, value_name = "AFTER:SERVICE")]
+    change: Option<Change>,
+    /// Let in so many a second, and so many at once, e.g. 100:20; the rest get 429
+    #[arg(long, value_name = "PER_SECOND:BURST", allow_hyphen_values = true)]
+    quota: Option<Quota>,
     /// Seed of service times and faults
     #[arg(long, default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
-    /// What a refusal or a 429 asks the client to wait; sent in whole seconds, rounded up; 0s sends nothing
+    /// What a refusal or a 429 asks the client to wait; sent in whole seconds, rounded up, and as retry-after-ms; 0s sends nothing
     #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     retry_after: Duration,
     /// A path with a service of its own, e.g. /weather=300ms, /news=exp:400ms@20 or /news=400ms@20:80
@@ -124,6 +130,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let spec = Spec {
         queue: args.queue.0,
+        change: args.change,
+        quota: args.quota,
         seed: args.seed,
         retry_after: args.retry_after,
         routes: args.routes,

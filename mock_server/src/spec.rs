@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Faults, MAX_LEDGER, Script, Service, Site};
+use crate::{Faults, MAX_LEDGER, Quota, Script, Service, Site};
 use lab_theory::service::{MAX_TIME, ParseError, number};
 
 /// The body of every answer unless a [`Spec`] or [`Route`] says otherwise: 256 bytes, so that a client can tell a
@@ -49,6 +49,10 @@ pub struct Spec {
     /// Items of which each takes a time longer than the one before, and then the first again: item `i`, the number
     /// that ends the path, takes `1 + i mod cycle` times as long. 1 makes all alike.
     pub cycle: u64,
+    /// Another service from some time on: none unless given.
+    pub change: Option<Change>,
+    /// How many requests a second are let in to these slots, whatever is free; the others get 429. `None` is no bound.
+    pub quota: Option<Quota>,
     /// K: how many may wait, up to [`MAX_PLACES`]; `None` is no bound.
     pub queue: Option<usize>,
     /// The seed of service times and faults. Streams are drawn in order of arrival.
@@ -56,7 +60,7 @@ pub struct Spec {
     /// What goes wrong.
     pub faults: Faults,
     /// What a refusal (503) and a 429 ask the client to wait, up to [`MAX_TIME`]. Sent as the header `Retry-After` in
-    /// whole seconds, rounded up; zero sends no header.
+    /// whole seconds, rounded up, and as `retry-after-ms`; zero sends neither.
     pub retry_after: Duration,
     /// The body of answers on no route.
     pub body: Body,
@@ -79,6 +83,8 @@ impl Spec {
             slots,
             service,
             cycle: 1,
+            change: None,
+            quota: None,
             queue: None,
             seed: 1,
             faults: Faults::default(),
@@ -106,6 +112,8 @@ impl Spec {
                 self.cycle
             )));
         }
+        self.change.as_ref().map_or(Ok(()), Change::check)?;
+        self.quota.map_or(Ok(()), |quota| quota.check())?;
         self.faults.check()?;
         self.body.check()?;
         if self.retry_after > MAX_TIME {
@@ -142,6 +150,52 @@ fn places(places: Option<usize>) -> Result<(), ParseError> {
             "{places} waiting places are not allowed: 0 to {MAX_PLACES}, or unbounded, are"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Another service from some time on, for requests on no route.
+///
+/// As text `2s:20ms`: two seconds after the first request a request takes 20 ms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// From when on, counted from the first request for the slots of the [`Spec`].
+    pub after: Duration,
+    /// How long a request then holds its slot.
+    pub service: Service,
+}
+
+impl Change {
+    fn check(&self) -> Result<(), ParseError> {
+        if self.after > MAX_TIME {
+            return Err(ParseError::new(format!(
+                "a change after {} is too late: allowed is up to {}",
+                humantime::format_duration(self.after),
+                humantime::format_duration(MAX_TIME),
+            )));
+        }
+        self.service.check()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", humantime::format_duration(self.after), self.service)
+    }
+}
+
+impl FromStr for Change {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let no_change = || {
+            ParseError::new(format!(
+                "`{text}` is no change: write it as 2s:20ms, for 20 ms a request from 2 s on"
+            ))
+        };
+        let (after, service) = text.split_once(':').ok_or_else(no_change)?;
+        let after = humantime::parse_duration(after.trim()).map_err(|_| no_change())?;
+        let change = Self { after, service: service.parse()? };
+        change.check().map(|()| change)
     }
 }
 
@@ -377,6 +431,16 @@ mod tests {
         assert_eq!(route.slots, own);
         for text in ["/a", "a=1ms", "/a=1ms@0", "/a=1ms@x", "/a=1ms@1:x", "/a=x"] {
             assert!(text.parse::<Route>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_read_and_written() {
+        let change: Change = "2s:exp:20ms".parse().unwrap();
+        assert_eq!(change.after, Duration::from_secs(2));
+        assert_eq!(change.to_string().parse::<Change>().unwrap(), change);
+        for text in ["", "2s", "2s:", "x:20ms", "2s:x", "10000days:1ms"] {
+            assert!(text.parse::<Change>().is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,9 @@ use rand_pcg::Pcg64;
 
 use crate::spec::Asked;
 use crate::upstream::{Epoch, Verdict};
-use crate::{Chance, Every, MAX_TIME, Outage, ParseError, Route, Service, Site, Spec, Tail};
+use crate::{
+    Chance, Change, Every, MAX_TIME, Outage, ParseError, Quota, Route, Service, Site, Spec, Tail,
+};
 use lab_testing::fuzz;
 
 /// Specs, a field a line.
@@ -19,6 +21,7 @@ const SPECS: &[&str] = &[
     "service lognormal:1h:100\nslow 0.5:10000\nsite 10\npath /p/7\npath /c/garden/2",
     "service trace:10ms,20ms,5ms\nfail 0.05:500\nfail 0.5:503\nevery 7:500\nevery item:7:502",
     "outage 2s..4s:502\noutage 0s..1h\ntruncate 0.5\ncut 0.25\nsite 100000000\npath /robots.txt",
+    "slots 10\nservice 200ms\nchange 2s:20ms\nquota 100:20\npath /fetch/1",
     "slots 1\nqueue 0\nservice 0s\nroute /=1ms@1\nsite 1\npath /cart/18446744073709551615",
 ];
 
@@ -65,6 +68,8 @@ const WORDS: &[&str] = &[
     "slots ",
     "queue ",
     "service ",
+    "change ",
+    "quota ",
     "route ",
     "fail ",
     "every ",
@@ -109,6 +114,8 @@ fn spec(text: &str) -> (Spec, Vec<&str>) {
             "queue" => spec.queue = rest.parse().ok(),
             "retry" => spec.retry_after = humantime::parse_duration(rest).unwrap_or_default(),
             "service" => spec.service = read(rest).unwrap_or(spec.service),
+            "change" => spec.change = read::<Change>(rest),
+            "quota" => spec.quota = read::<Quota>(rest),
             "route" => spec.routes.extend(read::<Route>(rest)),
             "fail" => spec.faults.statuses.extend(read::<Chance>(rest)),
             "every" => spec.faults.every.extend(read::<Every>(rest)),
@@ -168,4 +175,37 @@ fn whatever_describes_an_upstream_can_be_run() {
         }
     });
     assert!(run > 0, "none could be run");
+}
+
+/// What becomes of a request for `/` at so many milliseconds: its end in milliseconds, or its refusal.
+fn at(epoch: &mut Epoch, ms: u64) -> Result<u64, u16> {
+    let asked = Asked { method: "GET", path: "/", query: None, body: b"" };
+    match epoch.decide(ms * 1_000_000, &asked) {
+        Verdict::Serve { finish, .. } => Ok(finish / 1_000_000),
+        Verdict::Refuse { status, .. } => Err(status),
+        Verdict::Cut => Err(0),
+    }
+}
+
+#[test]
+fn a_quota_lets_in_what_it_says_and_refuses_the_rest() {
+    let quota = Some("100:2".parse().unwrap());
+    let spec = Spec { quota, ..Spec::new(1, Service::Constant(Duration::ZERO)) };
+    let own = "/door=1ms@1".parse().unwrap();
+    let mut epoch = Epoch::new(Spec { routes: vec![own], ..spec });
+    let came = [50, 50, 50, 59, 60, 60].map(|ms| at(&mut epoch, ms));
+    assert_eq!(came, [Ok(50), Ok(50), Err(429), Err(429), Ok(60), Err(429)]);
+    // A route with slots of its own has no quota.
+    let door = Asked { method: "GET", path: "/door", query: None, body: b"" };
+    assert!(matches!(epoch.decide(60_000_000, &door), Verdict::Serve { .. }));
+    assert_eq!((epoch.counters.admitted, epoch.counters.refused), (4, 3));
+}
+
+#[test]
+fn a_change_counts_from_the_first_request() {
+    let change = Some("100ms:20ms".parse().unwrap());
+    let spec = Spec { change, ..Spec::new(9, Service::Constant(Duration::from_millis(200))) };
+    let mut epoch = Epoch::new(spec);
+    let ends = [1000, 1099, 1100, 1300].map(|ms| at(&mut epoch, ms));
+    assert_eq!(ends, [Ok(1200), Ok(1299), Ok(1120), Ok(1320)]);
 }

@@ -19,9 +19,10 @@ use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
 use crate::fault;
 use crate::ledger::{Entry, Ledger, Pending};
 use crate::queue::{Admission, Queue};
+use crate::rate::Bucket;
 use crate::script::{Prompter, Turn};
 use crate::spec::{Asked, Body, Slots};
-use crate::{MAX_TIME, ParseError, Sampler, Spec, limits};
+use crate::{Change, MAX_TIME, ParseError, Sampler, Spec, limits};
 
 /// Connections the kernel holds until the server accepts them. With the usual 128 a burst loses SYNs, which the
 /// clients see as latencies of 1 s and more.
@@ -74,7 +75,8 @@ pub struct Counters {
     pub arrived: u64,
     /// Those that got a slot, now or later.
     pub admitted: u64,
-    /// Those answered 503 because every slot was busy and every waiting place taken.
+    /// Those answered 503 because every slot was busy and every waiting place taken, or 429 because the
+    /// [quota](Spec::quota) was used up.
     pub refused: u64,
     /// Those that met an outage or a cut connection, and took no slot.
     pub down: u64,
@@ -422,6 +424,9 @@ pub(crate) struct Epoch {
     queues: Vec<Queue>,
     /// The service of the spec, then those of the routes, each with its queue.
     lanes: Vec<(Sampler, usize)>,
+    bucket: Option<Bucket>,
+    /// What [`Spec::change`] has still to bring.
+    change: Option<Change>,
     chance: Pcg64,
     prompter: Option<Prompter>,
     /// Without `served`, `abandoned` and `backlog`, which are found elsewhere.
@@ -446,14 +451,14 @@ pub(crate) enum Verdict {
     Cut,
     Refuse {
         status: u16,
-        retry_after: Option<u64>,
+        retry_after: Option<Duration>,
     },
     Serve {
         number: u64,
         /// In virtual time.
         finish: u64,
         status: u16,
-        retry_after: Option<u64>,
+        retry_after: Option<Duration>,
         truncated: bool,
         body: Body,
         tally: Arc<Tally>,
@@ -479,6 +484,8 @@ impl Epoch {
             began: Instant::now(),
             queues,
             lanes,
+            bucket: spec.quota.map(Bucket::new),
+            change: spec.change.clone(),
             chance: Pcg64::seed_from_u64(!spec.seed),
             prompter: spec.script.clone().map(Prompter::new),
             counters: Counters::default(),
@@ -512,14 +519,18 @@ impl Epoch {
         let route = routes
             .filter(|(_, route)| route.covers(path))
             .max_by_key(|(_, route)| route.path_prefix.len());
-        let (lane, body) = route.map_or((0, &self.spec.body), |(i, r)| (i + 1, &r.body));
-        let site = self.spec.site.filter(|_| lane == 0);
+        let lane = route.map_or(0, |(i, _)| i + 1);
+        let wait = self.spec.retry_after;
+        let retry_after = (!wait.is_zero()).then_some(wait);
+        if self.lanes[lane].1 == 0 && self.over_quota(now) {
+            self.counters.refused += 1;
+            return Verdict::Refuse { status: 429, retry_after };
+        }
+        let Spec { faults, routes, site, body, .. } = &self.spec;
+        let body = lane.checked_sub(1).map_or(body, |i| &routes[i].body);
+        let site = site.filter(|_| lane == 0);
         let reply = site.map(|site| site.reply(path, failure));
         let (sampler, queue) = &mut self.lanes[lane];
-        if *queue == 0 {
-            self.first.get_or_insert(now);
-            self.latest = now.max(self.latest);
-        }
         let mut service = sampler.next_time();
         if self.spec.cycle > 1 {
             let place = fault::item(path).unwrap_or_default() % self.spec.cycle;
@@ -534,9 +545,6 @@ impl Epoch {
             service = longer(service, reply.factor);
         }
         let service = turn.service.map_or(service, |own| own.min(MAX_TIME));
-        let wait = self.spec.retry_after;
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let retry_after = (seconds > 0).then_some(seconds);
         let finish = match self.queues[*queue].arrive(now, nanos(service)) {
             Admission::Admitted { finish, .. } => finish,
             Admission::Refused { .. } => {
@@ -564,6 +572,18 @@ impl Epoch {
         }
     }
 
+    /// A request for the slots of the spec has come: whether it is one too many. From its time on the other service
+    /// holds.
+    fn over_quota(&mut self, now: u64) -> bool {
+        let first = *self.first.get_or_insert(now);
+        self.latest = now.max(self.latest);
+        let is_due = |change: &mut Change| now.saturating_sub(first) >= nanos(change.after);
+        if let Some(change) = self.change.take_if(is_due) {
+            self.lanes[0].0 = change.service.sampler(self.spec.seed);
+        }
+        self.bucket.as_mut().is_some_and(|bucket| bucket.take(now).is_err())
+    }
+
     fn write_down(&self, request: &Request, verdict: &Verdict) -> Option<Pending> {
         let (status, retry_after, is_due) = match verdict {
             Verdict::Cut => (0, &None, false),
@@ -583,7 +603,7 @@ impl Epoch {
             arrived,
             left: (!is_due).then_some(arrived),
             status,
-            retry_after: retry_after.map(Duration::from_secs),
+            retry_after: retry_after.map(|wait| Duration::from_secs(whole_seconds(wait))),
             abandoned: false,
         })
     }
@@ -657,8 +677,8 @@ impl Respond for Answer {
                     }
                     answer = answer.set_body_raw(bytes, body.mime());
                 }
-                if let Some(seconds) = retry_after.filter(|_| status == 429) {
-                    answer = answer.insert_header("retry-after", seconds.to_string());
+                if status == 429 {
+                    answer = asking_to_wait(answer, retry_after);
                 }
                 let now = Instant::now();
                 let wait = Duration::from_nanos(finish)
@@ -678,15 +698,23 @@ impl Respond for Answer {
                 if wait.is_zero() { answer } else { answer.set_delay(wait) }
             }
             Some((Verdict::Refuse { status, retry_after }, _)) => {
-                let answer = ResponseTemplate::new(status);
-                match retry_after {
-                    Some(seconds) => answer.insert_header("retry-after", seconds.to_string()),
-                    None => answer,
-                }
+                asking_to_wait(ResponseTemplate::new(status), retry_after)
             }
             Some((Verdict::Cut, _)) | None => ResponseTemplate::new(500),
         }
     }
+}
+
+/// `Retry-After` has whole seconds only (RFC 9110). Services that mean less say it in `retry-after-ms` as well.
+fn asking_to_wait(answer: ResponseTemplate, wait: Option<Duration>) -> ResponseTemplate {
+    let Some(wait) = wait else { return answer };
+    answer
+        .insert_header("retry-after", whole_seconds(wait).to_string())
+        .insert_header("retry-after-ms", wait.as_millis().to_string())
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn asked(request: &Request) -> Asked<'_> {

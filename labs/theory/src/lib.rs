@@ -20,6 +20,7 @@
 //! | [`closed_loop`] | what do n clients get that send again after each answer? |
 //! | [`schedule`] | when do jobs end that come one after another and share processors? |
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
+//! | [`rate`] | how many a second get through a quota, a limit, a window? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
 //! | [`queue`] | when does a service of so many slots answer? |
 //!
@@ -37,6 +38,7 @@ pub mod mdc;
 pub mod overload;
 pub mod pipeline;
 pub mod queue;
+pub mod rate;
 pub mod repairman;
 pub mod schedule;
 pub mod service;
