@@ -32,7 +32,7 @@ pub const SYLLABUS: &[&dyn Experiment] = &[
     entry::<lab17::SharedState>(),
     entry::<lab18::MapReduce>(),
     entry::<lab19::WebScraper>(),
-    entry::<lab20::RateIsNotConcurrencyLab>(),
+    entry::<lab20::RateIsNotConcurrency>(),
     entry::<lab21::CancellationLab>(),
     entry::<lab22::ChoosingAServerLab>(),
     entry::<lab23::CacheStampedeLab>(),

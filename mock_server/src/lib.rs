@@ -46,5 +46,7 @@ pub use ledger::{Entry, MAX_LEDGER};
 pub use limits::{room, threads_start};
 pub use script::{Script, Turn};
 pub use site::Site;
-pub use spec::{Asked, BODY, Body, Change, MAX_CYCLE, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec};
+pub use spec::{
+    Asked, BODY, Body, Change, MAX_CYCLE, MAX_PLACES, MAX_SLOTS, Make, Route, Slots, Spec,
+};
 pub use upstream::{Counters, Upstream};

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use mock_server::{Counters, Route, Service as ServiceTime, Slots, Spec, Upstream};
+use mock_server::{Counters, Entry, Route, Service as ServiceTime, Slots, Spec, Upstream};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -1144,6 +1144,19 @@ impl Service {
                 Arrivals::new(move || Some(upstream.counters().arrived))
             }
             Kind::Elsewhere(..) => Arrivals::new(|| None),
+        }
+    }
+
+    /// Its requests one by one, without those that opened connections: as many as its spec says are written down.
+    /// `None` for one that runs elsewhere.
+    pub fn ledger(&self) -> Option<Vec<Entry>> {
+        match &self.kind {
+            Kind::Here(upstream) => {
+                let mut ledger = upstream.ledger();
+                ledger.retain(|entry| !entry.path.starts_with(DOOR));
+                Some(ledger)
+            }
+            Kind::Elsewhere(..) => None,
         }
     }
 

@@ -1,0 +1,104 @@
+//! What a trial of a condition is, whatever theory says of it.
+
+use lab_kit::{
+    accounts::{self, ensure, equal},
+    prelude::*,
+};
+
+use super::{gauges, plan::Params, world::World};
+
+pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    let world = World::of(p);
+    let figure = |gauge| accounts::gauge(t, gauge);
+    let (admitted, refused) = (figure(gauges::ADMITTED)?, figure(gauges::REFUSED)?);
+    equal("requests in the books", admitted + refused, figure(gauge::UPSTREAM_ARRIVED)?)?;
+    equal("refusals", refused, figure(gauge::UPSTREAM_REFUSED)?)?;
+    ensure((t.wall_s - world.lasts()).abs() <= 0.05 * world.lasts() + 0.02, || {
+        format!("it took {:.3} s, not {} s", t.wall_s, world.lasts())
+    })?;
+    // The service keeps its own word, until the last answer at the latest.
+    let until = t.wall_s + p.before.s().max(p.after.s());
+    let allowed = world.quota.per_s * until + f64::from(world.quota.burst);
+    ensure(admitted <= allowed + 1.0, || {
+        format!("{admitted} were admitted, where the quota allows {allowed:.0}")
+    })?;
+    traces(t, &world, admitted, refused)?;
+    in_service(p, t)?;
+    let answered = t.ok as f64 + t.gauge(gauges::MODEST).unwrap_or(0.0);
+    let cut_off = admitted - answered;
+    let most = p.clients.max(p.crowd).max(p.greedy) as f64;
+    ensure((0.0..=most).contains(&cut_off), || {
+        format!("{admitted} were admitted, and {answered} answered")
+    })?;
+    match at.series() {
+        "one line" | "in turn" => modest(p, t, &world),
+        _ => Ok(()),
+    }
+}
+
+/// What is counted over time is what is counted in all, and in each part as much as its rates say, but for requests at
+/// its edges.
+fn traces(t: &Trial, world: &World, admitted: f64, refused: f64) -> Result<(), String> {
+    let figure = |gauge| accounts::gauge(t, gauge);
+    let looks = world.looks();
+    let at_edges = 2.0 + figure(gauges::IN_SERVICE_MAX)?;
+    let parts = [
+        (
+            "admitted",
+            admitted,
+            [gauges::BEFORE_ADMITTED_PER_S, gauges::AFTER_ADMITTED_PER_S],
+            at_edges,
+        ),
+        // As many as come in a step.
+        ("refused", refused, [gauges::BEFORE_REFUSED_PER_S, gauges::AFTER_REFUSED_PER_S], 2.0),
+    ];
+    for (name, all, rates, edges) in parts {
+        let steps = t.trace(name);
+        let counted: f64 = steps.iter().map(|(_, n)| n).sum();
+        equal(&format!("{name} over time"), counted, all)?;
+        for ((from, until), rate) in looks.into_iter().zip(rates) {
+            let middle = |at: f64| at - world.step() / 2.0;
+            let inside = steps.iter().filter(|(at, _)| (from..until).contains(&middle(*at)));
+            let most = steps.iter().map(|(_, n)| *n).fold(0.0, f64::max);
+            let counted: f64 = inside.map(|(_, n)| n).sum();
+            let said = figure(rate)? * (until - from);
+            ensure((counted - said).abs() <= edges + 2.0 * most, || {
+                format!(
+                    "{counted} {name} from {from:.2} s to {until:.2} s, where {rate} says {said:.1}"
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// As many are in service as are admitted, times their time (Little's law between two figures of one ledger).
+fn in_service(p: &Params, t: &Trial) -> Result<(), String> {
+    let figure = |gauge| accounts::gauge(t, gauge);
+    let most = figure(gauges::IN_SERVICE_MAX)?;
+    let parts = [
+        (gauges::BEFORE_IN_SERVICE, gauges::BEFORE_ADMITTED_PER_S, p.before),
+        (gauges::AFTER_IN_SERVICE, gauges::AFTER_ADMITTED_PER_S, p.after),
+    ];
+    for (inside, rate, takes) in parts {
+        let (inside, rate) = (figure(inside)?, figure(rate)?);
+        ensure(inside <= most + 1e-6, || {
+            format!("{inside:.2} in service on average, and {most} at most")
+        })?;
+        // Served no sooner than the service says, but for what it allows for late timers.
+        ensure(inside >= rate * (takes.s() - 5e-3).max(0.0) * 0.98, || {
+            format!("{inside:.2} in service, at {rate:.1} a second of {takes}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The modest tenant's requests were asked, and the greedy one had the rest.
+fn modest(p: &Params, t: &Trial, world: &World) -> Result<(), String> {
+    let planned = (world.lasts() * f64::from(p.modest)).floor();
+    let asked = accounts::gauge(t, gauges::MODEST)?;
+    // Those who still wait when the time is over go home.
+    ensure(asked <= planned && asked >= 0.5 * planned - 1.0, || {
+        format!("{asked} of the modest tenant's {planned} requests were answered")
+    })
+}
