@@ -11,9 +11,10 @@ use super::api::Api;
 pub(super) async fn adaptive(rate: Arc<Adaptive>, api: Api) -> Outcome {
     loop {
         rate.take().await;
+        let sent = Instant::now();
         let answer = api.ask().await;
         if answer.is_refused() {
-            rate.refused();
+            rate.refused(sent);
         }
         if let Some(outcome) = answer.settled().await {
             return outcome;
@@ -27,13 +28,19 @@ pub(super) struct Adaptive {
     gain: f64,
     /// What a refusal leaves of it.
     back: f64,
-    rate: Cell<f64>,
+    /// What it is, and when it was cut last.
+    rate: Cell<(f64, Instant)>,
     next: Mutex<Instant>,
 }
 
 impl Adaptive {
     pub(super) fn new(start: f64, gain: f64, back: f64) -> Adaptive {
-        Adaptive { gain, back, rate: Cell::new(start), next: Mutex::new(Instant::now()) }
+        Adaptive {
+            gain,
+            back,
+            rate: Cell::new((start, Instant::now())),
+            next: Mutex::new(Instant::now()),
+        }
     }
 
     /// Waits until it is time for one more.
@@ -46,13 +53,16 @@ impl Adaptive {
     /// The time to the one after; the rate has grown by then.
     fn gap(&self) -> Duration {
         let mut rate = self.rate.lock().expect("nobody panics holding it");
-        let gap = 1.0 / *rate;
-        *rate += self.gain * gap;
+        let gap = 1.0 / rate.0;
+        rate.0 += self.gain * gap;
         Duration::from_secs_f64(gap)
     }
 
-    /// Less, from now on.
-    pub(super) fn refused(&self) {
-        *self.rate.lock().expect("nobody panics holding it") *= self.back;
+    /// Less, from now on, unless the request was sent before the last cut: of that the service did not yet know.
+    pub(super) fn refused(&self, sent: Instant) {
+        let mut rate = self.rate.lock().expect("nobody panics holding it");
+        if sent >= rate.1 {
+            *rate = (rate.0 * self.back, Instant::now());
+        }
     }
 }

@@ -16,20 +16,23 @@ struct Request {
     is_refused: bool,
 }
 
-fn requests(ledger: &[Entry]) -> Vec<Request> {
+/// `takes` says how long a request takes that comes so long after the first: of those whose answer is still due, and
+/// of those whose clients went home before.
+fn requests(ledger: &[Entry], takes: impl Fn(f64) -> f64) -> Vec<Request> {
     let first = ledger.first().map(|entry| entry.arrived).unwrap_or_default();
     let seconds = |at: Duration| at.saturating_sub(first).as_secs_f64();
-    let request = |entry: &Entry| Request {
-        arrived: seconds(entry.arrived),
-        left: entry.left.map_or(f64::INFINITY, seconds),
-        is_refused: entry.status == 429,
+    let request = |entry: &Entry| {
+        let arrived = seconds(entry.arrived);
+        let left = entry.left.filter(|_| !entry.abandoned);
+        let left = left.map_or_else(|| arrived + takes(arrived), seconds);
+        Request { arrived, left, is_refused: entry.status == 429 }
     };
     ledger.iter().map(request).collect()
 }
 
 /// Writes down what the books say.
 pub(super) fn write_down(r: &Recorder, ledger: &[Entry], world: &World) {
-    let requests = requests(ledger);
+    let requests = requests(ledger, |at| world.takes(at));
     let (admitted, refused): (Vec<_>, Vec<_>) =
         requests.iter().map(|r| r.arrived).zip(&requests).partition(|(_, r)| !r.is_refused);
     let [before, after] = world.looks().map(|look| Part::of(&requests, look));
@@ -84,11 +87,7 @@ impl Part {
         let (refused, admitted): (Vec<_>, Vec<_>) = requests.iter().partition(|r| r.is_refused);
         let inside = |r: &&&Request| (from..until).contains(&r.arrived);
         let part = |r: &&Request| (r.left.min(until) - r.arrived.max(from)).max(0.0);
-        let share = |r: &&Request| match r.left - r.arrived {
-            // Its end is not known.
-            took if took.is_infinite() => 0.0,
-            took => part(r) / took.max(1e-9),
-        };
+        let share = |r: &&Request| part(r) / (r.left - r.arrived).max(1e-9);
         Part {
             admitted_per_s: admitted.iter().map(share).sum::<f64>() / long,
             refused_per_s: refused.iter().filter(inside).count() as f64 / long,
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_request_counts_with_the_part_of_its_time_that_is_inside() {
-        // From the first arrival on: 0 to 100, 50 to 150, refused at 60 and at 200, 190 to the end.
+        // From the first arrival on: 0 to 100, 50 to 150, refused at 60 and at 200, 190 and still due.
         let ledger = [
             entry(1000, Some(1100), 200),
             entry(1050, Some(1150), 200),
@@ -123,9 +122,9 @@ mod tests {
             entry(1190, None, 200),
             entry(1200, Some(1200), 429),
         ];
-        let part = Part::of(&requests(&ledger), (0.05, 0.2));
+        let part = Part::of(&requests(&ledger, |_| 0.02), (0.05, 0.2));
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
-        near(part.admitted_per_s, 1.5 / 0.15);
+        near(part.admitted_per_s, (0.5 + 1.0 + 0.5) / 0.15);
         near(part.refused_per_s, 1.0 / 0.15);
         near(part.in_service, (0.05 + 0.1 + 0.01) / 0.15);
     }

@@ -65,7 +65,8 @@ impl Theory<'_> {
         until - from
     }
 
-    /// What limits the number in flight: the permits, or all clients where there is no limit.
+    /// What limits the number in flight: the permits, or all clients where there is no limit. Theory says nothing where the
+    /// service's burst is not used up before it is looked at.
     fn in_flight(self, k: &Condition, part: Part) -> Option<InFlight> {
         let permits = match k.series() {
             "semaphore" => k.x(),
@@ -74,7 +75,22 @@ impl Theory<'_> {
             _ => return None,
         };
         let (takes, pause) = (part.takes.s(), self.p.pause.s());
-        Some(InFlight { permits, takes, quota_per_s: self.quota(), pause })
+        let limit = InFlight { permits, takes, quota_per_s: self.quota(), pause };
+        let is_below = permits / takes < 0.95 * self.quota();
+        let burst = f64::from(self.world.quota.burst);
+        (is_below || limit.uses_up(burst) < self.world.settles()).then_some(limit)
+    }
+
+    /// Whether a condition is one of those that permits limit.
+    fn has_permits(k: &Condition) -> bool {
+        ["semaphore", "none", "token first", "permit first"].contains(&k.series())
+    }
+
+    /// Whether the saw is one in what is looked at: with too slow a gain it has hardly a tooth there, with too fast a one
+    /// a tooth is less than a request, and with too small a bucket some of what it saves is lost.
+    fn has_teeth(self) -> bool {
+        let (saw, burst) = (self.saw(), f64::from(self.world.quota.burst));
+        saw.refusals() * self.look() >= 2.0 && (0.5..=burst).contains(&saw.saves())
     }
 
     fn saw(self) -> Saw {
@@ -87,8 +103,9 @@ impl Theory<'_> {
         let quota = self.world.quota;
         Some(match k.series() {
             "window" => rate::fixed_window(quota, self.p.window.s()),
-            "adaptive" if self.saw().saves() > f64::from(quota.burst) => return None,
-            _ => self.in_flight(k, part).map_or(quota.per_s, |limit| limit.goodput()),
+            "adaptive" if !self.has_teeth() => return None,
+            _ if Theory::has_permits(k) => self.in_flight(k, part)?.goodput(),
+            _ => quota.per_s,
         })
     }
 
@@ -102,13 +119,14 @@ impl Theory<'_> {
 
     /// Tokens that wait for a permit when requests become fast, and are then refused but for the service's burst: what
     /// the bucket gave and the permits could not use, up to the end of the last slow requests. The permits begin
-    /// together, and so come back together.
+    /// together, and so come back together. Where every client holds a token, the bucket is full besides.
     fn taken_early(self) -> f64 {
         let permits = self.p.permits as f64;
         let rounds = (self.p.phase.s() / self.p.before.s() - 1e-9).ceil();
-        let given =
-            f64::from(self.world.client_quota().burst) + self.quota() * rounds * self.p.before.s();
-        let waiting = (given - permits * rounds).min(self.clients() as f64 - permits).max(0.0);
+        let burst = f64::from(self.world.client_quota().burst);
+        let given = burst + self.quota() * rounds * self.p.before.s();
+        let held = self.clients() as f64 - permits + burst;
+        let waiting = (given - permits * rounds).clamp(0.0, held);
         (waiting - f64::from(self.world.quota.burst)).max(0.0)
     }
 
@@ -239,11 +257,13 @@ impl<'a> View<'a> {
 impl View<'_> {
     fn claims(&self) -> Vec<Claim> {
         let [before, after] = &self.admitted;
-        let told = |k: &&Condition| self.theory.admitted(k, self.parts[0]).is_some();
-        let ways = || self.ways.iter().filter(told);
+        let ways = |part: usize| {
+            let part = self.parts[part];
+            self.ways.iter().filter(move |k| self.theory.admitted(k, part).is_some())
+        };
         vec![
-            before.near("while requests take their first time: m permits let m/W through and no more than the quota, a fixed window what the service's burst holds, and every limit on the rate the quota", name, ways()),
-            after.near("when they take their second time: the same laws", name, ways()),
+            before.near("while requests take their first time: m permits let m/W through and no more than the quota, a fixed window what the service's burst holds, and every limit on the rate the quota", name, ways(0)),
+            after.near("when they take their second time: the same laws", name, ways(1)),
             self.refusals(),
             self.none_refused(),
             self.early(),
@@ -259,11 +279,11 @@ impl View<'_> {
     fn refusals(&self) -> Claim {
         let look = self.theory.look();
         let cases = self.parts.iter().zip(&self.refused).flat_map(|(part, refused)| {
-            self.among(&["semaphore", "none"]).map(move |k| {
-                let predicted = refused.predicted(k).unwrap_or(f64::NAN.into());
+            self.among(&["semaphore", "none"]).filter_map(move |k| {
+                let predicted = refused.predicted(k)?;
                 let apart = 0.08 * predicted.value + 3.0 / look;
                 let name = format!("{} while a request takes {}", name(k), part.takes);
-                Case::new(name, predicted, refused.measured(k), apart)
+                Some(Case::new(name, predicted, refused.measured(k), apart))
             })
         });
         Law::new("of m permits R·W are being served, and each other one is refused once in each pause: (m − R·W)/p refusals a second, or none", "requests/s", Either(Timers))
@@ -318,11 +338,10 @@ impl View<'_> {
         let cases = self
             .of_series("adaptive")
             .map(|k| Case::new(name(k), saw.refusals(), k.estimate(both), apart));
-        let lost = saw.saves() > f64::from(self.p.burst);
         Law::new("a rate that adapts makes a saw round the quota, and is refused once at each of its peaks", "requests/s", Either(Timers))
             .within("one peak more or less in each part that is looked at")
             .near(cases)
-            .unless(lost.then(|| "the saw saves more than the service's bucket holds, so its mean is not the quota".into()))
+            .unless((!self.theory.has_teeth()).then(|| "no saw with these flags: it has less than two teeth in each part, or a tooth is less than a request or more than the service's bucket holds".into()))
     }
 
     fn little(&self) -> Claim {

@@ -269,7 +269,7 @@ fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
     for (series, quota) in [("leaky", even), ("bucket", world.client_quota())] {
         sweep
             .steady(series, 0.0, paced, move |r| {
-                saturated(r, world, (n, paced), move || {
+                saturated(r, world, (n.max(2 * paced), paced), move || {
                     let bucket = Arc::new(Bucket::of(quota));
                     move |api| a_second(bucket.clone(), api)
                 })
@@ -278,7 +278,7 @@ fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
     }
     sweep
         .steady("governor", 0.0, paced, move |r| {
-            saturated(r, world, (n, paced), move || {
+            saturated(r, world, (n.max(2 * paced), paced), move || {
                 let limiter = Arc::new(RateLimiter::direct(governor_of(world.client_quota())));
                 move |api| by_governor(limiter.clone(), api)
             })
@@ -287,7 +287,7 @@ fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
     let (gain, back) = (p.gain, p.back);
     sweep
         .steady("adaptive", 0.0, paced, move |r| {
-            saturated(r, world, (n, paced), move || {
+            saturated(r, world, (n.max(2 * paced), paced), move || {
                 let rate = Arc::new(Adaptive::new(2.0 * world.quota.per_s, gain, back));
                 move |api| adaptive(rate.clone(), api)
             })
@@ -311,7 +311,7 @@ fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
         .among(all);
     for (series, is_fair) in [("one line", false), ("in turn", true)] {
         let t = Tenants { greedy: p.greedy, modest: f64::from(p.modest), is_fair };
-        sweep.steady(series, 0.0, p.greedy, move |r| shared(r, world, t)).among(1);
+        sweep.steady(series, 0.0, p.greedy, move |r| shared(r, world.steady(), t)).among(1);
     }
 }
 

@@ -8,7 +8,9 @@ use lab_kit::{
 use super::{gauges, plan::Params, world::World};
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
+    let tenants = ["one line", "in turn"].contains(&at.series());
     let world = World::of(p);
+    let world = if tenants { world.steady() } else { world };
     let figure = |gauge| accounts::gauge(t, gauge);
     let (admitted, refused) = (figure(gauges::ADMITTED)?, figure(gauges::REFUSED)?);
     equal("requests in the books", admitted + refused, figure(gauge::UPSTREAM_ARRIVED)?)?;
@@ -23,17 +25,14 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
         format!("{admitted} were admitted, where the quota allows {allowed:.0}")
     })?;
     traces(t, &world, admitted, refused)?;
-    in_service(p, t)?;
+    in_service(&world, t)?;
     let answered = t.ok as f64 + t.gauge(gauges::MODEST).unwrap_or(0.0);
     let cut_off = admitted - answered;
     let most = p.clients.max(p.crowd).max(p.greedy) as f64;
     ensure((0.0..=most).contains(&cut_off), || {
         format!("{admitted} were admitted, and {answered} answered")
     })?;
-    match at.series() {
-        "one line" | "in turn" => modest(p, t, &world),
-        _ => Ok(()),
-    }
+    if tenants { modest(p, t, &world) } else { Ok(()) }
 }
 
 /// What is counted over time is what is counted in all, and in each part as much as its rates say, but for requests at
@@ -73,12 +72,12 @@ fn traces(t: &Trial, world: &World, admitted: f64, refused: f64) -> Result<(), S
 }
 
 /// As many are in service as are admitted, times their time (Little's law between two figures of one ledger).
-fn in_service(p: &Params, t: &Trial) -> Result<(), String> {
+fn in_service(world: &World, t: &Trial) -> Result<(), String> {
     let figure = |gauge| accounts::gauge(t, gauge);
     let most = figure(gauges::IN_SERVICE_MAX)?;
     let parts = [
-        (gauges::BEFORE_IN_SERVICE, gauges::BEFORE_ADMITTED_PER_S, p.before),
-        (gauges::AFTER_IN_SERVICE, gauges::AFTER_ADMITTED_PER_S, p.after),
+        (gauges::BEFORE_IN_SERVICE, gauges::BEFORE_ADMITTED_PER_S, world.before),
+        (gauges::AFTER_IN_SERVICE, gauges::AFTER_ADMITTED_PER_S, world.after),
     ];
     for (inside, rate, takes) in parts {
         let (inside, rate) = (figure(inside)?, figure(rate)?);
@@ -86,8 +85,8 @@ fn in_service(p: &Params, t: &Trial) -> Result<(), String> {
             format!("{inside:.2} in service on average, and {most} at most")
         })?;
         // Served no sooner than the service says, but for what it allows for late timers.
-        ensure(inside >= rate * (takes.s() - 5e-3).max(0.0) * 0.98, || {
-            format!("{inside:.2} in service, at {rate:.1} a second of {takes}")
+        ensure(inside >= rate * (takes.as_secs_f64() - 5e-3).max(0.0) * 0.98, || {
+            format!("{inside:.2} in service, at {rate:.1} a second of {takes:?}")
         })?;
     }
     Ok(())

@@ -38,6 +38,11 @@ impl World {
         }
     }
 
+    /// The same, but the service remains as slow as it is at first: what the tenants share.
+    pub(super) fn steady(self) -> World {
+        World { after: self.before, ..self }
+    }
+
     /// Slots for all, so that nobody waits for one.
     fn spec(&self) -> Spec {
         Spec {
@@ -64,6 +69,11 @@ impl World {
         2.0 * self.phase.as_secs_f64()
     }
 
+    /// Seconds that a request takes which comes so long after the first.
+    pub(super) fn takes(&self, at: f64) -> f64 {
+        if at < self.phase.as_secs_f64() { self.before } else { self.after }.as_secs_f64()
+    }
+
     /// Seconds of a step of the charts.
     pub(super) fn step(&self) -> f64 {
         self.phase.as_secs_f64() / STEPS
@@ -71,7 +81,8 @@ impl World {
 
     /// Until the start is forgotten: two rounds of service, and four of pauses.
     pub(super) fn settles(&self) -> f64 {
-        (2.0 * self.before.as_secs_f64()).max(4.0 * self.pause.as_secs_f64())
+        let takes = self.before.max(self.after);
+        (2.0 * takes.as_secs_f64()).max(4.0 * self.pause.as_secs_f64())
     }
 
     /// What is looked at in each part, in seconds from the first arrival: as many whole windows as there are, once
@@ -158,10 +169,9 @@ impl Shared {
     }
 }
 
-/// Two tenants before a service that remains as slow as it is at first.
+/// Two tenants before one service.
 pub(super) async fn shared(r: Recorder, world: World, t: Tenants) -> Result<()> {
-    let spec = Spec { change: None, ..world.spec() };
-    let (service, client) = r.connected(spec, t.greedy).await?;
+    let (service, client) = r.connected(world.spec(), t.greedy).await?;
     let shared = Arc::new(Shared {
         bucket: Bucket::of(world.client_quota()),
         places: Default::default(),

@@ -168,6 +168,14 @@ impl InFlight {
         self.quota_per_s.min(self.permits / self.takes)
     }
 
+    /// How long it takes to use up `burst` requests that the service had saved, in seconds: infinite where the permits
+    /// do not ask for more than the quota.
+    #[must_use]
+    pub fn uses_up(&self, burst: f64) -> f64 {
+        let more = self.permits / self.takes - self.quota_per_s;
+        if more > 0.0 { burst / more } else { f64::INFINITY }
+    }
+
     /// Requests refused per second: of `m` permits `R·W` are held by requests that are being served, and every
     /// other one is refused once in each pause: `(m − R·W)/p`, or none. Little's law (1961) for those that pause.
     #[must_use]
@@ -337,6 +345,7 @@ mod tests {
         assert_eq!((slow.goodput(), slow.refusals()), (50.0, 0.0));
         let fast = InFlight { takes: 0.02, ..slow };
         assert_eq!((fast.goodput(), fast.refusals()), (100.0, 80.0));
+        assert_eq!((slow.uses_up(20.0), fast.uses_up(20.0)), (f64::INFINITY, 0.05));
     }
 
     #[test]
