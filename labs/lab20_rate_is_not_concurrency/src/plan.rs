@@ -132,6 +132,10 @@ impl Lab for RateIsNotConcurrency {
                 "cargo run --release -p mock_server -- --quota 50:10 --service 200ms --change 10s:20ms",
                 "the same service, for a program of your own",
             ),
+            (
+                "cargo run --release -- make next keep_the_quota",
+                "make it: a limiter that keeps to a quota",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),
