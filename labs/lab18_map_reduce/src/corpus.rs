@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rand::SeedableRng;
@@ -17,7 +18,7 @@ pub(super) const WORDS_A_LINE: usize = 12;
 
 /// How a text is made: the word of rank r comes up with probability proportional to `r^-exponent`
 /// (Zipf 1949).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
     /// Different words there are.
     pub vocabulary: usize,
@@ -26,9 +27,22 @@ pub struct Law {
 }
 
 impl Law {
+    /// The ranks, kept for the laws that were asked for last: theory asks for them again and again.
+    fn ranks(&self) -> Arc<[Ranks]> {
+        static KNOWN: Mutex<Vec<(Law, Arc<[Ranks]>)>> = Mutex::new(Vec::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, ranks)) = known.iter().find(|(law, _)| law == self) {
+            return ranks.clone();
+        }
+        let ranks: Arc<[Ranks]> = self.work_out_ranks().into();
+        known.truncate(2);
+        known.insert(0, (*self, ranks.clone()));
+        ranks
+    }
+
     /// The ranks, the most frequent first, with their probabilities. Far down, where neighbours are as likely
-    /// as each other, a thousandth of them is taken together: theory asks for them again and again.
-    fn ranks(&self) -> Vec<Ranks> {
+    /// as each other, a thousandth of them is taken together.
+    fn work_out_ranks(&self) -> Vec<Ranks> {
         let (mut ranks, mut at) = (Vec::new(), 0);
         // Where words become longer, and how long they are up to there.
         let (mut longer, mut words) = (100, 100);
@@ -46,12 +60,16 @@ impl Law {
             ranks.push(Ranks {
                 count: (end - at) as f64,
                 probability: middle.powf(-self.exponent),
+                missing: 0.0,
                 bytes,
             });
             at = end;
         }
         let sum: f64 = ranks.iter().map(|r| r.count * r.probability).sum();
-        ranks.iter_mut().for_each(|r| r.probability /= sum);
+        for r in &mut ranks {
+            r.probability /= sum;
+            r.missing = (-r.probability).ln_1p();
+        }
         ranks
     }
 
@@ -78,7 +96,7 @@ impl Law {
     /// words, for a text of so many words.
     pub fn word_bytes(&self, words: f64) -> (f64, f64) {
         let (mut each, mut different, mut count) = (0.0, 0.0, 0.0);
-        for r in self.ranks() {
+        for r in self.ranks().iter() {
             let there = r.count * r.there(words);
             each += r.count * r.probability * r.bytes;
             different += there * r.bytes;
@@ -119,6 +137,8 @@ struct Ranks {
     count: f64,
     /// Of each of them.
     probability: f64,
+    /// The logarithm of the probability that a word is none of them.
+    missing: f64,
     /// Bytes of a word with the blank after it.
     bytes: f64,
 }
@@ -126,7 +146,7 @@ struct Ranks {
 impl Ranks {
     /// The probability that one of them is among so many words.
     fn there(&self, words: f64) -> f64 {
-        -(words * (-self.probability).ln_1p()).exp_m1()
+        -(words * self.missing).exp_m1()
     }
 }
 
