@@ -3,7 +3,12 @@
 use lab_kit::prelude::*;
 use lab_kit::theory::rate::{self, InFlight, Saw};
 
-use super::{figures, gauges, plan::Params, world::World};
+use super::{
+    figures, gauges,
+    languages::{self, arm},
+    plan::Params,
+    world::World,
+};
 
 use Disturbed::{Beyond, Either, Longer};
 use Resource::Timers;
@@ -13,8 +18,11 @@ pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
     Findings {
         headline: view.headline(),
         figures: figures::all(&view),
-        tables: [Some(view.table()), view.tenants()].into_iter().flatten().collect(),
-        claims: view.claims(),
+        tables: [Some(view.table()), view.tenants(), languages::table(p, summary)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        claims: [view.claims(), languages::claims(&view, summary)].concat(),
         answers: view.answers(),
     }
 }
@@ -68,7 +76,7 @@ impl Theory<'_> {
     /// What limits the number in flight: the permits, or all clients where there is no limit. Theory says nothing where the
     /// service's burst is not used up before it is looked at.
     fn in_flight(self, k: &Condition, part: Part) -> Option<InFlight> {
-        let permits = match k.series() {
+        let permits = match arm(k) {
             "semaphore" => k.x(),
             "none" => self.p.crowd as f64,
             "token first" | "permit first" => self.p.permits as f64,
@@ -83,7 +91,7 @@ impl Theory<'_> {
 
     /// Whether a condition is one of those that permits limit.
     fn has_permits(k: &Condition) -> bool {
-        ["semaphore", "none", "token first", "permit first"].contains(&k.series())
+        ["semaphore", "none", "token first", "permit first"].contains(&arm(k))
     }
 
     /// Whether the saw is one in what is looked at: with too slow a gain it has hardly a tooth there, with too fast a one
@@ -101,7 +109,7 @@ impl Theory<'_> {
     /// and the quota itself of everything else.
     fn admitted(self, k: &Condition, part: Part) -> Option<f64> {
         let quota = self.world.quota;
-        Some(match k.series() {
+        Some(match arm(k) {
             "window" => rate::fixed_window(quota, self.p.window.s()),
             "adaptive" if !self.has_teeth() => return None,
             _ if Theory::has_permits(k) => self.in_flight(k, part)?.goodput(),
@@ -111,7 +119,7 @@ impl Theory<'_> {
 
     /// Refused per second of permits that are kept while they wait.
     fn refused(self, k: &Condition, part: Part) -> Option<f64> {
-        match k.series() {
+        match arm(k) {
             "semaphore" | "none" => self.in_flight(k, part).map(|limit| limit.refusals()),
             _ => None,
         }
@@ -158,7 +166,7 @@ impl Theory<'_> {
 
 /// The name of a condition, for people.
 pub(super) fn name(k: &Condition) -> String {
-    match k.series() {
+    match arm(k) {
         "none" => "no limit".into(),
         "semaphore" => format!("a semaphore of {}", k.x()),
         "window" => "a fixed window".into(),
@@ -191,8 +199,8 @@ impl<'a> View<'a> {
     fn of(p: &'a Params, summary: &'a Summary<'a>) -> View<'a> {
         let theory = Theory { p, world: World::of(p) };
         let parts = Part::both(p);
-        let (tenants, ways) =
-            summary.conditions().partition(|k| ["one line", "in turn"].contains(&k.series()));
+        let here = summary.conditions().filter(|k| Language::of_series(k.series()).is_none());
+        let (tenants, ways) = here.partition(|k| ["one line", "in turn"].contains(&k.series()));
         let look = theory.look();
         View {
             p,
@@ -292,7 +300,7 @@ impl View<'_> {
     }
 
     /// The room between the client's burst and the service's, in time.
-    fn forgives(&self) -> f64 {
+    pub(super) fn forgives(&self) -> f64 {
         let (service, client) = (self.theory.world.quota, self.theory.world.client_quota());
         f64::from(service.burst - client.burst) / service.per_s
     }

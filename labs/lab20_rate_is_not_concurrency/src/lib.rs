@@ -93,6 +93,7 @@ mod books;
 mod figures;
 mod findings;
 mod gauges;
+mod languages;
 mod plan;
 mod premise;
 mod world;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::{
     Bucket, Window, a_second, a_window,
     adaptive::{Adaptive, adaptive},
-    at_a_time, at_once, by_governor, findings, permit_first, premise, token_first,
+    at_a_time, at_once, by_governor, findings, languages, permit_first, premise, token_first,
     world::{Tenants, World, saturated, shared},
 };
 
@@ -133,6 +133,10 @@ impl Lab for RateIsNotConcurrency {
                 "the same service, for a program of your own",
             ),
             (
+                "cargo run --release -p lab20 -- --with python",
+                "asyncio.Semaphore and a bucket in Python, before the same service",
+            ),
+            (
                 "cargo run --release -- make next keep_the_quota",
                 "make it: a limiter that keeps to a quota",
             ),
@@ -149,6 +153,8 @@ impl Lab for RateIsNotConcurrency {
             trials: (3, 2),
         },
     };
+
+    const PROGRAMS: Programs = languages::PROGRAMS;
 
     fn check(p: &Params) -> Result<(), String> {
         let world = World::of(p);
@@ -185,6 +191,9 @@ impl Lab for RateIsNotConcurrency {
             let long = needs::connected(p.greedy) + world.lasts() + 0.05;
             sweep.steady(p.greedy, long).among(1);
         }
+        for _ in extent.with.iter() {
+            sweep.alone(2.0 * (needs::START_S + world.lasts() + 0.3));
+        }
         Needs {
             seconds: sweep.seconds(),
             memory: (4 * p.clients + p.crowd) as f64 * needs::CONNECTION_B,
@@ -196,8 +205,10 @@ impl Lab for RateIsNotConcurrency {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         let runtime = lab_kit::host::runtime()?;
         let limits = session.levels_that_fit(&p.limits);
+        let programs = session.programs(&Self::PROGRAMS);
         let mut sweep = session.sweep();
         conditions(p, &limits, &mut sweep);
+        beside(p, &limits, &programs, &mut sweep);
         runtime.block_on(sweep.run())
     }
 
@@ -316,6 +327,23 @@ fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
     for (series, is_fair) in [("one line", false), ("in turn", true)] {
         let t = Tenants { greedy: p.greedy, modest: f64::from(p.modest), is_fair };
         sweep.steady(series, 0.0, p.greedy, move |r| shared(r, world.steady(), t)).among(1);
+    }
+}
+
+/// The same in other languages: the largest semaphore, and the bucket.
+fn beside(p: &Params, limits: &[usize], programs: &[Program], sweep: &mut Sweep) {
+    let (world, paced) = (World::of(p), InFlight::of(p).paced);
+    let largest = limits.iter().max().copied();
+    for program in programs {
+        for m in largest.map(Some).into_iter().chain([None]) {
+            let (program, in_flight) = (program.clone(), m.unwrap_or(paced));
+            let clients = p.clients.max(2 * in_flight);
+            let series = if m.is_some() { "semaphore" } else { "bucket" };
+            let x = m.map_or(0.0, |m| m as f64);
+            sweep.alone(&program.language.series(series), x, move |r| {
+                languages::run(r, program.clone(), world, (clients, in_flight), m)
+            });
+        }
     }
 }
 

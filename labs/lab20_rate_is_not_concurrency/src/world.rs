@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Slots for all, so that nobody waits for one.
-    fn spec(&self) -> Spec {
+    pub(super) fn spec(&self) -> Spec {
         Spec {
             quota: Some(self.quota),
             change: Some(Change { after: self.phase, service: ServiceTime::Constant(self.after) }),
