@@ -150,8 +150,7 @@ impl Window {
 
 // right(2): A bucket of tokens
 // so(2): The window forgets at its border what has just been sent. The bucket never forgets more than its burst.
-/// The right limiter: each request has an instant of its own, a gap after the one before. Instants that nobody
-/// used are saved, up to the burst.
+/// The right limiter: a request is due a gap after the one before. Instants that nobody used are saved, up to the burst.
 struct Bucket {
     gap: Duration,
     saved: Duration,
