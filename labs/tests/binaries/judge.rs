@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -292,6 +292,30 @@ fn programs_that_misbehave_are_ended_with_a_sentence_and_leave_nothing() {
         let left = commands().into_iter().find(|command| *command == format!("sleep {number}"));
         assert_eq!(left, None);
     }
+}
+
+/// A program that looks at nothing ends with `labs`, also when that is killed.
+#[cfg(unix)]
+#[test]
+fn a_program_ends_with_the_judge_however_that_ends() {
+    let out = temporary();
+    let told = out.path().join("pid");
+    let program = format!("echo $$ > {}; exec sleep 600", told.display());
+    let own = ["judge", "5", "--scale", "smoke", "--patience", "100s", "--out"];
+    let mut judge = labs();
+    let judge = judge.args(own).arg(out.path()).args(["--", "sh", "-c", &program]);
+    let mut judge = judge.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let looks = || (0..600).inspect(|_| thread::sleep(Duration::from_millis(50)));
+    let read =
+        || Some(fs::read_to_string(&told).ok()?.trim().to_owned()).filter(|id| !id.is_empty());
+    let program = looks().find_map(|_| read()).expect("the program was not started");
+    judge.kill().unwrap();
+    judge.wait().unwrap();
+    let lives = || {
+        let mut asked = Command::new("kill");
+        asked.args(["-0", &program]).stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!(looks().any(|_| !lives()), "the program lives on");
 }
 
 /// The client to start from is a good one.

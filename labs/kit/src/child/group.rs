@@ -42,6 +42,7 @@ pub(crate) use unix::kill_all;
 mod unix {
     use std::{
         collections::BTreeSet,
+        process::{Child, Command, Stdio},
         sync::{Mutex, MutexGuard, PoisonError},
         thread,
         time::{Duration, Instant},
@@ -78,9 +79,35 @@ mod unix {
         }
     }
 
+    /// Outlives this process, if only to kill a group: its input ends with this process, however that ends.
+    struct Guard(Option<Child>);
+
+    impl Guard {
+        fn of(leader: Pid) -> Guard {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("cat; kill -s KILL -- -{leader}")]);
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            // A signal from the terminal is not for it.
+            crate::os::by_itself(&mut command);
+            // Without one a child outlives this process when that is killed.
+            Guard(command.spawn().ok())
+        }
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let Some(guard) = &mut self.0 else { return };
+            let group = i32::try_from(guard.id()).map(Pid::from_raw);
+            // Before its input ends: there is nothing left to kill.
+            let _ = group.map(|group| killpg(group, Signal::SIGKILL));
+            let _ = guard.wait();
+        }
+    }
+
     /// The processes of a child.
     pub(in super::super) struct Group {
         leader: Option<Pid>,
+        guard: Option<Guard>,
         mark: String,
         /// Those that were found last.
         members: Vec<u32>,
@@ -94,7 +121,8 @@ mod unix {
             let leader = i32::try_from(process).ok().filter(|id| *id > 1).map(Pid::from_raw);
             let next = (Instant::now() + LOOKS.0, LOOKS.0);
             living_groups().extend(leader);
-            Group { leader, mark, members: vec![process], next, threads: u64::MAX }
+            let guard = leader.map(Guard::of);
+            Group { leader, guard, mark, members: vec![process], next, threads: u64::MAX }
         }
 
         /// What its processes hold now. Looking through all processes of a machine costs time that may be
@@ -140,6 +168,7 @@ mod unix {
                 }
                 thread::sleep(PAUSE);
             }
+            self.guard = None;
             if let Some(leader) = self.leader {
                 living_groups().remove(&leader);
             }

@@ -3,7 +3,7 @@
 //! A child has a group of processes of its own, and everything it has started ends with it: by itself, because it
 //! was told to, or because it went beyond its [`Bounds`]. Threads of this module watch it, so it may be waited for
 //! in any runtime or in none. Its standard input is held open until then: a program that watches it ends when this
-//! process goes, however that happens.
+//! process goes, however that happens. On Unix one that does not is killed then.
 
 use std::{
     fmt,
