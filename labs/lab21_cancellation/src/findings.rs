@@ -1,68 +1,323 @@
 //! Theory beside measurement for lab21.
 
-use lab_kit::prelude::*;
+use lab_kit::{prelude::*, theory::cancellation};
 
-use super::Params;
+use super::{
+    Params, gauges,
+    plan::{Ending, GAPS},
+};
+
+use Resource::Timers;
+
+/// On the machine's clock taking, handing over and ticking are each late by up to a tick of the timers.
+const LATE_S: f64 = 3e-3;
 
 pub(super) fn explain(p: &Params, summary: &Summary) -> Findings {
-    let ways = [summary.only("in turn"), summary.only("together")];
-    let ways: Vec<Condition> = ways.into_iter().flatten().collect();
-    let took = took(p);
-    let faster = match &ways[..] {
-        [in_turn, together] => in_turn.paired(together, |a, b| Some(a.wall_s / b.wall_s)),
-        _ => None,
-    };
-    let times = cell(faster, number);
-    let bars = ways.iter().map(|k| took.bar(k.series(), Colour::Blue, k));
+    let view = View { p, summary };
+    let figures = [view.over_ticks(), view.pairs(), view.along_the_chain(), view.at_the_stop()];
+    let tables = [view.pairs_table(), view.ticks_table(), view.stop_table()];
     Findings {
-        headline: format!("Begun together, {} waits end {times} times sooner.", p.items),
-        figures: vec![
-            Figure::new("ways", format!("Begun together, the waits end {times} times sooner"))
-                .subtitle(format!("{} waits of {}; dashed: theory", p.items, p.wait))
-                .desc("Two bars: the time of the waits one after another, and begun together.")
-                .bars(Axis::linear("time", Unit::Seconds), [BarGroup::new("", bars)]),
-        ],
-        tables: vec![
-            Table::of("Two ways to wait", &ways)
-                .column("way", |k| k.series().into())
-                .column("time", |k| took.cell(k))
-                .column("theory", |k| took.theory_cell(k))
-                .done(),
-        ],
-        claims: vec![took.near(
-            "one after another the waits take n·u, and begun together u",
-            |k| k.series().into(),
-            &ways,
-        )],
-        answers: vec![Answer::near("faster", faster, p.items as f64)],
+        headline: view.headline(),
+        figures: figures.into_iter().flatten().collect(),
+        tables: tables.into_iter().filter_map(Table::unless_empty).collect(),
+        claims: view.claims(),
+        answers: view.answers(),
     }
 }
 
-/// How long all waits took.
-fn took(p: &Params) -> Quantity<'_> {
-    // A timer comes up to a tick late, and its turn of the processor later still.
-    let late = Within::Share(2e-3 / p.wait.s());
-    Quantity::of_trials("s", seconds, |t| Some(t.wall_s))
-        .theory(|k| Some(by_theory(p, k.series())))
-        .within(late, "2 ms a wait: a tick of the timers, and its turn of the processor")
-        .disturbed(Disturbed::Longer(Resource::Timers))
+/// The record, and what theory says of its conditions.
+pub(super) struct View<'a> {
+    pub(super) p: &'a Params,
+    pub(super) summary: &'a Summary<'a>,
 }
 
-fn by_theory(p: &Params, series: &str) -> f64 {
-    match series {
-        "in turn" => p.items as f64 * p.wait.s(),
-        _ => p.wait.s(),
+/// A condition in words.
+pub(super) fn name(k: &Condition) -> String {
+    match k.x() {
+        0.0 => k.series().into(),
+        ms => format!("{}, a tick every {}", k.series(), seconds(ms / 1e3)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A count, which is the same in every trial.
+pub(super) fn count(k: &Condition, gauge: Gauge) -> Option<Estimate> {
+    k.every(|t| t.gauge(gauge))
+}
 
-    // Tests are about arithmetic and accounts, never about a time that a clock has measured.
-    #[test]
-    fn one_after_another_takes_the_sum_and_together_the_longest() {
-        let p = lab_kit::lab::params::<crate::CancellationLab>(&["--items", "4", "--wait", "10ms"]);
-        assert_eq!([by_theory(&p, "in turn"), by_theory(&p, "together")], [0.04, 0.01]);
+/// A count as a share, in percent, of what was offered.
+pub(super) fn share(k: &Condition, gauge: Gauge) -> Option<Estimate> {
+    k.every(|t| Some(100.0 * t.gauge(gauge)? / t.offered as f64))
+}
+
+/// Requests that a stop loses.
+pub(super) fn lost_at_stop(t: &Trial) -> Option<f64> {
+    Some(t.gauge(gauges::BROKEN_OFF)? + t.gauge(gauges::SHUT_OUT)?)
+}
+
+/// What theory counts, where it can.
+fn counted(n: Option<usize>) -> f64 {
+    n.map_or(f64::NAN, |n| n as f64)
+}
+
+impl<'a> View<'a> {
+    pub(super) fn only(&self, series: &str) -> Option<Condition<'a>> {
+        self.summary.only(series)
+    }
+
+    /// A case of each condition of a series.
+    fn cases(
+        &self,
+        series: &str,
+        predicted: impl Fn(&Condition) -> f64,
+        measured: impl Fn(&Condition) -> Option<Estimate>,
+    ) -> Vec<Case> {
+        let all = self.summary.series(series).into_iter();
+        all.map(|k| Case::exact(name(&k), predicted(&k), measured(&k))).collect()
+    }
+
+    /// What a stop loses, counted from the schedule.
+    pub(super) fn lost_at(&self, ending: Ending) -> f64 {
+        let (p, stop) = (self.p, self.p.stop());
+        let at = stop.at();
+        let (known, closed) = (at + stop.gap, at + GAPS * stop.gap);
+        let lost = match ending {
+            Ending::AtOnce => stop.inside_at(at) + stop.in_the_gap(),
+            Ending::ClosedFirst => stop.in_the_gap() + stop.cut_short(at, at, p.drain.s()),
+            Ending::Drained => stop.cut_short(known, closed, p.drain.s()),
+            Ending::CutShort => stop.cut_short(known, closed, stop.inside / 2.0),
+        };
+        lost as f64
+    }
+
+    /// A server that waits as long as it must loses nothing.
+    fn drains(&self) -> bool {
+        self.lost_at(Ending::Drained) == 0.0
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![
+            self.one_by_one(),
+            self.backlog(),
+            self.windows(),
+            self.twice(),
+            self.missing(),
+            self.in_vain(),
+            self.remaining(),
+            self.left_over_http(),
+            self.chain(),
+            self.stuck(),
+            self.stopped(),
+            self.right_ways(),
+        ];
+        claims.extend(self.on_the_machines_clock());
+        claims
+    }
+
+    fn one_by_one(&self) -> Claim {
+        let (p, n) = (self.p, self.p.items);
+        let cases = self.cases(
+            "receive/dropped",
+            |k| p.receive(k.x()).lost(n) as f64,
+            |k| count(k, gauges::LOST),
+        );
+        let text = "of items that come one by one, just those are lost whose hand-over a tick falls into, counted from the schedule";
+        Law::counted(text, "items lost").near(cases)
+    }
+
+    fn backlog(&self) -> Claim {
+        let (p, n) = (self.p, self.p.items);
+        // Where the last hand-over ends on a tick it is a coin toss, and theory says nothing.
+        let all = self.summary.series("backlog/dropped").into_iter();
+        let cases = all.filter_map(|k| {
+            let lost = p.receive(k.x()).lost_of_backlog(n)?;
+            Some(Case::exact(name(&k), lost as f64, count(&k, gauges::LOST)))
+        });
+        let text = "with the next item always there, each tick drops one, and ⌊P/h⌋ are handed over in between: none if a hand-over is longer than that";
+        Law::counted(text, "items lost").near(cases)
+    }
+
+    /// One law for all windows: closed forms, where the counts above go through the schedule.
+    fn windows(&self) -> Claim {
+        let p = self.p;
+        let of =
+            |k: Condition, share_of_time: f64, n: usize, hit: &dyn Fn(&Trial) -> Option<f64>| {
+                let measured = k.every(|t| Some(100.0 * hit(t)? / n as f64));
+                let tolerance = 100.0 * cancellation::uneven(n) / n as f64;
+                Case::new(name(&k), 100.0 * share_of_time, measured, tolerance)
+            };
+        let receive = self.summary.series("receive/dropped").into_iter();
+        let receive = receive.map(|k| {
+            let share = p.receive(k.x()).lost_share();
+            of(k, share, p.items, &|t| t.gauge(gauges::LOST))
+        });
+        let charges = p.charges();
+        let attempts = charges.excess(p.items).map_or(1, |(attempts, _)| attempts);
+        let pay = self
+            .only("pay/new key")
+            .map(|k| of(k, charges.unknown(), attempts, &|t| t.gauge(gauges::TWICE)));
+        let transfer = self.only("transfer/halfway").map(|k| {
+            let share = cancellation::share(p.given_up.s(), p.debited());
+            of(k, share, p.items, &|t| t.gauge(gauges::MISSING))
+        });
+        let lock = self.only("lock/kept").map(|k| {
+            let share = cancellation::share(3.0, (0.0, 2.0));
+            of(k, share, p.items, &|t| t.gauge(gauges::STUCK))
+        });
+        let cases = receive.chain(pay).chain(transfer).chain(lock);
+        Law::counted("a window is hit by the share of the cancellations that it is of the time", "% of the cancellations")
+            .within("as far as evenly spread cancellations can miss a share: (3 + 3.5·ln n)/n (Kuipers and Niederreiter 1974)")
+            .near(cases)
+    }
+
+    fn twice(&self) -> Claim {
+        let excess = self.p.charges().excess(self.p.items).map(|(_, excess)| excess);
+        let cases = self.cases("pay/new key", |_| counted(excess), |k| count(k, gauges::TWICE));
+        let text = "with a new key for each attempt, every attempt that is written and not confirmed in time is a charge too many";
+        Law::counted(text, "charges too many").near(cases)
+    }
+
+    fn missing(&self) -> Claim {
+        let p = self.p;
+        let landed = cancellation::landed(p.items, p.given_up.s(), p.debited()) as f64;
+        let cases = self.cases("transfer/halfway", |_| landed, |k| count(k, gauges::MISSING));
+        let text = "the sum of the accounts is wrong by just the cancellations that land between debit and credit";
+        Law::counted(text, "transfers' worth of money").near(cases)
+    }
+
+    fn in_vain(&self) -> Claim {
+        let (_, vain) = self.p.calls().work(self.p.items * self.p.fan);
+        let of = |k: &Condition| k.every(|t| t.gauge(gauges::VAIN_S));
+        let cases = self.cases("calls/detached", |_| vain, of);
+        let cases = cases.into_iter().map(|case| Case { tolerance: 1e-6 * vain, ..case });
+        let text = "a detached call works on to its end: what is done in vain is what is left of the calls when their callers go";
+        Law::counted(text, "s of work in vain")
+            .within("a millionth: times are rounded to nanoseconds")
+            .near(cases)
+    }
+
+    /// Orphans times remaining time.
+    fn remaining(&self) -> Claim {
+        let (p, n) = (self.p, self.p.items * self.p.fan);
+        let calls = p.calls();
+        let left = (calls.longest - calls.patience) / 2.0;
+        // Of as many numbers as there are orphans, spread as evenly over what is left.
+        let orphans = calls.orphans(n).max(1);
+        let uneven = 2.0 * cancellation::uneven(n) / orphans as f64;
+        let mean = |t: &Trial| Some(t.gauge(gauges::VAIN_S)? / t.gauge(gauges::ORPHANS)?);
+        let has_orphans = left > 0.0;
+        let detached = self.summary.series("calls/detached").into_iter().filter(|_| has_orphans);
+        let cases =
+            detached.map(|k| Case::new(name(&k), left, k.every(mean), uneven.min(0.5) * left));
+        let text = "wasted work is orphans times what is left of each, (S − T)/2 on average";
+        Law::counted(text, "s an orphan")
+            .within("as far as evenly spread times can miss their mean, which is twice as far as they can miss a share")
+            .near(cases)
+    }
+
+    fn left_over_http(&self) -> Claim {
+        let left = counted(self.p.left_over_http());
+        let owned = self.cases("http calls/owned", |_| left, |k| count(k, gauges::LEFT));
+        let detached = self.cases("http calls/detached", |_| 0.0, |k| count(k, gauges::LEFT));
+        let text = "over HTTP, by the books of the service: owned calls leave it when their caller goes, detached ones stay until an answer that nobody reads";
+        Law::new(text, "calls that left", Disturbed::Beyond(Timers, 0.02))
+            .near([owned, detached].concat())
+    }
+
+    fn chain(&self) -> Claim {
+        let (p, chain) = (self.p, self.p.chain());
+        // Where a hop ends just when its patience does, it is a coin toss.
+        let vain = if chain.work == chain.patience { f64::NAN } else { chain.vain() };
+        let each = |t: &Trial| Some(t.gauge(gauges::VAIN_S)? / p.items as f64);
+        let cases = self.cases("chain/own clocks", |_| vain, |k| k.every(each));
+        let cases = cases.into_iter().map(|case| Case { tolerance: 1e-6 * vain, ..case });
+        let text = "hops with clocks of their own work n·w − T in vain for each request, all that is left when the client goes";
+        Law::counted(text, "s in vain a request")
+            .within("a millionth: times are rounded to nanoseconds")
+            .near(cases)
+    }
+
+    fn stuck(&self) -> Claim {
+        let landed = cancellation::landed(self.p.items, 3.0, (0.0, 2.0)) as f64;
+        let cases = self.cases("lock/kept", |_| landed, |k| count(k, gauges::STUCK));
+        let text = "a future that is kept and not polled stands still for ever with whoever waits for the same lock, whether it is in the queue or holds the lock";
+        Law::counted(text, "runs that stand still").near(cases)
+    }
+
+    fn stopped(&self) -> Claim {
+        let cases = Ending::ALL.into_iter().filter(|ending| self.lost_at(*ending) > 0.0);
+        let cases = cases.flat_map(|ending| {
+            let series = format!("stop/{}", ending.name());
+            self.cases(&series, |_| self.lost_at(ending), |k| k.every(lost_at_stop))
+        });
+        let text = "a stop loses those inside that it does not wait for, and those who come before the balancer knows and find the door shut";
+        Law::counted(text, "requests lost").near(cases)
+    }
+
+    /// What the right ways lose, of everything that the wrong ones do.
+    fn right_ways(&self) -> Claim {
+        let nothing = |series: &str, gauge: Gauge| self.cases(series, |_| 0.0, |k| count(k, gauge));
+        let mut cases = [
+            nothing("receive/kept", gauges::LOST),
+            nothing("backlog/kept", gauges::LOST),
+            nothing("real receive/kept", gauges::LOST),
+            nothing("pay/one key", gauges::TWICE),
+            nothing("transfer/whole", gauges::MISSING),
+            nothing("transfer/spawned", gauges::MISSING),
+            nothing("calls/owned", gauges::VAIN_S),
+            nothing("chain/one deadline", gauges::VAIN_S),
+            nothing("lock/dropped", gauges::STUCK),
+            nothing("lock/spawned", gauges::STUCK),
+        ]
+        .concat();
+        if self.drains() {
+            cases.extend(self.cases("stop/drained", |_| 0.0, |k| k.every(lost_at_stop)));
+        }
+        let text = "right ways: nothing is lost, nothing done twice, nothing missing, nothing worked in vain, nothing stands still";
+        Law::counted(text, "lost, too many, missing, in vain or stuck").near(cases)
+    }
+
+    /// The same code with the machine's timers.
+    fn on_the_machines_clock(&self) -> [Claim; 2] {
+        let p = self.p;
+        let receive = self.summary.series("real receive/dropped").into_iter();
+        let receive = receive.map(|k| {
+            let lost = k.estimate(|t| Some(100.0 * t.gauge(gauges::LOST)? / t.offered as f64));
+            let (n, late) = (p.items, LATE_S / (k.x() / 1e3));
+            let tolerance = 100.0 * (cancellation::uneven(n) / n as f64 + late);
+            Case::new(name(&k), 100.0 * p.receive(k.x()).lost_share(), lost, tolerance)
+        });
+        let stop = Ending::ALL.into_iter().flat_map(|ending| {
+            let series = format!("real stop/{}", ending.name());
+            let cases = self.cases(&series, |_| self.lost_at(ending), |k| k.every(lost_at_stop));
+            let edges = if self.lost_at(ending) > 0.0 { 1.0 + 2.0 * LATE_S * p.rate } else { 0.0 };
+            cases.into_iter().map(move |case| Case { tolerance: edges, ..case })
+        });
+        [
+            Law::new("on the machine's clock as well, min(1, h/P) of the items is lost", "% of the items", Disturbed::Either(Timers))
+                .within("3 ms of P: taking, handing over and ticking are each late by up to a tick of the timers; and as far as evenly spread items can miss a share")
+                .near(receive),
+            Law::new("on the machine's clock as well, a stop loses λ·W and λ·gap, or nothing", "requests lost", Disturbed::Beyond(Timers, LATE_S))
+                .within("one request and those of 3 ms, at each end of the time in which they come; none where nothing is lost")
+                .near(stop),
+        ]
+    }
+
+    /// The slowest ticker.
+    pub(super) fn slowest(&self) -> Option<Condition<'a>> {
+        self.summary.series("receive/dropped").pop()
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let (p, slowest) = (self.p, self.slowest());
+        let theory = slowest.map_or(f64::NAN, |k| 100.0 * p.receive(k.x()).lost_share());
+        let lost = slowest.and_then(|k| share(&k, gauges::LOST));
+        let twice = self.only("pay/new key").and_then(|k| share(&k, gauges::TWICE));
+        let stopped = self.only("stop/at once").and_then(|k| k.every(lost_at_stop));
+        let stop = p.stop();
+        vec![
+            Answer::near("lost", lost, theory),
+            Answer::near("twice", twice, 100.0 * p.charges().excess_share()),
+            Answer::near("stop", stopped, stop.rate * (stop.inside + stop.gap)),
+        ]
     }
 }
