@@ -99,7 +99,7 @@ impl View<'_> {
         let one_by_one = curve(&|period| p.receive(period * 1e3).lost_share());
         let backlog = curve(&|period| 1.0 / (1.0 + (period / h).floor()));
         let title = format!(
-            "Beside a tick every {} {} of the items is lost; where the future outlives the tick, none",
+            "A tick every {} loses {} of the items; where the future outlives the tick, none",
             seconds(last),
             cell(share(&slowest, gauges::LOST), |v| percent(v / 100.0))
         );
@@ -118,7 +118,7 @@ impl View<'_> {
                     .layer(dots("real receive/dropped", "dropped, the machine's clock", Colour::Orange))
                     .layer(dots("receive/kept", "kept", Colour::Green)),
                 range("The next item is always there")
-                    .note("theory: 1/(⌊P/h⌋ + 1)")
+                    .note("theory: one of those that fit between two ticks, and one more")
                     .layer(backlog)
                     .layer(dots("backlog/dropped", "dropped", Colour::Vermilion))
                     .layer(dots("backlog/kept", "kept", Colour::Green)),
@@ -143,7 +143,7 @@ impl View<'_> {
         let stuck = self.only("lock/kept").and_then(|k| wrong(&k));
         let vain = self.only("calls/detached").and_then(|k| wrong(&k));
         let title = format!(
-            "A few lines apart: {} of the runs stand still or none, {} of the work is in vain or none",
+            "A few lines apart: {} of the runs stand still, or none; {} of the work is in vain, or none",
             cell(stuck, percent),
             cell(vain, percent)
         );
@@ -193,8 +193,8 @@ impl View<'_> {
                 title: title.into(),
                 note,
                 lanes,
-                end: None,
-                predicted_end: Some(p.patience.s()),
+                end: Some(p.patience.s()),
+                predicted_end: None,
             })
         };
         let groups = [
@@ -210,7 +210,7 @@ impl View<'_> {
             cell(vain, seconds)
         );
         (!groups.is_empty()).then(|| Figure::new("chain", title)
-            .subtitle(format!("The first request; each hop works {} and calls the next one; dashed: the client's patience ends", p.work))
+            .subtitle(format!("The first request; each hop works {} and calls the next one; the line: the client goes", p.work))
             .desc("Two groups of lanes over time, a lane for each hop: work in time, and work after the client has gone.")
             .gantt(groups))
     }
@@ -244,7 +244,7 @@ impl View<'_> {
         );
         (!groups.is_empty()).then(|| Figure::new("stop", title)
             .subtitle(format!(
-                "{}/s, each inside for {}; the balancer notices {} later; waits up to {}, cut short half of a request; ticks: theory",
+                "{}/s, each inside for {}; the balancer notices {} later; waits up to {}, cut short a quarter of a request; ticks: theory",
                 number(p.rate), p.inside, p.gap, p.drain
             ))
             .desc("Bars of the requests that are lost for four ways to stop, in virtual time and on the machine's clock.")

@@ -22,7 +22,7 @@
 //! Seven pairs of a wrong way and a right way, each a few lines apart, are below. They run on tokio's own tasks,
 //! channels, locks and `select!`, in *virtual time*: the clock stands still while anything can be done, and jumps to
 //! the next timer when nothing can. So what is lost can be counted, and is the same in every run. Cancellations are
-//! spread evenly, not drawn. The first pair and the last run on the machine's clock as well.
+//! spread evenly, not drawn. The first pair and the last run on the machine's clock as well, the fourth over HTTP.
 //!
 //! ## What the figures show
 //!
@@ -32,21 +32,22 @@
 //!
 //! 1. *Taken and not handed over.* One by one, `min(1, h/P)` of the items is lost. With the next one always there, each
 //!    tick drops one of `⌊P/h⌋ + 1`. A ticker that is faster than a hand-over loses everything, for ever. `recv`
-//!    is cancel-safe; a function that awaits once more after it is not.
+//!    is cancel-safe. A function that awaits once more after it is not.
 //! 2. *Written and not confirmed.* A timeout says nothing of whether the write has happened. With a new key for each
 //!    attempt the bank is charged again for every one that was written and not confirmed in time.
-//! 3. *Debited and not credited.* A lock keeps others out. It does not undo. When its guard is dropped half-way, the
-//!    next one gets an unlocked lock and a wrong sum.
-//! 4. *Begun and not waited for.* A task does not end with its handle. Calls that take up to `S` go on for `(S − T)/2`
-//!    on average after their caller has gone. A `JoinSet` ends them with itself.
-//! 5. *Called by somebody who has gone.* A hop whose clock starts when it is called works on for a client that has long
-//!    left: `n` hops of `w` work `n·w − T` in vain. With the deadline sent along they work until `T`.
+//! 3. *Debited and not credited.* A lock keeps others out and undoes nothing. A transfer waits {step}, debits, waits
+//!    {step} and credits. Dropped in between, its guard leaves an unlocked lock and a wrong sum.
+//! 4. *Begun and not waited for.* A task does not end with its handle. Calls that take up to {call} (`S`) go on for
+//!    `(S − T)/2` on average after their caller has gone. A `JoinSet` ends them with itself; over HTTP, it closes their
+//!    connections, and the service may notice.
+//! 5. *Called by somebody who has gone.* A hop whose clock starts when it is called works on for a client that has
+//!    left: {hops} hops (`n`) of {work} (`w`) work `n·w − T` in vain. With the deadline sent along they end at `T`.
 //! 6. *Kept and not polled.* The queue of a fair lock keeps the place of a future that exists. If nobody polls it, it
 //!    neither takes the lock nor passes it on, and who asks behind it waits for ever ("futurelock", Oxide RFD 609,
 //!    2025). In the first pair `&mut` is the right way. Here it is the wrong one.
 //! 7. *Inside when the server stops.* By Little's law `λ·W` requests are inside, and `λ·gap` come until the balancer
-//!    knows. A server that first says it is not ready, waits for the gap, closes its door and then waits for those
-//!    inside loses none. If it waits shorter than `W`, it loses `λ·(W − D)`, with `D` for how long it waits.
+//!    knows. A server that says it is not ready, serves on until that is known, closes its door and waits for those
+//!    inside loses none. Where it waits shorter than `W`, for `D`, it loses about `λ·(W − D)`.
 //!
 //! All of them are one decision: a future that is not finished is either dropped, and then nothing may stand between
 //! two of its steps, or kept, and then somebody must poll it.
@@ -64,11 +65,11 @@
 //!
 //! Look up "cancel safety" in the documentation of each method that stands in a `select!` branch; tokio's say it. Keep
 //! half-done work in a pinned future or in a struct, not in the branch. Give each write an idempotency key that is made
-//! before the first attempt. Between two changes that belong together let no `await` stand, or put both into a task
+//! before the first attempt. Let no `await` stand between two changes that belong together, or put both into a task
 //! that nobody cancels. Own every task: a `JoinSet`, or a `CancellationToken` that it listens to (structured
 //! concurrency). Send deadlines along with requests (gRPC has a header for it). Never await in a branch what a paused
-//! future may hold. On SIGTERM turn readiness off, go on serving until every balancer has noticed, close, and drain
-//! with a deadline that is shorter than the one after which the platform kills.
+//! future may hold. On SIGTERM turn readiness off, serve on until every balancer has noticed, close, and drain with a
+//! deadline that is shorter than the one after which the platform kills.
 //!
 //! ## Check yourself
 //!
@@ -84,7 +85,7 @@ use lab_kit::prelude::*;
 use tokio::{select, sync::Mutex, task::JoinSet};
 
 use clock::{Clock, Ticks};
-use world::{Bank, Desk, Hop, Line, Server};
+use world::{Bank, Call, Desk, Hop, Line, Server};
 
 mod clock;
 mod figures;
@@ -176,20 +177,14 @@ async fn transfer_spawned(accounts: Accounts, clock: Clock, step: Duration) {
 }
 
 // wrong(4): Tasks outlive who asked for them
-async fn ask_detached<F>(calls: Vec<F>, clock: Clock, patience: Duration) -> bool
-where
-    F: Future<Output = ()> + Send + 'static,
-{
+async fn ask_detached(calls: Vec<Call>, clock: Clock, patience: Duration) -> bool {
     let calls = calls.into_iter().map(tokio::spawn);
     clock.timeout(patience, join_all(calls)).await.is_some()
 }
 
 // right(4): Tasks end with their set
 // so(4): A dropped handle lets its task go on. A dropped `JoinSet` aborts all of its tasks.
-async fn ask_owned<F>(calls: Vec<F>, clock: Clock, patience: Duration) -> bool
-where
-    F: Future<Output = ()> + Send + 'static,
-{
+async fn ask_owned(calls: Vec<Call>, clock: Clock, patience: Duration) -> bool {
     let calls: JoinSet<()> = calls.into_iter().collect();
     clock.timeout(patience, calls.join_all()).await.is_some()
 }
@@ -204,13 +199,6 @@ async fn serve_by_own_clock(hop: &Hop) -> Option<()> {
 // so(5): One clock, the client's. Nobody begins or goes on when it has run out.
 async fn serve_by_deadline(hop: &Hop, until: Duration) -> Option<()> {
     hop.clock.timeout_at(until, hop.work_and_call(until)).await?
-}
-
-impl Desk {
-    async fn behind_the_lock(&self) {
-        let _guard = self.lock.lock().await;
-        self.clock.sleep(self.hold).await;
-    }
 }
 
 // wrong(6): In the queue, and not polled

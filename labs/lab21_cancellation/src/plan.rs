@@ -127,7 +127,7 @@ impl Ending {
             Ending::AtOnce => None,
             Ending::ClosedFirst => Some((Duration::ZERO, p.drain.duration())),
             Ending::Drained => Some((gap, p.drain.duration())),
-            Ending::CutShort => Some((gap, p.inside.duration() / 2)),
+            Ending::CutShort => Some((gap, p.inside.duration() / 4)),
         }
     }
 }
@@ -297,7 +297,14 @@ impl Lab for CancellationLab {
     fn measure(p: &Params, session: &mut Session) -> Result<()> {
         // What only sleeps does not disturb each other, at any scale.
         session.one_at_a_time = false;
-        in_virtual_order(p, session)?;
+        let mut plan = session.plan();
+        for (series, x, run) in in_virtual_order(p) {
+            plan.point(&series, x, move |r| {
+                r.books(run(p)?);
+                Ok(())
+            });
+        }
+        plan.run()?;
         let runtime = host::runtime()?;
         let mut sweep = session.sweep();
         for of in p.on_the_machines_clock() {
@@ -305,8 +312,8 @@ impl Lab for CancellationLab {
                 [("real receive/dropped", Way::Wrong), ("real receive/kept", Way::Right)]
             {
                 sweep.steady(series, x(of.period), 1, move |r| async move {
-                    let run = trials::receive(&r, Clock::Real(Instant::now()), way, of);
-                    r.load().unless_stopped(run).await;
+                    let run = trials::receive(Clock::Real(Instant::now()), way, of);
+                    r.load().unless_stopped(run).await.into_iter().for_each(|t| r.books(t));
                     Ok(())
                 });
             }
@@ -318,8 +325,9 @@ impl Lab for CancellationLab {
                 let p = p.clone();
                 async move {
                     let load = r.load();
-                    let run = trials::call_http(&r, &p, way);
-                    load.unless_stopped(run).await.unwrap_or(Ok(()))
+                    let trial = load.unless_stopped(trials::call_http(&r, &p, way)).await;
+                    trial.transpose()?.into_iter().for_each(|t| r.books(t));
+                    Ok(())
                 }
             });
         }
@@ -328,8 +336,8 @@ impl Lab for CancellationLab {
             sweep.steady(&format!("real stop/{}", ending.name()), 0.0, 1, move |r| {
                 let p = p.clone();
                 async move {
-                    let run = trials::stop(&r, Clock::Real(Instant::now()), &p, ending);
-                    r.load().unless_stopped(run).await;
+                    let run = trials::stop(Clock::Real(Instant::now()), &p, ending);
+                    r.load().unless_stopped(run).await.into_iter().for_each(|t| r.books(t));
                     Ok(())
                 }
             });
@@ -355,21 +363,24 @@ pub(super) fn x(period: Duration) -> f64 {
     period.as_secs_f64() * 1e3
 }
 
-/// Everything that is counted.
-fn in_virtual_order(p: &Params, session: &mut Session) -> Result<()> {
-    let mut plan = session.plan();
+/// A trial in virtual time.
+type Counted = Box<dyn Fn(&Params) -> Result<Trial>>;
+
+/// Everything that is counted: series, x, and how.
+pub(super) fn in_virtual_order(p: &Params) -> Vec<(String, f64, Counted)> {
+    let mut all: Vec<(String, f64, Counted)> = Vec::new();
     for period in &p.ticks {
         for (way, ending) in [(Way::Wrong, "dropped"), (Way::Right, "kept")] {
             for (experiment, backlog) in [("receive", false), ("backlog", true)] {
                 let of = Receiving::of(p, *period, backlog);
-                plan.point(&format!("{experiment}/{ending}"), x(of.period), move |r| {
-                    in_virtual_time(async |clock| trials::receive(r, clock, way, of).await)
+                let run: Counted = Box::new(move |_| {
+                    in_virtual_time(async |clock| trials::receive(clock, way, of).await)
                 });
+                all.push((format!("{experiment}/{ending}"), x(of.period), run));
             }
         }
     }
-    type Trial = fn(&Recorder, &Params, Way) -> Result<()>;
-    let others: [(&str, Trial, Way); 12] = [
+    let others: [(&str, fn(&Params, Way) -> Result<Trial>, Way); 12] = [
         ("pay/new key", trials::pay, Way::Wrong),
         ("pay/one key", trials::pay, Way::Right),
         ("transfer/halfway", trials::transfer, Way::Wrong),
@@ -384,14 +395,14 @@ fn in_virtual_order(p: &Params, session: &mut Session) -> Result<()> {
         ("lock/spawned", trials::look, Way::Spawned),
     ];
     for (series, trial, way) in others {
-        plan.point(series, 0.0, move |r| trial(r, p, way));
+        all.push((series.into(), 0.0, Box::new(move |p| trial(p, way))));
     }
     for ending in Ending::ALL {
-        plan.point(&format!("stop/{}", ending.name()), 0.0, move |r| {
-            in_virtual_time(async |clock| trials::stop(r, clock, p, ending).await)
-        });
+        let run: Counted =
+            Box::new(move |p| in_virtual_time(async |clock| trials::stop(clock, p, ending).await));
+        all.push((format!("stop/{}", ending.name()), 0.0, run));
     }
-    plan.run()
+    all
 }
 
 impl Params {

@@ -7,7 +7,7 @@ use std::{
 };
 
 pub(super) use super::world::part;
-use lab_kit::{prelude::*, theory::cancellation::even};
+use lab_kit::{prelude::*, record::Span, theory::cancellation::even};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     drain, gauges, look_again, look_once, look_spawned, pay_anew, pay_once,
     plan::{Ending, Receiving, Way},
     receive_anew, receive_on, stop_at_once, transfer_halfway, transfer_spawned, transfer_whole,
-    world::{Bank, Became, Books, Desk, Hop, Line, Server, work},
+    world::{Bank, Became, Books, Call, Desk, Hop, Line, Server, work},
 };
 
 /// So many holding times a run may take before it is said to stand still.
@@ -41,6 +41,10 @@ fn with_ok(mut trial: Trial, took: impl IntoIterator<Item = Duration>) -> Trial 
     trial
 }
 
+fn note(trial: &mut Trial, gauge: Gauge, value: f64) {
+    trial.gauges.insert(gauge.to_string(), value);
+}
+
 fn failed(trial: &mut Trial, kind: &str, n: u64) {
     if n > 0 {
         trial.failed += n;
@@ -49,7 +53,7 @@ fn failed(trial: &mut Trial, kind: &str, n: u64) {
 }
 
 /// Receivers side by side, each with items and a ticker of its own. In virtual time there is one.
-pub(super) async fn receive(r: &Recorder, clock: Clock, way: Way, of: Receiving) {
+pub(super) async fn receive(clock: Clock, way: Way, of: Receiving) -> Trial {
     let mut lines = JoinSet::new();
     let begin = clock.now() + Duration::from_millis(20);
     for first in (0..of.items).step_by(of.each) {
@@ -80,15 +84,15 @@ pub(super) async fn receive(r: &Recorder, clock: Clock, way: Way, of: Receiving)
     let once: BTreeMap<usize, Duration> = handed_over.iter().copied().collect();
     let mut trial = with_ok(books(of.items, clock.now() - begin), once.into_values());
     let lost = trial.offered - trial.ok;
-    r.gauge(gauges::HANDED_OVER, handed_over.len() as f64);
+    note(&mut trial, gauges::HANDED_OVER, handed_over.len() as f64);
     failed(&mut trial, "taken and not handed over", lost);
-    r.gauge(gauges::LOST, lost as f64);
-    r.gauge(gauges::TICKS, lines.iter().map(|line| line.ticks.load(Relaxed) as f64).sum());
-    r.books(trial);
+    note(&mut trial, gauges::LOST, lost as f64);
+    note(&mut trial, gauges::TICKS, lines.iter().map(|line| line.ticks.load(Relaxed) as f64).sum());
+    trial
 }
 
 /// Bills are paid one after another.
-pub(super) fn pay(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) fn pay(p: &Params, way: Way) -> Result<Trial> {
     in_virtual_time(async |clock| {
         let bank = Bank::new(clock.clone(), p.write.duration(), p.answer.duration());
         let patience = p.patience.duration();
@@ -105,21 +109,21 @@ pub(super) fn pay(r: &Recorder, p: &Params, way: Way) -> Result<()> {
         let mut paid = vec![0usize; p.items];
         written.values().for_each(|bill| paid[*bill] += 1);
         let twice: usize = paid.iter().map(|times| times.saturating_sub(1)).sum();
-        r.gauge(gauges::ATTEMPTS, bank.attempts.load(Relaxed) as f64);
-        r.gauge(gauges::WRITTEN, written.len() as f64);
-        r.gauge(gauges::TWICE, twice as f64);
         let mut trial = with_ok(
             books(p.items, clock.now()),
             took.iter().copied().zip(&paid).filter(|(_, n)| **n > 0).map(|(t, _)| t),
         );
         let unpaid = trial.offered - trial.ok;
+        note(&mut trial, gauges::ATTEMPTS, bank.attempts.load(Relaxed) as f64);
+        note(&mut trial, gauges::WRITTEN, written.len() as f64);
+        note(&mut trial, gauges::TWICE, twice as f64);
         failed(&mut trial, "never paid", unpaid);
-        r.books(trial);
+        trial
     })
 }
 
 /// Transfers one after another, each given up by its caller at an instant of its own.
-pub(super) fn transfer(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) fn transfer(p: &Params, way: Way) -> Result<Trial> {
     in_virtual_time(async |clock| {
         let whole = p.items as i64;
         let accounts: Accounts = Arc::new(Mutex::new([whole, 0]));
@@ -147,15 +151,16 @@ pub(super) fn transfer(r: &Recorder, p: &Params, way: Way) -> Result<()> {
         let [debited, credited] = *accounts.lock().await;
         let mut trial = with_ok(books(p.items, clock.now()), took);
         trial.timed_out = trial.offered - trial.ok;
-        r.gauge(gauges::CANCELLED, trial.timed_out as f64);
-        r.gauge(gauges::MISSING, (whole - debited - credited) as f64);
-        r.gauge(gauges::CREDITED, credited as f64);
-        r.books(trial);
+        let gave_up = trial.timed_out as f64;
+        note(&mut trial, gauges::CANCELLED, gave_up);
+        note(&mut trial, gauges::MISSING, (whole - debited - credited) as f64);
+        note(&mut trial, gauges::CREDITED, credited as f64);
+        trial
     })
 }
 
 /// Requests that make several calls each, and go away after a while.
-pub(super) fn call(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) fn call(p: &Params, way: Way) -> Result<Trial> {
     in_virtual_time(async |clock| {
         let kept: Arc<Books> = Arc::default();
         let (longest, patience) = (p.call.duration(), p.patience.duration());
@@ -164,7 +169,8 @@ pub(super) fn call(r: &Recorder, p: &Params, way: Way) -> Result<()> {
             let begun = clock.now();
             let calls = (0..p.fan).map(|call| {
                 let lasts = part(longest, even(n * p.fan + call));
-                work(kept.clone(), clock.clone(), call, lasts, begun + patience)
+                let call = work(kept.clone(), clock.clone(), call, lasts, begun + patience);
+                Box::pin(call) as Call
             });
             let calls: Vec<_> = calls.collect();
             let all = match way {
@@ -179,14 +185,14 @@ pub(super) fn call(r: &Recorder, p: &Params, way: Way) -> Result<()> {
         clock.sleep(longest).await;
         let mut trial = with_ok(books(p.items, clock.now()), took);
         trial.timed_out = trial.offered - trial.ok;
-        write_down(r, &kept);
-        r.gauge(gauges::ORPHANS, kept.orphans());
-        r.books(trial);
+        write_down(&mut trial, &kept);
+        note(&mut trial, gauges::ORPHANS, kept.orphans());
+        trial
     })
 }
 
 /// Requests at the same time whose calls go to a service over HTTP, which keeps books of who has left.
-pub(super) async fn call_http(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) async fn call_http(r: &Recorder, p: &Params, way: Way) -> Result<Trial> {
     let (longest, patience) = (p.call.duration(), p.patience.duration());
     let all = HTTP_REQUESTS * p.fan;
     let spec = Spec::new(all, ServiceTime::Constant(longest));
@@ -196,7 +202,7 @@ pub(super) async fn call_http(r: &Recorder, p: &Params, way: Way) -> Result<()> 
         let begun = clock.now();
         let calls = (0..p.fan).map(|_| {
             let (client, url) = (client.clone(), service.url());
-            async move { drop(http::get(&client, &url).await) }
+            Box::pin(async move { drop(http::get(&client, &url).await) }) as Call
         });
         let calls: Vec<_> = calls.collect();
         let clock = clock.clone();
@@ -214,22 +220,21 @@ pub(super) async fn call_http(r: &Recorder, p: &Params, way: Way) -> Result<()> 
     let mut trial = with_ok(books(HTTP_REQUESTS, clock.now()), took.into_iter().flatten());
     trial.timed_out = trial.offered - trial.ok;
     if let Some(counters) = service.counters() {
-        r.gauge(gauge::UPSTREAM_ARRIVED, counters.arrived as f64);
-        r.gauge(gauges::SERVED, counters.served as f64);
-        r.gauge(gauges::LEFT, counters.abandoned as f64);
+        note(&mut trial, gauge::UPSTREAM_ARRIVED, counters.arrived as f64);
+        note(&mut trial, gauges::SERVED, counters.served as f64);
+        note(&mut trial, gauges::LEFT, counters.abandoned as f64);
     }
-    r.books(trial);
-    Ok(())
+    Ok(trial)
 }
 
-fn write_down(r: &Recorder, kept: &Books) {
-    r.gauge(gauges::WORK_S, kept.work_s());
-    r.gauge(gauges::VAIN_S, kept.vain_s());
-    r.gauge(gauges::BEGUN_LATE, kept.begun_late());
+fn write_down(trial: &mut Trial, kept: &Books) {
+    note(trial, gauges::WORK_S, kept.work_s());
+    note(trial, gauges::VAIN_S, kept.vain_s());
+    note(trial, gauges::BEGUN_LATE, kept.begun_late());
 }
 
 /// Requests that go from service to service.
-pub(super) fn chain(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) fn chain(p: &Params, way: Way) -> Result<Trial> {
     in_virtual_time(async |clock| {
         let kept: Arc<Books> = Arc::default();
         let (lasts, patience) = (p.work.duration(), p.patience.duration());
@@ -255,19 +260,20 @@ pub(super) fn chain(r: &Recorder, p: &Params, way: Way) -> Result<()> {
         }
         let mut trial = with_ok(books(p.items, clock.now()), took);
         trial.timed_out = trial.offered - trial.ok;
-        write_down(r, &kept);
+        write_down(&mut trial, &kept);
         let spans = kept.spans.lock().expect("nobody panics holding it");
-        for (place, begun, ended) in spans.iter().take(p.hops) {
+        // The first request.
+        for (place, begun, ended) in spans.iter().filter(|(_, begun, _)| *begun < whole) {
             let lane = format!("hop {}", place + 1);
-            let at = |time: &Duration| r.origin() + *time;
-            r.span(&lane, "work", at(begun), at(ended));
+            let (start_s, end_s) = (begun.as_secs_f64(), ended.as_secs_f64());
+            trial.spans.push(Span { lane, name: "work".into(), start_s, end_s });
         }
-        r.books(trial);
+        trial
     })
 }
 
 /// Runs in which a future waits for a lock that somebody holds, and its owner looks elsewhere.
-pub(super) fn look(r: &Recorder, p: &Params, way: Way) -> Result<()> {
+pub(super) fn look(p: &Params, way: Way) -> Result<Trial> {
     in_virtual_time(async |clock| {
         let hold = p.hold.duration();
         let (mut took, mut turned) = (Vec::new(), 0);
@@ -293,14 +299,15 @@ pub(super) fn look(r: &Recorder, p: &Params, way: Way) -> Result<()> {
         }
         let mut trial = with_ok(books(p.items, clock.now()), took);
         trial.timed_out = trial.offered - trial.ok;
-        r.gauge(gauges::STUCK, trial.timed_out as f64);
-        r.gauge(gauges::TURNED, turned as f64);
-        r.books(trial);
+        let gave_up = trial.timed_out as f64;
+        note(&mut trial, gauges::STUCK, gave_up);
+        note(&mut trial, gauges::TURNED, turned as f64);
+        trial
     })
 }
 
 /// A server under load is stopped.
-pub(super) async fn stop(r: &Recorder, clock: Clock, p: &Params, ending: Ending) {
+pub(super) async fn stop(clock: Clock, p: &Params, ending: Ending) -> Trial {
     let theory = p.stop();
     let (inside, gap) = (p.inside.duration(), p.gap.duration());
     let begin = clock.now() + Duration::from_millis(20);
@@ -331,8 +338,8 @@ pub(super) async fn stop(r: &Recorder, clock: Clock, p: &Params, ending: Ending)
     let (broken_off, shut_out) = (count(Became::BrokenOff), count(Became::ShutOut));
     failed(&mut trial, "broken off", broken_off);
     failed(&mut trial, "shut out", shut_out);
-    r.gauge(gauges::BROKEN_OFF, broken_off as f64);
-    r.gauge(gauges::SHUT_OUT, shut_out as f64);
-    r.gauge(gauges::ELSEWHERE, count(Became::Elsewhere) as f64);
-    r.books(trial);
+    note(&mut trial, gauges::BROKEN_OFF, broken_off as f64);
+    note(&mut trial, gauges::SHUT_OUT, shut_out as f64);
+    note(&mut trial, gauges::ELSEWHERE, count(Became::Elsewhere) as f64);
+    trial
 }

@@ -139,6 +139,9 @@ impl Drop for AtWork<'_> {
     }
 }
 
+/// A call of a request, under way once it is polled.
+pub(super) type Call = BoxFuture<'static, ()>;
+
 /// Works for a client that goes at a known instant.
 pub(super) async fn work(
     books: Arc<Books>,
@@ -294,6 +297,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    pub(super) async fn behind_the_lock(&self) {
+        let _guard = self.lock.lock().await;
+        self.clock.sleep(self.hold).await;
+    }
+
     /// So long and no longer is waited for the first future.
     pub(super) async fn impatient(&self, after: Duration) {
         self.clock.sleep(after).await;
