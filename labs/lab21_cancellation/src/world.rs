@@ -250,6 +250,8 @@ impl Drop for Server {
         self.not_ready();
         self.close();
         self.serving.abort();
+        // Who is at the door and not yet inside hears of it as well.
+        while self.door.try_recv().is_ok() {}
     }
 }
 
