@@ -252,7 +252,7 @@ impl Lab for CancellationLab {
         if p.ticks.is_empty() || p.ticks.len() > MOST_TICKS {
             return Err(format!("--ticks: expected 1 to {MOST_TICKS} of them"));
         }
-        if !(p.charges().confirmed() >= LEAST_CONFIRMED) {
+        if p.charges().confirmed() < LEAST_CONFIRMED {
             return Err("--patience leaves hardly any attempt the time to be written and confirmed: more than --answer and a tenth of --write, or bills are tried for ever".into());
         }
         if p.requests() as f64 > MOST_REQUESTS {
@@ -366,6 +366,9 @@ pub(super) fn x(period: Duration) -> f64 {
 /// A trial in virtual time.
 type Counted = Box<dyn Fn(&Params) -> Result<Trial>>;
 
+/// A trial of an experiment, going one of its ways.
+type Going = fn(&Params, Way) -> Result<Trial>;
+
 /// Everything that is counted: series, x, and how.
 pub(super) fn in_virtual_order(p: &Params) -> Vec<(String, f64, Counted)> {
     let mut all: Vec<(String, f64, Counted)> = Vec::new();
@@ -380,7 +383,7 @@ pub(super) fn in_virtual_order(p: &Params) -> Vec<(String, f64, Counted)> {
             }
         }
     }
-    let others: [(&str, fn(&Params, Way) -> Result<Trial>, Way); 12] = [
+    let others: [(&str, Going, Way); 12] = [
         ("pay/new key", trials::pay, Way::Wrong),
         ("pay/one key", trials::pay, Way::Right),
         ("transfer/halfway", trials::transfer, Way::Wrong),

@@ -116,9 +116,8 @@ impl Charges {
     /// Attempts until `bills` bills have been confirmed one after another, and how many of these attempts were written
     /// and not confirmed. `None` where hardly any attempt is confirmed, or for more attempts than [`MOST`].
     pub fn excess(&self, bills: usize) -> Option<(usize, usize)> {
-        let confirmed = self.confirmed();
-        let too_many = bills as f64 / confirmed > MOST as f64 / 2.0;
-        if !(confirmed > 0.0) || too_many {
+        let all = bills as f64 / self.confirmed();
+        if all.is_nan() || all > MOST as f64 / 2.0 {
             return None;
         }
         let (mut attempts, mut excess, mut paid) = (0, 0, 0);
