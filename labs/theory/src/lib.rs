@@ -22,6 +22,7 @@
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
 //! | [`rate`] | how many a second get through a quota, a limit, a window? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
+//! | [`cancellation`] | what is lost or done in vain when something is broken off half-way? |
 //! | [`queue`] | when does a service of so many slots answer? |
 //!
 //! [`Service`] says how long one request takes. It and the queue are here, below the server that runs them, so
@@ -29,6 +30,7 @@
 
 pub mod amdahl;
 pub mod burst;
+pub mod cancellation;
 pub mod closed_loop;
 pub mod erlang;
 pub mod event_loop;
