@@ -22,11 +22,13 @@
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
 //! | [`queue`] | when does a service of so many slots answer? |
+//! | [`balance`] | which of n servers gets the next request, and how long does it take? |
 //!
 //! [`Service`] says how long one request takes. It and the queue are here, below the server that runs them, so
 //! that the simulator and the server are one.
 
 pub mod amdahl;
+pub mod balance;
 pub mod burst;
 pub mod closed_loop;
 pub mod erlang;
