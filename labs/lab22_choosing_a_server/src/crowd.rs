@@ -106,24 +106,27 @@ impl Crowd {
         };
         let ejection = Ejection { strikes: p.strikes, back: p.ejected.s() };
         let budget = if arm == Arm::Budgeted { 1.0 - p.hedge } else { f64::INFINITY };
-        let hedge = Hedge { after: p.hedge_after(), budget };
+        let hedged = matches!(arm, Arm::Hedged | Arm::Budgeted);
         let policy = Policy {
             choice,
             age,
             ejection: (arm == Arm::Ejecting).then_some(ejection),
-            hedge: matches!(arm, Arm::Hedged | Arm::Budgeted).then_some(hedge),
+            hedge: hedged.then(|| Hedge { after: p.hedge_after(), budget }),
         };
+        // By when servers have tipped over that can: they stay so.
+        let long = if arm == Arm::Hedged { 8.0 } else { 1.0 };
         let odd = match world {
             World::Alike => Odd::None,
             World::Slow => Odd::Slow(p.slow),
             World::Sinkhole => Odd::Fails,
         };
-        // Lines that are long for a long time need many samples of their beginnings.
-        let fleets = match (arm, world) {
-            (Arm::Random, World::Alike) => 5 * p.fleets,
-            (Arm::Ejecting, _) => 2 * p.fleets,
-            (Arm::LeastOld, _) if age > 4.0 * p.service.s() => 2 * p.fleets,
-            _ => p.fleets,
+        // Lines that are long for a long time need many samples of their beginnings; rare ones need many requests.
+        let samples = match (arm, world) {
+            (Arm::Random, World::Alike) => 8,
+            (Arm::InTurn | Arm::Two, World::Alike) | (Arm::Least | Arm::Two, World::Slow) => 3,
+            (Arm::LeastOld, _) if age > 4.0 * p.service.s() => 3,
+            (Arm::LeastOld, _) | (_, World::Sinkhole) => 2,
+            _ => 1,
         };
         // Some relaxation times of M/M/1, the slowest to forget.
         let forgets = 5.0 / (1.0 - p.load.sqrt()).powi(2);
@@ -136,8 +139,8 @@ impl Crowd {
             service: p.service.s(),
             window: p.window.s(),
             patience: p.patience.s(),
-            past: p.service.s() * forgets.clamp(50.0, 2000.0) + 3.0 * p.ejected.s(),
-            fleets,
+            past: long * p.service.s() * forgets.clamp(50.0, 2000.0) + 3.0 * p.ejected.s(),
+            fleets: samples * p.fleets,
         }
     }
 
@@ -148,6 +151,18 @@ impl Crowd {
         } else {
             format!("{}/{}", self.world.name(), self.arm.name())
         }
+    }
+
+    /// The condition of this series and place.
+    pub(super) fn at(p: &Params, series: &str, x: f64) -> Option<Crowd> {
+        if let Some(arm) = Arm::OLD.into_iter().find(|arm| arm.name() == series) {
+            let age = p.ages.iter().find(|age| age.s() == x)?;
+            return Some(Crowd::of(p, arm, World::Alike, age.s()));
+        }
+        let (world, arm) = series.split_once('/')?;
+        let world = World::ALL.into_iter().find(|w| w.name() == world)?;
+        let arm = world.arms().iter().find(|a| a.name() == arm)?;
+        (x == 0.0).then(|| Crowd::of(p, *arm, world, 0.0))
     }
 
     /// Every condition.
@@ -249,7 +264,7 @@ pub(super) fn books(crowd: &Crowd, seed: u64, fleets: &[Watched]) -> Trial {
     figures.extend([
         (gauges::FLEETS, fleets.len() as f64),
         (gauges::WORK_MEAN_S, work / offered),
-        (gauges::LATE_MEAN_S, late / answers),
+        (gauges::LATE_MEAN_S, late / f64::max(answers, 1.0)),
         (gauges::LATE_MAX_S, latest),
     ]);
     figures.retain(|(_, value)| value.is_finite());

@@ -35,6 +35,12 @@ struct Job {
     reply: oneshot::Sender<Answer>,
 }
 
+/// A request in front of a server, and where its answer will come from.
+struct Posted {
+    server: usize,
+    answer: oneshot::Receiver<Answer>,
+}
+
 /// A server: one request after another, until nobody comes any more.
 async fn serve(mut jobs: mpsc::UnboundedReceiver<Job>, opened: Instant) {
     let mut free = opened;
@@ -144,45 +150,51 @@ impl Fleet {
         }
     }
 
-    /// Sends a request to a server, and hears of it. Whoever sent it may have gone meanwhile.
-    async fn send(
-        self: Arc<Fleet>,
-        server: usize,
-        arrived: Instant,
-        work: f64,
-    ) -> Result<Answer, Refused> {
-        let fails = self.rules.odd == Odd::Fails && server == 0;
-        let answer = if fails { Err(Refused) } else { self.served(server, arrived, work).await };
-        match self.rules.policy.ejection {
-            None => heard(&self.known, server, &answer),
-            Some(ejection) => {
-                let out = Duration::from_secs_f64(ejection.back);
-                heard_and_ejected(&self.known, server, &answer, (ejection.strikes, out));
-            }
+    /// Puts a request in front of a server, which may refuse it at once.
+    fn post(&self, server: usize, arrived: Instant, work: f64) -> Result<Posted, Refused> {
+        if self.rules.odd == Odd::Fails && server == 0 {
+            self.hear(server, &Err(Refused));
+            return Err(Refused);
         }
-        answer
-    }
-
-    async fn served(&self, server: usize, arrived: Instant, work: f64) -> Result<Answer, Refused> {
-        let (reply, answer) = oneshot::channel();
         let work = Duration::from_secs_f64(match self.rules.odd {
             Odd::Slow(times) if server == 0 => work * times,
             _ => work,
         });
+        let (reply, answer) = oneshot::channel();
         let _ = self.doors[server].send(Job { arrived, work, reply });
-        answer.await.map_err(|_| Refused)
+        Ok(Posted { server, answer })
+    }
+
+    /// Waits for a server's answer. Whoever asked may have gone meanwhile.
+    async fn answer(self: Arc<Fleet>, posted: Posted) -> Result<Answer, Refused> {
+        let answer = posted.answer.await.map_err(|_| Refused);
+        self.hear(posted.server, &answer);
+        answer
+    }
+
+    fn hear(&self, server: usize, answer: &Result<Answer, Refused>) {
+        match self.rules.policy.ejection {
+            None => heard(&self.known, server, answer),
+            Some(ejection) => {
+                let out = Duration::from_secs_f64(ejection.back);
+                heard_and_ejected(&self.known, server, answer, (ejection.strikes, out));
+            }
+        }
     }
 
     /// A client with a request, and with a second one when the first takes too long.
-    async fn visit(self: Arc<Fleet>, client: usize, visit: Visit) -> Result<Answer, Refused> {
+    async fn visit(
+        self: Arc<Fleet>,
+        client: usize,
+        visit: Visit,
+        first: Posted,
+    ) -> Result<Answer, Refused> {
         let arrived = self.opened + Duration::from_secs_f64(visit.at);
-        let first = self.choose(visit.luck, None);
-        self.note(client, first, None);
         let Some(hedge) = self.rules.policy.hedge else {
-            return self.send(first, arrived, visit.work).await;
+            return self.answer(first).await;
         };
-        let later = arrived + Duration::from_secs_f64(hedge.after);
-        let mut one = tokio::spawn(self.clone().send(first, arrived, visit.work));
+        let (later, server) = (arrived + Duration::from_secs_f64(hedge.after), first.server);
+        let mut one = tokio::spawn(self.clone().answer(first));
         if let Ok(answer) = timeout_at(later.into(), &mut one).await {
             return joined(answer);
         }
@@ -190,10 +202,13 @@ impl Fleet {
         if !(if bounded { within_budget(&self.known) } else { whatever_is_late() }) {
             return joined(one.await);
         }
-        let second = self.choose(visit.luck.wrapping_add(1), Some(first));
-        self.note(client, first, Some(second));
-        let other = tokio::spawn(self.clone().send(second, later, visit.again));
-        earlier(one, other).await
+        let second = self.choose(visit.luck.wrapping_add(1), Some(server));
+        self.note(client, server, Some(second));
+        match self.post(second, later, visit.again) {
+            Ok(second) => earlier(one, tokio::spawn(self.answer(second))).await,
+            // Who refuses leaves it with the first.
+            Err(Refused) => joined(one.await),
+        }
     }
 
     /// Writes down who got a request.
@@ -266,27 +281,36 @@ pub(super) async fn watch(
     sleep_until(opened.into()).await;
     // Those who are in front of the servers already.
     for (server, line) in start.lines.iter().enumerate() {
-        fleet.known.lock().expect("nobody panics holding it").in_flight[server] += line.len();
         for work in line {
-            servers.spawn(old(fleet.clone(), server, *work));
+            fleet.known.lock().expect("nobody panics holding it").in_flight[server] += 1;
+            if let Ok(posted) = fleet.post(server, opened, *work) {
+                servers.spawn(old(fleet.clone(), posted));
+            }
         }
     }
     if rules.policy.age > 0.0 {
         servers.spawn(fleet.clone().read_counts());
     }
-    let mut clients = JoinSet::new();
+    let (mut clients, mut answers) = (JoinSet::new(), vec![None; visits.len()]);
     for (client, visit) in visits.iter().copied().enumerate() {
         let arrived = opened + Duration::from_secs_f64(visit.at);
         if arrived > Instant::now() {
             sleep_until(arrived.into()).await;
         }
-        let fleet = fleet.clone();
-        clients.spawn(async move {
-            let answer = fleet.visit(client, visit).await;
-            (client, answer, Instant::now())
-        });
+        // Here and not in a task of its own: those that come within a tick are served in their order.
+        let first = fleet.choose(visit.luck, None);
+        fleet.note(client, first, None);
+        match fleet.post(first, arrived, visit.work) {
+            Err(Refused) => answers[client] = Some((Err(Refused), Instant::now())),
+            Ok(posted) => {
+                let fleet = fleet.clone();
+                clients.spawn(async move {
+                    let answer = fleet.visit(client, visit, posted).await;
+                    (client, answer, Instant::now())
+                });
+            }
+        }
     }
-    let mut answers = vec![None; visits.len()];
     let hear = async {
         while let Some(done) = clients.join_next().await {
             if let Ok((client, answer, at)) = done {
@@ -305,8 +329,7 @@ pub(super) async fn watch(
     Watched { heard: heard.collect(), visits, seen }
 }
 
-/// One who was there before.
-async fn old(fleet: Arc<Fleet>, server: usize, work: f64) {
-    let _ = fleet.served(server, fleet.opened, work).await;
-    fleet.known.lock().expect("nobody panics holding it").in_flight[server] -= 1;
+/// One who was there before, of whom nobody waits for the answer.
+async fn old(fleet: Arc<Fleet>, posted: Posted) {
+    let _ = fleet.answer(posted).await;
 }

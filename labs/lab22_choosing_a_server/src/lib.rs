@@ -220,13 +220,14 @@ async fn ask(asked: Asked) {
 }
 
 /// Asks another when it takes long; the first answer counts. Both must be slow for it to be slow.
-async fn ask_again(asked: Asked, after: Duration) {
+/// Tells whether another was asked.
+async fn ask_again(asked: Asked, after: Duration) -> bool {
     if tokio::time::timeout(after, asked.first()).await.is_ok() {
-        return;
+        return false;
     }
     tokio::select! {
-        () = asked.first() => {}
-        () = asked.second() => {}
+        () = asked.first() => true,
+        () = asked.second() => true,
     }
 }
 

@@ -30,10 +30,10 @@ pub struct Params {
     #[arg(long, default_value = "7500ms")]
     pub window: Time,
     /// Independent fleets of servers side by side in each condition: more where waits converge slowly
-    #[arg(long, default_value_t = 8, value_parser = fleets)]
+    #[arg(long, default_value_t = 6, value_parser = fleets)]
     pub fleets: usize,
     /// How old counts get before they are read anew, with commas
-    #[arg(long, value_delimiter = ',', default_value = "20ms,40ms,100ms,200ms,400ms")]
+    #[arg(long, value_delimiter = ',', default_value = "20ms,100ms,200ms,400ms")]
     pub ages: Vec<Time>,
     /// Errors in a row that put a server out
     #[arg(long, default_value_t = 3, value_parser = strikes)]
@@ -87,7 +87,7 @@ fn answers(text: &str) -> Result<usize, String> {
 /// Conditions are several trials side by side, each with fleets and random numbers of its own.
 pub(super) fn parts(scale: Scale) -> usize {
     match scale {
-        Scale::Quick => 4,
+        Scale::Quick => 6,
         Scale::Smoke | Scale::Full => 1,
     }
 }

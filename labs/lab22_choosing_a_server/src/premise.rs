@@ -23,7 +23,7 @@ enum At {
 }
 
 fn at(p: &Params, at: &Condition) -> Option<At> {
-    let crowd = Crowd::all(p).into_iter().find(|c| c.series() == at.series() && c.age == at.x());
+    let crowd = Crowd::at(p, at.series(), at.x());
     let fan = || {
         let mut all = FanOut::all(p).into_iter();
         all.find(|fan| fan.series() == at.series() && fan.answers as f64 == at.x())

@@ -93,6 +93,8 @@ fn conditions_have_names_of_their_own() {
     let mut names: Vec<String> =
         Crowd::all(&p).iter().map(|c| format!("{} {}", c.series(), c.age)).collect();
     names.extend(FanOut::all(&p).iter().map(|fan| format!("{} {}", fan.series(), fan.answers)));
+    let found = |c: &Crowd| Crowd::at(&p, &c.series(), c.age) == Some(*c);
+    assert!(Crowd::all(&p).iter().all(found) && Crowd::at(&p, "alike/two", 0.0).is_none());
     let all = names.len();
     names.sort();
     names.dedup();

@@ -68,7 +68,11 @@ pub fn later_than(rho: f64, d: u32, time: f64) -> f64 {
     let mut log_weight = -time;
     let mut sum = 0.0;
     for i in 0..most {
-        sum += log_weight.exp() * at_least(rho, d, i).powi(d.min(1000) as i32);
+        let in_front = at_least(rho, d, i).powi(d.min(1000) as i32);
+        if in_front < 1e-15 {
+            break;
+        }
+        sum += log_weight.exp() * in_front;
         log_weight += (time / f64::from(i + 1)).ln();
     }
     sum.min(1.0)
@@ -81,7 +85,7 @@ pub fn quantile(rho: f64, d: u32, q: f64) -> f64 {
         return f64::NAN;
     }
     let (mut low, mut high) = (0.0, -beyond.ln() / (1.0 - rho) + 1.0);
-    for _ in 0..100 {
+    for _ in 0..60 {
         let middle = (low + high) / 2.0;
         if later_than(rho, d, middle) > beyond { low = middle } else { high = middle }
     }
