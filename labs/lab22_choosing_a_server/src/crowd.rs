@@ -125,7 +125,7 @@ impl Crowd {
             (Arm::Random, World::Alike) => 8,
             (Arm::InTurn | Arm::Two, World::Alike) | (Arm::Least | Arm::Two, World::Slow) => 3,
             (Arm::LeastOld, _) if age > 4.0 * p.service.s() => 3,
-            (Arm::LeastOld, _) | (_, World::Sinkhole) => 2,
+            (Arm::LeastOld, _) | (_, World::Sinkhole) | (_, World::Slow) => 2,
             _ => 1,
         };
         // Some relaxation times of M/M/1, the slowest to forget.

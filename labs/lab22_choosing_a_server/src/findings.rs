@@ -131,7 +131,7 @@ impl<'a> View<'a> {
                 let name = format!("{}, {} or more", point.crowd.arm.name(), at + 1);
                 let measured = point.k.gauge(*gauge);
                 let case = Case::new(name, share, measured, 0.005 + 0.15 * share);
-                (share > 0.05).then(|| case.scaled(100.0))
+                (share > 0.05 && at < 5).then(|| case.scaled(100.0))
             });
             cases.collect()
         };
@@ -207,7 +207,7 @@ impl<'a> View<'a> {
     fn given_up_at_slow(&self) -> Claim {
         let cases = self.arms(World::Slow, &[Arm::Random, Arm::InTurn]).into_iter().map(|point| {
             let measured = point.k.gauge(gauges::GIVEN_UP_SHARE);
-            let predicted = self.given_up();
+            let predicted = self.given_up(point.crowd.arm);
             // Near the border chance decides.
             let tolerance = 0.002 + 0.15 * predicted;
             Case::new(point.crowd.arm.name(), predicted, measured, tolerance).scaled(100.0)

@@ -96,10 +96,15 @@ impl<'a> View<'a> {
     }
 
     /// Share of the requests that should be given up where a slow server gets its turn all the same.
-    pub(super) fn given_up(&self) -> f64 {
+    pub(super) fn given_up(&self, arm: Arm) -> f64 {
         let (p, rho) = (self.p, self.p.load);
         let in_services = |time: Time| time.s() / p.service.s();
-        let before = rho / (1.0 - rho);
+        // By Little's law, while it was like the others.
+        let time = match arm {
+            Arm::InTurn => balance::mean_time_in_turn(rho, p.servers),
+            _ => balance::mean_time(rho, 1),
+        };
+        let before = rho * time;
         let (patience, window) = (in_services(p.patience), in_services(p.window));
         balance::given_up_at_slow(rho, p.servers, p.slow, before, patience, window)
     }
