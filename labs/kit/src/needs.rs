@@ -115,6 +115,12 @@ impl Planned {
         self
     }
 
+    /// As [`crate::session::Added::only_sleeps`].
+    pub fn only_sleeps(&mut self) -> &mut Planned {
+        self.company = Company::Small(1);
+        self
+    }
+
     /// As [`crate::session::Added::only_beside`].
     pub fn only_beside(&mut self, group: &'static str) -> &mut Planned {
         self.group = group;
@@ -298,6 +304,16 @@ mod tests {
         sweep.steady(500, 2.0).only_beside("b");
         sweep.steady(500, 2.0).only_beside("b");
         assert!((sweep.seconds() - 18.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_only_sleeps_has_room_for_more_of_its_kind() {
+        let (mut some, mut more) = (EXTENT.sweep(), EXTENT.sweep());
+        for _ in 0..200 {
+            some.steady(1, 1.0);
+            more.steady(1, 1.0).only_sleeps();
+        }
+        assert!(some.seconds() > 2.0 * more.seconds() && (more.seconds() - 2.0).abs() < 1e-9);
     }
 
     #[test]

@@ -390,6 +390,12 @@ impl Added<'_> {
         self.0.group = group;
         self
     }
+
+    /// It only sleeps, and holds no sockets: more of its kind fit beside it.
+    pub fn only_sleeps(self) -> Self {
+        self.0.company = Company::Small(1);
+        self
+    }
 }
 
 /// What else may run at the same time.

@@ -24,11 +24,13 @@
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
 //! | [`cancellation`] | what is lost or done in vain when something is broken off half-way? |
 //! | [`queue`] | when does a service of so many slots answer? |
+//! | [`balance`] | which of n servers gets the next request, and how long does it take? |
 //!
 //! [`Service`] says how long one request takes. It and the queue are here, below the server that runs them, so
 //! that the simulator and the server are one.
 
 pub mod amdahl;
+pub mod balance;
 pub mod burst;
 pub mod cancellation;
 pub mod closed_loop;
