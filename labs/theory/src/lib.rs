@@ -21,6 +21,7 @@
 //! | [`schedule`] | when do jobs end that come one after another and share processors? |
 //! | [`hedge`] | how late is the slowest of several, and what does a second request save? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
+//! | [`cache`] | what does an upstream get when a cache's values end, and how much does the cache hold? |
 //! | [`queue`] | when does a service of so many slots answer? |
 //!
 //! [`Service`] says how long one request takes. It and the queue are here, below the server that runs them, so
@@ -28,6 +29,7 @@
 
 pub mod amdahl;
 pub mod burst;
+pub mod cache;
 pub mod closed_loop;
 pub mod erlang;
 pub mod event_loop;
