@@ -61,18 +61,18 @@ impl Hot {
     /// often.
     pub(super) fn herd(p: &Params, rate: f64) -> Hot {
         let beside = rate * p.service.s();
-        let more = (12.0 * beside / (1.0 + beside).powi(2)).clamp(0.5, 3.0);
+        let more = (9.0 * beside / (1.0 + beside).powi(2)).clamp(0.5, 3.0);
         Hot::new(p, Way::None, rate, more * p.expiries as f64)
     }
 
     /// One asks at a time: the upstream gets the same from all of them.
     pub(super) fn one(p: &Params, way: Way) -> Hot {
-        Hot::new(p, way, p.rate, 2.0 * p.expiries as f64)
+        Hot::new(p, way, p.rate, p.expiries as f64)
     }
 
     /// Early by chance, whose herds scatter by their whole size.
     pub(super) fn early(p: &Params, beta: f64) -> Hot {
-        Hot::new(p, Way::Early(beta), p.early_rate, 8.0 * p.expiries as f64)
+        Hot::new(p, Way::Early(beta), p.early_rate, 6.0 * p.expiries as f64)
     }
 
     /// A share of the keys, for one of so many trials side by side.
@@ -127,7 +127,7 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, hot: Hot) ->
     r.connect(&client, &service, 2 * hot.keys).await?;
     let key = |i| {
         let url = format!("{}/{i}", service.url());
-        Key::new(i, &client, url, hot.ttl, r.seed().wrapping_add(i as u64))
+        Key::new(i, &client, url, hot.ttl, own_seed(r.seed(), i))
     };
     let keys: Vec<Key> = (0..hot.keys).map(key).collect();
     let moka = Cache::builder().time_to_live(hot.ttl).build();
@@ -152,6 +152,11 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, hot: Hot) ->
     keys.iter().for_each(|key| books.add(&r, key));
     books.write(&r);
     r.tally(load, &service)
+}
+
+/// A seed for each key of each trial: those of trials are successive numbers.
+fn own_seed(trial: u64, key: usize) -> u64 {
+    trial.wrapping_add((key as u64 + 1) << 32)
 }
 
 async fn get(hot: Hot, moka: &Cache<usize, Value>, key: &Key) -> Got {

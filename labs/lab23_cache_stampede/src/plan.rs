@@ -55,10 +55,10 @@ pub struct Params {
     #[arg(long, default_value = "2500ms")]
     pub window: Time,
     /// Ends of values that are watched in a trial, about: there are as many keys side by side as that takes
-    #[arg(long, default_value_t = 60, value_parser = expiries)]
+    #[arg(long, default_value_t = 50, value_parser = expiries)]
     pub expiries: usize,
     /// Keys of one age
-    #[arg(long, default_value_t = 120, value_parser = same_age)]
+    #[arg(long, default_value_t = 90, value_parser = same_age)]
     pub keys: usize,
     /// How often each of these is asked for, per second
     #[arg(long, default_value_t = 10.0, value_parser = rate)]
@@ -205,7 +205,7 @@ impl Lab for CacheStampedeLab {
                 "--counted",
                 "5000",
             ],
-            full: &["--expiries", "80", "--window", "3s", "--counted", "200000"],
+            full: &["--expiries", "60", "--window", "3s", "--counted", "200000"],
             trials: (2, 6),
         },
     };
@@ -229,6 +229,10 @@ impl Lab for CacheStampedeLab {
         if p.key_rate * p.service.s() > 100.0 || p.rates.iter().any(|r| r * p.service.s() > 1000.0)
         {
             return Err("more than a thousand requests would come while one is computed: a lower rate or a shorter --service".into());
+        }
+        let rush = Rush::new(p, false);
+        if rush.window > Duration::from_secs(60) || rush.asks() > MOST_PER_S {
+            return Err("keys of one age would be asked for too often or for too long: fewer --keys, or another --key-rate or --jitter".into());
         }
         let per_s = p.asks() / p.window.s();
         if per_s > MOST_PER_S {

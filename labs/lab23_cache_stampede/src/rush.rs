@@ -24,13 +24,11 @@ pub(super) struct Rush {
 impl Rush {
     pub(super) fn new(p: &Params, spreads: bool) -> Rush {
         let jitter = p.jitter.duration();
-        let recovery = Duration::from_secs_f64(1.5 * p.same_age().recovery());
-        Rush {
-            keys: p.keys,
-            rate: p.key_rate,
-            window: LEAD + jitter.max(recovery) + 4 * p.service.duration(),
-            spread: spreads.then_some(jitter),
-        }
+        // The last ones may have to wait for somebody who asks.
+        let after = Duration::from_secs_f64(6.0 / p.key_rate);
+        let recovery = Duration::from_secs_f64(p.same_age().recovery());
+        let window = LEAD + jitter.max(recovery) + after + 2 * p.service.duration();
+        Rush { keys: p.keys, rate: p.key_rate, window, spread: spreads.then_some(jitter) }
     }
 
     pub(super) fn series(&self) -> &'static str {
@@ -48,7 +46,8 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, rush: Rush) 
     let service = r.upstream(spec).await?;
     let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, rush.keys.min(150)).await?;
-    let mut rng = Pcg64Mcg::seed_from_u64(r.seed());
+    // Not the numbers that the gaps between arrivals are made of.
+    let mut rng = Pcg64Mcg::seed_from_u64(!r.seed());
     let open = Open { rate: 1.0, poisson: true, window: rush.window, seed: r.seed() };
     let rate = rush.rate * rush.keys as f64;
     let schedule = Open { rate, ..open }.arrivals();
