@@ -59,13 +59,16 @@ impl View<'_> {
                 "early" => format!("β = {}, asked for {} times a second", k.x(), p.early_rate),
                 _ => format!("asked for {} times a second", number(k.x())),
             };
-            let panel = Panel::new(title, Unit::Number)
+            let most = line.iter().fold(1.0, |most: f64, (_, n)| most.max(*n));
+            let whole = (0..=4).map(|i| f64::from(i) * (most / 4.0).ceil());
+            let ticks: Vec<f64> = whole.filter(|n| *n <= most).collect();
+            let panel = Panel::new(title, Axis::linear("", Unit::Number).with_ticks(ticks))
                 .note(note)
                 .layer(Line::trace("", colour, line))
                 .height(0.6);
             Some(if k.series() == "none" {
-                let rule = format!("{} can be answered in time", p.room());
-                panel.layer(Layer::rule(p.room() as f64, rule)).height(1.1)
+                let room = p.room();
+                panel.layer(Layer::rule(room as f64, format!("room for {room}"))).height(1.1)
             } else {
                 panel
             })
@@ -188,9 +191,12 @@ impl View<'_> {
         let panel = |k: &Condition, title: &str| {
             let of = |name| drawn(k, name, gauge::UPSTREAM_REFUSED);
             let refused = cell(k.estimate(|t| t.gauge(gauge::UPSTREAM_REFUSED)), number);
-            Panel::new(title, Unit::Number)
+            let capacity = p.slots as f64 / p.service.s();
+            let most = of("requests").iter().fold(capacity, |most, (_, n)| n.max(most));
+            // The mark's label lies above the lines.
+            Panel::new(title, Axis::linear("", Unit::Number).with_range(0.0, 1.3 * most))
                 .note(format!("requests a second; {refused} of them refused in all"))
-                .layer(Layer::rule(p.slots as f64 / p.service.s(), "capacity"))
+                .layer(Layer::rule(capacity, "capacity"))
                 .layer(Line::trace("at the upstream", Colour::Ink, of("requests")))
                 .layer(Line::trace("refused", Colour::Vermilion, of("refused")))
         };

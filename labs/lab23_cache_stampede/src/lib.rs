@@ -80,7 +80,7 @@
 //! - The upstream gets slower under load. What does that do to the herd?
 //! - Ten processes have a cache and a lock each. How many requests make the end of one hot key?
 //! - Why does β, and not the popularity of the key, decide how many ask early?
-//! - A cache of 1 % of the keys answers about a third of the requests. What do twice as many entries give?
+//! - Suppose a cache of 1 % of the keys answers a quarter of the requests. What do twice as many entries give?
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -195,3 +195,6 @@ impl Lru {
         before.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

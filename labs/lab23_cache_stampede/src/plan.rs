@@ -76,7 +76,7 @@ pub struct Params {
     #[arg(long, value_delimiter = ',', value_parser = share, default_value = "1,3,10,30")]
     pub sizes: Vec<f64>,
     /// Requests that are counted for a hit rate
-    #[arg(long, default_value_t = 100_000, value_parser = counted)]
+    #[arg(long, default_value_t = 80_000, value_parser = counted)]
     pub counted: usize,
 }
 
@@ -206,7 +206,7 @@ impl Lab for CacheStampedeLab {
                 "5000",
             ],
             full: &["--expiries", "60", "--window", "3s", "--counted", "200000"],
-            trials: (2, 6),
+            trials: (3, 6),
         },
     };
 
