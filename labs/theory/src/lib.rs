@@ -23,6 +23,7 @@
 //! | [`rate`] | how many a second get through a quota, a limit, a window? |
 //! | [`repairman`] | what do n workers get that wait and compute in turn? |
 //! | [`cancellation`] | what is lost or done in vain when something is broken off half-way? |
+//! | [`cache`] | what does an upstream get when a cache's values end, and how much does the cache hold? |
 //! | [`queue`] | when does a service of so many slots answer? |
 //! | [`balance`] | which of n servers gets the next request, and how long does it take? |
 //!
@@ -32,6 +33,7 @@
 pub mod amdahl;
 pub mod balance;
 pub mod burst;
+pub mod cache;
 pub mod cancellation;
 pub mod closed_loop;
 pub mod erlang;
