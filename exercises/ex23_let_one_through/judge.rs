@@ -158,7 +158,7 @@ fn attempt(bench: &mut Bench) -> Result<(Verdict, Duration)> {
     let path = |what: u64| format!("/page/{}", name + what);
     let (hot, fails, left) = (path(0), path(1), path(2));
     let begin = bench.draw(1000..1_000_000);
-    let burst = |at, n| Burst { at, first: begin + n * 1000, lines: Vec::new() };
+    let burst = |at, n: u64| Burst { at, first: begin + n * 1000, lines: Vec::new() };
     let mut bursts = [burst(FIRST, 0), burst(SECOND, 1), burst(THIRD, 2)];
     let scene = Scene {
         secret,
