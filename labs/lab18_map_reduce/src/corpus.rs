@@ -237,7 +237,7 @@ mod tests {
         let count: f64 = ranks.iter().map(|r| r.count).sum();
         assert_eq!(count, law.vocabulary as f64);
         let mut at = 0;
-        for r in &ranks {
+        for r in ranks.iter() {
             for rank in [at, at + r.count as usize - 1] {
                 assert_eq!(r.bytes, word(rank).len() as f64 + 1.0, "{rank}");
             }
