@@ -225,6 +225,10 @@ impl Lab for CancellationLab {
                 "cargo run --release --bin lab21 -- --inside 1s --drain 600ms",
                 "a deadline that is shorter than a request: what does a graceful stop lose then?",
             ),
+            (
+                "cargo run --release -- make next keep_what_was_taken",
+                "make it: a courier that may be dropped at any wait",
+            ),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),

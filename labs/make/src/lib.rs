@@ -65,4 +65,5 @@ exercises! {
     "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
     "../../../exercises/ex20_keep_the_quota/judge.rs" keep_the_quota KeepTheQuota;
     "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
+    "../../../exercises/ex21_keep_what_was_taken/judge.rs" keep_what_was_taken KeepWhatWasTaken;
 }
