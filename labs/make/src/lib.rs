@@ -63,4 +63,5 @@ exercises! {
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
     "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
     "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
+    "../../../exercises/ex22_choose_well/judge.rs" choose_well ChooseWell;
 }
