@@ -21,7 +21,12 @@ struct Server {
 impl Chooser {
     /// A server that refuses `strikes` times in a row is out for `out_for`.
     pub fn new(servers: usize, strikes: u32, out_for: f64) -> Chooser {
-        Chooser { strikes, out_for, servers: vec![Server::default(); servers], read: vec![0; servers] }
+        Chooser {
+            strikes,
+            out_for,
+            servers: vec![Server::default(); servers],
+            read: vec![0; servers],
+        }
     }
 
     /// Called now and then, with what is in front of each server.
