@@ -14,6 +14,9 @@ use super::{
 /// What disturbs a mean over a window: a stall moves it by its share of the window, not by its length.
 const OF_A_WINDOW: Disturbed = Disturbed::Either(Resource::Timers);
 
+/// A time on the servers' own schedule, where nobody looks at a count: a stall moves none of it.
+const ON_SCHEDULE: Disturbed = Disturbed::Foreseen(Resource::Timers);
+
 /// A timer fires when its tick has passed.
 const TICK: f64 = 1e-3;
 
@@ -114,7 +117,7 @@ impl<'a> View<'a> {
             let measured = point.k.gauge(gauges::TIME_MEAN_S);
             Case::new(point.name(), time, measured, TICK + 0.15 * time)
         });
-        Law::new("at random each server is M/M/1: requests take s/(1 − ρ) on average; in turn it is Erlang(n)/M/1; the others do not notice one that refuses", "s", OF_A_WINDOW)
+        Law::new("at random each server is M/M/1: requests take s/(1 − ρ) on average; in turn it is Erlang(n)/M/1; the others do not notice one that refuses", "s", ON_SCHEDULE)
             .within("a tick of a timer, and 15 %: what chance makes of a load, magnified by 1/(1 − ρ)")
             .near(cases)
     }
@@ -216,7 +219,7 @@ impl<'a> View<'a> {
         let line = self.p.load / (1.0 - self.p.load);
         let near = (0.7..1.3).contains(&border) || self.mm1_p99() >= p.patience.s() || line > 6.0;
         let why = "chance decides here who gives up: the slow server nearly keeps up, or others have long lines, too";
-        Law::new("one slow server that gets its n-th part all the same: its line grows by ρ − 1/x a service time, and from then on who meets it gives up", "% of the requests", OF_A_WINDOW)
+        Law::new("one slow server that gets its n-th part all the same: its line grows by ρ − 1/x a service time, and from then on who meets it gives up", "% of the requests", ON_SCHEDULE)
             .within("a fifth of a point, and 15 %: the lines that chance makes, which a fluid has not")
             .near(cases)
             .unless(near.then(|| why.into()))

@@ -172,6 +172,7 @@ fn what_is_only_wrong_has_no_name() {
         ("two_accounts", "**target += amount", "**target += 2 * amount"),
         ("two_accounts", "        true\n", "        false\n"),
         ("polite_and_complete", "push((url, body))", "push((url, format!(\"0{body}\")))"),
+        ("choose_well", "        chosen\n    }", "        chosen + 1000\n    }"),
     ] {
         let solution = exercise(name).card().files().solution;
         assert!(solution.contains(right), "{name}");

@@ -66,4 +66,5 @@ exercises! {
     "../../../exercises/ex20_keep_the_quota/judge.rs" keep_the_quota KeepTheQuota;
     "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
     "../../../exercises/ex21_keep_what_was_taken/judge.rs" keep_what_was_taken KeepWhatWasTaken;
+    "../../../exercises/ex22_choose_well/judge.rs" choose_well ChooseWell;
 }
