@@ -1,9 +1,11 @@
 use std::fmt;
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -57,11 +59,27 @@ const READY: &str = "/.mock_server/ready";
 /// Dropping an upstream closes its port, cuts off the answers still due and ends its thread a moment later;
 /// [`Upstream::shutdown`] waits for that.
 pub struct Upstream {
-    server: Arc<MockServer>,
+    server: Held,
     shared: Arc<Shared>,
     address: SocketAddr,
     ended: watch::Receiver<()>,
     unmounted: watch::Receiver<()>,
+}
+
+/// The server, to be let go of in any task.
+///
+/// wiremock waits for a lock of tokio's when it is dropped, and blocks until it has it. To a task that has used up
+/// its turn tokio gives no lock before that task yields, which one that is blocked never does: it would hang once in
+/// 128 times that a load of many requests ends.
+struct Held(Option<Arc<MockServer>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let server = self.0.take();
+        let letting_go = pin!(tokio::task::unconstrained(async move { drop(server) }));
+        // It is ready at once: there is nothing in it to wait for.
+        let _ = letting_go.poll(&mut Context::from_waker(Waker::noop()));
+    }
 }
 
 /// What an upstream has seen since its start or latest [`Upstream::reset`].
@@ -167,7 +185,7 @@ impl Upstream {
         })?;
         shared.epoch().began = Instant::now();
         shared.open.store(true, Relaxed);
-        Ok(Self { server, shared, address, ended, unmounted })
+        Ok(Self { server: Held(Some(server)), shared, address, ended, unmounted })
     }
 
     /// The base URL, `http://127.0.0.1:34567`, without a slash at its end.
