@@ -173,6 +173,7 @@ impl Lab for CacheStampedeLab {
                 "cargo run --release -p lab23 -- --zipf 0.6",
                 "keys that are more alike: what is a cache of one percent worth then?",
             ),
+            ("cargo run --release -- make next let_one_through", "make it: a cache that asks once"),
         ],
         sources: lab_kit::sources!["lib.rs"],
         answers: include_str!("../answers.md"),
