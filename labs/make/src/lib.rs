@@ -63,4 +63,5 @@ exercises! {
     "../../../exercises/ex17_count_every_one/judge.rs" count_every_one CountEveryOne;
     "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
     "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
+    "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
 }
