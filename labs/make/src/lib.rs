@@ -67,4 +67,5 @@ exercises! {
     "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
     "../../../exercises/ex21_keep_what_was_taken/judge.rs" keep_what_was_taken KeepWhatWasTaken;
     "../../../exercises/ex22_choose_well/judge.rs" choose_well ChooseWell;
+    "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
 }
