@@ -64,7 +64,6 @@ exercises! {
     "../../../exercises/ex17_two_accounts/judge.rs" two_accounts TwoAccounts;
     "../../../exercises/ex19_polite_and_complete/judge.rs" polite_and_complete PoliteAndComplete;
     "../../../exercises/ex20_keep_the_quota/judge.rs" keep_the_quota KeepTheQuota;
-    "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
     "../../../exercises/ex21_keep_what_was_taken/judge.rs" keep_what_was_taken KeepWhatWasTaken;
     "../../../exercises/ex22_choose_well/judge.rs" choose_well ChooseWell;
     "../../../exercises/ex23_let_one_through/judge.rs" let_one_through LetOneThrough;
