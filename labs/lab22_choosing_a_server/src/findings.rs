@@ -125,6 +125,7 @@ impl<'a> View<'a> {
         Law::new("at random each server is M/M/1: requests take s/(1 − ρ) on average; in turn it is Erlang(n)/M/1; the others do not notice one that refuses", "s", ON_SCHEDULE)
             .within("a tick of a timer, and 15 %: what chance makes of a load, magnified by 1/(1 − ρ)")
             .near(cases)
+            .unless(self.held_up())
     }
 
     /// Shares of servers with at least so many.
@@ -227,7 +228,7 @@ impl<'a> View<'a> {
         Law::new("one slow server that gets its n-th part all the same: its line grows by ρ − 1/x a service time, and from then on who meets it gives up", "% of the requests", ON_SCHEDULE)
             .within("a fifth of a point, and 15 %: the lines that chance makes, which a fluid has not")
             .near(cases)
-            .unless(near.then(|| why.into()))
+            .unless(near.then(|| why.into()).or(self.held_up()))
     }
 
     fn to_the_slow(&self) -> Claim {
