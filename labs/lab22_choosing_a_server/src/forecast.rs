@@ -69,14 +69,22 @@ impl Forecasts {
 fn forecast(crowd: &Crowd) -> Vec<(Gauge, f64)> {
     let fleets = REQUESTS / (crowd.rate * crowd.window);
     let mut tally = Tally::new(crowd.fleet.servers);
+    // A server has become slow, or those that are left cannot do everything: that grows, and begins anew.
+    let others = crowd.fleet.servers as f64 - 1.0;
+    let left = crowd.rate * crowd.service / others;
+    let settled = match crowd.world {
+        World::Alike => true,
+        World::Slow => false,
+        World::Sinkhole => left < 0.95,
+    };
     let (mut start, _) = crowd.draw(0, SEED);
     for fleet in 0..fleets.clamp(4.0, 2000.0) as usize {
         let seed = SEED + 1 + fleet as u64;
         let visits = balance::visits(crowd.rate, crowd.service, crowd.window, seed);
         let Some(run) = crowd.fleet.run(&start, &visits) else { break };
         tally.add(run.outcomes, &run.seen, crowd.patience);
-        // One window after another; but a server that has become slow begins anew.
-        start = if crowd.world == World::Slow { crowd.draw(fleet + 1, SEED).0 } else { run.left };
+        // One window after another, where that goes on for ever.
+        start = if settled { run.left } else { crowd.draw(fleet + 1, SEED).0 };
     }
     tally.figures()
 }

@@ -54,8 +54,9 @@
 //! better of two bears far older counts: a server that looks best is drawn by two in `n` and not by all.
 //!
 //! A second request helps when lateness belongs to a server. When lateness comes from load it adds load,
-//! and once all are late all are sent twice: with `2ρ > 1` the servers tip over and stay so, like the retries
-//! of lab 15. A budget bounds that, and keeps what is gained at a slow server.
+//! and once all are late all are sent twice: with `2ρ > 1` the servers tip over, given time, and stay so, like
+//! with the retries of lab 15. (Here they have had a long past to do so.) A budget bounds that, and keeps what is
+//! gained at a slow server.
 //!
 //! Who needs `k` answers waits for the slowest: `1 − (1 − p)^k` of these requests are slow (Dean and Barroso
 //! 2013). Where slow answers are independent a second request makes `p` into `p²`, for a share `p` more
@@ -131,7 +132,7 @@ fn in_turn(among: &[usize], turn: &mut usize) -> usize {
 }
 
 // right(1): The better of two
-// so(1): Two counts are looked at and not ten. Whom chance has given a line is spared, and nobody
+// so(1): Two counts are looked at and not all. Whom chance has given a line is spared, and nobody
 //     is taken for the best by all at once.
 /// Of two different ones drawn at random the one with less in flight.
 fn better_of_two(among: &[usize], in_flight: &[usize], rng: &mut Pcg64Mcg) -> usize {
@@ -155,7 +156,7 @@ fn least(among: &[usize], in_flight: &[usize], rng: &mut Pcg64Mcg) -> usize {
 }
 
 // right(2): The better of two, as of a while ago
-// so(2): The same old counts, and no herd: who looks best is drawn by one in five and not by all.
+// so(2): The same old counts, and no herd: who looks best is drawn by two in n and not by all.
 /// However old the counts are, a server is drawn for two of n requests and no more.
 fn better_of_two_old(among: &[usize], shown: &[usize], rng: &mut Pcg64Mcg) -> usize {
     better_of_two(among, shown, rng)
@@ -204,7 +205,7 @@ fn whatever_is_late() -> bool {
 }
 
 // right(4): Within a budget
-// so(4): Each request saves a twentieth of a second one up. However many are late, no more than that are added.
+// so(4): Each request saves up a small part of a second one. However many are late, no more are added.
 fn within_budget(known: &Mutex<Known>) -> bool {
     let mut known = known.lock().expect("nobody panics holding it");
     let saved = known.saved >= 1.0;

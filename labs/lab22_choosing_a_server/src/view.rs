@@ -10,6 +10,7 @@ use super::{
     crowd::{Arm, Crowd, World},
     fan_out::FanOut,
     forecast::Forecasts,
+    gauges,
 };
 
 /// The record, and what theory says of its conditions.
@@ -93,6 +94,17 @@ impl<'a> View<'a> {
             }
             _ => f64::NAN,
         }
+    }
+
+    /// Why a run says nothing of times on the servers' own schedule: answers were heard so late that clients were
+    /// counted as still waiting.
+    pub(super) fn held_up(&self) -> Option<String> {
+        let all = self.summary.all_trials();
+        let latest = all.filter_map(|t| t.gauge(gauges::LATE_MAX_S)).fold(0.0, f64::max);
+        let late = latest > 0.2 * self.p.patience.s();
+        late.then(|| {
+            format!("the machine stood still: an answer was heard {} late", seconds(latest))
+        })
     }
 
     /// Share of the requests that should be given up where a slow server gets its turn all the same.
