@@ -118,8 +118,8 @@ impl View<'_> {
         Some(
             Figure::new("herd", title)
                 .subtitle(format!(
-                    "Every miss asks; {} to compute, {} slots, clients wait {}. Dashed: theory",
-                    p.service, p.slots, p.timeout
+                    "Every miss asks; {} to compute, {} slots, {} places to wait. Dashed: theory",
+                    p.service, p.slots, p.places
                 ))
                 .desc("Two panels over the requests that come while one value is computed: requests at the upstream for each end, and the share of them that is refused.")
                 .over(

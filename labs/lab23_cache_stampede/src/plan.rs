@@ -40,7 +40,7 @@ pub struct Params {
     #[arg(long, default_value_t = 0, value_parser = places)]
     pub places: usize,
     /// How long a client waits for the upstream: T
-    #[arg(long, default_value = "400ms")]
+    #[arg(long, default_value = "2s")]
     pub timeout: Time,
     /// How eager requests refresh early: β, with commas
     #[arg(long, value_delimiter = ',', value_parser = beta, default_value = "0.5,1,2")]

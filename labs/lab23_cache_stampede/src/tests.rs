@@ -128,7 +128,7 @@ fn flags_that_make_no_sense_are_refused_with_what_to_do() {
     assert_eq!(check(&[]), Ok(()));
     for flags in [
         &["--timeout", "55ms"][..],
-        &["--places", "200"],
+        &["--places", "2000"],
         &["--window", "500ms"],
         &["--rates", "5000", "--service", "500ms", "--timeout", "5s"],
         &["--rates", "5000,5000,5000", "--expiries", "1000"],
