@@ -8,9 +8,10 @@
 //!
 //! A key is asked for {rate} times a second (`λ`), at random. Computing its value takes the upstream {service}
 //! (`s`), and a value is kept for {ttl} (`L`). The upstream has {slots} slots left for this service (`c`), for it
-//! is near its capacity. {places} more may wait for a slot (`K`), and all others are refused. The value expires. How many requests does the upstream get before it is there again?
+//! is near its capacity. {places} more may wait for a slot (`K`), and all others are refused. The value expires.
+//! How many requests does the upstream get before it is there again?
 //!
-//! Then a cache that is too small: it holds 1 % of {items} keys, whose popularity follows Zipf's law with the
+//! Then a cache that is too small: it holds a hundredth of {items} keys, whose popularity follows Zipf's law with the
 //! exponent {zipf}. What share of the requests does it answer?
 //!
 //! ## The experiment
@@ -60,8 +61,8 @@
 //!
 //! ## A common belief
 //!
-//! *The cache answers 99 % of the requests, so the upstream needs a hundredth of the capacity.* On average it
-//! does. At the end of a hot key's life it gets all requests of `s` at once, and its refusals are not stored.
+//! *The cache answers nearly every request, so the upstream needs hardly any capacity.* On average that is
+//! so. At the end of a hot key's life it gets all requests of `s` at once, and its refusals are not stored.
 //!
 //! *A lock solves it.* One for each key does, for one key in one process. Ten processes make ten requests,
 //! and keys of one age still come together.
