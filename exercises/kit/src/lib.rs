@@ -8,19 +8,19 @@
 
 #![warn(missing_docs)]
 
-mod chance;
 pub mod harness;
 #[cfg(feature = "orders")]
 mod orders;
-mod seal;
-mod service;
-mod stir;
 #[cfg(feature = "orders")]
 #[path = "model.rs"]
 pub mod sync;
 #[cfg(not(feature = "orders"))]
 #[path = "plain.rs"]
 pub mod sync;
+mod chance;
+mod seal;
+mod service;
+mod stir;
 mod text;
 pub mod work;
 

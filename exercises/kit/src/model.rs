@@ -138,8 +138,8 @@ impl fmt::Debug for Condvar {
 
 /// As `std::sync::atomic`. Every operation is in one order for all threads, whatever `Ordering` is asked for.
 pub mod atomic {
-    use std::fmt;
     pub use std::sync::atomic::Ordering;
+    use std::fmt;
 
     use crate::orders::{event, name};
 
