@@ -645,6 +645,8 @@ struct Inner {
 struct State {
     trial: Trial,
     wall: Option<Duration>,
+    /// No clock of the machine was looked at.
+    virtual_time: bool,
     /// How long another's upstream still works for requests of this trial.
     settle: Duration,
     /// Sum and count of each mean.
@@ -922,6 +924,13 @@ impl Recorder {
         trial.traces.extend(noted.traces);
     }
 
+    /// The same of an experiment in virtual time: what the machine did meanwhile has no part in it, and its length is no
+    /// time of the machine's.
+    pub fn virtual_books(&self, books: Trial) {
+        self.books(books);
+        self.state().virtual_time = true;
+    }
+
     /// Runs a program in another language and writes down what it says it did; against an upstream, if there is
     /// one, with the books of the upstream beside its own. `flags` are the program's own, without dashes; how long
     /// it may take at most is `limit`. It ends early when the run is stopped.
@@ -1017,6 +1026,26 @@ impl Recorder {
     fn close(&self, meter: &StallMeter) -> Closed {
         let end = Instant::now();
         let whole = end - self.0.origin;
+        if !self.state().virtual_time {
+            self.write_down_the_machine(whole, meter);
+        }
+        let mut state = self.state();
+        for (name, sum, count) in std::mem::take(&mut state.means) {
+            state.trial.gauges.insert(name.to_string(), sum / count as f64);
+        }
+        let wall = state.wall.unwrap_or(whole);
+        let mut trial = std::mem::take(&mut state.trial);
+        trial.wall_s = wall.as_secs_f64();
+        trial.round = self.0.round;
+        trial
+            .spans
+            .sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.lane.cmp(&b.lane)));
+        (trial, whole)
+    }
+
+    /// What the machine did during the trial, which has taken so long.
+    fn write_down_the_machine(&self, whole: Duration, meter: &StallMeter) {
+        let end = self.0.origin + whole;
         let (worst, sum) = meter.between(self.0.origin, end);
         let since = |now: Option<f64>, start: Option<f64>| Some(now? - start?);
         // A sleeper wakes late as well where the experiment itself keeps all processors busy: what the
@@ -1038,18 +1067,6 @@ impl Recorder {
         if let Some(bytes) = os::resident_bytes() {
             self.gauge(gauge::RESIDENT_MB, bytes as f64 / 1e6);
         }
-        let mut state = self.state();
-        for (name, sum, count) in std::mem::take(&mut state.means) {
-            state.trial.gauges.insert(name.to_string(), sum / count as f64);
-        }
-        let wall = state.wall.unwrap_or(whole);
-        let mut trial = std::mem::take(&mut state.trial);
-        trial.wall_s = wall.as_secs_f64();
-        trial.round = self.0.round;
-        trial
-            .spans
-            .sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.lane.cmp(&b.lane)));
-        (trial, whole)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

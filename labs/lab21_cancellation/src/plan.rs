@@ -304,7 +304,7 @@ impl Lab for CancellationLab {
         let mut plan = session.plan();
         for (series, x, run) in in_virtual_order(p) {
             plan.point(&series, x, move |r| {
-                r.books(run(p)?);
+                r.virtual_books(run(p)?);
                 Ok(())
             });
         }
