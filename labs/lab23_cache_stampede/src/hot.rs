@@ -1,10 +1,13 @@
 //! One key, asked for at random, many times over: each with an upstream and arrivals of its own.
 
+use std::sync::Arc;
+
 use lab_kit::prelude::*;
 use mock_server::{Route, Slots};
 use moka::future::Cache;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use tokio::sync::Semaphore;
 
 use super::{
     Params, by_moka, early_by_chance, every_miss_asks, gauges, one_asks, stale_meanwhile,
@@ -125,9 +128,12 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, hot: Hot) ->
     let service = r.upstream(spec).await?;
     let client = http::builder().timeout(timeout).build()?;
     r.connect(&client, &service, 2 * hot.keys).await?;
+    // Some herds at once.
+    let herd = hot.rate * hot.service.as_secs_f64();
+    let pool = pool(hot.keys + 4 * herd as usize);
     let key = |i| {
         let url = format!("{}/{i}", service.url());
-        Key::new(i, &client, url, hot.ttl, own_seed(r.seed(), i))
+        Key::new(i, (&client, &pool), url, hot.ttl, own_seed(r.seed(), i))
     };
     let keys: Vec<Key> = (0..hot.keys).map(key).collect();
     let moka = Cache::builder().time_to_live(hot.ttl).build();
@@ -152,6 +158,11 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, hot: Hot) ->
     keys.iter().for_each(|key| books.add(&r, key));
     books.write(&r);
     r.tally(load, &service)
+}
+
+/// Connections for so many requests at once, and for some more.
+pub(super) fn pool(requests: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(64 + requests))
 }
 
 /// A seed for each key of each trial: those of trials are successive numbers.

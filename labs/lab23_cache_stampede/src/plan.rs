@@ -31,7 +31,7 @@ pub struct Params {
     #[arg(long, default_value = "50ms")]
     pub service: Time,
     /// How long a value is kept: L
-    #[arg(long, default_value = "400ms")]
+    #[arg(long, default_value = "300ms")]
     pub ttl: Time,
     /// Service slots that the upstream has left: c
     #[arg(long, default_value_t = 9, value_parser = level)]
@@ -43,19 +43,19 @@ pub struct Params {
     #[arg(long, default_value = "2s")]
     pub timeout: Time,
     /// How eager requests refresh early: β, with commas
-    #[arg(long, value_delimiter = ',', value_parser = beta, default_value = "0.5,1,2")]
+    #[arg(long, value_delimiter = ',', value_parser = beta, default_value = "0.5,1,1.5")]
     pub betas: Vec<f64>,
     /// How often the keys are asked for that are refreshed early, per second
     #[arg(long, default_value_t = 50.0, value_parser = rate)]
     pub early_rate: f64,
     /// How long after its end an old value may be served meanwhile
-    #[arg(long, default_value = "400ms")]
+    #[arg(long, default_value = "300ms")]
     pub grace: Time,
     /// How long keys are asked for
     #[arg(long, default_value = "2500ms")]
     pub window: Time,
     /// Ends of values that are watched in a trial, about: there are as many keys side by side as that takes
-    #[arg(long, default_value_t = 50, value_parser = expiries)]
+    #[arg(long, default_value_t = 40, value_parser = expiries)]
     pub expiries: usize,
     /// Keys of one age
     #[arg(long, default_value_t = 90, value_parser = same_age)]
@@ -162,7 +162,7 @@ impl Lab for CacheStampedeLab {
         ],
         next: &[
             (
-                "cargo run --release -p lab23 -- --service 100ms --ttl 800ms --window 6s",
+                "cargo run --release -p lab23 -- --service 100ms --ttl 600ms --window 5s",
                 "values that take twice as long: does the herd double?",
             ),
             (
@@ -206,7 +206,7 @@ impl Lab for CacheStampedeLab {
                 "--counted",
                 "5000",
             ],
-            full: &["--expiries", "60", "--window", "3s", "--counted", "200000"],
+            full: &["--expiries", "50", "--window", "3s", "--counted", "200000"],
             trials: (3, 6),
         },
     };

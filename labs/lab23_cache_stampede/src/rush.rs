@@ -52,12 +52,13 @@ pub(super) async fn run(r: Recorder, spec: Spec, timeout: Duration, rush: Rush) 
     let rate = rush.rate * rush.keys as f64;
     let schedule = Open { rate, ..open }.arrivals();
     let whose: Vec<usize> = schedule.iter().map(|_| rng.random_range(0..rush.keys)).collect();
+    let pool = hot::pool(rush.keys);
     let begin = Instant::now();
     let keys: Vec<Key> = (0..rush.keys)
         .map(|i| {
             let url = format!("{}/0", service.url());
             // Once they are there again values live to the end.
-            let key = Key::new(i, &client, url, 10 * rush.window, r.seed());
+            let key = Key::new(i, (&client, &pool), url, 10 * rush.window, r.seed());
             let lives = match rush.spread {
                 None => alike(LEAD),
                 Some(spread) => jittered(LEAD, spread, rng.random()),

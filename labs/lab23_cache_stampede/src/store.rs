@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lab_kit::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use tokio::sync::Semaphore;
 
 /// A value, or why there is none.
 pub(super) type Got = Result<Value, Outcome>;
@@ -60,6 +61,9 @@ pub(super) struct Key {
 
 struct Shared {
     client: reqwest::Client,
+    /// So many connections and no more: on a machine that is far too busy each herd is larger than the one before,
+    /// and files run out.
+    pool: Arc<Semaphore>,
     url: String,
     ttl: Duration,
     state: Mutex<State>,
@@ -77,7 +81,7 @@ impl Key {
     /// A key without a value; values live for `ttl`.
     pub(super) fn new(
         number: usize,
-        client: &reqwest::Client,
+        (client, pool): (&reqwest::Client, &Arc<Semaphore>),
         url: String,
         ttl: Duration,
         seed: u64,
@@ -89,7 +93,8 @@ impl Key {
             asked: Vec::new(),
             served: Vec::new(),
         };
-        let shared = Shared { client: client.clone(), url, ttl, state: Mutex::new(state) };
+        let (client, pool) = (client.clone(), pool.clone());
+        let shared = Shared { client, pool, url, ttl, state: Mutex::new(state) };
         Key { number, turn: Arc::default(), shared: Arc::new(shared) }
     }
 
@@ -126,7 +131,9 @@ impl Key {
     pub(super) async fn ask(&self) -> Got {
         let start = Instant::now();
         let saw = self.state().value.clone();
+        let connection = self.shared.pool.acquire().await;
         let outcome = Outcome::of(http::get(&self.shared.client, &self.shared.url).await);
+        drop(connection);
         let end = Instant::now();
         let answer = match outcome {
             Outcome::Ok => Ok(self.store(end + self.shared.ttl, end - start)),

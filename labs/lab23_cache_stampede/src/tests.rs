@@ -8,7 +8,7 @@ use super::*;
 async fn key(spec: Spec) -> (Key, Upstream) {
     let upstream = Upstream::start(spec).await.unwrap();
     let hour = Duration::from_secs(3600);
-    (Key::new(0, &http::client(), upstream.url(), hour, 1), upstream)
+    (Key::new(0, (&http::client(), &hot::pool(100)), upstream.url(), hour, 1), upstream)
 }
 
 fn spec() -> Spec {
