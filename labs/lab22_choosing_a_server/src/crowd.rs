@@ -5,7 +5,7 @@
 
 use lab_kit::prelude::*;
 use lab_kit::theory::balance::{self, Choice, Ejection, Hedge, Odd, Policy, Start};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
     Params, Visit,
@@ -200,13 +200,16 @@ pub(super) const READY: Duration = Duration::from_millis(250);
 /// Runs one condition.
 pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
     // All watch together, when all are ready.
-    let opened = Instant::now() + READY;
-    let until = opened + Duration::from_secs_f64(crowd.window + crowd.patience);
+    let ready = Instant::now() + READY;
     let seed = r.seed();
+    // To draw is work: not on the threads that wake those who sleep.
+    let draws = move || (0..crowd.fleets).map(|fleet| crowd.draw(fleet, seed)).collect::<Vec<_>>();
+    let draws = spawn_blocking(draws).await?;
+    let opened = ready.max(Instant::now());
+    let until = opened + Duration::from_secs_f64(crowd.window + crowd.patience);
     let all = async {
         let mut running = JoinSet::new();
-        for fleet in 0..crowd.fleets {
-            let (start, visits) = crowd.draw(fleet, seed);
+        for (fleet, (start, visits)) in draws.into_iter().enumerate() {
             let watched = watch(crowd.fleet, start, visits, opened, until);
             running.spawn(async move { (fleet, watched.await) });
         }

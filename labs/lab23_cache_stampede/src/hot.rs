@@ -231,7 +231,10 @@ impl Books {
         let last = self.begin + self.hot.window - 2 * self.hot.service.min(self.hot.window / 2);
         let mut herds: Vec<Vec<Asked>> = Vec::new();
         for one in asked.into_iter().filter(|one| one.saw > 0) {
-            match herds.iter_mut().find(|herd| herd[0].saw == one.saw) {
+            // Who missed the value and saw the next one a moment later is still of the herd that misses it.
+            let is_late = !matches!(self.hot.way, Way::Early(_))
+                && one.expires.is_some_and(|expires| expires > one.start);
+            match herds.last_mut().filter(|herd| herd[0].saw == one.saw || is_late) {
                 Some(herd) => herd.push(one),
                 None => herds.push(vec![one]),
             }
