@@ -222,7 +222,7 @@ pub(super) async fn run(r: Recorder, crowd: Crowd) -> Result<()> {
     // A run that is stopped has no books.
     if let Some(done) = r.load().unless_stopped(all).await {
         let fleets: Vec<Watched> = done.into_iter().map(|(_, watched)| watched).collect();
-        r.books(books(&crowd, seed, &fleets));
+        r.books(spawn_blocking(move || books(&crowd, seed, &fleets)).await?);
     }
     Ok(())
 }

@@ -310,6 +310,10 @@ pub(super) async fn watch(
                 });
             }
         }
+        // All of them at the end would hold the others up for half a second.
+        while let Some(Ok((client, answer, at))) = clients.try_join_next() {
+            answers[client] = Some((answer, at));
+        }
     }
     let hear = async {
         while let Some(done) = clients.join_next().await {
