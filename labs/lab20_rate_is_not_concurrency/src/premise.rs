@@ -101,3 +101,51 @@ fn modest(p: &Params, t: &Trial, world: &World) -> Result<(), String> {
         format!("{asked} of the modest tenant's {planned} requests were answered")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab_kit::{claim::Verdict, record::Record};
+
+    fn committed() -> Record {
+        let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/reference/lab20.json");
+        serde_json::from_slice(&std::fs::read(committed).unwrap()).unwrap()
+    }
+
+    /// Whether every trial is what its condition says.
+    fn is_sound(record: &Record) -> bool {
+        let lab = lab_kit::lab::entry::<crate::RateIsNotConcurrency>();
+        let claims = lab.explain(record).unwrap().claims;
+        claims[0].verdict() == Verdict::Confirmed
+    }
+
+    #[test]
+    fn a_trial_that_is_not_what_its_condition_says_is_noticed() {
+        assert!(is_sound(&committed()));
+        let times = |t: &mut Trial, gauge: Gauge, factor: f64| {
+            *t.gauges.get_mut(&gauge.to_string()).unwrap() *= factor;
+        };
+        type Alteration<'a> = (&'a str, Box<dyn Fn(&mut Trial) + 'a>);
+        let alterations: Vec<Alteration> = vec![
+            ("bucket", Box::new(|t| times(t, gauges::ADMITTED, 2.0))),
+            ("semaphore", Box::new(|t| times(t, gauges::REFUSED, 0.5))),
+            ("bucket", Box::new(|t| times(t, gauges::AFTER_ADMITTED_PER_S, 2.0))),
+            ("none", Box::new(|t| times(t, gauges::BEFORE_REFUSED_PER_S, 0.5))),
+            ("governor", Box::new(|t| times(t, gauges::BEFORE_IN_SERVICE, 0.5))),
+            ("governor", Box::new(|t| times(t, gauges::AFTER_IN_SERVICE, 100.0))),
+            ("in turn", Box::new(|t| times(t, gauges::MODEST, 2.0))),
+            ("window", Box::new(|t| t.traces.clear())),
+            ("leaky", Box::new(|t| t.wall_s *= 2.0)),
+            ("adaptive", Box::new(|t| t.ok *= 2)),
+            ("python/bucket", Box::new(|t| times(t, gauges::ADMITTED, 0.5))),
+        ];
+        for (at, (series, alter)) in alterations.iter().enumerate() {
+            let mut record = committed();
+            let points = record.points.iter_mut().filter(|p| p.series == *series);
+            let trials: Vec<&mut Trial> = points.flat_map(|p| &mut p.trials).collect();
+            assert!(!trials.is_empty(), "{series}");
+            trials.into_iter().for_each(alter);
+            assert!(!is_sound(&record), "alteration {at} of {series}");
+        }
+    }
+}
