@@ -34,14 +34,15 @@ pub(super) fn set_apart(command: &mut Command) -> String {
 }
 
 #[cfg(unix)]
-pub(super) use unix::Group;
-#[cfg(unix)]
 pub(crate) use unix::kill_all;
+#[cfg(unix)]
+pub(super) use unix::{Group, Guard};
 
 #[cfg(unix)]
 mod unix {
     use std::{
         collections::BTreeSet,
+        io::Write,
         process::{Child, Command, Stdio},
         sync::{Mutex, MutexGuard, PoisonError},
         thread,
@@ -79,18 +80,27 @@ mod unix {
         }
     }
 
-    /// Outlives this process, if only to kill a group: its input ends with this process, however that ends.
-    struct Guard(Option<Child>);
+    /// Outlives this process, if only to kill a group: its input ends with this process, however that ends. It is there
+    /// before the group is, and is told then whose it is.
+    pub(in super::super) struct Guard(Option<Child>);
 
     impl Guard {
-        fn of(leader: Pid) -> Guard {
+        pub(in super::super) fn new() -> Guard {
             let mut command = Command::new("sh");
-            command.args(["-c", &format!("cat; kill -s KILL -- -{leader}")]);
+            command.args([
+                "-c",
+                "read -r group && cat; [ -n \"$group\" ] && kill -s KILL -- -\"$group\"",
+            ]);
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
             // A signal from the terminal is not for it.
             crate::os::by_itself(&mut command);
             // Without one a child outlives this process when that is killed.
             Guard(command.spawn().ok())
+        }
+
+        fn watch(&mut self, leader: Pid) {
+            let input = self.0.as_mut().and_then(|guard| guard.stdin.as_mut());
+            let _ = input.map(|input| writeln!(input, "{leader}"));
         }
     }
 
@@ -116,13 +126,20 @@ mod unix {
     }
 
     impl Group {
-        pub(in super::super) fn of(process: u32, mark: String) -> Group {
+        pub(in super::super) fn of(process: u32, mark: String, mut guard: Guard) -> Group {
             // 0 and 1 would be others' groups.
             let leader = i32::try_from(process).ok().filter(|id| *id > 1).map(Pid::from_raw);
             let next = (Instant::now() + LOOKS.0, LOOKS.0);
             living_groups().extend(leader);
-            let guard = leader.map(Guard::of);
-            Group { leader, guard, mark, members: vec![process], next, threads: u64::MAX }
+            leader.into_iter().for_each(|leader| guard.watch(leader));
+            Group {
+                leader,
+                guard: Some(guard),
+                mark,
+                members: vec![process],
+                next,
+                threads: u64::MAX,
+            }
         }
 
         /// What its processes hold now. Looking through all processes of a machine costs time that may be
@@ -303,10 +320,21 @@ pub(crate) fn kill_all() {}
 #[cfg(not(unix))]
 pub(super) struct Group(u32);
 
+/// Here nobody kills a child when this process is killed.
+#[cfg(not(unix))]
+pub(super) struct Guard;
+
+#[cfg(not(unix))]
+impl Guard {
+    pub(super) fn new() -> Guard {
+        Guard
+    }
+}
+
 /// Here the system's own tool ends a tree of processes, and nothing tells cheaply what they hold.
 #[cfg(not(unix))]
 impl Group {
-    pub(super) fn of(process: u32, _mark: String) -> Group {
+    pub(super) fn of(process: u32, _mark: String, _guard: Guard) -> Group {
         Group(process)
     }
 

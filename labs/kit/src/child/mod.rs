@@ -23,8 +23,8 @@ use crate::stop::Stop;
 
 mod group;
 
-use group::Group;
 pub(crate) use group::kill_all;
+use group::{Group, Guard};
 
 /// What a child may take before it is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +271,9 @@ impl Child {
     pub fn spawn(mut command: Command, bounds: Bounds, stop: &Stop) -> io::Result<Child> {
         let mark = group::set_apart(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let guard = Guard::new();
         let mut process = command.spawn()?;
+        let group = Group::of(process.id(), mark, guard);
         let started = Instant::now();
         let (out, err) = (process.stdout.take(), process.stderr.take());
         let (news, heard_of) = watch::channel(0);
@@ -283,7 +285,6 @@ impl Child {
             news,
         });
         let (tell, ended) = oneshot::channel();
-        let group = Group::of(process.id(), mark);
         // From here on whoever holds it ends it.
         let watcher = Watcher {
             process,
