@@ -313,10 +313,18 @@ impl View<'_> {
     }
 
     fn early(&self) -> Claim {
-        let permits = self.p.permits as f64;
-        let cases = self.of_series("token first").map(|k| {
-            let refused = k.gauge(gauges::REFUSED);
-            Case::new(name(k), self.theory.taken_early(), refused, permits + 2.0)
+        let (permits, phase) = (self.p.permits as f64, self.p.phase.s());
+        let refused = move |t: &Trial, late: bool| -> f64 {
+            let steps = t.trace("refused").iter();
+            steps.filter(|(at, _)| (*at > phase + 1e-6) == late).map(|(_, n)| n).sum()
+        };
+        let cases = self.of_series("token first").flat_map(|k| {
+            let before = k.every(|t| Some(refused(t, false)));
+            let after = k.estimate(|t| Some(refused(t, true)));
+            [
+                Case::exact(format!("{}, before", name(k)), 0.0, before),
+                Case::new(name(k), self.theory.taken_early(), after, permits + 2.0),
+            ]
         });
         Law::new("tokens that are taken before a permit pile up while requests are slow, and all but the service's burst of them are refused when they become fast", "requests", Either(Timers))
             .within("as many as there are permits, since these come back together, and a request at either end")
@@ -338,14 +346,13 @@ impl View<'_> {
 
     fn saw(&self) -> Claim {
         let saw = self.theory.saw();
-        let both = |t: &Trial| {
-            let refused = |part: &Part| t.gauge(part.refused);
-            Some((refused(&self.parts[0])? + refused(&self.parts[1])?) / 2.0)
-        };
         let apart = 1.0 / self.theory.look();
-        let cases = self
-            .of_series("adaptive")
-            .map(|k| Case::new(name(k), saw.refusals(), k.estimate(both), apart));
+        let cases = self.parts.iter().zip(&self.refused).flat_map(|(part, refused)| {
+            self.of_series("adaptive").map(move |k| {
+                let name = format!("while a request takes {}", part.takes);
+                Case::new(name, saw.refusals(), refused.measured(k), apart)
+            })
+        });
         Law::new("a rate that adapts makes a saw round the quota, and is refused once at each of its peaks", "requests/s", Either(Timers))
             .within("one peak more or less in each part that is looked at")
             .near(cases)
@@ -430,7 +437,7 @@ impl View<'_> {
             .cells("in service at most", number, |k| k.gauge(gauges::IN_SERVICE_MAX))
             .cells("ahead of an even pace", seconds, |k| k.gauge(gauges::AHEAD_S))
             .note(format!(
-                "The service admits {} a second, and {} at once after a pause. All figures are from its books.",
+                "The service admits {} a second, and {} at once after a pause. Ahead of an even pace: by how long a request came before the moment at which a pace of the quota would have sent it, at most; refused attempts count. All figures are from the service's books.",
                 self.p.quota, self.p.burst
             ))
     }

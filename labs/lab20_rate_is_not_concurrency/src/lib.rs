@@ -7,7 +7,7 @@
 //! ## What to predict
 //!
 //! A service admits `R` = {quota} requests a second, and `b` = {burst} at once after a pause. Whoever comes
-//! beyond that is refused (429) and told to come back after {pause} on average. At first a request takes `W` =
+//! beyond that is refused (429) and told to come back after `p` = {pause} on average. At first a request takes `W` =
 //! {before}; after {phase} it takes {after}. {clients} clients always have something to ask for. A semaphore lets
 //! `m` of their requests be in flight, and whoever is refused keeps the permit until it is admitted. How many
 //! requests a second are admitted, and how many are refused, in each part?
@@ -19,8 +19,8 @@
 //!
 //! - **no limit**: {crowd} clients ask at once;
 //! - **a semaphore** of {limits};
-//! - **a fixed window**: {quota} a second are counted in windows of {window}, and a new window begins as soon
-//!   as the old one is over;
+//! - **a fixed window**: {quota} a second are counted in windows of {window}; the first one is nearly over, and
+//!   still full, when the clients begin;
 //! - **a leaky bucket**: an even pace, one request after another;
 //! - **a bucket of tokens** with half of the service's burst, once in the lines below and once from a
 //!   library (governor);
@@ -37,8 +37,8 @@
 //! permits ask for many times the quota. `R·W` permits are then held by requests that are being served, and each of
 //! the others is refused once in every pause `p`: `(m − R·W)/p` refusals a second.
 //!
-//! A fixed window has the right mean and the wrong moments. It sends all its requests when it begins, and
-//! the service admits no more of them than `b`. Across the border of two windows twice as many come as the
+//! A fixed window sends the right number a second, at the wrong moments. It sends all of them when it begins,
+//! and the service admits no more than `b` of these. Across the border of two windows twice as many come as the
 //! quota allows in one.
 //!
 //! A bucket of tokens is the quota itself, kept on the other side: in any time `t` no more than `R·t` and the
@@ -47,8 +47,8 @@
 //! the service's burst, divided by `R`, is the lateness that it forgives.
 //!
 //! A bucket bounds no concurrency: `R·W` are in flight, ten times as many while requests are ten times as slow.
-//! Two limits hold with `min(R, m/W)`, if they are taken in the right order. A token that is taken first waits for a
-//! permit, and ceases to say anything about now.
+//! Two limits hold with `min(R, m/W)`, if they are taken in the right order. A token that is taken first waits
+//! for a permit. Such tokens pile up while requests are slow. When they become fast, all but `b` are refused.
 //!
 //! ## A common belief
 //!
@@ -56,16 +56,16 @@
 //! a time. Little's law turns one into the other, for one `W`.
 //!
 //! *After a 429, just try again.* Who tries again on a permit of its own asks as often as before. Whether
-//! refused requests count against the quota is for the service to say, and with many they do.
+//! refused requests count against the quota is for the service to say, and at many services they do.
 //!
 //! ## In production
 //!
-//! Use one bucket for all who share a quota. Give it a burst well below the service's, and its rate a margin when
-//! others use the same key. Keep a semaphore beside it, for the day on which the service becomes slow. If there are
-//! several processes, give each its share, or keep the bucket where all can reach it. Obey `Retry-After`; it has
-//! whole seconds, and some services say milliseconds in a header of their own. A rate that adapts needs no number, and
-//! pays for it with a refusal in every cycle. Between tenants be fair *before* the bucket: a
-//! line that serves who came first serves whoever sends most.
+//! Use one bucket for all who share a quota. Give it a burst well below the service's, and its rate a margin
+//! when others use the same key. Keep a semaphore beside it, for the day on which the service becomes slow. If
+//! there are several processes, give each its share, or keep the bucket where all can reach it. Obey
+//! `Retry-After`; it has whole seconds, and some services say milliseconds in a header of their own. A rate
+//! that adapts needs no number, and pays for it with a refusal in every cycle. Between tenants be fair *before*
+//! the bucket: a line that serves who came first serves whoever sends most.
 //!
 //! ## Check yourself
 //!

@@ -35,40 +35,91 @@ pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), Strin
     if tenants { modest(p, t, &world) } else { Ok(()) }
 }
 
-/// What is counted over time is what is counted in all, and in each part as much as its rates say, but for requests at
-/// its edges.
+/// What is counted over time is what is counted in all; in each part it is as much as its rates say, but for requests
+/// at its edges; and it comes as close together as the figures say.
 fn traces(t: &Trial, world: &World, admitted: f64, refused: f64) -> Result<(), String> {
     let figure = |gauge| accounts::gauge(t, gauge);
-    let looks = world.looks();
-    let at_edges = 2.0 + figure(gauges::IN_SERVICE_MAX)?;
+    let step = world.step();
     let parts = [
-        (
-            "admitted",
-            admitted,
-            [gauges::BEFORE_ADMITTED_PER_S, gauges::AFTER_ADMITTED_PER_S],
-            at_edges,
-        ),
-        // As many as come in a step.
-        ("refused", refused, [gauges::BEFORE_REFUSED_PER_S, gauges::AFTER_REFUSED_PER_S], 2.0),
+        ("admitted", admitted, [gauges::BEFORE_ADMITTED_PER_S, gauges::AFTER_ADMITTED_PER_S]),
+        ("refused", refused, [gauges::BEFORE_REFUSED_PER_S, gauges::AFTER_REFUSED_PER_S]),
     ];
-    for (name, all, rates, edges) in parts {
+    for (name, all, rates) in parts {
         let steps = t.trace(name);
         let counted: f64 = steps.iter().map(|(_, n)| n).sum();
         equal(&format!("{name} over time"), counted, all)?;
-        for ((from, until), rate) in looks.into_iter().zip(rates) {
-            let middle = |at: f64| at - world.step() / 2.0;
+        let mut in_parts = 0.0;
+        for ((from, until), rate) in world.looks().into_iter().zip(rates) {
+            let middle = |at: f64| at - step / 2.0;
             let inside = steps.iter().filter(|(at, _)| (from..until).contains(&middle(*at)));
-            let most = steps.iter().map(|(_, n)| *n).fold(0.0, f64::max);
             let counted: f64 = inside.map(|(_, n)| n).sum();
             let said = figure(rate)? * (until - from);
-            ensure((counted - said).abs() <= edges + 2.0 * most, || {
+            // Those in service count by their time, and the steps at the edges may be cut.
+            let at_edge =
+                |at: f64| (middle(at) - from).abs() < step || (middle(at) - until).abs() < step;
+            let edges: f64 = steps.iter().filter(|(at, _)| at_edge(*at)).map(|(_, n)| n).sum();
+            let inside = if name == "admitted" { figure(gauges::IN_SERVICE_MAX)? } else { 0.0 };
+            ensure((counted - said).abs() <= edges + inside + all.min(2.0), || {
                 format!(
                     "{counted} {name} from {from:.2} s to {until:.2} s, where {rate} says {said:.1}"
                 )
             })?;
+            in_parts += said;
+        }
+        let inside = if name == "admitted" { figure(gauges::IN_SERVICE_MAX)? } else { 1e-6 };
+        ensure(in_parts <= all + inside, || {
+            format!("{in_parts:.1} {name} in both parts of {all}")
+        })?;
+    }
+    let counts = |name: &str| t.trace(name).iter().map(|(_, n)| *n).collect::<Vec<f64>>();
+    let (admitted, refused) = (counts("admitted"), counts("refused"));
+    let all: Vec<f64> = admitted.iter().zip(&refused).map(|(a, r)| a + r).collect();
+    // The service lets no more in at once than its quota.
+    let quota = world.quota;
+    let most = quota.per_s * step + f64::from(quota.burst) + 1.0;
+    ensure(admitted.iter().all(|n| *n <= most), || {
+        format!("more than {most:.0} were admitted within {step:.3} s")
+    })?;
+    let (window, come) = (world.window.as_secs_f64() / step, figure(gauges::MOST_IN_WINDOW)?);
+    let (least, most) = (within(&all, window.floor()), within(&all, window.ceil() + 1.0));
+    ensure((least..=most).contains(&come), || {
+        format!("{come} came within a window, and {least} to {most} over time")
+    })?;
+    let ahead = figure(gauges::AHEAD_S)? * quota.per_s + 1.0;
+    let (least, most) = bursts(&all, quota.per_s * step);
+    ensure(ahead >= least - 1e-3 && ahead <= most + 1e-3, || {
+        format!("they came as {ahead:.1} at once would, and as {least:.1} to {most:.1} over time")
+    })?;
+    // Those who come within the time of a request are in service together.
+    let slow = (admitted.len() / 2).min(admitted.len());
+    let together = within(&admitted[..slow], (world.before.as_secs_f64() / step).floor());
+    let inside = figure(gauges::IN_SERVICE_MAX)?;
+    ensure(together <= inside, || format!("{together} were in service, and {inside} at most"))
+}
+
+/// The most of these counts in so many successive steps.
+fn within(counts: &[f64], steps: f64) -> f64 {
+    let steps = steps as usize;
+    if steps == 0 {
+        return 0.0;
+    }
+    let sums = (0..counts.len()).map(|i| counts[i..(i + steps).min(counts.len())].iter().sum());
+    sums.fold(0.0, f64::max)
+}
+
+/// The smallest bucket that would have let all through which came in these steps, at least and at most, when a step gives
+/// so many tokens: all of a run of steps came between its ends, or between the middle steps' ends.
+fn bursts(counts: &[f64], tokens: f64) -> (f64, f64) {
+    let (mut least, mut most) = (1.0_f64, 1.0_f64);
+    for from in 0..counts.len() {
+        let mut sum = 0.0;
+        for (steps, n) in counts[from..].iter().enumerate() {
+            sum += n;
+            least = least.max(sum - tokens * (steps as f64 + 1.0));
+            most = most.max(sum - tokens * (steps as f64 - 1.0).max(0.0));
         }
     }
-    Ok(())
+    (least, most)
 }
 
 /// As many are in service as are admitted, times their time (Little's law between two figures of one ledger).
@@ -119,6 +170,16 @@ mod tests {
         claims[0].verdict() == Verdict::Confirmed
     }
 
+    /// All of them in the last step but one.
+    fn in_one_step(t: &mut Trial, name: &str) {
+        let steps = t.traces.get_mut(name).unwrap();
+        let all = steps.iter().map(|(_, n)| n).sum();
+        let last = steps.len() - 2;
+        for (at, (_, n)) in steps.iter_mut().enumerate() {
+            *n = if at == last { all } else { 0.0 };
+        }
+    }
+
     #[test]
     fn a_trial_that_is_not_what_its_condition_says_is_noticed() {
         assert!(is_sound(&committed()));
@@ -137,6 +198,13 @@ mod tests {
             ("window", Box::new(|t| t.traces.clear())),
             ("leaky", Box::new(|t| t.wall_s *= 2.0)),
             ("adaptive", Box::new(|t| t.ok *= 2)),
+            ("window", Box::new(|t| times(t, gauges::MOST_IN_WINDOW, 0.5))),
+            ("leaky", Box::new(|t| times(t, gauges::MOST_IN_WINDOW, 3.0))),
+            ("bucket", Box::new(|t| times(t, gauges::AHEAD_S, 10.0))),
+            ("semaphore", Box::new(|t| times(t, gauges::IN_SERVICE_MAX, 0.5))),
+            ("bucket", Box::new(|t| t.gauges.extend([("after_refused_per_s".into(), 2.0)]))),
+            ("permit first", Box::new(|t| in_one_step(t, "admitted"))),
+            ("semaphore", Box::new(|t| in_one_step(t, "refused"))),
             ("python/bucket", Box::new(|t| times(t, gauges::ADMITTED, 0.5))),
         ];
         for (at, (series, alter)) in alterations.iter().enumerate() {

@@ -30,27 +30,28 @@
 //! gone, and the rest never happens. No error says so. So each loss is a window between two steps, and the number of
 //! cancellations that land in it: over a time `P`, a window of `h` is hit by a share `h/P` of them.
 //!
-//! 1. *Taken and not handed over.* One by one, `min(1, h/P)` of the items is lost. With the next one always there, each
-//!    tick drops one of `⌊P/h⌋ + 1`. A ticker that is faster than a hand-over loses everything, for ever. `recv`
-//!    is cancel-safe. A function that awaits once more after it is not.
+//! 1. *Taken and not handed over.* One by one, `min(1, h/P)` of the items is lost. With the next one always
+//!    there, each tick drops one of `⌊P/h⌋ + 1`. A ticker that is faster than a hand-over loses everything, for
+//!    ever. `recv` is cancel-safe. A function that awaits once more after it is not.
 //! 2. *Written and not confirmed.* A timeout says nothing of whether the write has happened. With a new key for each
 //!    attempt the bank is charged again for every one that was written and not confirmed in time.
 //! 3. *Debited and not credited.* A lock keeps others out and undoes nothing. A transfer waits {step}, debits, waits
 //!    {step} and credits. Dropped in between, its guard leaves an unlocked lock and a wrong sum.
-//! 4. *Begun and not waited for.* A task does not end with its handle. Calls that take up to {call} (`S`) go on for
-//!    `(S − T)/2` on average after their caller has gone. A `JoinSet` ends them with itself; over HTTP, it closes their
-//!    connections, and the service may notice.
+//! 4. *Begun and not waited for.* A task does not end with its handle. Calls that take up to {call} (`S`) go on
+//!    for `(S − T)/2` on average after their caller has gone. A `JoinSet` ends them with itself; over HTTP, it
+//!    closes their connections, and the service may notice.
 //! 5. *Called by somebody who has gone.* A hop whose clock starts when it is called works on for a client that has
 //!    left: {hops} hops (`n`) of {work} (`w`) work `n·w − T` in vain. With the deadline sent along they end at `T`.
 //! 6. *Kept and not polled.* The queue of a fair lock keeps the place of a future that exists. If nobody polls it, it
 //!    neither takes the lock nor passes it on, and who asks behind it waits for ever ("futurelock", Oxide RFD 609,
 //!    2025). In the first pair `&mut` is the right way. Here it is the wrong one.
-//! 7. *Inside when the server stops.* By Little's law `λ·W` requests are inside, and `λ·gap` come until the balancer
-//!    knows. A server that says it is not ready, serves on until that is known, closes its door and waits for those
-//!    inside loses none. Where it waits shorter than `W`, for `D`, it loses about `λ·(W − D)`.
+//! 7. *Inside when the server stops.* By Little's law `λ·W` requests are inside, and `λ·gap` come until the
+//!    balancer knows. A server that says it is not ready, serves on until that is known, closes its door and
+//!    waits for those inside loses none. Where it waits only for `D`, shorter than `W`, it loses about `λ·(W −
+//!    D)`, less those who would have come while the door was shut and the balancer knew.
 //!
-//! All of them are one decision: a future that is not finished is either dropped, and then nothing may stand between
-//! two of its steps, or kept, and then somebody must poll it.
+//! All of them are one decision about a future that is not finished. Either it is dropped: then no `await` may stand
+//! between two steps that belong together. Or it is kept: then somebody must poll it.
 //!
 //! ## A common belief
 //!
@@ -59,17 +60,19 @@
 //!
 //! *Dropping a future stops the work.* It stops that future. What it has spawned, or asked of others, goes on.
 //!
-//! *A tokio `Mutex` makes it safe.* It has no poison: it does not know that its guard was dropped half-way.
+//! *A tokio `Mutex` makes it safe.* A lock of the standard library remembers that somebody panicked while holding it
+//! (poison). This one does not, and neither knows that its guard was dropped half-way.
 //!
 //! ## In production
 //!
-//! Look up "cancel safety" in the documentation of each method that stands in a `select!` branch; tokio's say it. Keep
-//! half-done work in a pinned future or in a struct, not in the branch. Give each write an idempotency key that is made
-//! before the first attempt. Let no `await` stand between two changes that belong together, or put both into a task
-//! that nobody cancels. Own every task: a `JoinSet`, or a `CancellationToken` that it listens to (structured
-//! concurrency). Send deadlines along with requests (gRPC has a header for it). Never await in a branch what a paused
-//! future may hold. On SIGTERM turn readiness off, serve on until every balancer has noticed, close, and drain with a
-//! deadline that is shorter than the one after which the platform kills.
+//! Look up "cancel safety" in the documentation of each method that stands in a `select!` branch; tokio's say
+//! it. Keep half-done work in a pinned future or in a struct, not in the branch. Give each write an idempotency
+//! key that is made before the first attempt. Let no `await` stand between two changes that belong together, or
+//! put both into a task that nobody cancels. Own every task: a `JoinSet`, or a `CancellationToken` that it
+//! listens to (structured concurrency). Send deadlines along with requests (gRPC has a header for it). Never
+//! await in a branch what a paused future may hold. On SIGTERM turn readiness off, serve on until every
+//! balancer has noticed, close, and drain with a deadline that is shorter than the one after which the platform
+//! kills.
 //!
 //! ## Check yourself
 //!

@@ -140,7 +140,8 @@ impl<'a> View<'a> {
                 let name = format!("{}, {} or more", point.crowd.arm.name(), at + 1);
                 let measured = point.k.gauge(*gauge);
                 let case = Case::new(name, share, measured, 0.005 + (0.1 + self.unheard()) * share);
-                (share > 0.05 && at < 5).then(|| case.scaled(100.0))
+                // Of those between, the few that there are vary too much.
+                ((share > 0.05 && at < 5) || share < 0.003).then(|| case.scaled(100.0))
             });
             cases.collect()
         };

@@ -42,21 +42,20 @@
 //! without end, and who meets it gives up. Counts in flight need no health check to see that: a server
 //! that answers late is one that has much in flight.
 //!
-//! A server that errs at once has nothing in flight, ever. To a balancer that counts an error as an
-//! answer it is the best of all servers. By least in flight it gets every request that finds the others
-//! busy, and its share of the rest. By two choices it gets `(1 + a)/(n + a)` with `a = ρ·n/(n − 1)`, since
-//! it wins nearly every draw that it is in. The remaining requests are answered *faster* than before: a
-//! dashboard of latencies shows an improvement. Putting out who errs leaves about one probe for each
-//! {ejected}.
+//! A server that errs at once has nothing in flight, ever. To a balancer that counts an error as an answer it
+//! is the best of all servers. By least in flight it gets every request that finds the others busy, and its
+//! share of the rest. By two choices it gets `(1 + a)/(n + a)` with `a = ρ·n/(n − 1)`, since it is in two draws
+//! of `n`, and wins unless the other is idle too. The remaining requests are answered *faster* than before: a
+//! dashboard of latencies shows an improvement. Putting out who errs leaves about one probe for each {ejected}.
 //!
 //! Old counts make a herd. Until they are read anew everybody takes the server that looked best, and it is
 //! the worst by then. From some age on the least of all is worse than no knowledge (Mitzenmacher 2000). The
 //! better of two bears far older counts: a server that looks best is drawn by two in `n` and not by all.
 //!
-//! A second request helps when lateness belongs to a server. When lateness comes from load it adds load,
-//! and once all are late all are sent twice: with `2ρ > 1` the servers tip over, given time, and stay so, like
-//! with the retries of lab 15. (Here they have had a long past to do so.) A budget bounds that, and keeps what is
-//! gained at a slow server.
+//! A second request helps when lateness belongs to a server. When lateness comes from load it adds load, and
+//! once all are late all are sent twice: with `2ρ > 1` the servers tip over, given time, and stay so, like with
+//! the retries of lab 15. (Here they have had a long past to do so.) A budget bounds that. At a slow server it
+//! still shortens the slowest in a hundred, and the mean becomes a little longer.
 //!
 //! Who needs `k` answers waits for the slowest: `1 − (1 − p)^k` of these requests are slow (Dean and Barroso
 //! 2013). Where slow answers are independent a second request makes `p` into `p²`, for a share `p` more
@@ -68,7 +67,7 @@
 //! ## A common belief
 //!
 //! *The more a balancer knows, the better it chooses.* The least loaded of all is best only while that is
-//! true. Knowledge that is old, or that takes an error for an answer, is worse than none.
+//! true. Knowledge that is too old, or that takes an error for an answer, can be worse than none.
 //!
 //! *Round robin is fair.* It is fair in requests, and that is not what servers differ in.
 //!

@@ -92,6 +92,19 @@ fn shares(crowd: &Crowd, t: &Trial) -> Result<(), String> {
     ensure(matches!(crowd.arm, Arm::Hedged | Arm::Budgeted) || hedged == 0.0, || {
         format!("{hedged} were sent twice")
     })?;
+    // Who is sent twice has waited for the second request.
+    let after = crowd.fleet.policy.hedge.map_or(0.0, |hedge| hedge.after);
+    let mean = gauge(t, gauges::TIME_MEAN_S)?;
+    ensure(mean >= 0.9 * hedged * after, || {
+        format!("{hedged:.3} were sent twice after {after:.3} s, and took {mean:.3} s on average")
+    })?;
+    if crowd.arm == Arm::InTurn {
+        let (fair, uneven) =
+            (1.0 / crowd.fleet.servers as f64, gauge(t, gauges::FLEETS)? / offered);
+        ensure((first - fair).abs() <= uneven + 1e-9, || {
+            format!("in turn, {first:.3} of all at the first server")
+        })?;
+    }
     if crowd.world == World::Sinkhole {
         // A client that was never heard of may have been refused in the last moment.
         let errors = gauge(t, gauges::ERROR_SHARE)?;

@@ -150,7 +150,7 @@ impl View<'_> {
             self.never(
                 "nobody gets a value older than its life where nobody may",
                 gauges::OLD,
-                &["none", "lock", "early"],
+                &["none", "lock", "moka", "early"],
             ),
             self.oldest(),
             self.early_requests(),

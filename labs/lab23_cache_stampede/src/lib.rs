@@ -16,7 +16,7 @@
 //!
 //! ## The experiment
 //!
-//! Six ways to treat an expired value are below, each in a few lines:
+//! Ways to treat an expired value are below, each in a few lines:
 //!
 //! - **none**: whoever finds no value asks the upstream;
 //! - **lock**: one asks, the others wait; **moka** is the same by a cache crate;
@@ -43,26 +43,28 @@
 //! older than `L`, by `s + 1/λ` on average when it is replaced. Whether that is allowed is for those who
 //! use the value to say.
 //!
-//! Early needs no lock, so it works across machines that share nothing but the cache. A request that comes
-//! `u` before the end asks with the probability `e^(−u/(β·s))`. The more requests come, the earlier the first one
-//! asks: about `β·s·(ln(λ·β·s) + 0.58)` before the end. In the `s` that its answer takes others ask as well. For
-//! many requests that makes `e^(1/β)` at the upstream for each end, whatever their rate: 2.7 with β = 1. It is
-//! few, and it is not one.
+//! Early needs no lock, so it works across machines that share nothing but the cache. A request that comes `u`
+//! before the end asks with the probability `e^(−u/(β·s))`. The more requests come, the earlier the first one
+//! asks: about `β·s·(ln(λ·β·s) + 0.58)` before the end. In the `s` that its answer takes others ask as well. β
+//! says how eager requests are. If many come within `β·s`, that makes `e^(1/β)` at the upstream for each end:
+//! 2.7 with β = 1. If few come, it is less. It is few, and it is not one.
 //!
 //! Keys that were stored together expire together. Their locks let one through *for each key*, so `k` keys make
-//! `k` requests at once. Those that are refused are asked for again, by everybody who comes, until the slots have
-//! worked through all of them: `k·s/c`. Lifetimes spread over `j` make of that `k/j` requests a second.
+//! `k` requests at once. Those that are refused are asked for again, by everybody who comes. The slots need
+//! `k·s/c` for all of them, and the last ones are there later than that: a refused key comes back only when
+//! somebody asks for it again. Lifetimes spread over `j` turn that into `k/j` requests a second.
 //!
 //! The hit rate of least recently used follows Che's approximation (Che, Tung and Wang 2002): an entry is
-//! evicted when nobody asks for it during the time in which `C` others are asked for. moka's own policy,
-//! TinyLFU, counts how often keys are asked for, and does not let a rare one drive out a frequent one. It comes
-//! nearer to the best that is possible, to hold the `C` most popular ones. (moka does its housekeeping in
-//! batches; here it is told to do it after each insertion, or it would hold more than `C`.)
+//! evicted when nobody asks for it during the time in which `C` others, as many as the cache holds, are asked
+//! for. moka's own policy, TinyLFU, counts how often keys are asked for, and does not let a rare one drive out
+//! a frequent one. It comes nearer to the best that is possible, to hold the `C` most popular ones. (moka does
+//! its housekeeping in batches; here it is told to do it after each insertion, or it would hold more than `C`.)
 //!
 //! ## A common belief
 //!
 //! *The cache answers nearly every request, so the upstream needs hardly any capacity.* On average that is
-//! so. At the end of a hot key's life it gets all requests of `s` at once, and its refusals are not stored.
+//! so. At the end of a hot key's life the upstream gets every request that comes within `s`, and its refusals are
+//! not stored.
 //!
 //! *A lock solves it.* One for each key does, for one key in one process. Ten processes make ten requests,
 //! and keys of one age still come together.

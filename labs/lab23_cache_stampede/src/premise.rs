@@ -86,9 +86,43 @@ fn keys(p: &Params, hot: Hot, t: &Trial) -> Result<(), String> {
         format!("a value lived for {cycle:.3} s, and was asked for {ahead:.3} s before its end")
     })?;
     ensure(cycle <= hot.window.as_secs_f64(), || format!("a cycle of {cycle:.3} s"))?;
+    one_each(p, hot, t)?;
     let steps = t.trace("in flight");
     ensure(steps.windows(2).all(|two| (two[1].1 - two[0].1).abs() < 1.5), || {
         "requests in flight jump".into()
+    })
+}
+
+/// What a way that lets one ask has at the upstream, and what nobody has who gets no old value.
+fn one_each(p: &Params, hot: Hot, t: &Trial) -> Result<(), String> {
+    let of = |name: Gauge| t.gauge(name).unwrap_or_default();
+    let (keys, ends, herd, requests) =
+        (of(gauges::KEYS), of(gauges::ENDS), of(gauges::HERD), of(gauges::REQUESTS));
+    let lets_one = ["lock", "moka", "stale"].contains(&hot.way.series());
+    // The first of each key, and what had not ended at the end.
+    let each = if lets_one { 1.0 } else { herd / ends.max(1.0) };
+    let each = if lets_one { each } else { each + 6.0 * each.sqrt() + 6.0 };
+    ensure(requests <= herd + 2.0 * keys * each + 2.0, || {
+        format!("{requests} requests, of which {herd} are of the ends that were watched")
+    })?;
+    let cycle = p.ttl.s() + p.service.s() + 1.0 / hot.rate;
+    let expected = keys * hot.window.as_secs_f64() / cycle;
+    ensure(ends >= 0.3 * expected - 2.0 * keys, || {
+        format!("{ends} ends were watched, where some {expected:.0} should be")
+    })?;
+    let (refused, of_herds) = (of(UPSTREAM_REFUSED), of(gauges::HERD_REFUSED));
+    ensure((of_herds..=of_herds + requests - herd).contains(&refused), || {
+        format!("{refused} were refused, {of_herds} of them of the ends that were watched")
+    })?;
+    ensure(of(gauges::OLD) > 0.0 || of(gauges::OLDEST_S) <= 1.05 * p.ttl.s(), || {
+        format!("nobody got an old value, and the oldest was of {:.3} s", of(gauges::OLDEST_S))
+    })?;
+    let most = t.trace("in flight").iter().map(|(_, n)| *n).fold(0.0, f64::max);
+    ensure(!lets_one || most <= 1.0, || format!("{most} requests for a key at the same time"))?;
+    let (waited, users) = (of(gauges::WAITED) * of(gauges::WAIT_MEAN_S), t.latency.mean_s());
+    let took = users.unwrap_or_default() * t.ok as f64;
+    ensure(waited <= 1.05 * took + 0.05, || {
+        format!("those who waited did so for {waited:.2} s, and all took {took:.2} s")
     })
 }
 
