@@ -31,10 +31,14 @@ fn requests(ledger: &[Entry], takes: impl Fn(f64) -> f64) -> Vec<Request> {
 }
 
 /// Writes down what the books say.
-pub(super) fn write_down(r: &Recorder, ledger: &[Entry], world: &World) {
-    let requests = requests(ledger, |at| world.takes(at));
-    let (admitted, refused): (Vec<_>, Vec<_>) =
-        requests.iter().map(|r| r.arrived).zip(&requests).partition(|(_, r)| !r.is_refused);
+pub(super) fn write_down(r: &Recorder, service: &Service, world: &World) {
+    let ledger = service.ledger().unwrap_or_default();
+    let requests = requests(&ledger, |at| world.takes(at));
+    let came_to_be = |refused: bool| -> Vec<f64> {
+        let of_it = requests.iter().filter(|request| request.is_refused == refused);
+        of_it.map(|request| request.arrived).collect()
+    };
+    let (admitted, refused) = (came_to_be(false), came_to_be(true));
     let [before, after] = world.looks().map(|look| Part::of(&requests, look));
     let came: Vec<f64> = requests.iter().map(|request| request.arrived).collect();
     let served: Vec<Entry> = ledger.iter().filter(|entry| entry.status != 429).cloned().collect();
@@ -54,8 +58,7 @@ pub(super) fn write_down(r: &Recorder, ledger: &[Entry], world: &World) {
         (gauges::MOST_IN_WINDOW, rate::most_within(&came, window) as f64),
     ];
     figures.into_iter().for_each(|(gauge, value)| r.gauge(gauge, value));
-    let times = |of: &[(f64, &Request)]| -> Vec<f64> { of.iter().map(|(at, _)| *at).collect() };
-    for (name, times) in [("admitted", times(&admitted)), ("refused", times(&refused))] {
+    for (name, times) in [("admitted", admitted), ("refused", refused)] {
         for (at, count) in per_step(&times, world.step(), world.lasts()) {
             r.trace(name, r.origin() + Duration::from_secs_f64(at), count);
         }

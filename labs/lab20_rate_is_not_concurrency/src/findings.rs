@@ -5,9 +5,10 @@ use lab_kit::theory::rate::{self, InFlight, Saw};
 
 use super::{
     figures, gauges,
+    held::Held,
     languages::{self, arm},
     plan::Params,
-    world::World,
+    world::{World, is_shared},
 };
 
 use Disturbed::{Beyond, Either, Longer};
@@ -73,25 +74,25 @@ impl Theory<'_> {
         until - from
     }
 
-    /// What limits the number in flight: the permits, or all clients where there is no limit. Theory says nothing where the
-    /// service's burst is not used up before it is looked at.
+    /// What limits the number in flight: the permits, or all clients where there is no limit.
+    fn permits(self, k: &Condition) -> Option<f64> {
+        match arm(k) {
+            "semaphore" => Some(k.x()),
+            "none" => Some(self.p.crowd as f64),
+            "token first" | "permit first" => Some(self.p.permits as f64),
+            _ => None,
+        }
+    }
+
+    /// What these make of the service. Theory says nothing where the service's burst is not used up before it is
+    /// looked at.
     fn in_flight(self, k: &Condition, part: Part) -> Option<InFlight> {
-        let permits = match arm(k) {
-            "semaphore" => k.x(),
-            "none" => self.p.crowd as f64,
-            "token first" | "permit first" => self.p.permits as f64,
-            _ => return None,
-        };
+        let permits = self.permits(k)?;
         let (takes, pause) = (part.takes.s(), self.p.pause.s());
         let limit = InFlight { permits, takes, quota_per_s: self.quota(), pause };
         let is_below = permits / takes < 0.95 * self.quota();
         let burst = f64::from(self.world.quota.burst);
         (is_below || limit.uses_up(burst) < self.world.settles()).then_some(limit)
-    }
-
-    /// Whether a condition is one of those that permits limit.
-    fn has_permits(k: &Condition) -> bool {
-        ["semaphore", "none", "token first", "permit first"].contains(&arm(k))
     }
 
     /// Whether the saw is one in what is looked at: with too slow a gain it has hardly a tooth there, with too fast a one
@@ -112,7 +113,7 @@ impl Theory<'_> {
         Some(match arm(k) {
             "window" => rate::fixed_window(quota, self.p.window.s()),
             "adaptive" if !self.has_teeth() => return None,
-            _ if Theory::has_permits(k) => self.in_flight(k, part)?.goodput(),
+            _ if self.permits(k).is_some() => self.in_flight(k, part)?.goodput(),
             _ => quota.per_s,
         })
     }
@@ -133,13 +134,9 @@ impl Theory<'_> {
         let rounds = (self.p.phase.s() / self.p.before.s() - 1e-9).ceil();
         let burst = f64::from(self.world.client_quota().burst);
         let given = burst + self.quota() * rounds * self.p.before.s();
-        let held = self.clients() as f64 - permits + burst;
+        let held = Held::TokenFirst.clients(self.p) as f64 - permits + burst;
         let waiting = (given - permits * rounds).clamp(0.0, held);
         (waiting - f64::from(self.world.quota.burst)).max(0.0)
-    }
-
-    fn clients(self) -> usize {
-        self.p.clients.max(2 * self.p.permits)
     }
 
     /// By how much requests come ahead of an even pace: the burst less one, in gaps.
@@ -200,7 +197,7 @@ impl<'a> View<'a> {
         let theory = Theory { p, world: World::of(p) };
         let parts = Part::both(p);
         let here = summary.conditions().filter(|k| Language::of_series(k.series()).is_none());
-        let (tenants, ways) = here.partition(|k| ["one line", "in turn"].contains(&k.series()));
+        let (tenants, ways) = here.partition(|k| is_shared(k.series()));
         let look = theory.look();
         View {
             p,
@@ -371,10 +368,7 @@ impl View<'_> {
     }
 
     fn permits_hold(&self) -> Claim {
-        let permits = |k: &Condition| match k.series() {
-            "semaphore" => k.x(),
-            _ => self.p.permits as f64,
-        };
+        let permits = |k: &Condition| self.theory.permits(k).unwrap_or(f64::NAN);
         let most = |k: &Condition| k.every(|t| t.gauge(gauges::IN_SERVICE_MAX));
         let cases = self
             .among(&["semaphore", "token first", "permit first"])

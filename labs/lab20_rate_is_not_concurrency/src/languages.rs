@@ -6,6 +6,7 @@ use super::{
     books,
     findings::{View, name},
     gauges,
+    held::Held,
     plan::Params,
     world::World,
 };
@@ -16,28 +17,22 @@ pub(super) const PROGRAMS: Programs = lab_kit::programs!("lab20", "Lab20": pytho
 /// Longer than it takes that runs without `--long`.
 const LIMIT: Duration = Duration::from_secs(700);
 
-/// Clients before a semaphore of `m` permits, or before a bucket.
-pub(super) async fn run(
-    r: Recorder,
-    program: Program,
-    world: World,
-    (clients, connections): (usize, usize),
-    m: Option<usize>,
-) -> Result<()> {
+/// Clients before a semaphore, or before a bucket.
+pub(super) async fn run(r: Recorder, program: Program, p: Params, held: Held) -> Result<()> {
+    let world = World::of(&p);
     let service = r.upstream(world.spec()).await?;
-    let quota = world.client_quota();
-    let arm = if m.is_some() { "semaphore" } else { "bucket" };
+    let (quota, in_flight) = (world.client_quota(), held.in_flight(&p));
     let flags = [
-        ("arm", arm.to_string()),
-        ("limit", m.unwrap_or(1).to_string()),
+        ("arm", held.series().to_string()),
+        ("limit", in_flight.to_string()),
         ("rate", quota.per_s.to_string()),
         ("burst", quota.burst.to_string()),
-        ("clients", clients.to_string()),
-        ("connections", connections.to_string()),
+        ("clients", held.clients(&p).to_string()),
+        ("connections", in_flight.to_string()),
         ("duration", world.lasts().to_string()),
     ];
     r.program(&program, Some(&service), &flags, LIMIT).await?;
-    books::write_down(&r, &service.ledger().unwrap_or_default(), &world);
+    books::write_down(&r, &service, &world);
     Ok(())
 }
 

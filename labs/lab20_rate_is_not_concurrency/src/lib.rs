@@ -78,10 +78,8 @@ use std::sync::Arc;
 
 use lab_kit::prelude::*;
 use mock_server::Quota;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::sleep_until,
-};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::sleep_until;
 
 use api::Api;
 
@@ -93,6 +91,7 @@ mod books;
 mod figures;
 mod findings;
 mod gauges;
+mod held;
 mod languages;
 mod plan;
 mod premise;

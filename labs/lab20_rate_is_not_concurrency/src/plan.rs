@@ -1,21 +1,17 @@
 //! The constants of the experiment, and which conditions there are.
 
-use std::{num::NonZeroU32, sync::Arc};
-
-use governor::RateLimiter;
 use lab_kit::{accounts::Fate, prelude::*, session::Sweep};
 use mock_server::Quota;
-use tokio::sync::Semaphore;
 
 use super::{
-    Bucket, Window, a_second, a_window,
-    adaptive::{Adaptive, adaptive},
-    at_a_time, at_once, by_governor, findings, languages, permit_first, premise, token_first,
-    world::{Tenants, World, saturated, shared},
+    findings,
+    held::Held,
+    languages, premise,
+    world::{Tenants, World, shared},
 };
 
 /// The constants of the experiment.
-#[derive(Args, Debug, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Params {
     /// Requests a second that the service admits: R
     #[arg(long, default_value_t = 50, value_parser = per_s)]
@@ -65,19 +61,19 @@ pub struct Params {
 }
 
 fn per_s(text: &str) -> Result<u32, String> {
-    lab_kit::args::within(text, 1..=1000, "1 to 1000 a second")
+    within(text, 1..=1000, "1 to 1000 a second")
 }
 
 fn burst(text: &str) -> Result<u32, String> {
-    lab_kit::args::within(text, 2..=1000, "2 to 1000 requests")
+    within(text, 2..=1000, "2 to 1000 requests")
 }
 
 fn gain(text: &str) -> Result<f64, String> {
-    lab_kit::args::within(text, 1.0..=10_000.0, "1 to 10000")
+    within(text, 1.0..=10_000.0, "1 to 10000")
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    lab_kit::args::within(text, 0.1..=0.95, "0.1 to 0.95")
+    within(text, 0.1..=0.95, "0.1 to 0.95")
 }
 
 impl Params {
@@ -181,11 +177,10 @@ impl Lab for RateIsNotConcurrency {
     fn needs(p: &Params, extent: &Extent) -> Needs {
         let world = World::of(p);
         let mut sweep = extent.sweep();
-        let all: Vec<usize> =
-            extent.that_fit(&p.limits).into_iter().chain(InFlight::of(p).all()).collect();
-        for in_flight in &all {
-            let long = needs::connected(*in_flight) + world.lasts() + 0.05;
-            sweep.steady(*in_flight, long).among(all.len());
+        let all = Held::all(&extent.that_fit(&p.limits));
+        for in_flight in all.iter().map(|held| held.in_flight(p)) {
+            let long = needs::connected(in_flight) + world.lasts() + 0.05;
+            sweep.steady(in_flight, long).among(all.len());
         }
         for _ in 0..2 {
             let long = needs::connected(p.greedy) + world.lasts() + 0.05;
@@ -207,7 +202,21 @@ impl Lab for RateIsNotConcurrency {
         let limits = session.levels_that_fit(&p.limits);
         let programs = session.programs(&Self::PROGRAMS);
         let mut sweep = session.sweep();
-        conditions(p, &limits, &mut sweep);
+        let all = Held::all(&limits);
+        for held in all.iter().copied() {
+            let p = p.clone();
+            sweep
+                .steady(held.series(), held.x(), held.in_flight(&p), move |r| {
+                    let p = p.clone();
+                    async move { held.run(r, &p).await }
+                })
+                .among(all.len());
+        }
+        for (series, is_fair) in [("one line", false), ("in turn", true)] {
+            let world = World::of(p).steady();
+            let t = Tenants { greedy: p.greedy, modest: f64::from(p.modest), is_fair };
+            sweep.steady(series, 0.0, p.greedy, move |r| shared(r, world, t)).among(1);
+        }
         beside(p, &limits, &programs, &mut sweep);
         runtime.block_on(sweep.run())
     }
@@ -226,162 +235,15 @@ impl Lab for RateIsNotConcurrency {
     }
 }
 
-/// What is in flight in each condition with saturated clients.
-struct InFlight {
-    none: usize,
-    window: usize,
-    paced: usize,
-    permits: usize,
-}
-
-impl InFlight {
-    fn of(p: &Params) -> InFlight {
-        let busy = (f64::from(p.quota) * p.before.s().max(p.after.s())).ceil() as usize;
-        let world = World::of(p);
-        InFlight {
-            none: p.crowd,
-            window: world.per_window() + busy,
-            paced: busy + world.client_quota().burst as usize,
-            permits: p.permits,
-        }
-    }
-
-    /// One for each condition but the semaphores.
-    fn all(&self) -> [usize; 8] {
-        let InFlight { none, window, paced, permits } = *self;
-        [none, window, paced, paced, paced, paced, permits, permits]
-    }
-}
-
-/// Adds the conditions: clients that are held back in one way each.
-fn conditions(p: &Params, limits: &[usize], sweep: &mut Sweep) {
-    let (world, n, permits) = (World::of(p), p.clients, p.permits);
-    let in_flight = InFlight::of(p);
-    let all = limits.len() + in_flight.all().len();
-    for m in limits.iter().copied() {
-        sweep
-            .steady("semaphore", m as f64, m, move |r| {
-                saturated(r, world, (n.max(2 * m), m), move || {
-                    let semaphore = Arc::new(Semaphore::new(m));
-                    move |api| at_a_time(semaphore.clone(), api)
-                })
-            })
-            .among(all);
-    }
-    let InFlight { none, window, paced, .. } = in_flight;
-    sweep
-        .steady("none", 0.0, none, move |r| saturated(r, world, (none, none), || at_once))
-        .among(all);
-    sweep
-        .steady("window", 0.0, window, move |r| {
-            saturated(r, world, (n.max(2 * window), window), move || {
-                let window = Arc::new(Window::about_to_end(world.per_window(), world.window));
-                move |api| a_window(window.clone(), api)
-            })
-        })
-        .among(all);
-    let even = Quota { burst: 1, ..world.quota };
-    for (series, quota) in [("leaky", even), ("bucket", world.client_quota())] {
-        sweep
-            .steady(series, 0.0, paced, move |r| {
-                saturated(r, world, (n.max(2 * paced), paced), move || {
-                    let bucket = Arc::new(Bucket::of(quota));
-                    move |api| a_second(bucket.clone(), api)
-                })
-            })
-            .among(all);
-    }
-    sweep
-        .steady("governor", 0.0, paced, move |r| {
-            saturated(r, world, (n.max(2 * paced), paced), move || {
-                let limiter = Arc::new(RateLimiter::direct(governor_of(world.client_quota())));
-                move |api| by_governor(limiter.clone(), api)
-            })
-        })
-        .among(all);
-    let (gain, back) = (p.gain, p.back);
-    sweep
-        .steady("adaptive", 0.0, paced, move |r| {
-            saturated(r, world, (n.max(2 * paced), paced), move || {
-                let rate = Arc::new(Adaptive::new(2.0 * world.quota.per_s, gain, back));
-                move |api| adaptive(rate.clone(), api)
-            })
-        })
-        .among(all);
-    sweep
-        .steady("token first", 0.0, permits, move |r| {
-            saturated(r, world, (n.max(2 * permits), permits), move || {
-                let (bucket, semaphore) = two_limits(world, permits);
-                move |api| token_first(bucket.clone(), semaphore.clone(), api)
-            })
-        })
-        .among(all);
-    sweep
-        .steady("permit first", 0.0, permits, move |r| {
-            saturated(r, world, (n.max(2 * permits), permits), move || {
-                let (bucket, semaphore) = two_limits(world, permits);
-                move |api| permit_first(bucket.clone(), semaphore.clone(), api)
-            })
-        })
-        .among(all);
-    for (series, is_fair) in [("one line", false), ("in turn", true)] {
-        let t = Tenants { greedy: p.greedy, modest: f64::from(p.modest), is_fair };
-        sweep.steady(series, 0.0, p.greedy, move |r| shared(r, world.steady(), t)).among(1);
-    }
-}
-
 /// The same in other languages: the largest semaphore, and the bucket.
 fn beside(p: &Params, limits: &[usize], programs: &[Program], sweep: &mut Sweep) {
-    let (world, paced) = (World::of(p), InFlight::of(p).paced);
-    let largest = limits.iter().max().copied();
+    let largest = limits.iter().max().map(|m| Held::Semaphore(*m));
     for program in programs {
-        for m in largest.map(Some).into_iter().chain([None]) {
-            let (program, in_flight) = (program.clone(), m.unwrap_or(paced));
-            let clients = p.clients.max(2 * in_flight);
-            let series = if m.is_some() { "semaphore" } else { "bucket" };
-            let x = m.map_or(0.0, |m| m as f64);
-            sweep.alone(&program.language.series(series), x, move |r| {
-                languages::run(r, program.clone(), world, (clients, in_flight), m)
+        for held in largest.into_iter().chain([Held::Bucket]) {
+            let (program, p) = (program.clone(), p.clone());
+            sweep.alone(&program.language.series(held.series()), held.x(), move |r| {
+                languages::run(r, program.clone(), p.clone(), held)
             });
-        }
-    }
-}
-
-fn two_limits(world: World, permits: usize) -> (Arc<Bucket>, Arc<Semaphore>) {
-    (Arc::new(Bucket::of(world.client_quota())), Arc::new(Semaphore::new(permits)))
-}
-
-/// The same quota in the library's words, which has whole numbers.
-fn governor_of(quota: Quota) -> governor::Quota {
-    let whole = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-    governor::Quota::per_second(whole(quota.per_s as u32)).allow_burst(whole(quota.burst))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use governor::clock::FakeRelativeClock;
-    use lab_kit::theory::rate;
-
-    /// The library's limiter and the service's bucket admit the same requests of any, with governor's own examples
-    /// among them: two a second are used up by two, and there is one more after half a second.
-    #[test]
-    fn governor_admits_what_the_bucket_admits() {
-        for (per_s, burst, step_ms) in
-            [(2, 2, 1_u64), (50, 5, 7), (37, 2, 13), (100, 1, 3), (1, 1, 499)]
-        {
-            let quota = Quota { per_s: f64::from(per_s), burst };
-            let clock = FakeRelativeClock::default();
-            let theirs = RateLimiter::direct_with_clock(governor_of(quota), clock.clone());
-            let mut ours = rate::Bucket::new(quota);
-            let mut differ = 0;
-            for i in 0..2000_u64 {
-                let is_in = ours.take(i * step_ms * 1_000_000).is_ok();
-                differ += usize::from(is_in != theirs.check().is_ok());
-                clock.advance(Duration::from_millis(step_ms));
-            }
-            // Both round the gap to whole nanoseconds.
-            assert!(differ <= 2, "{per_s}/s, {burst} at once: {differ} of 2000 differ");
         }
     }
 }

@@ -5,10 +5,14 @@ use lab_kit::{
     prelude::*,
 };
 
-use super::{gauges, plan::Params, world::World};
+use super::{
+    gauges,
+    plan::Params,
+    world::{World, is_shared},
+};
 
 pub(super) fn premise(p: &Params, at: &Condition, t: &Trial) -> Result<(), String> {
-    let tenants = ["one line", "in turn"].contains(&at.series());
+    let tenants = is_shared(at.series());
     let world = World::of(p);
     let world = if tenants { world.steady() } else { world };
     let figure = |gauge| accounts::gauge(t, gauge);
@@ -81,7 +85,7 @@ fn traces(t: &Trial, world: &World, admitted: f64, refused: f64) -> Result<(), S
         format!("more than {most:.0} were admitted within {step:.3} s")
     })?;
     let (window, come) = (world.window.as_secs_f64() / step, figure(gauges::MOST_IN_WINDOW)?);
-    let (least, most) = (within(&all, window.floor()), within(&all, window.ceil() + 1.0));
+    let (least, most) = (most_in(&all, window.floor()), most_in(&all, window.ceil() + 1.0));
     ensure((least..=most).contains(&come), || {
         format!("{come} came within a window, and {least} to {most} over time")
     })?;
@@ -93,13 +97,13 @@ fn traces(t: &Trial, world: &World, admitted: f64, refused: f64) -> Result<(), S
     })?;
     // Those who come within the time of a request are in service together; an answer may be some milliseconds early.
     let slow = &admitted[..admitted.len() / 2];
-    let together = within(slow, ((world.before.as_secs_f64() - 5e-3) / step).floor());
+    let together = most_in(slow, ((world.before.as_secs_f64() - 5e-3) / step).floor());
     let inside = figure(gauges::IN_SERVICE_MAX)?;
     ensure(together <= inside, || format!("{together} were in service, and {inside} at most"))
 }
 
 /// The most of these counts in so many successive steps.
-fn within(counts: &[f64], steps: f64) -> f64 {
+fn most_in(counts: &[f64], steps: f64) -> f64 {
     let steps = steps as usize;
     if steps == 0 {
         return 0.0;

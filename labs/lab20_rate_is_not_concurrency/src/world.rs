@@ -118,7 +118,7 @@ where
         async move { timeout_at(end, request).await.unwrap_or(Outcome::Aborted) }
     });
     let load = load.await;
-    books::write_down(&r, &service.ledger().unwrap_or_default(), &world);
+    books::write_down(&r, &service, &world);
     r.tally(load, &service)
 }
 
@@ -142,6 +142,11 @@ impl Tenants {
         let at = |i| (f64::from(i) + 0.5 * chance.random::<f64>()) / self.modest;
         (0..n).map(at).map(Duration::from_secs_f64).collect()
     }
+}
+
+/// Whether the clients of a condition are the tenants', who share one bucket.
+pub(super) fn is_shared(series: &str) -> bool {
+    ["one line", "in turn"].contains(&series)
 }
 
 /// What the tenants share, and a place in the line for each.
@@ -202,7 +207,7 @@ pub(super) async fn shared(r: Recorder, world: World, t: Tenants) -> Result<()> 
         }
     });
     let (greedy, modest) = tokio::join!(greedy, modest);
-    books::write_down(&r, &service.ledger().unwrap_or_default(), &world);
+    books::write_down(&r, &service, &world);
     r.gauge(gauges::MODEST, modest.trial.ok as f64);
     r.tally(greedy, &service)
 }

@@ -9,6 +9,7 @@ use rand::RngExt;
 use super::{
     Params, figures, gauges,
     held::Policy,
+    hot::Way,
     rush::{LEAD, Rush},
 };
 
@@ -82,7 +83,7 @@ fn refused_per_key(k: &Condition) -> Option<Estimate> {
 
 impl<'a> View<'a> {
     fn of(p: &'a Params, summary: &Summary<'a>) -> View<'a> {
-        let ones = ["lock", "moka", "stale"].into_iter().filter_map(|way| summary.only(way));
+        let ones = Way::ONES.into_iter().filter_map(|way| summary.only(way.series()));
         let held = Policy::ALL.map(|policy| (policy, summary.series(policy.series())));
         View {
             p,

@@ -25,6 +25,9 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// Those that let one ask.
+    pub(super) const ONES: [Way; 3] = [Way::Lock, Way::Moka, Way::Stale];
+
     pub(super) fn series(self) -> &'static str {
         match self {
             Way::None => "none",

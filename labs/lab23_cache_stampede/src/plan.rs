@@ -120,7 +120,7 @@ fn counted(text: &str) -> Result<usize, String> {
 const MOST_PER_S: f64 = 60_000.0;
 
 /// A condition is several trials side by side, each with keys and random numbers of its own.
-fn parts(scale: Scale) -> usize {
+pub(super) fn parts(scale: Scale) -> usize {
     match scale {
         Scale::Smoke => 1,
         Scale::Quick | Scale::Full => 3,
@@ -312,8 +312,7 @@ impl Params {
     /// The conditions with hot keys, each with its place on its axis.
     pub(super) fn hot(&self) -> Vec<(f64, Hot)> {
         let herds = self.rates.iter().map(|rate| (*rate, Hot::herd(self, *rate)));
-        let ones = [Way::Lock, Way::Moka, Way::Stale];
-        let ones = ones.into_iter().map(|way| (self.rate, Hot::one(self, way)));
+        let ones = Way::ONES.into_iter().map(|way| (self.rate, Hot::one(self, way)));
         let early = self.betas.iter().map(|beta| (*beta, Hot::early(self, *beta)));
         herds.chain(ones).chain(early).collect()
     }

@@ -9,12 +9,10 @@ use lab_kit::{
 use super::{
     Params, gauges,
     held::Policy,
-    hot::Hot,
+    hot::{Hot, Way},
+    plan::parts,
     rush::{BIN_S, Rush},
 };
-
-/// So many trials a condition may be side by side: see [`super::plan`].
-const PARTS: [usize; 2] = [1, 3];
 
 /// Refused are those for whom the upstream has no room; nobody should find none who waits for one that asks.
 pub(super) fn may(at: &Condition) -> &'static [Fate] {
@@ -62,7 +60,7 @@ fn came(n: f64, mean: f64) -> Result<(), String> {
 /// Hot keys: the parts of their books make the sums.
 fn keys(p: &Params, hot: Hot, t: &Trial) -> Result<(), String> {
     let keys = gauge(t, gauges::KEYS)?;
-    let planned = PARTS.map(|parts| hot.part(parts).keys as f64);
+    let planned = [Scale::Smoke, Scale::Quick].map(|scale| hot.part(parts(scale)).keys as f64);
     ensure(planned.contains(&keys), || format!("{keys} keys, not {}", planned[0]))?;
     // They begin one after another, over a cycle.
     let over = hot.window.as_secs_f64() - hot.lead().as_secs_f64() / 2.0;
@@ -98,7 +96,7 @@ fn one_each(p: &Params, hot: Hot, t: &Trial) -> Result<(), String> {
     let of = |name: Gauge| t.gauge(name).unwrap_or_default();
     let (keys, ends, herd, requests) =
         (of(gauges::KEYS), of(gauges::ENDS), of(gauges::HERD), of(gauges::REQUESTS));
-    let lets_one = ["lock", "moka", "stale"].contains(&hot.way.series());
+    let lets_one = Way::ONES.contains(&hot.way);
     // The first of each key, and what had not ended at the end.
     let each = if lets_one { 1.0 } else { herd / ends.max(1.0) };
     let each = if lets_one { each } else { each + 6.0 * each.sqrt() + 6.0 };

@@ -89,7 +89,7 @@ mod unix {
             let mut command = Command::new("sh");
             command.args([
                 "-c",
-                "read -r group && cat; [ -n \"$group\" ] && kill -s KILL -- -\"$group\"",
+                "read -r group && read -r _; [ -n \"$group\" ] && kill -s KILL -- -\"$group\"",
             ]);
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
             // A signal from the terminal is not for it.
